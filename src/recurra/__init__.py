@@ -1,0 +1,97 @@
+"""Recurra: recurrent networks end to end, on PyTorch.
+
+Names are imported when first used, so `import recurra` itself is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recurra import errors
+    from recurra.language.model import LanguageModel
+    from recurra.nn.cells import CELLS
+    from recurra.nn.cells.gru import GRUCell
+    from recurra.nn.cells.lstm import LSTMCell
+    from recurra.nn.cells.rnn import RNNCell
+    from recurra.nn.unroll import plan, unroll
+    from recurra.nn.wrappers.bidirectional import Bidirectional
+    from recurra.nn.wrappers.dropout import Dropout
+    from recurra.nn.wrappers.residual import Residual
+    from recurra.nn.wrappers.stack import Stack
+    from recurra.run.config import RunConfig
+    from recurra.run.preset import PRESETS, preset
+    from recurra.run.session import evaluate, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CELLS",
+    "PRESETS",
+    "Bidirectional",
+    "Dropout",
+    "GRUCell",
+    "LSTMCell",
+    "LanguageModel",
+    "RNNCell",
+    "Residual",
+    "RunConfig",
+    "Stack",
+    "__version__",
+    "errors",
+    "evaluate",
+    "plan",
+    "preset",
+    "train",
+    "unroll",
+]
+
+_MODULES = {
+    "CELLS": "recurra.nn.cells",
+    "RNNCell": "recurra.nn.cells.rnn",
+    "LSTMCell": "recurra.nn.cells.lstm",
+    "GRUCell": "recurra.nn.cells.gru",
+    "Stack": "recurra.nn.wrappers.stack",
+    "Bidirectional": "recurra.nn.wrappers.bidirectional",
+    "Dropout": "recurra.nn.wrappers.dropout",
+    "Residual": "recurra.nn.wrappers.residual",
+    "unroll": "recurra.nn.unroll",
+    "plan": "recurra.nn.unroll",
+    "LanguageModel": "recurra.language.model",
+    "PRESETS": "recurra.run.preset",
+    "preset": "recurra.run.preset",
+    "RunConfig": "recurra.run.config",
+    "evaluate": "recurra.run.session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("recurra.errors")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'recurra' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Root(ModuleType):
+    """Keeps `recurra.train` the function when Python imports the package of that name."""
+
+    @property
+    def train(self) -> Any:
+        return importlib.import_module("recurra.run.session").train
+
+    @train.setter
+    def train(self, package: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Root

@@ -1,0 +1,125 @@
+"""The command line. Commands import what they need when they run, so `--help` is quick."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from recurra.cli import data, demo, doctor, show, train
+from recurra.cli.console import say
+from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
+from recurra.folders import is_full
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="recurra",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("evaluate")(train.evaluate)
+app.command("presets")(show.presets)
+app.command("show")(show.show)
+app.add_typer(data.app, name="data")
+app.add_typer(demo.app, name="demo")
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from recurra import __version__
+
+        typer.echo(f"recurra {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from, in full.")
+    ] = False,
+) -> None:
+    """Recurrent networks end to end: train them, evaluate them, look into them."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command and return its exit code.
+
+    Args:
+        arguments: the words after `recurra`; by default those the process was started with.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    debug = "--debug" in words  # may stand anywhere
+    try:
+        code = _carry_out([word for word in words if word != "--debug"])
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _silence_stdout()
+        return 141
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if debug:
+            raise
+        return _explain(error)
+
+
+def _carry_out(words: list[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a text may hold what a terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("recurra", words) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def _explain(error: Exception) -> int:
+    """Say in one line what went wrong; return the exit code."""
+    if isinstance(error, RecurraError):
+        say(f"recurra: {error}")
+        return error.exit_code
+    if _is_out_of_memory(error):
+        say("recurra: out of memory; a smaller batch helps: --set train.batch_size=N")
+        return ResourceError.exit_code
+    if isinstance(error, OSError):
+        say(f"recurra: {error}")
+        return ResourceError.exit_code if is_full(error) else RunError.exit_code
+    if hasattr(error, "format_message"):  # a usage error
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "recurra"
+        say(f"{command}: {error.format_message()} (see {command} --help)")
+        return ConfigError.exit_code
+    say(f"recurra: unexpected {type(error).__name__}: {error}; --debug shows where")
+    return RunError.exit_code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if "torch" not in sys.modules:  # too slow to import for a question about it
+        return isinstance(error, MemoryError)
+    from recurra.machine import is_out_of_memory
+
+    return is_out_of_memory(error)
+
+
+def _silence_stdout() -> None:
+    """Python flushes stdout once more as it exits; that must be quiet too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,55 @@
+"""Where the command line writes: one JSON object on stdout, or text to read."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recurra.files import json_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Json", "open_console", "print_json", "say"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+_PIPED_WIDTH = 200
+
+
+def open_console(*, json: bool = False) -> Console:
+    """Return where to write text: stdout, or stderr when stdout is for JSON.
+
+    Args:
+        json: whether stdout is for JSON.
+    """
+    from rich.console import Console
+
+    class PipedConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    terminal = (sys.stderr if json else sys.stdout).isatty()
+    return PipedConsole(
+        stderr=json, width=None if terminal else _PIPED_WIDTH, highlight=False, emoji=False
+    )
+
+
+def print_json(value: object) -> None:
+    """Write one JSON value to stdout, in UTF-8; non-finite numbers become null.
+
+    Args:
+        value: mappings, sequences, strings, numbers, booleans and None, nested.
+    """
+    sys.stdout.flush()
+    sys.stdout.buffer.write(json_bytes(value))
+
+
+def say(message: str) -> None:
+    """Write one line to stderr.
+
+    Args:
+        message: what to say; line breaks in it become spaces.
+    """
+    sys.stderr.write(" ".join(message.split()) + "\n")

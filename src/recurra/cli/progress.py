@@ -1,0 +1,194 @@
+"""A training as one watches it: a bar in a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from recurra.run.report import figure
+from recurra.train.event import Event, Saved, Started, Stepped, Validated, Warned
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Pace", "Progress", "duration"]
+
+_LINE_SECONDS = 15.0
+
+
+class Pace:
+    """How a training gets on: the loss of late, tokens a second, and the time left.
+
+    Args:
+        started: where it begins.
+
+    Example:
+        >>> pace = Pace(Started(step=0, steps=10, steps_per_epoch=5, parameters=1, device="cpu"))
+        >>> pace.add(Stepped(1, 0.2, loss=2.0, items=50, learning_rate=1.0, gradient_norm=1.0,
+        ...     seconds=0.5))
+        >>> pace.items_per_second, pace.seconds_left
+        (100.0, 4.5)
+    """
+
+    def __init__(self, started: Started) -> None:
+        self.started = started
+        self.step = started.step
+        self.epoch = started.step / started.steps_per_epoch
+        self.recent_loss = math.nan
+        self.items_per_second = 0.0
+        self.seconds_left = math.inf
+        self._items = 0
+        self._seconds = 0.0
+        self._seconds_before: float | None = None
+        self._losses = 0.0
+        self._steps = 0
+
+    def add(self, stepped: Stepped) -> None:
+        """Take one step into account.
+
+        Args:
+            stepped: the next one.
+        """
+        if self._seconds_before is None:  # the first step's own time is not known apart
+            done_before = self.started.step
+            self._seconds_before = stepped.seconds * done_before / (done_before + 1)
+        self.step, self.epoch = stepped.step, stepped.epoch
+        self._items += stepped.items
+        self._seconds = stepped.seconds - self._seconds_before
+        if self._seconds > 0:
+            self.items_per_second = self._items / self._seconds
+            each = self._seconds / (self.step - self.started.step)
+            self.seconds_left = each * (self.started.steps - self.step)
+        if math.isfinite(stepped.loss):
+            memory = 0.98 if math.isfinite(self.recent_loss) else 0.0
+            earlier = self.recent_loss if memory else 0.0
+            self.recent_loss = memory * earlier + (1 - memory) * stepped.loss
+            self._losses += stepped.loss
+            self._steps += 1
+
+    def take_mean_loss(self) -> float:
+        """Return the mean loss since this was last asked."""
+        mean = self._losses / self._steps if self._steps else math.nan
+        self._losses, self._steps = 0.0, 0
+        return mean
+
+
+class Progress:
+    """Shows the events of a training.
+
+    Args:
+        console: where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._pace: Pace | None = None
+        self._line_due = time.monotonic() + _LINE_SECONDS
+        self._bar = Bar(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[pace]}"),
+            console=console,
+            refresh_per_second=4,
+            transient=True,
+            expand=True,
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event.
+
+        Args:
+            event: the next that training yields.
+        """
+        match event:
+            case Started():
+                self._start(event)
+            case Stepped() if self._pace:
+                self._pace.add(event)
+                self._advance(self._pace)
+            case Validated() if self._pace:
+                self._validate(event, self._pace)
+            case Warned():
+                self.console.print(f"[yellow]warning:[/yellow] {escape(event.message)}")
+            case Saved():
+                pass  # the promise is that it happens; saying so each time is noise
+            case _:
+                self._bar.stop()
+
+    def _start(self, event: Started) -> None:
+        steps = f"{event.steps:,} steps, {event.steps_per_epoch:,} an epoch"
+        if event.step:
+            steps += f"; going on after step {event.step:,}"
+        for name, value in (
+            ("parameters", f"{event.parameters:,}"),
+            ("device", event.device),
+            ("training", steps),
+        ):
+            self.console.print(f"[dim]{name:12}[/dim]{value}")
+        self._pace = Pace(event)
+        if self.console.is_terminal:
+            self._bar.add_task("", total=event.steps, completed=event.step, epoch="", pace="")
+            self._bar.start()
+            self._advance(self._pace)
+
+    def _advance(self, pace: Pace) -> None:
+        epochs = pace.started.steps / pace.started.steps_per_epoch
+        epoch = f"{pace.epoch:.2f}/{epochs:.4g}"
+        said = (
+            f"perplexity {_perplexity(pace.recent_loss)}   "
+            f"{pace.items_per_second:,.0f} tokens/s   {duration(pace.seconds_left)} left"
+        )
+        if self._bar.tasks:
+            task = self._bar.tasks[0].id
+            self._bar.update(task, completed=pace.step, epoch=epoch, pace=said)
+        elif time.monotonic() >= self._line_due:
+            self._line_due = time.monotonic() + _LINE_SECONDS
+            self.console.print(f"epoch {epoch}   {said}")
+
+    def _validate(self, event: Validated, pace: Pace) -> None:
+        best = "   [green]best so far[/green]" if event.best else ""
+        self.console.print(
+            f"[bold]epoch {event.epoch:<6.4g}[/bold] "
+            f"training perplexity {_perplexity(pace.take_mean_loss()):>9}   "
+            f"validation perplexity {figure(event.metrics.get('perplexity')):>9}{best}"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return a time as one says it, as `1:05` or `2:00:00`.
+
+    Args:
+        seconds: how long.
+
+    Example:
+        >>> duration(65), duration(7200), duration(float("inf"))
+        ('1:05', '2:00:00', '?')
+    """
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _perplexity(loss: float) -> str:
+    if math.isnan(loss):
+        return "?"
+    return figure(math.exp(loss) if loss < 700 else None)

@@ -1,0 +1,209 @@
+"""The language model: a recurrence over tokens that gives the next token's distribution.
+
+B rows, V tokens in the vocabulary, N tokens in a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recurra.errors import CheckpointError, ConfigError
+from recurra.files import Content, json_bytes
+from recurra.language.dataset import SplitFacts
+from recurra.language.metrics import TextMetrics
+from recurra.language.tokenization import detokenize, tokens
+from recurra.language.vocabulary import Vocabulary
+from recurra.nn.state import State
+from recurra.randomness import generator
+from recurra.sealed import open_sealed, read_json, seal
+from recurra.table import Table
+from recurra.tensors import load_tensors, write_tensors
+
+__all__ = ["MODELS", "LanguageModel"]
+
+KIND, VERSION = "recurra-language-model", 1
+
+MODELS = Table(
+    "language model",
+    {
+        "network": "recurra.language.network_model:NetworkModel",
+        "ngram": "recurra.language.ngram_model:NgramModel",
+    },
+)
+"""What a saved model says it is -> its class."""
+
+
+class LanguageModel:
+    """What every language model is; a subclass gives `initial_state`, `step` and the rest.
+
+    Args:
+        vocabulary: what ids mean.
+        rule: how text is cut into tokens.
+    """
+
+    kind: str
+
+    def __init__(self, vocabulary: Vocabulary, rule: str) -> None:
+        self.vocabulary = vocabulary
+        self.rule = rule
+
+    def initial_state(self, batch_size: int = 1) -> State:
+        """Return the state before any token; the first one given is `<eos>`.
+
+        Args:
+            batch_size: B, texts side by side.
+        """
+        raise NotImplementedError
+
+    def step(self, token: int | Tensor, state: State) -> tuple[Tensor, State]:
+        """Read a token; return the next one's log-probabilities in nats, and the state.
+
+        Args:
+            token: an id, or `(B,)` ids.
+            state: as `initial_state` or the step before returned it.
+
+        Returns `(V,)` for an id, `(B, V)` for ids.
+        """
+        raise NotImplementedError
+
+    def log_probs_of(self, ids: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
+
+        The whole text is one sequence, the state carried from its start to its end: the same
+        numbers as one `step` at a time.
+
+        Args:
+            ids: `(N,)`.
+        """
+        raise NotImplementedError
+
+    def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[NDArray[np.float64]]:
+        """Return the log-probabilities of lines that know nothing of each other.
+
+        Args:
+            lines: ids of each, usually with a closing `<eos>`.
+        """
+        return [self.log_probs_of(line) for line in lines]
+
+    def evaluate(
+        self, ids: NDArray[np.integer], facts: SplitFacts, context: str = "document"
+    ) -> TextMetrics:
+        """Return how well a text is predicted.
+
+        Args:
+            ids: `(N,)`, what to score, every token of it.
+            facts: what was counted while the text became ids.
+            context: `"document"` carries the state throughout, `"independent"` starts every
+                line anew.
+
+        Raises:
+            ConfigError: for another context.
+        """
+        if context == "document":
+            log_probs = self.log_probs_of(ids)
+        elif context == "independent":
+            ends = np.flatnonzero(ids == self.vocabulary.eos) + 1
+            lines = [line for line in np.split(ids, ends) if len(line)]
+            log_probs = np.concatenate(self.log_probs_of_lines(lines))
+        else:
+            raise ConfigError(f"context is 'document' or 'independent', got {context!r}")
+        nats = float(-log_probs.mean())
+        return TextMetrics(len(log_probs), facts.oov, nats, facts.characters)
+
+    def generate(
+        self, num_tokens: int = 100, *, prompt: str = "", temperature: float = 1.0, seed: int = 1
+    ) -> str:
+        """Return text that goes on from `prompt`, drawn token by token, without `<unk>`.
+
+        Args:
+            num_tokens: how many to draw.
+            prompt: what the text begins with.
+            temperature: above 0; below 1 prefers what is likely.
+            seed: of the draws.
+        """
+        draws = generator(seed, "generate")
+        given = [token for part in tokens([prompt], self.rule) for token in part]
+        ids = [int(index) for index in self.vocabulary.encode(given)]
+        state = self.initial_state()
+        for index in [self.vocabulary.eos, *ids]:
+            log_probs, state = self.step(index, state)
+        for _ in range(num_tokens):
+            weights = torch.softmax(log_probs.cpu() / temperature, dim=0)
+            weights[self.vocabulary.unk] = 0
+            ids.append(int(torch.multinomial(weights, 1, generator=draws)))
+            log_probs, state = self.step(ids[-1], state)
+        return detokenize(self.vocabulary.decode(ids), self.rule)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `restore` needs beside tensors, as JSON values."""
+        raise NotImplementedError
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the model has learned."""
+        raise NotImplementedError
+
+    @classmethod
+    def restore(
+        cls,
+        vocabulary: Vocabulary,
+        rule: str,
+        facts: Mapping[str, Any],
+        tensors: dict[str, Tensor],
+    ) -> LanguageModel:
+        """Return the model that `facts` and `tensors` describe.
+
+        Args:
+            vocabulary: what ids mean.
+            rule: how text is cut into tokens.
+            facts: as `facts` returned them.
+            tensors: as `tensors` returned them.
+        """
+        raise NotImplementedError
+
+    def save_pretrained(self, directory: Path | str) -> None:
+        """Write the model as a directory that is loadable alone.
+
+        Args:
+            directory: its place; what is there is replaced.
+        """
+        files: dict[str, Content] = {
+            "model.json": json_bytes({"kind": self.kind, "rule": self.rule, **self.facts()}),
+            "vocabulary.json": self.vocabulary.to_json(),
+            "weights.safetensors": partial(write_tensors, self.tensors()),
+        }
+        seal(Path(directory), files, KIND, VERSION)
+
+    @staticmethod
+    def from_pretrained(run: Path | str) -> LanguageModel:
+        """Return the model of a finished run.
+
+        Args:
+            run: a run directory, or the `model` directory in one.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        directory = Path(run)
+        if (directory / "model").is_dir():
+            directory = directory / "model"
+        if not directory.is_dir():
+            raise CheckpointError(f"{run} holds no model; is the run finished?")
+        files = open_sealed(directory, KIND, VERSION)
+        facts = read_json(files["model.json"])
+        vocabulary = Vocabulary.from_json(files["vocabulary.json"].read_bytes())
+        try:
+            kind, rule = facts.pop("kind"), facts.pop("rule")
+            make = MODELS[kind]
+        except (KeyError, ConfigError) as error:
+            raise CheckpointError(f"{files['model.json']} names no known model") from error
+        tensors = load_tensors(files["weights.safetensors"])
+        restored: LanguageModel = make.restore(vocabulary, rule, facts, tensors)
+        return restored

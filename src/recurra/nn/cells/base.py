@@ -1,0 +1,117 @@
+"""What every recurrence is: a step with explicit state, `(input, state) -> (output, state)`.
+
+B rows, T steps, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import ShapeError
+from recurra.nn.state import State, map_tensors
+
+__all__ = ["Cell", "Kernel", "check_step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A function that runs a cell over whole sequences, and its name in words.
+
+    `run(x, state, lengths) -> (y, state)` with `x (B, T, I)`, `y (B, T, O)`, `lengths (B,)` or
+    None; what `y` holds past a row's length does not matter.
+    """
+
+    name: str
+    run: Callable[[Tensor, State, Tensor | None], tuple[Tensor, State]]
+
+
+class Cell(nn.Module):
+    """A recurrence over vectors that is one step by itself; subclasses give the step.
+
+    A subclass sets `input_size`, `output_size` and defines `initial_state` and `forward`. It
+    may define `kernel` as well, where something faster than the loop over `forward` exists.
+
+    Args:
+        input_size: I, features of an input.
+        output_size: O, features of an output.
+    """
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        if input_size < 1 or output_size < 1:
+            raise ShapeError(f"sizes are at least 1, got {input_size} -> {output_size}")
+        self.input_size = input_size
+        self.output_size = output_size
+
+    def initial_state(
+        self,
+        batch_size: int = 1,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> State:
+        """Return the state before the first step.
+
+        Args:
+            batch_size: B, rows.
+            device: where; the parameters' by default.
+            dtype: of which kind; the parameters' by default.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no initial_state")
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step.
+
+        Args:
+            x: `(B, I)`.
+            state: what `initial_state` or the step before returned.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def kernel(self, x: Tensor) -> Kernel | str:
+        """Return what runs this cell over `x (B, T, I)` faster than the loop, or why nothing does.
+
+        Args:
+            x: the sequences, or anything of their device and dtype.
+        """
+        return "the cell has no kernel of its own"
+
+    def zeros(
+        self, batch_size: int, size: int, device: torch.device | None, dtype: torch.dtype | None
+    ) -> Tensor:
+        """Return zeros `(batch_size, size)` where the parameters are."""
+        like = next(self.parameters(), None)
+        if like is not None:
+            device, dtype = device or like.device, dtype or like.dtype
+        return torch.zeros(batch_size, size, device=device, dtype=dtype)
+
+    def extra_repr(self) -> str:
+        """Return the sizes, for printing."""
+        return f"{self.input_size}, {self.output_size}"
+
+
+def check_step(cell: Cell, x: Tensor, state: State) -> None:
+    """Raise ShapeError unless `x` is `(B, I)` and every tensor of `state` has B rows.
+
+    Args:
+        cell: whose step is taken.
+        x: the input.
+        state: the state.
+    """
+    name = type(cell).__name__
+    if x.dim() != 2 or x.shape[1] != cell.input_size:
+        raise ShapeError(
+            f"{name}: a step takes x of shape (batch, {cell.input_size}), got {tuple(x.shape)}; "
+            "recurra.unroll takes whole sequences"
+        )
+
+    def check(tensor: Tensor) -> Tensor:
+        if len(tensor) != len(x):
+            raise ShapeError(f"{name}: x has {len(x)} rows, the state {len(tensor)}")
+        return tensor
+
+    map_tensors(check, state)

@@ -1,0 +1,128 @@
+"""The gated recurrent unit. B rows, I inputs, H units; gates in the order r, z, n."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.kernels.vendor import gru_sequence
+
+__all__ = ["GRUCell", "GRUState"]
+
+
+class GRUState(NamedTuple):
+    """The state of a GRUCell: `h (B, H)`."""
+
+    h: Tensor
+
+
+class GRUCell(Cell):
+    """The gated recurrent unit.
+
+        r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)
+        z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
+        n = tanh(W_in x + b_in + r * (W_hn h + b_hn))      reset_after=True
+        n = tanh(W_in x + b_in + W_hn (r * h) + b_hn)      reset_after=False
+        h' = (1 - z) * n + z * h
+
+    and the output is `h'`.
+
+    Shapes: `x (B, I)`, state `h (B, H)`, output `(B, H)`; `weight_ih (3H, I)`,
+        `weight_hh (3H, H)`, `bias_ih (3H,)`, `bias_hh (3H,)`.
+
+    Args:
+        input_size: I, features of an input.
+        hidden_size: H, units.
+        reset_after: whether the reset gate acts after the product with `weight_hh`, as in
+            torch and cuDNN (and fast), or before it, as in the paper.
+
+    Raises:
+        ShapeError: at a step, for an input or state of another shape.
+
+    Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder",
+        equations 5-8 (there z and 1 - z change places).
+
+    Example:
+        >>> cell = GRUCell(3, 5)
+        >>> y, state = cell(torch.zeros(2, 3), cell.initial_state(2))
+        >>> y.shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, reset_after: bool = True) -> None:
+        super().__init__(input_size, hidden_size)
+        self.hidden_size = hidden_size
+        self.reset_after = reset_after
+        self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(3 * hidden_size))
+        self.bias_hh = nn.Parameter(torch.empty(3 * hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), as torch does.
+
+        Args:
+            generator: where the numbers come from.
+        """
+        bound = self.hidden_size**-0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+    def initial_state(
+        self,
+        batch_size: int = 1,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> GRUState:
+        """Return zeros.
+
+        Args:
+            batch_size: B, rows.
+            device: where; the parameters' by default.
+            dtype: of which kind; the parameters' by default.
+        """
+        return GRUState(self.zeros(batch_size, self.hidden_size, device, dtype))
+
+    def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+        """Take one step.
+
+        Args:
+            x: `(B, I)`.
+            state: `h (B, H)`.
+        """
+        check_step(self, x, state)
+        (h,) = state
+        H = self.hidden_size
+        x_r, x_z, x_n = F.linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=1)
+        if self.reset_after:
+            h_r, h_z, h_n = F.linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=1)
+            n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
+        else:
+            h_r, h_z = F.linear(h, self.weight_hh[: 2 * H], self.bias_hh[: 2 * H]).chunk(2, dim=1)
+            r = torch.sigmoid(x_r + h_r)
+            n = torch.tanh(x_n + F.linear(r * h, self.weight_hh[2 * H :], self.bias_hh[2 * H :]))
+        z = torch.sigmoid(x_z + h_z)
+        h = (1 - z) * n + z * h
+        return h, GRUState(h)
+
+    def kernel(self, x: Tensor) -> Kernel | str:
+        """Return the vendor's GRU, which resets after the product only.
+
+        Args:
+            x: the sequences.
+        """
+        if not self.reset_after:
+            return "vendor kernels reset after the product with weight_hh, this cell before it"
+
+        def run(x: Tensor, state: GRUState, lengths: Tensor | None) -> tuple[Tensor, GRUState]:
+            weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+            y, h = gru_sequence(x, state.h, weights, lengths)
+            return y, GRUState(h)
+
+        return Kernel("cuDNN's GRU" if x.is_cuda else "ATen's GRU loop, as oneDNN has none", run)

@@ -1,0 +1,141 @@
+"""The long short-term memory. B rows, I inputs, H units; gates in the order i, f, g, o."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.kernels.vendor import lstm_sequence
+
+__all__ = ["LSTMCell", "LSTMState"]
+
+
+class LSTMState(NamedTuple):
+    """The state of an LSTMCell: `h (B, H)`, `c (B, H)`."""
+
+    h: Tensor
+    c: Tensor
+
+
+class LSTMCell(Cell):
+    """The LSTM with a forget gate.
+
+        i, f, g, o = W_ih x + b_ih + W_hh h + b_hh, cut in four
+        c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h' = sigmoid(o) * tanh(c')
+
+    and the output is `h'`. The gates read the input and the hidden state. Some texts (a
+    widely read tutorial of 2017 among them) say in prose that the gates also read the cell
+    state, which is the peephole LSTM of Gers & Schmidhuber 2000; the code beside that prose
+    is the form above.
+
+    Shapes: `x (B, I)`, state `h (B, H)`, `c (B, H)`, output `(B, H)`; `weight_ih (4H, I)`,
+        `weight_hh (4H, H)`, `bias_ih (4H,)`, `bias_hh (4H,)`.
+
+    Args:
+        input_size: I, features of an input.
+        hidden_size: H, units.
+        forget_bias: added to the forget gate's bias at initialisation, so that a fresh
+            network remembers; learned from there.
+
+    Raises:
+        ShapeError: at a step, for an input or state of another shape.
+
+    Source: Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000, "Learning to
+        forget", for the forget gate; Jozefowicz et al. 2015 for its bias of 1.
+
+    Differs: from torch, whose forget bias starts like every other; `forget_bias=0` for that.
+
+    Example:
+        >>> cell = LSTMCell(3, 5)
+        >>> y, state = cell(torch.zeros(2, 3), cell.initial_state(2))
+        >>> y.shape, state._fields
+        (torch.Size([2, 5]), ('h', 'c'))
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
+        super().__init__(input_size, hidden_size)
+        self.hidden_size = hidden_size
+        self.forget_bias = forget_bias
+        self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(4 * hidden_size))
+        self.bias_hh = nn.Parameter(torch.empty(4 * hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias.
+
+        Args:
+            generator: where the numbers come from.
+        """
+        H = self.hidden_size
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(H**-0.5), H**-0.5, generator=generator)
+        self.add_forget_bias(self.forget_bias)
+
+    def add_forget_bias(self, value: float) -> None:
+        """Add `value` to the bias of the forget gate.
+
+        Args:
+            value: what to add.
+        """
+        H = self.hidden_size
+        with torch.no_grad():
+            self.bias_ih[H : 2 * H] += value
+
+    def initial_state(
+        self,
+        batch_size: int = 1,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> LSTMState:
+        """Return zeros.
+
+        Args:
+            batch_size: B, rows.
+            device: where; the parameters' by default.
+            dtype: of which kind; the parameters' by default.
+        """
+        h = self.zeros(batch_size, self.hidden_size, device, dtype)
+        return LSTMState(h, torch.zeros_like(h))
+
+    def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        """Take one step.
+
+        Args:
+            x: `(B, I)`.
+            state: `h (B, H)`, `c (B, H)`.
+        """
+        check_step(self, x, state)
+        h, c = state
+        gates = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(
+            h, self.weight_hh, self.bias_hh
+        )
+        i, f, g, o = gates.chunk(4, dim=1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h, LSTMState(h, c)
+
+    def kernel(self, x: Tensor) -> Kernel:
+        """Return the vendor's LSTM.
+
+        Args:
+            x: the sequences.
+        """
+
+        def run(x: Tensor, state: LSTMState, lengths: Tensor | None) -> tuple[Tensor, LSTMState]:
+            weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+            y, h, c = lstm_sequence(x, *state, weights, lengths)
+            return y, LSTMState(h, c)
+
+        if x.is_cuda:
+            return Kernel("cuDNN's LSTM", run)
+        if x.dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.enabled:
+            return Kernel("oneDNN's LSTM", run)
+        return Kernel(f"ATen's LSTM loop, as oneDNN has none in {x.dtype}", run)

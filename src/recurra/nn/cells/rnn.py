@@ -1,0 +1,115 @@
+"""The simple recurrent network. B rows, I inputs, H units."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recurra.errors import ConfigError
+from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.kernels.vendor import rnn_sequence
+
+__all__ = ["RNNCell", "RNNState"]
+
+
+class RNNState(NamedTuple):
+    """The state of an RNNCell: `h (B, H)`."""
+
+    h: Tensor
+
+
+class RNNCell(Cell):
+    """The Elman network: `h' = tanh(W_ih x + b_ih + W_hh h + b_hh)`, and the output is `h'`.
+
+    Shapes: `x (B, I)`, state `h (B, H)`, output `(B, H)`; `weight_ih (H, I)`,
+        `weight_hh (H, H)`, `bias_ih (H,)`, `bias_hh (H,)`.
+
+    Args:
+        input_size: I, features of an input.
+        hidden_size: H, units.
+        nonlinearity: `"tanh"` or `"relu"`.
+
+    Raises:
+        ConfigError: for another nonlinearity.
+        ShapeError: at a step, for an input or state of another shape.
+
+    Source: Elman 1990, "Finding structure in time".
+
+    Example:
+        >>> cell = RNNCell(3, 5)
+        >>> y, state = cell(torch.zeros(2, 3), cell.initial_state(2))
+        >>> y.shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, nonlinearity: Literal["tanh", "relu"] = "tanh"
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        if nonlinearity not in ("tanh", "relu"):
+            raise ConfigError(f"nonlinearity is 'tanh' or 'relu', got {nonlinearity!r}")
+        self.hidden_size = hidden_size
+        self.nonlinearity = nonlinearity
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(hidden_size))
+        self.bias_hh = nn.Parameter(torch.empty(hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), as torch does.
+
+        Args:
+            generator: where the numbers come from.
+        """
+        bound = self.hidden_size**-0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+    def initial_state(
+        self,
+        batch_size: int = 1,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> RNNState:
+        """Return zeros.
+
+        Args:
+            batch_size: B, rows.
+            device: where; the parameters' by default.
+            dtype: of which kind; the parameters' by default.
+        """
+        return RNNState(self.zeros(batch_size, self.hidden_size, device, dtype))
+
+    def forward(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
+        """Take one step.
+
+        Args:
+            x: `(B, I)`.
+            state: `h (B, H)`.
+        """
+        check_step(self, x, state)
+        (h,) = state
+        activate = torch.tanh if self.nonlinearity == "tanh" else torch.relu
+        h = activate(
+            F.linear(x, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
+        )
+        return h, RNNState(h)
+
+    def kernel(self, x: Tensor) -> Kernel:
+        """Return the vendor's RNN.
+
+        Args:
+            x: the sequences.
+        """
+
+        def run(x: Tensor, state: RNNState, lengths: Tensor | None) -> tuple[Tensor, RNNState]:
+            weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+            y, h = rnn_sequence(x, state.h, weights, self.nonlinearity, lengths)
+            return y, RNNState(h)
+
+        return Kernel("cuDNN's RNN" if x.is_cuda else "ATen's RNN loop", run)

@@ -1,0 +1,129 @@
+"""Whole sequences on the kernels that come with torch: oneDNN, cuDNN and ATen.
+
+B rows, T steps, I inputs, H units, G gates. They know nothing of rows of different lengths,
+so padding is made harmless here: for the LSTM, whose intermediate `c` is never returned, by an
+extra input feature that holds every gate so that `c` stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence"]
+
+SATURATION = 1e4
+"""A pre-activation at which the logistic function is exactly 0 or 1 in float32 and float64."""
+
+Weights = Sequence[Tensor]
+
+
+def lstm_sequence(
+    x: Tensor, h: Tensor, c: Tensor, weights: Weights, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run a one-layer LSTM over whole sequences; returns the outputs, and `h` and `c` at the end.
+
+    Shapes: `x (B, T, I)`; `h`, `c` `(B, H)`; `lengths (B,)`; returns `(B, T, H)`, `(B, H)`,
+    `(B, H)`. Outputs past a row's length are left as they come.
+
+    Args:
+        x: the inputs, finite in the padding too.
+        h: hidden state before the first step.
+        c: cell state before the first step.
+        weights: `weight_ih (4H, I)`, `weight_hh (4H, H)`, `bias_ih (4H,)`, `bias_hh (4H,)`.
+        lengths: steps of each row, at most T; all of them.
+
+    Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000 for the forget gate.
+
+    Example:
+        >>> weights = [torch.zeros(8, 3), torch.zeros(8, 2), torch.zeros(8), torch.zeros(8)]
+        >>> one = torch.ones(1, 2)
+        >>> y, h, c = lstm_sequence(torch.ones(1, 4, 3), one, one, weights)
+        >>> y.shape, c
+        (torch.Size([1, 4, 2]), tensor([[0.0625, 0.0625]]))
+    """
+    weight_ih, *rest = weights
+    if lengths is not None:
+        padding = _past(lengths, x.shape[1])
+        x = torch.cat([x, padding.unsqueeze(2).to(x.dtype)], dim=2)
+        H = h.shape[1]
+        hold = x.new_zeros(4 * H, 1)
+        hold[:H], hold[H : 2 * H] = -SATURATION, SATURATION
+        weight_ih = torch.cat([weight_ih, hold], dim=1)
+    state = (h.unsqueeze(0), c.unsqueeze(0))
+    y, h_end, c_end = torch.lstm(x, state, [weight_ih, *rest], True, 1, 0.0, False, False, True)
+    return y, h_end[0] if lengths is None else _last(y, h, lengths), c_end[0]
+
+
+def gru_sequence(
+    x: Tensor, h: Tensor, weights: Weights, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run a one-layer GRU over whole sequences; returns the outputs, and `h` at the end.
+
+    Shapes: `x (B, T, I)`; `h (B, H)`; `lengths (B,)`; returns `(B, T, H)`, `(B, H)`. Outputs
+    past a row's length are left as they come.
+
+    Args:
+        x: the inputs, finite in the padding too.
+        h: hidden state before the first step.
+        weights: `weight_ih (3H, I)`, `weight_hh (3H, H)`, `bias_ih (3H,)`, `bias_hh (3H,)`.
+        lengths: steps of each row, at most T; all of them.
+
+    Source: Cho et al. 2014, with the reset gate after the product as in cuDNN.
+
+    Example:
+        >>> weights = [torch.zeros(6, 3), torch.zeros(6, 2), torch.zeros(6), torch.zeros(6)]
+        >>> gru_sequence(torch.ones(1, 2, 3), torch.ones(1, 2), weights)[1]
+        tensor([[0.2500, 0.2500]])
+    """
+    return _with_hidden_state(torch.gru, x, h, weights, lengths)
+
+
+def rnn_sequence(
+    x: Tensor, h: Tensor, weights: Weights, nonlinearity: str, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run a one-layer Elman network over whole sequences; returns the outputs, and `h` at the end.
+
+    Shapes: `x (B, T, I)`; `h (B, H)`; `lengths (B,)`; returns `(B, T, H)`, `(B, H)`. Outputs
+    past a row's length are left as they come.
+
+    Args:
+        x: the inputs, finite in the padding too.
+        h: hidden state before the first step.
+        weights: `weight_ih (H, I)`, `weight_hh (H, H)`, `bias_ih (H,)`, `bias_hh (H,)`.
+        nonlinearity: `"tanh"` or `"relu"`.
+        lengths: steps of each row, at most T; all of them.
+
+    Source: Elman 1990, "Finding structure in time".
+
+    Example:
+        >>> weights = [torch.ones(1, 1), torch.ones(1, 1), torch.zeros(1), torch.zeros(1)]
+        >>> rnn_sequence(torch.ones(1, 3, 1), torch.zeros(1, 1), weights, "relu")[0].flatten()
+        tensor([1., 2., 3.])
+    """
+    kernel = torch.rnn_tanh if nonlinearity == "tanh" else torch.rnn_relu
+    return _with_hidden_state(kernel, x, h, weights, lengths)
+
+
+def _with_hidden_state(
+    kernel: Callable[..., tuple[Tensor, Tensor]],
+    x: Tensor,
+    h: Tensor,
+    weights: Weights,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    y, h_end = kernel(x, h.unsqueeze(0), list(weights), True, 1, 0.0, False, False, True)
+    return y, h_end[0] if lengths is None else _last(y, h, lengths)
+
+
+def _past(lengths: Tensor, T: int) -> Tensor:
+    """Return `(B, T)`: whether a step lies past its row's length."""
+    return torch.arange(T, device=lengths.device) >= lengths.unsqueeze(1)
+
+
+def _last(y: Tensor, h: Tensor, lengths: Tensor) -> Tensor:
+    """Return each row's output at its length, and `h` for rows of no step."""
+    rows = torch.arange(len(y), device=y.device)
+    return torch.where((lengths > 0).unsqueeze(1), y[rows, (lengths - 1).clamp(min=0)], h)

@@ -1,0 +1,133 @@
+"""Nested (named) tuples of tensors: the explicit state of every recurrence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recurra.errors import ShapeError
+
+__all__ = ["State", "detach", "flatten", "index", "map_tensors", "unflatten", "where"]
+
+State = Any
+"""A tensor `(B, ...)`, or a tuple (often a NamedTuple) of states."""
+
+
+def map_tensors(function: Callable[..., Tensor], state: State, *others: State) -> State:
+    """Apply `function` to every tensor of `state`, and to those at the same place in `others`.
+
+    Args:
+        function: takes one tensor of each state and returns a tensor.
+        state: the state whose nesting the result has.
+        others: states of the same nesting.
+
+    Example:
+        >>> one, zero = torch.ones(1), torch.zeros(1)
+        >>> map_tensors(torch.add, (one, (one,)), (one, (zero,)))
+        (tensor([2.]), (tensor([1.]),))
+    """
+    if isinstance(state, Tensor):
+        return function(state, *others)
+    parts = [map_tensors(function, *each) for each in zip(state, *others, strict=True)]
+    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+
+
+def detach(state: State) -> State:
+    """Return the state cut off from the graph that made it, as truncated back-propagation needs.
+
+    Args:
+        state: any state.
+
+    Example:
+        >>> detach((torch.ones(1, requires_grad=True) * 2,))
+        (tensor([2.]),)
+    """
+    return map_tensors(Tensor.detach, state)
+
+
+def index(state: State, rows: Any) -> State:
+    """Return the state of some rows of the batch.
+
+    Args:
+        state: tensors `(B, ...)`.
+        rows: anything that indexes the first dimension.
+
+    Example:
+        >>> index((torch.arange(6).view(3, 2),), [2, 0])
+        (tensor([[4, 5],
+                [0, 1]]),)
+    """
+    return map_tensors(lambda tensor: tensor[rows], state)
+
+
+def where(mask: Tensor, state: State, other: State) -> State:
+    """Return `state` in the rows where `mask` holds, `other` elsewhere.
+
+    Args:
+        mask: `(B,)` bool.
+        state: tensors `(B, ...)`.
+        other: the same nesting and shapes.
+
+    Example:
+        >>> where(torch.tensor([True, False]), torch.ones(2, 1), torch.zeros(2, 1))
+        tensor([[1.],
+                [0.]])
+    """
+
+    def choose(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b)
+
+    return map_tensors(choose, state, other)
+
+
+def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:
+    """Return every tensor of the state under a name, as `"state.0.h"`.
+
+    Args:
+        state: any state.
+        prefix: what the names begin with.
+
+    Example:
+        >>> list(flatten((torch.ones(1), (torch.ones(1),))))
+        ['state.0', 'state.1.0']
+    """
+    if isinstance(state, Tensor):
+        return {prefix: state}
+    names = getattr(state, "_fields", range(len(state)))
+    return {
+        name: tensor
+        for part, value in zip(names, state, strict=True)
+        for name, tensor in flatten(value, f"{prefix}.{part}").items()
+    }
+
+
+def unflatten(tensors: Mapping[str, Tensor], like: State, prefix: str = "state") -> State:
+    """Return a state nested as `like`, out of what `flatten` gave.
+
+    Args:
+        tensors: name -> tensor.
+        like: a state of the wanted nesting and shapes.
+        prefix: what the names begin with.
+
+    Raises:
+        ShapeError: if a tensor is missing or has another shape.
+
+    Example:
+        >>> unflatten({"state.0": torch.ones(1)}, (torch.zeros(1),))
+        (tensor([1.]),)
+    """
+    if isinstance(like, Tensor):
+        found = tensors.get(prefix)
+        if found is None or found.shape != like.shape:
+            got = "nothing" if found is None else str(tuple(found.shape))
+            raise ShapeError(f"{prefix}: got {got}, expected shape {tuple(like.shape)}")
+        return found.to(like.device, like.dtype)
+    names = getattr(like, "_fields", range(len(like)))
+    parts = [
+        unflatten(tensors, value, f"{prefix}.{part}")
+        for part, value in zip(names, like, strict=True)
+    ]
+    return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)

@@ -1,0 +1,181 @@
+"""What a wrapper is: recurrences in, a recurrence out.
+
+It says once, in `through`, what it does around what it wraps; the same lines serve a single
+step, where `x` is `(B, F)`, and whole sequences, where it is `(B, T, F)`.
+B rows, T steps, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import ConfigError, RunError, ShapeError
+from recurra.nn.cells.base import Cell
+from recurra.nn.kernels.dropout import dropout_mask
+from recurra.nn.state import State
+
+__all__ = ["Masks", "Pass", "Recurrence", "StepPass", "Wrapper"]
+
+
+class Pass(Protocol):
+    """How a wrapper reaches what it wraps: by one step, or over whole sequences."""
+
+    def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run `inner` over `x` from `state`."""
+        ...
+
+    def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run `inner` over each row from its end to its start; outputs in the order of `x`."""
+        ...
+
+    def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
+        """Return `x` times the dropout mask of this owner and place."""
+        ...
+
+
+class Wrapper(nn.Module):
+    """A recurrence made of recurrences; a subclass defines `through`.
+
+    Args:
+        cells: what is wrapped, each its own object.
+        input_size: I, features of an input.
+        output_size: O, features of an output.
+    """
+
+    def __init__(self, cells: Sequence[Recurrence], input_size: int, output_size: int) -> None:
+        super().__init__()
+        if len({id(part) for cell in cells for part in cell.modules()}) != sum(
+            1 for cell in cells for _ in cell.modules()
+        ):
+            raise ConfigError(
+                f"{type(self).__name__}: one cell stands in two places and would share its "
+                "parameters; make a cell for each"
+            )
+        self.cells = nn.ModuleList(cells)
+        self.input_size = input_size
+        self.output_size = output_size
+
+    def inner(self, position: int = 0) -> Recurrence:
+        """Return what is wrapped at `position`."""
+        return cast("Recurrence", self.cells[position])
+
+    def initial_state(
+        self,
+        batch_size: int = 1,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> State:
+        """Return the state before the first step: that of the one wrapped recurrence.
+
+        Args:
+            batch_size: B, rows.
+            device: where; the parameters' by default.
+            dtype: of which kind; the parameters' by default.
+        """
+        return self.inner().initial_state(batch_size, device=device, dtype=dtype)
+
+    def forward(
+        self, x: Tensor, state: State, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, State]:
+        """Take one step.
+
+        Args:
+            x: `(B, I)`.
+            state: what `initial_state` or the step before returned.
+            generator: where dropout masks come from, needed in training mode.
+        """
+        if x.dim() != 2 or x.shape[1] != self.input_size:
+            raise ShapeError(
+                f"{type(self).__name__}: a step takes x of shape (batch, {self.input_size}), got "
+                f"{tuple(x.shape)}; recurra.unroll takes whole sequences"
+            )
+        return self.through(x, state, StepPass(Masks(generator, 1), 0))
+
+    def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
+        """Return outputs and state, reaching what is wrapped by `run` alone.
+
+        Args:
+            x: `(B, I)` in a step, `(B, T, I)` over sequences.
+            state: as `initial_state` returns.
+            run: how.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no through")
+
+    def stepwise(self) -> str | None:
+        """Return why only a loop over steps will do just now; None where sequences pass whole."""
+        return None
+
+
+Recurrence = Cell | Wrapper
+
+
+class Masks:
+    """The dropout masks of one unroll, each drawn once for all of its steps.
+
+    Args:
+        generator: where they come from; None where none will be needed.
+        steps: T, steps of the unroll.
+    """
+
+    def __init__(self, generator: torch.Generator | None, steps: int) -> None:
+        self.generator = generator
+        self.steps = steps
+        self.drawn: dict[Any, Tensor] = {}
+
+    def get(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
+        """Return the mask `(B, T, F)`, or `(B, 1, F)` where all steps share it.
+
+        Args:
+            owner: whose mask.
+            place: which of its masks.
+            x: `(B, ..., F)`, what will be masked.
+            p: probability of dropping a unit.
+            shared: whether one mask serves all steps.
+        """
+        key = (id(owner), place)
+        if key not in self.drawn:
+            if self.generator is None:
+                raise RunError(
+                    "Dropout in training mode draws its masks from a generator: pass "
+                    "generator=torch.Generator(), or call .eval() first"
+                )
+            shape = (len(x), 1 if shared else self.steps, x.shape[-1])
+            mask = dropout_mask(shape, p, self.generator, x.dtype)
+            self.drawn[key] = mask.to(x.device)
+        return self.drawn[key]
+
+
+class StepPass:
+    """The pass of one step, at position `t` of an unroll that `masks` belong to.
+
+    Args:
+        masks: of the whole unroll.
+        t: which of its steps.
+    """
+
+    def __init__(self, masks: Masks, t: int) -> None:
+        self.masks = masks
+        self.t = t
+
+    def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step of `inner`."""
+        if isinstance(inner, Wrapper):
+            return inner.through(x, state, self)
+        result: tuple[Tensor, State] = inner(x, state)
+        return result
+
+    def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Refuse: a step knows no future."""
+        raise ShapeError(
+            "Bidirectional reads the future, which a single step does not have: "
+            "run whole sequences through recurra.unroll"
+        )
+
+    def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
+        """Return `x` times this step's mask."""
+        return x * self.masks.get(owner, place, x, p, shared)[:, 0 if shared else self.t]

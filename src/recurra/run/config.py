@@ -1,0 +1,259 @@
+"""What a run is, as one frozen value: its task, and the task's own options."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from recurra.errors import ConfigError
+from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.table import nearest
+from recurra.train.optimization import TrainOptions
+
+__all__ = [
+    "RUNS",
+    "LanguageRun",
+    "NgramRun",
+    "RunConfig",
+    "allowed",
+    "differences",
+    "fields",
+    "parse_config",
+    "settings",
+    "with_settings",
+]
+
+
+class RunConfig(BaseModel):
+    """What every run says, whatever its task."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    preset: str = Field(description="the preset this run began as")
+    task: str = Field(description="what is learned")
+    seed: int = Field(1, ge=0, lt=2**63, description="where every random stream derives from")
+    threads: int | None = Field(
+        None, ge=1, le=4096, description="processor threads; as many as there are cores"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where tensors live; auto is cuda where there is one"
+    )
+    start_from: str | None = Field(
+        None, description="a run whose weights this one begins with; random ones"
+    )
+    start_from: str | None = Field(
+        None, description="a run whose weights and vocabulary this one begins with; none"
+    )
+
+
+class LanguageRun(RunConfig):
+    """A recurrent language model learns a text."""
+
+    task: Literal["language"] = Field("language", description="what is learned")
+    data: TextOptions = TextOptions()
+    network: NetworkOptions = NetworkOptions()
+    train: TrainOptions = TrainOptions()
+
+
+class NgramRun(RunConfig):
+    """The n-grams of a text are counted."""
+
+    task: Literal["ngram"] = Field("ngram", description="what is learned")
+    data: TextOptions = TextOptions()
+    ngram: NgramOptions = NgramOptions()
+
+
+RUNS: dict[str, type[RunConfig]] = {"language": LanguageRun, "ngram": NgramRun}
+_Config = TypeVar("_Config", bound=RunConfig)
+_NOT_SETTABLE = ("preset", "task")
+
+
+def parse_config(values: Mapping[str, Any]) -> RunConfig:
+    """Return the config that `values`, as read from a `config.json`, describe.
+
+    Args:
+        values: nested settings; `task` says which.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, or a value out of range; names the field.
+
+    Example:
+        >>> parse_config({"preset": "kn3", "task": "ngram", "ngram": {"order": 3}}).task
+        'ngram'
+    """
+    task = values.get("task")
+    if task not in RUNS:
+        raise ConfigError(f"task is {task!r}, but must be one of {', '.join(RUNS)}")
+    try:
+        return RUNS[task].model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, RUNS[task])) from error
+
+
+def with_settings(config: _Config, assignments: Sequence[str]) -> _Config:
+    """Return a copy of `config` with some settings changed, typed from the model.
+
+    Args:
+        config: where the other settings come from.
+        assignments: `"train.learning_rate=0.5"`, ...; `none` empties an optional setting.
+
+    Raises:
+        ConfigError: an unknown key, answered with the nearest one, or a value out of range.
+
+    Example:
+        >>> run = LanguageRun(preset="mine")
+        >>> with_settings(run, ["train.learning_rate=0.5", "seed=3"]).train.learning_rate
+        0.5
+    """
+    model = type(config)
+    known = dict(fields(model))
+    values = config.model_dump()
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        key = key.strip()
+        if not equals:
+            raise ConfigError(f"got {assignment!r}: a setting is KEY=VALUE, as seed=3")
+        if key not in known or key in _NOT_SETTABLE:
+            settable = [name for name in known if name not in _NOT_SETTABLE]
+            raise ConfigError(f"{config.preset} has no setting {key!r}.{nearest(key, settable)}")
+        section, _, name = key.rpartition(".")
+        empty = text.strip().lower() == "none" and _optional(known[key])
+        (values[section] if section else values)[name] = None if empty else text.strip()
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, model)) from error
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield every setting's dotted name and field, in order.
+
+    Args:
+        model: a config's class.
+        prefix: put before each name.
+
+    Example:
+        >>> [name for name, _ in fields(NgramRun)][-2:]
+        ['data.chunk_length', 'ngram.order']
+    """
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from fields(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def settings(config: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Return every setting by its dotted name.
+
+    Args:
+        config: what holds them.
+        prefix: put before each name.
+
+    Example:
+        >>> settings(NgramRun(preset="kn3"))["ngram.order"]
+        5
+    """
+    found: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            found |= settings(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def differences(there: RunConfig, asked: RunConfig) -> list[str]:
+    """Return one line for every setting in which two runs differ; none if one resumes the other.
+
+    The step count that `train.minutes` froze into a run is no difference.
+
+    Args:
+        there: the config of the run that exists.
+        asked: the config of the run that is wanted.
+
+    Example:
+        >>> differences(LanguageRun(preset="mine", seed=1), LanguageRun(preset="mine", seed=2))
+        ['seed: 1 there, 2 asked']
+    """
+    old, new = settings(there), settings(asked)
+    if old.get("train.minutes") is not None and old["train.minutes"] == new.get("train.minutes"):
+        new["train.steps"] = new["train.steps"] or old["train.steps"]
+    lines = []
+    for name in dict.fromkeys([*old, *new]):
+        before, after = old.get(name, "nothing"), new.get(name, "nothing")
+        if before != after:
+            lines.append(f"{name}: {_show(before)} there, {_show(after)} asked")
+    return lines
+
+
+def allowed(field: FieldInfo) -> str:
+    """Return in words what values a setting may have.
+
+    Args:
+        field: one of `fields(...)`.
+
+    Example:
+        >>> allowed(TrainOptions.model_fields["momentum"])
+        'a number, at least 0, below 1'
+    """
+    kinds = [kind for kind in _kinds(field) if kind is not types.NoneType]
+    words = [_KINDS[kind] for kind in kinds if kind in _KINDS]
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            words.append("one of " + ", ".join(map(str, get_args(kind))))
+    text = " or ".join(words)
+    for rule in field.metadata:
+        if getattr(rule, "pattern", None):
+            text += f" like {field.default!r}"
+        for name, phrase in _BOUNDS.items():
+            if (bound := getattr(rule, name, None)) is not None:
+                text += f", {phrase} {bound:,}"
+    return text + (", or none" if _optional(field) else "")
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_BOUNDS = {
+    "ge": "at least",
+    "gt": "above",
+    "le": "at most",
+    "lt": "below",
+}
+
+
+def _kinds(field: FieldInfo) -> tuple[Any, ...]:
+    annotation = field.annotation
+    joined = get_origin(annotation) in (Union, types.UnionType)
+    return get_args(annotation) if joined else (annotation,)
+
+
+def _optional(field: FieldInfo) -> bool:
+    return types.NoneType in _kinds(field)
+
+
+def _show(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _explain(error: ValidationError, model: type[RunConfig]) -> str:
+    """Return one line on everything that is wrong: field, what was got, what is allowed."""
+    known = dict(fields(model))
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"there is no setting {name!r}.{nearest(name, list(known))}")
+        elif problem["type"] == "missing":
+            lines.append(f"{name} is missing")
+        elif name in known:
+            got = problem["input"]
+            lines.append(f"{name} is {got!r}, but must be {allowed(known[name])}")
+        else:
+            lines.append(f"{name}: {problem['msg']}")
+    return "; ".join(lines)

@@ -1,0 +1,1 @@
+"""Small computations to look at, each printed in full."""

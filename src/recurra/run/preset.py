@@ -1,0 +1,218 @@
+"""Named runs: each a function that returns a config.
+
+The tutorial's recipes sum the loss over the T steps of a chunk; here it is a mean over targets.
+Their learning rate is therefore multiplied by T, and their clipping norm divided by it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.run.config import LanguageRun, NgramRun, RunConfig, with_settings
+from recurra.table import Table
+from recurra.train.optimization import TrainOptions
+
+__all__ = ["PRESETS", "preset"]
+
+PRESETS = Table(
+    "preset",
+    {
+        "docstrings": "recurra.run.preset:docstrings",
+        "words": "recurra.run.preset:words",
+        "characters": "recurra.run.preset:characters",
+        "ptb-seed": "recurra.run.preset:ptb_seed",
+        "ptb-small": "recurra.run.preset:ptb_small",
+        "ptb-medium": "recurra.run.preset:ptb_medium",
+        "ptb-large": "recurra.run.preset:ptb_large",
+        "ptb-tied": "recurra.run.preset:ptb_tied",
+        "kn1": "recurra.run.preset:kn1",
+        "kn2": "recurra.run.preset:kn2",
+        "kn3": "recurra.run.preset:kn3",
+        "kn4": "recurra.run.preset:kn4",
+        "kn5": "recurra.run.preset:kn5",
+    },
+)
+
+
+def preset(name: str, *, data: str | Path | None = None, minutes: float | None = None) -> RunConfig:
+    """Return the config that a preset's name stands for.
+
+    Args:
+        name: a name in `PRESETS`, or `module:function` of one's own.
+        data: the corpus, directory or file to learn from, in place of the preset's own; some
+            presets choose their width and schedule by its size.
+        minutes: how long training may take; sets the schedule.
+
+    Raises:
+        ConfigError: there is no such preset.
+
+    Example:
+        >>> preset("ptb-seed").train.epochs
+        2.0
+    """
+    make = PRESETS[name]
+    known = {"size": _size(data), "minutes": minutes}
+    wanted = inspect.signature(make).parameters
+    config: RunConfig = make(**{key: value for key, value in known.items() if key in wanted})
+    changes = []
+    if data is not None:
+        changes.append(f"data.corpus={data}")
+    if minutes is not None:
+        changes.append(f"train.minutes={minutes}")
+    return with_settings(config, changes)
+
+
+def docstrings() -> LanguageRun:
+    """Learn the English of the Python standard library's docstrings; nothing to download."""
+    return LanguageRun(
+        preset="docstrings",
+        data=TextOptions(corpus="docstrings", vocabulary_size=10_000),
+        network=NetworkOptions(hidden_size=200, tied=True, dropout=0.3),
+        train=TrainOptions(
+            epochs=8,
+            learning_rate=40.0,
+            schedule="linear",
+            clip_norm=0.25,
+            keep="best",
+        ),
+    )
+
+
+def words(size: int | None = None, minutes: float | None = None) -> LanguageRun:
+    """Learn the words of a text of your own: --data FILE, or a directory."""
+    return LanguageRun(preset="words")
+
+
+def characters(size: int | None = None, minutes: float | None = None) -> LanguageRun:
+    """Learn the characters of a text of your own: --data FILE, or a directory."""
+    return LanguageRun(preset="characters")
+
+
+def ptb_seed() -> LanguageRun:
+    """Penn Treebank by the 2017 tutorial's program: 2 x 200, dropout 0.5, two epochs.
+
+    The tutorial's summed loss becomes a mean: its learning rate 1 is 35 here, its clip 5 is 5/35.
+    """
+    return LanguageRun(
+        preset="ptb-seed",
+        data=TextOptions(corpus="ptb", chunk_length=35),
+        network=NetworkOptions(hidden_size=200, dropout=0.5, init_scale=0.05),
+        train=TrainOptions(epochs=2, learning_rate=35.0, clip_norm=5 / 35),
+    )
+
+
+def ptb_small() -> LanguageRun:
+    """Penn Treebank, the small network of Zaremba et al. 2014: 2 x 200, 13 epochs.
+
+    Its summed loss becomes a mean: its learning rate 1 is 20 here, its clip 5 is 5/20.
+    """
+    return LanguageRun(
+        preset="ptb-small",
+        data=TextOptions(corpus="ptb", chunk_length=20),
+        network=_zaremba(hidden_size=200, dropout=0.0, init_scale=0.1),
+        train=_tutorial_schedule(epochs=13, flat=4, decay=0.5, chunk_length=20, clip=5),
+    )
+
+
+def ptb_medium() -> LanguageRun:
+    """Penn Treebank, the medium network of Zaremba et al. 2014: 2 x 650, 39 epochs.
+
+    Its summed loss becomes a mean: its learning rate 1 is 35 here, its clip 5 is 5/35.
+    """
+    return LanguageRun(
+        preset="ptb-medium",
+        data=TextOptions(corpus="ptb", chunk_length=35),
+        network=_zaremba(hidden_size=650, dropout=0.5, init_scale=0.05),
+        train=_tutorial_schedule(epochs=39, flat=6, decay=0.8, chunk_length=35, clip=5),
+    )
+
+
+def ptb_large() -> LanguageRun:
+    """Penn Treebank, the large network of Zaremba et al. 2014: 2 x 1500, 55 epochs.
+
+    Its summed loss becomes a mean: its learning rate 1 is 35 here, its clip 10 is 10/35.
+    """
+    return LanguageRun(
+        preset="ptb-large",
+        data=TextOptions(corpus="ptb", chunk_length=35),
+        network=_zaremba(hidden_size=1500, dropout=0.65, init_scale=0.04),
+        train=_tutorial_schedule(epochs=55, flat=14, decay=1 / 1.15, chunk_length=35, clip=10),
+    )
+
+
+def ptb_tied() -> LanguageRun:
+    """Penn Treebank, 2 x 200 with one matrix for embedding and softmax, 14 epochs."""
+    return LanguageRun(
+        preset="ptb-tied",
+        data=TextOptions(corpus="ptb", chunk_length=35),
+        network=NetworkOptions(hidden_size=200, tied=True, dropout=0.2, init_scale=0.1),
+        train=TrainOptions(
+            epochs=14, learning_rate=70.0, schedule="linear", clip_norm=5 / 35, keep="best"
+        ),
+    )
+
+
+def kn1() -> NgramRun:
+    """Penn Treebank by smoothed unigrams: how often each word occurs."""
+    return _kneser_ney(1)
+
+
+def kn2() -> NgramRun:
+    """Penn Treebank by interpolated modified Kneser-Ney bigrams."""
+    return _kneser_ney(2)
+
+
+def kn3() -> NgramRun:
+    """Penn Treebank by interpolated modified Kneser-Ney trigrams."""
+    return _kneser_ney(3)
+
+
+def kn4() -> NgramRun:
+    """Penn Treebank by interpolated modified Kneser-Ney 4-grams."""
+    return _kneser_ney(4)
+
+
+def kn5() -> NgramRun:
+    """Penn Treebank by interpolated modified Kneser-Ney 5-grams."""
+    return _kneser_ney(5)
+
+
+def _zaremba(hidden_size: int, dropout: float, init_scale: float) -> NetworkOptions:
+    return NetworkOptions(
+        hidden_size=hidden_size,
+        dropout=dropout,
+        init_scale=init_scale,
+        zero_bias=False,
+        forget_bias=0.0,
+    )
+
+
+def _tutorial_schedule(
+    epochs: int, flat: int, decay: float, chunk_length: int, clip: float
+) -> TrainOptions:
+    return TrainOptions(
+        epochs=epochs,
+        learning_rate=float(chunk_length),
+        schedule="tutorial",
+        flat_epochs=flat,
+        decay=decay,
+        clip_norm=clip / chunk_length,
+    )
+
+
+def _kneser_ney(order: int) -> NgramRun:
+    return NgramRun(
+        preset=f"kn{order}", data=TextOptions(corpus="ptb"), ngram=NgramOptions(order=order)
+    )
+
+
+def _size(data: str | Path | None) -> int | None:
+    """Return the bytes of training text in a file or directory; None for a corpus's name."""
+    if data is None:
+        return None
+    path = Path(data)
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.glob("*train.txt"))
+    return path.stat().st_size if path.is_file() else None

@@ -1,0 +1,76 @@
+"""A name -> object table whose entries are imported only when looked up."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from recurra.errors import ConfigError
+
+__all__ = ["Table", "nearest"]
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """Return ` Did you mean 'x'?` where one of `names` is close to `name`, else nothing.
+
+    Example:
+        >>> nearest("lsmt", ["lstm", "gru"])
+        " Did you mean 'lstm'?"
+    """
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+class Table(Mapping[str, Any]):
+    """A read-only mapping from short names to objects, each given as `"module:Name"`.
+
+    A key that holds a colon is itself such a place, so a user's own class works wherever a
+    name does. Modules in the working directory are found too.
+
+    Args:
+        kind: what the entries are, for messages, as `"cell"`.
+        places: name -> `"module:Name"`.
+
+    Raises:
+        ConfigError: on look-up of an unknown name, or of a place that cannot be imported.
+
+    Example:
+        >>> table = Table("container", {"ordered": "collections:OrderedDict"})
+        >>> table["ordered"].__name__, table["collections:Counter"].__name__
+        ('OrderedDict', 'Counter')
+    """
+
+    def __init__(self, kind: str, places: dict[str, str]) -> None:
+        self.kind = kind
+        self.places = places
+
+    def __getitem__(self, name: str) -> Any:
+        place = self.places.get(name, name)
+        if ":" not in place:
+            raise ConfigError(
+                f"no {self.kind} is named {name!r}.{nearest(name, list(self.places))} "
+                f"There are: {', '.join(self.places)}; or give your own as module:Name."
+            )
+        return self._import(place)
+
+    def _import(self, place: str) -> Any:
+        module_name, _, attribute = place.partition(":")
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)
+        try:
+            return getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"the {self.kind} {place!r} cannot be imported: {error}") from error
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places or (isinstance(name, str) and ":" in name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)

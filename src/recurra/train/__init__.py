@@ -1,0 +1,1 @@
+"""Learning: events, optimization, checkpoints and the loop; knows parameters, no task."""

@@ -1,0 +1,336 @@
+"""The one gradient loop; it knows no task.
+
+A task hands it a Learner: numbered batches, a loss with a carried state, and a validation. The
+loop owns the optimizer, the schedule, what is saved and what is resumed, and yields events.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError
+from recurra.randomness import generator
+from recurra.train.checkpoint import Checkpoint, Checkpoints, pack_optimizer, unpack_optimizer
+from recurra.train.event import (
+    Event,
+    Finished,
+    Saved,
+    Started,
+    Stepped,
+    Stopped,
+    Validated,
+    Warned,
+)
+from recurra.train.optimization import TrainOptions, clip_gradients, learning_rate, make_optimizer
+
+__all__ = ["Learner", "learn", "load_weights", "measure_seconds_per_step"]
+
+PATIENCE_FOR_NANS = 3
+"""Steps in a row whose loss or gradient is not finite before the run ends."""
+
+
+class Learner(Protocol):
+    """What a task hands to the loop."""
+
+    model: nn.Module
+    steps_per_epoch: int
+    fingerprint: Mapping[str, str]
+    """What the data are, by parts; a checkpoint of other data is refused."""
+
+    def batch(self, epoch: int, step: int) -> Any:
+        """Return batch `step` of `epoch`: a pure function of both."""
+        ...
+
+    def initial_carry(self) -> Any:
+        """Return the state that is carried into the first batch of an epoch."""
+        ...
+
+    def loss(self, batch: Any, carry: Any, generator: torch.Generator) -> tuple[Tensor, Any, int]:
+        """Return the mean loss in nats per target, the detached carry, and how many targets."""
+        ...
+
+    def validate(self) -> Mapping[str, float | int | None] | None:
+        """Return the validation metrics, `"loss"` among them; None where there is no split."""
+        ...
+
+    def pack(self, carry: Any) -> dict[str, Tensor]:
+        """Return the carry as named tensors."""
+        ...
+
+    def unpack(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Return the carry that `pack` named."""
+        ...
+
+
+def learn(
+    learner: Learner,
+    options: TrainOptions,
+    seed: int,
+    checkpoints: Checkpoints,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Train to the end, or until `should_stop`; goes on from the newest checkpoint, to the bit.
+
+    Afterwards `learner.model` holds the weights that `options.keep` names.
+
+    Args:
+        learner: the task.
+        options: how long and by which rule.
+        seed: of every random stream.
+        checkpoints: where to save and resume from.
+        should_stop: asked after every step.
+
+    Raises:
+        RunError: three steps in a row had no finite loss or gradient.
+        ResourceError: the last checkpoint could not be written.
+    """
+    training = _Training(learner, options, seed)
+    for note in training.resume(checkpoints):
+        yield Warned(note)
+    yield Started(
+        step=training.step,
+        steps=training.steps,
+        steps_per_epoch=training.per_epoch,
+        parameters=sum(parameter.numel() for parameter in training.parameters),
+        device=str(training.device),
+    )
+    while not training.done():
+        yield training.advance()
+        if training.validation_due():
+            yield from training.validate()
+        stop = should_stop()
+        if stop or training.done() or training.save_due():
+            yield from training.save(checkpoints, last=stop or training.done())
+        if stop and not training.done():
+            yield Stopped(training.step)
+            return
+    training.finish()
+    yield Finished(training.step, training.epoch, training.seconds, training.items)
+
+
+class _Training:
+    """The position and everything that moves with it; what a checkpoint holds."""
+
+    def __init__(self, learner: Learner, options: TrainOptions, seed: int) -> None:
+        self.learner = learner
+        self.options = options
+        self.seed = seed
+        self.parameters = list(learner.model.parameters())
+        self.device = self.parameters[0].device
+        self.optimizer = make_optimizer(self.parameters, options)
+        self.per_epoch = learner.steps_per_epoch
+        self.steps = options.steps or max(1, round(options.epochs * self.per_epoch))
+        self.step = 0
+        self.carry = learner.initial_carry()
+        self.seconds = 0.0
+        self.items = 0
+        self.not_finite = 0
+        self.best_loss = math.inf
+        self.best: dict[str, Tensor] = {}
+        self.stale = 0
+        self.saved_at = time.monotonic()
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the data so far."""
+        return self.step / self.per_epoch
+
+    def done(self) -> bool:
+        """Whether no step is left, or patience has run out."""
+        patience = self.options.patience
+        return self.step >= self.steps or (patience is not None and self.stale >= patience)
+
+    def advance(self) -> Event:
+        """Take one step; one whose loss or gradient is not finite changes no weight."""
+        begun = time.perf_counter()
+        epoch, position = divmod(self.step, self.per_epoch)
+        if position == 0:
+            self.carry = self.learner.initial_carry()
+        rate = learning_rate(self.options, self.step, self.steps, self.per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        masks = generator(self.seed, "dropout", epoch, position, self.device)
+        batch = self.learner.batch(epoch, position)
+        loss, carry, items = self.learner.loss(batch, self.carry, masks)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(clip_gradients(self.parameters, self.options.clip_norm))
+        value = float(loss.detach())
+        if finite := math.isfinite(value) and math.isfinite(norm):
+            self.optimizer.step()
+            self.carry = carry
+        self.optimizer.zero_grad()
+        self.step += 1
+        self.seconds += time.perf_counter() - begun
+        if not finite:
+            return self._skipped(value, norm, rate)
+        self.not_finite = 0
+        self.items += items
+        return Stepped(self.step, self.epoch, value, items, rate, norm, self.seconds)
+
+    def _skipped(self, loss: float, norm: float, rate: float) -> Warned:
+        self.not_finite += 1
+        what = f"step {self.step}: loss {loss:g}, gradient norm {norm:g}, learning rate {rate:g}"
+        if self.not_finite >= PATIENCE_FOR_NANS:
+            raise RunError(
+                f"{PATIENCE_FOR_NANS} steps in a row were not finite ({what}); the checkpoints "
+                "before them are untouched. Lower train.learning_rate or train.clip_norm"
+            )
+        return Warned(f"{what}: update skipped")
+
+    def validation_due(self) -> bool:
+        """Whether this step ends a stretch of `validate_epochs`, or is the last."""
+        every = max(1, round(self.options.validate_epochs * self.per_epoch))
+        return self.step % every == 0 or self.step >= self.steps
+
+    def validate(self) -> Iterator[Event]:
+        """Evaluate the validation split, and remember the weights if they are the best yet."""
+        begun = time.perf_counter()
+        self.learner.model.eval()
+        metrics = self.learner.validate()
+        self.learner.model.train()
+        if metrics is None:
+            return
+        loss = float(metrics["loss"] or math.inf)
+        best = loss < self.best_loss
+        self.stale = 0 if best else self.stale + 1
+        if best:
+            self.best_loss = loss
+            if self.options.keep == "best":
+                self.best = {k: v.clone() for k, v in self.learner.model.state_dict().items()}
+        yield Validated(self.step, self.epoch, metrics, best, time.perf_counter() - begun)
+
+    def save_due(self) -> bool:
+        """Whether it is time for a checkpoint; never while the numbers are not finite."""
+        waited = time.monotonic() - self.saved_at
+        return waited >= self.options.save_seconds and not self.not_finite
+
+    def save(self, checkpoints: Checkpoints, last: bool) -> Iterator[Event]:
+        """Write a checkpoint; where that fails go on and try again, unless it is the last."""
+        self.saved_at = time.monotonic()
+        try:
+            path = checkpoints.save(self._checkpoint())
+        except OSError as error:
+            if last:
+                raise ResourceError(
+                    f"the checkpoint of step {self.step} cannot be written: {error}. Older "
+                    "checkpoints are intact; free some space and run the same command again"
+                ) from error
+            yield Warned(f"checkpoint of step {self.step} not written: {error}; will try again")
+            return
+        yield Saved(self.step, path)
+
+    def _checkpoint(self) -> Checkpoint:
+        optimizer, optimizer_facts = pack_optimizer(self.optimizer)
+        tensors = {
+            "weights": dict(self.learner.model.state_dict()),
+            "optimizer": optimizer,
+            "carry": self.learner.pack(self.carry),
+        }
+        if self.best:
+            tensors["best"] = self.best
+        facts = {
+            "seed": self.seed,
+            "fingerprint": dict(self.learner.fingerprint),
+            "device": self.device.type,
+            "seconds": self.seconds,
+            "items": self.items,
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+            "stale": self.stale,
+            "optimizer": optimizer_facts,
+        }
+        return Checkpoint(self.step, tensors, facts)
+
+    def resume(self, checkpoints: Checkpoints) -> list[str]:
+        """Go on from the newest checkpoint that verifies, if there is one; returns notes."""
+        checkpoint, notes = checkpoints.newest()
+        if checkpoint is None:
+            return notes
+        tensors, facts = checkpoint.tensors, checkpoint.facts
+        self._refuse_other_data(facts["fingerprint"])
+        if facts["device"] != self.device.type:
+            notes.append(
+                f"the checkpoint was made on {facts['device']}, this is {self.device.type}: "
+                "training goes on, but the same bits come out on the same device only"
+            )
+        load_weights(self.learner.model, tensors["weights"])
+        unpack_optimizer(self.optimizer, tensors["optimizer"], facts["optimizer"])
+        self.carry = self.learner.unpack(tensors["carry"])
+        self.best = dict(tensors.get("best", {}))
+        self.step = checkpoint.step
+        self.seconds, self.items = facts["seconds"], facts["items"]
+        self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
+        self.stale = facts["stale"]
+        return notes
+
+    def _refuse_other_data(self, there: Mapping[str, str]) -> None:
+        now = self.learner.fingerprint
+        changed = [part for part in {**there, **now} if there.get(part) != now.get(part)]
+        if changed:
+            raise ConfigError(
+                f"the run was begun on other data, so it cannot go on: {', '.join(changed)} "
+                "changed. Give the data back, or start over with --restart"
+            )
+
+    def finish(self) -> None:
+        """Leave the kept weights in the model, ready for use."""
+        if self.best:
+            load_weights(self.learner.model, self.best)
+        self.learner.model.eval()
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy `weights` into `model`: all of them, or none.
+
+    Args:
+        model: where to.
+        weights: name -> tensor, the names and shapes of the model's.
+
+    Raises:
+        CheckpointError: names or shapes differ; lists missing, unexpected and mismatched ones.
+
+    Example:
+        >>> load_weights(nn.Linear(2, 1), {"weight": torch.zeros(1, 2)})
+        Traceback (most recent call last):
+        ...
+        recurra.errors.CheckpointError: the weights do not fit the model: missing bias
+    """
+    own = model.state_dict()
+    faults = [f"missing {name}" for name in own if name not in weights]
+    faults += [f"unexpected {name}" for name in weights if name not in own]
+    faults += [
+        f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if faults:
+        raise CheckpointError(f"the weights do not fit the model: {'; '.join(faults)}")
+    model.load_state_dict(dict(weights))
+
+
+def measure_seconds_per_step(
+    learner: Learner, options: TrainOptions, warmup: int = 5, least_seconds: float = 2.0
+) -> float:
+    """Return what one training step costs here, leaving the model as it was.
+
+    Args:
+        learner: the task.
+        options: its optimizer and clipping.
+        warmup: steps that are not counted.
+        least_seconds: how long to measure, in seconds.
+    """
+    kept = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    quiet = options.model_copy(update={"learning_rate": 1e-12, "schedule": "constant"})
+    training = _Training(learner, quiet, seed=0)
+    times: list[float] = []
+    while len(times) < warmup + 3 or sum(times[warmup:]) < least_seconds:
+        before = training.seconds
+        training.advance()
+        times.append(training.seconds - before)
+    learner.model.load_state_dict(kept)
+    return sum(times[warmup:]) / len(times[warmup:])

@@ -1,0 +1,157 @@
+"""Optimizers, learning-rate schedules and gradient clipping, with their options."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+__all__ = ["OptimizerTable", "TrainOptions", "clip_gradients", "learning_rate", "make_optimizer"]
+
+
+class TrainOptions(BaseModel):
+    """How long, with which optimizer and which schedule a model learns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epochs: float = Field(1.0, gt=0, le=100_000, description="passes over the training data")
+    steps: int | None = Field(
+        None, ge=1, description="optimizer steps, in place of epochs; frozen by minutes"
+    )
+    minutes: float | None = Field(
+        None, gt=0, le=100_000, description="budget of training alone, sets steps; in minutes"
+    )
+    batch_size: int = Field(20, ge=1, le=1_000_000, description="sequences in a step")
+    optimizer: Literal["sgd", "adagrad", "adam", "adamw"] = Field(
+        "sgd", description="the update rule"
+    )
+    learning_rate: float = Field(1.0, gt=0, le=10_000, description="for a loss that is a mean")
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd; the first beta of adam")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="L2, or decoupled for adamw")
+    schedule: Literal["constant", "tutorial", "linear", "cosine"] = Field(
+        "constant", description="tutorial is flat, then multiplied by decay at every epoch"
+    )
+    warmup_steps: int = Field(0, ge=0, description="first steps of a linear rise from 0")
+    flat_epochs: int = Field(0, ge=0, description="of tutorial: epochs before decay sets in")
+    decay: float = Field(1.0, gt=0, le=1, description="of tutorial: factor at each later epoch")
+    clip_norm: float | None = Field(
+        None, gt=0, description="most the gradient's global L2 norm may be; none"
+    )
+    validate_epochs: float = Field(1.0, gt=0, description="passes between two validations")
+    keep: Literal["last", "best"] = Field(
+        "last", description="which weights become the model: the last, or the best validated"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="validations without a new best before training ends; never"
+    )
+    save_seconds: float = Field(60.0, ge=0, description="time between checkpoints, in seconds")
+
+
+def learning_rate(options: TrainOptions, step: int, steps: int, steps_per_epoch: int) -> float:
+    """Return the learning rate of one step; a pure function, so a schedule has no state.
+
+    Args:
+        options: names the schedule and its constants.
+        step: which step, from 0.
+        steps: how many the whole training takes.
+        steps_per_epoch: how many one pass over the data takes.
+
+    Example:
+        >>> half = TrainOptions(learning_rate=1, schedule="tutorial", flat_epochs=2, decay=0.5)
+        >>> [learning_rate(half, epoch * 10, 40, 10) for epoch in range(4)]
+        [1.0, 1.0, 0.5, 0.25]
+    """
+    peak = options.learning_rate
+    if step < options.warmup_steps:
+        return peak * (step + 1) / options.warmup_steps
+    done = (step - options.warmup_steps) / max(1, steps - options.warmup_steps)
+    if options.schedule == "linear":
+        return peak * (1 - done)
+    if options.schedule == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * done))
+    if options.schedule == "tutorial":
+        epoch = step // max(1, steps_per_epoch)
+        return peak * options.decay ** max(epoch + 1 - options.flat_epochs, 0)
+    return peak
+
+
+Parameters = Iterable[nn.Parameter]
+
+
+def _sgd(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        parameters,
+        lr=options.learning_rate,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+    )
+
+
+def _adagrad(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
+    return torch.optim.Adagrad(
+        parameters, lr=options.learning_rate, weight_decay=options.weight_decay
+    )
+
+
+def _adam(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
+    betas = (options.momentum or 0.9, 0.999)
+    return torch.optim.Adam(
+        parameters, lr=options.learning_rate, betas=betas, weight_decay=options.weight_decay
+    )
+
+
+def _adamw(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
+    betas = (options.momentum or 0.9, 0.999)
+    return torch.optim.AdamW(
+        parameters, lr=options.learning_rate, betas=betas, weight_decay=options.weight_decay
+    )
+
+
+OptimizerTable: dict[str, Callable[[Parameters, TrainOptions], torch.optim.Optimizer]] = {
+    "sgd": _sgd,
+    "adagrad": _adagrad,
+    "adam": _adam,
+    "adamw": _adamw,
+}
+
+
+def make_optimizer(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
+    """Return the optimizer that `options` names, over `parameters`.
+
+    Args:
+        parameters: what it updates.
+        options: its name and constants.
+
+    Example:
+        >>> make_optimizer([nn.Parameter(torch.zeros(2))], TrainOptions(optimizer="adam"))
+        Adam (
+        ...
+    """
+    return OptimizerTable[options.optimizer](parameters, options)
+
+
+def clip_gradients(parameters: Parameters, most: float | None) -> Tensor:
+    """Scale all gradients so that their global L2 norm is at most `most`; return the norm before.
+
+    Args:
+        parameters: whose gradients count; those without one are left out.
+        most: the bound, or None to only measure.
+
+    Source: Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent neural
+        networks", algorithm 1.
+
+    Example:
+        >>> weight = nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, 4.0])
+        >>> float(clip_gradients([weight], 1.0)), weight.grad
+        (5.0, tensor([0.6000, 0.8000]))
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if most is not None and norm > most:
+        torch._foreach_mul_(gradients, (most / norm).item())
+    return norm
