@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import torch
 
 from recurra.errors import RunError
 
-__all__ = ["available_memory", "choose_device", "is_out_of_memory"]
+__all__ = ["available_memory", "choose_device", "is_out_of_memory", "keep_freed_memory"]
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def available_memory() -> int | None:
@@ -65,3 +68,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "can't allocate memory" in str(error) or "out of memory" in str(error)
     )
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed memory for the next step instead of giving it back to the system.
+
+    A training step frees and asks for the same tens of megabytes; where they come back as fresh
+    pages, the system clears each anew, which takes a quarter of the step. Elsewhere than on
+    glibc, nothing happens.
+
+    Example:
+        >>> keep_freed_memory()
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 2**25)
+    mallopt(M_TRIM_THRESHOLD, 2**29)

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,8 @@ def _swap(new: Path, place: Path) -> None:
         old.rename(place)
         raise
     sync_directory(place.parent)
-    delete(old)
+    with suppress(OSError):  # the new one is safe, and sweep comes later
+        delete(old)
 
 
 def seal(directory: Path, files: Mapping[str, Content], kind: str, version: int) -> None:

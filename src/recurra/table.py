@@ -17,6 +17,10 @@ __all__ = ["Table", "nearest"]
 def nearest(name: str, names: list[str]) -> str:
     """Return ` Did you mean 'x'?` where one of `names` is close to `name`, else nothing.
 
+    Args:
+        name: what was asked for.
+        names: what there is.
+
     Example:
         >>> nearest("lsmt", ["lstm", "gru"])
         " Did you mean 'lstm'?"
@@ -63,7 +67,7 @@ class Table(Mapping[str, Any]):
             sys.path.append(here)
         try:
             return getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a module of the user's may raise anything
             raise ConfigError(f"the {self.kind} {place!r} cannot be imported: {error}") from error
 
     def __contains__(self, name: object) -> bool:

@@ -6,7 +6,6 @@ tensor's dtype, shape and place; the tensors' bytes, row-major, without gaps.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
@@ -24,7 +23,7 @@ from recurra.errors import CheckpointError
 from recurra.files import Sink
 from recurra.sealed import regular_size, without_repeats
 
-__all__ = ["load_tensors", "save_tensors", "write_tensors"]
+__all__ = ["load_tensors", "write_tensors"]
 
 # In the order in which the safetensors library lays tensors out, so that all are aligned.
 DTYPES = {
@@ -100,6 +99,7 @@ def write_tensors(tensors: Mapping[str, Tensor], sink: Sink) -> None:
         TypeError: for a dtype outside the format.
 
     Example:
+        >>> import io
         >>> out = io.BytesIO()
         >>> write_tensors({"bias": torch.zeros(2)}, out)
         >>> out.getvalue()[8:73]
@@ -115,27 +115,9 @@ def write_tensors(tensors: Mapping[str, Tensor], sink: Sink) -> None:
     sink.write(len(header).to_bytes(8, "little"))
     sink.write(header)
     for tensor in ordered.values():
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        whole = tensor.detach().cpu().contiguous()
+        flat = whole.as_strided((whole.numel(),), (1,))  # sizes 0 and 1 may have any stride
         sink.write(flat.view(torch.uint8).numpy().data)
-
-
-def save_tensors(tensors: Mapping[str, Tensor]) -> bytes:
-    """Return tensors as the bytes of a safetensors file.
-
-    Args:
-        tensors: name -> dense tensor, on any device.
-
-    Raises:
-        CheckpointError: for what `load_tensors` would refuse.
-        TypeError: for a dtype outside the format.
-
-    Example:
-        >>> len(save_tensors({"bias": torch.zeros(2)}))
-        80
-    """
-    out = io.BytesIO()
-    write_tensors(tensors, out)
-    return out.getvalue()
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import os
 import signal
@@ -35,9 +36,7 @@ app.command("doctor")(doctor.doctor)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from recurra import __version__
-
-        typer.echo(f"recurra {__version__}")
+        typer.echo(f"recurra {importlib.metadata.version('recurra')}")
         raise typer.Exit
 
 
@@ -89,6 +88,10 @@ def _carry_out(words: list[str]) -> int:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich ends the process on one
+            raise end.__context__ from None
+        raise
     return 0
 
 

@@ -26,12 +26,8 @@ def open_console(*, json: bool = False) -> Console:
     """
     from rich.console import Console
 
-    class PipedConsole(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
-
     terminal = (sys.stderr if json else sys.stdout).isatty()
-    return PipedConsole(
+    return Console(
         stderr=json, width=None if terminal else _PIPED_WIDTH, highlight=False, emoji=False
     )
 

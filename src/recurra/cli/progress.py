@@ -12,6 +12,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from recurra.run.report import figure
+from recurra.run.session import Opened, Reported
 from recurra.train.event import Event, Saved, Started, Stepped, Validated, Warned
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class Pace:
         self.recent_loss = math.nan
         self.items_per_second = 0.0
         self.seconds_left = math.inf
-        self._items = 0
-        self._seconds = 0.0
-        self._seconds_before: float | None = None
+        self._timed_items = 0
+        self._timed_steps = 0
+        self._seconds_before = None if started.step else 0.0  # of earlier sessions: not known yet
         self._losses = 0.0
         self._steps = 0
 
@@ -55,16 +56,15 @@ class Pace:
         Args:
             stepped: the next one.
         """
-        if self._seconds_before is None:  # the first step's own time is not known apart
-            done_before = self.started.step
-            self._seconds_before = stepped.seconds * done_before / (done_before + 1)
         self.step, self.epoch = stepped.step, stepped.epoch
-        self._items += stepped.items
-        self._seconds = stepped.seconds - self._seconds_before
-        if self._seconds > 0:
-            self.items_per_second = self._items / self._seconds
-            each = self._seconds / (self.step - self.started.step)
-            self.seconds_left = each * (self.started.steps - self.step)
+        if self._seconds_before is None:
+            self._seconds_before = stepped.seconds
+        else:
+            self._timed_items += stepped.items
+            self._timed_steps += 1
+            seconds = stepped.seconds - self._seconds_before
+            self.items_per_second = self._timed_items / seconds if seconds else 0.0
+            self.seconds_left = seconds / self._timed_steps * (self.started.steps - self.step)
         if math.isfinite(stepped.loss):
             memory = 0.98 if math.isfinite(self.recent_loss) else 0.0
             earlier = self.recent_loss if memory else 0.0
@@ -109,15 +109,19 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._stop_bar()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event | Opened | Reported) -> None:
         """Show one event.
 
         Args:
-            event: the next that training yields.
+            event: the next that a run yields.
         """
         match event:
+            case Opened():
+                self.console.print(f"[bold]{event.config.preset}[/bold] in {event.directory}")
+                for name, fact in event.facts.items():
+                    self._fact(name, fact)
             case Started():
                 self._start(event)
             case Stepped() if self._pace:
@@ -130,18 +134,22 @@ class Progress:
             case Saved():
                 pass  # the promise is that it happens; saying so each time is noise
             case _:
-                self._bar.stop()
+                self._stop_bar()
+
+    def _fact(self, name: str, fact: str) -> None:
+        self.console.print(f"[dim]{name:12}[/dim]{escape(fact)}")
+
+    def _stop_bar(self) -> None:
+        if self._bar.live.is_started:  # it prints an empty line even where it never was
+            self._bar.stop()
 
     def _start(self, event: Started) -> None:
         steps = f"{event.steps:,} steps, {event.steps_per_epoch:,} an epoch"
         if event.step:
             steps += f"; going on after step {event.step:,}"
-        for name, value in (
-            ("parameters", f"{event.parameters:,}"),
-            ("device", event.device),
-            ("training", steps),
-        ):
-            self.console.print(f"[dim]{name:12}[/dim]{value}")
+        if event.parameters:
+            self._fact("parameters", f"{event.parameters:,} on {event.device}")
+            self._fact("training", steps)
         self._pace = Pace(event)
         if self.console.is_terminal:
             self._bar.add_task("", total=event.steps, completed=event.step, epoch="", pace="")
@@ -163,12 +171,12 @@ class Progress:
             self.console.print(f"epoch {epoch}   {said}")
 
     def _validate(self, event: Validated, pace: Pace) -> None:
-        best = "   [green]best so far[/green]" if event.best else ""
-        self.console.print(
-            f"[bold]epoch {event.epoch:<6.4g}[/bold] "
-            f"training perplexity {_perplexity(pace.take_mean_loss()):>9}   "
-            f"validation perplexity {figure(event.metrics.get('perplexity')):>9}{best}"
-        )
+        said = f"validation perplexity {figure(event.metrics.get('perplexity')):>9}"
+        loss = pace.take_mean_loss()
+        if math.isfinite(loss):
+            best = "   [green]best so far[/green]" if event.best else ""
+            said = f"training perplexity {_perplexity(loss):>9}   {said}{best}"
+        self.console.print(f"[bold]epoch {event.epoch:<8.4g}[/bold]{said}")
 
 
 def duration(seconds: float) -> str:

@@ -15,8 +15,7 @@ from recurra.errors import DataError, ResourceError
 from recurra.files import Content, Sink, json_bytes
 from recurra.folders import cached, is_full
 from recurra.language.corpora import open_corpus
-from recurra.language.corpora.base import Corpus
-from recurra.language.corpora.files import digest
+from recurra.language.corpora.base import Corpus, digest
 from recurra.language.options import TextOptions
 from recurra.language.tokenization import UNK, read_text, tokens
 from recurra.language.vocabulary import Vocabulary
@@ -88,8 +87,8 @@ class TextDataset:
             ResourceError: the disk is full.
 
         Example:
-            >>> data = TextDataset.open(TextOptions(corpus="grammar"))  # doctest: +SKIP
-            >>> data.ids("train").dtype, data.facts("train").oov  # doctest: +SKIP
+            >>> data = TextDataset.open(TextOptions(corpus="grammar"))
+            >>> data.ids("train").dtype, data.facts("train").oov
             (dtype('int32'), 0)
         """
         corpus = open_corpus(options)

@@ -5,10 +5,11 @@ B rows, V tokens in the vocabulary, N tokens in a text.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from recurra.errors import CheckpointError, ConfigError
 from recurra.files import Content, json_bytes
 from recurra.language.dataset import SplitFacts
 from recurra.language.metrics import TextMetrics
-from recurra.language.tokenization import detokenize, tokens
+from recurra.language.tokenization import Rule, detokenize, tokens
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.state import State
 from recurra.randomness import generator
@@ -30,6 +31,7 @@ from recurra.tensors import load_tensors, write_tensors
 __all__ = ["MODELS", "LanguageModel"]
 
 KIND, VERSION = "recurra-language-model", 1
+FACTS, VOCABULARY, WEIGHTS = "model.json", "vocabulary.json", "weights.safetensors"
 
 MODELS = Table(
     "language model",
@@ -112,10 +114,10 @@ class LanguageModel:
         elif context == "independent":
             ends = np.flatnonzero(ids == self.vocabulary.eos) + 1
             lines = [line for line in np.split(ids, ends) if len(line)]
-            log_probs = np.concatenate(self.log_probs_of_lines(lines))
+            log_probs = np.concatenate([np.zeros(0), *self.log_probs_of_lines(lines)])
         else:
             raise ConfigError(f"context is 'document' or 'independent', got {context!r}")
-        nats = float(-log_probs.mean())
+        nats = float(-log_probs.mean()) if len(log_probs) else math.nan
         return TextMetrics(len(log_probs), facts.oov, nats, facts.characters)
 
     def generate(
@@ -130,14 +132,15 @@ class LanguageModel:
             seed: of the draws.
         """
         draws = generator(seed, "generate")
+        unk = torch.tensor(self.vocabulary.unk)
         given = [token for part in tokens([prompt], self.rule) for token in part]
         ids = [int(index) for index in self.vocabulary.encode(given)]
         state = self.initial_state()
         for index in [self.vocabulary.eos, *ids]:
             log_probs, state = self.step(index, state)
         for _ in range(num_tokens):
-            weights = torch.softmax(log_probs.cpu() / temperature, dim=0)
-            weights[self.vocabulary.unk] = 0
+            known = log_probs.cpu().index_fill(0, unk, -math.inf)
+            weights = torch.softmax((known - known.max()) / temperature, dim=0)
             ids.append(int(torch.multinomial(weights, 1, generator=draws)))
             log_probs, state = self.step(ids[-1], state)
         return detokenize(self.vocabulary.decode(ids), self.rule)
@@ -175,9 +178,9 @@ class LanguageModel:
             directory: its place; what is there is replaced.
         """
         files: dict[str, Content] = {
-            "model.json": json_bytes({"kind": self.kind, "rule": self.rule, **self.facts()}),
-            "vocabulary.json": self.vocabulary.to_json(),
-            "weights.safetensors": partial(write_tensors, self.tensors()),
+            FACTS: json_bytes({"kind": self.kind, "rule": self.rule, **self.facts()}),
+            VOCABULARY: self.vocabulary.to_json(),
+            WEIGHTS: partial(write_tensors, self.tensors()),
         }
         seal(Path(directory), files, KIND, VERSION)
 
@@ -192,18 +195,26 @@ class LanguageModel:
             CheckpointError: there is none, or it is damaged.
         """
         directory = Path(run)
+        if directory.is_file():
+            load_tensors(directory)  # says what is wrong with a pickle, and how to convert it
+            raise CheckpointError(f"{run} is a file of tensors; a model is a directory")
         if (directory / "model").is_dir():
             directory = directory / "model"
-        if not directory.is_dir():
+        if not directory.is_dir() or (directory / "config.json").exists():
             raise CheckpointError(f"{run} holds no model; is the run finished?")
         files = open_sealed(directory, KIND, VERSION)
-        facts = read_json(files["model.json"])
-        vocabulary = Vocabulary.from_json(files["vocabulary.json"].read_bytes())
-        try:
-            kind, rule = facts.pop("kind"), facts.pop("rule")
-            make = MODELS[kind]
-        except (KeyError, ConfigError) as error:
-            raise CheckpointError(f"{files['model.json']} names no known model") from error
-        tensors = load_tensors(files["weights.safetensors"])
+        for name in (FACTS, VOCABULARY, WEIGHTS):
+            if name not in files:
+                raise CheckpointError(f"{directory} is damaged: its manifest lacks {name}")
+        match read_json(files[FACTS]):
+            # A place of one's own, `module:Name`, would let a file choose what is imported.
+            case {"kind": str(kind), "rule": rule, **facts} if kind in MODELS.places:
+                make = MODELS[kind]
+            case _:
+                raise CheckpointError(f"{files[FACTS]} describes no known kind of model")
+        if rule not in get_args(Rule):
+            raise CheckpointError(f"{files[FACTS]}: no rule of tokenization is named {rule!r:.80}")
+        vocabulary = Vocabulary.from_json(files[VOCABULARY].read_bytes())
+        tensors = load_tensors(files[WEIGHTS])
         restored: LanguageModel = make.restore(vocabulary, rule, facts, tensors)
         return restored

@@ -31,6 +31,8 @@ class LanguageNetwork(nn.Module):
         options: cell, width, depth and regularisation.
         vocabulary_size: V.
         generator: where the initial weights come from; torch's own by default.
+        sparse: whether the embedding's gradient holds the rows of the batch alone, which
+            spares plain SGD a matrix of V rows; a tied one is never sparse.
 
     Source: Zaremba, Sutskever & Vinyals 2014, "Recurrent neural network regularization".
 
@@ -42,9 +44,14 @@ class LanguageNetwork(nn.Module):
     """
 
     def __init__(
-        self, options: NetworkOptions, vocabulary_size: int, generator: torch.Generator | None
+        self,
+        options: NetworkOptions,
+        vocabulary_size: int,
+        generator: torch.Generator | None,
+        sparse: bool = False,
     ) -> None:
         super().__init__()
+        self.sparse = sparse and not options.tied
         H = options.hidden_size
         self.embedding = nn.Parameter(torch.empty(vocabulary_size, H))
         make = CELLS[options.cell]
@@ -94,4 +101,5 @@ class LanguageNetwork(nn.Module):
             state: as `initial_state` or an earlier call returned it.
             generator: where dropout masks come from, needed in training mode.
         """
-        return unroll(self.recurrence, F.embedding(ids, self.embedding), state, generator=generator)
+        x = F.embedding(ids, self.embedding, sparse=self.sparse)
+        return unroll(self.recurrence, x, state, generator=generator)

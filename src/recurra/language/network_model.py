@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from recurra.errors import CheckpointError, ResourceError
+from recurra.errors import CheckpointError, ConfigError, ResourceError
 from recurra.language.model import LanguageModel
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
@@ -25,7 +25,7 @@ from recurra.machine import is_out_of_memory
 from recurra.nn.state import State
 from recurra.nn.unroll import unroll
 from recurra.randomness import generator
-from recurra.train.loop import load_weights
+from recurra.train.loop import load_weights, require_fit
 
 __all__ = ["NetworkModel"]
 
@@ -176,8 +176,12 @@ class NetworkModel(LanguageModel):
         """
         try:
             options = NetworkOptions.model_validate(facts["network"])
-        except (KeyError, ValidationError) as error:
-            raise CheckpointError(f"the model's options are not valid: {error}") from error
+            with torch.device("meta"):
+                sketch = LanguageNetwork(options, len(vocabulary), None)
+        except (KeyError, ValidationError, ConfigError) as error:
+            said = " ".join(str(error).split())
+            raise CheckpointError(f"the model's options are not valid: {said}") from error
+        require_fit(sketch, tensors)  # before anything of that size is allocated
         network = LanguageNetwork(options, len(vocabulary), generator(0, "restore"))
         load_weights(network, tensors)
         return cls(network, options, vocabulary, rule)

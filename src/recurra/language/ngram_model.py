@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recurra.errors import CheckpointError
 from recurra.language.model import LanguageModel
 from recurra.language.ngram import KneserNey
 from recurra.language.vocabulary import Vocabulary
@@ -90,6 +91,17 @@ class NgramModel(LanguageModel):
             rule: how text is cut into tokens.
             facts: nothing.
             tensors: the n-grams.
+
+        Raises:
+            CheckpointError: the n-grams are damaged, or of another vocabulary.
         """
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        return cls(KneserNey.from_tensors(arrays), vocabulary, rule)
+        # What numpy has no type for, bfloat16, is refused as the float32 that it becomes.
+        wide = {n: t.float() if t.dtype == torch.bfloat16 else t for n, t in tensors.items()}
+        counts = KneserNey.from_tensors({name: tensor.numpy() for name, tensor in wide.items()})
+        if (counts.vocabulary_size, counts.eos) != (len(vocabulary), vocabulary.eos):
+            raise CheckpointError(
+                f"n-gram model: counted over {counts.vocabulary_size} words with <eos> at "
+                f"{counts.eos}, but its vocabulary has {len(vocabulary)} with <eos> at "
+                f"{vocabulary.eos}"
+            )
+        return cls(counts, vocabulary, rule)

@@ -25,7 +25,7 @@ from recurra.randomness import generator
 from recurra.train.checkpoint import Checkpoints
 from recurra.train.event import Event, Finished, Started, Validated
 from recurra.train.loop import learn, load_weights, measure_seconds_per_step
-from recurra.train.optimization import TrainOptions
+from recurra.train.optimization import TrainOptions, takes_sparse_gradients
 
 __all__ = ["LanguageTask", "NgramTask"]
 
@@ -132,10 +132,15 @@ class LanguageTask:
 
     def __init__(self, config: LanguageConfig, device: torch.device) -> None:
         start = _network_model(config.start_from)
-        self.dataset = TextDataset.open(config.data, start.vocabulary if start else None)
+        self.dataset = _open(config, start)
         size = len(self.dataset.vocabulary)
         _require_memory(config.network, size)
-        network = LanguageNetwork(config.network, size, generator(config.seed, "init"))
+        network = LanguageNetwork(
+            config.network,
+            size,
+            generator(config.seed, "init"),
+            sparse=takes_sparse_gradients(config.train),
+        )
         if start:
             load_weights(network, start.tensors())
         self.learner = _Learner(network, self.dataset, config, device)
@@ -233,6 +238,18 @@ def _network_model(run: str | None) -> NetworkModel | None:
     if not isinstance(model, NetworkModel):
         raise ConfigError(f"--from {run}: that run has no network whose weights could be taken")
     return model
+
+
+def _open(config: LanguageConfig, start: NetworkModel | None) -> TextDataset:
+    """Open the text, tokenised and numbered as the model to start from knows it."""
+    if start is None:
+        return TextDataset.open(config.data)
+    if config.data.rule not in ("auto", start.rule):
+        raise ConfigError(
+            f"data.rule is {config.data.rule}, but {config.start_from} learned by {start.rule}"
+        )
+    options = config.data.model_copy(update={"rule": start.rule})
+    return TextDataset.open(options, start.vocabulary)
 
 
 def _require_memory(options: NetworkOptions, vocabulary_size: int) -> None:

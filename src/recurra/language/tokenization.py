@@ -60,6 +60,13 @@ def read_text(
 
     Raises:
         DataError: the file cannot be read, or is not UTF-8; names the byte offset and the line.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "text.txt"
+        >>> _ = path.write_bytes(b"one\\r\\ntwo")
+        >>> list(read_text(path))
+        ['one\\ntwo']
     """
     try:
         with path.open("rb") as file:

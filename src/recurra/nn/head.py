@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recurra.errors import ConfigError, ShapeError
 from recurra.nn.kernels.linear_cross_entropy import linear_cross_entropy, native_bfloat16
 
 __all__ = ["SoftmaxHead"]
@@ -26,6 +27,10 @@ class SoftmaxHead(nn.Module):
             `"float32"`, or `"auto"` for bfloat16 where the processor has it. Everything else,
             every evaluation among it, is in the parameters' own precision.
 
+    Raises:
+        ConfigError: for another precision.
+        ShapeError: for a weight of another shape, or targets that are not one for each hidden.
+
     Source: Press & Wolf 2017, "Using the output embedding", for shared weights.
 
     Example:
@@ -42,6 +47,13 @@ class SoftmaxHead(nn.Module):
         precision: Literal["auto", "bfloat16", "float32"] = "auto",
     ) -> None:
         super().__init__()
+        if precision not in ("auto", "bfloat16", "float32"):
+            raise ConfigError(f"precision is auto, bfloat16 or float32, got {precision!r}")
+        if weight is not None and weight.shape != (num_classes, hidden_size):
+            raise ShapeError(
+                f"SoftmaxHead: got a weight of shape {tuple(weight.shape)}, expected "
+                f"{(num_classes, hidden_size)}"
+            )
         own = nn.Parameter(torch.empty(num_classes, hidden_size)) if weight is None else weight
         self.weight = own
         self.bias = nn.Parameter(torch.zeros(num_classes))
@@ -65,6 +77,11 @@ class SoftmaxHead(nn.Module):
             hidden: `(..., H)`.
             targets: `(...)`, classes, int64.
         """
+        if targets.shape != hidden.shape[:-1]:
+            raise ShapeError(
+                f"SoftmaxHead: targets of shape {tuple(targets.shape)} for hidden of shape "
+                f"{tuple(hidden.shape)}, expected one target for each"
+            )
         return linear_cross_entropy(
             hidden.reshape(-1, hidden.shape[-1]),
             self.weight,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recurra.errors import ShapeError
 from recurra.nn.cells.base import Cell, Kernel
-from recurra.nn.state import State, where
+from recurra.nn.state import State, flatten, where
 from recurra.nn.wrappers.base import Masks, Recurrence, StepPass, Wrapper
 
 __all__ = ["plan", "unroll", "unroll_plain"]
@@ -117,6 +117,7 @@ class _SequencePass:
             raise ShapeError(f"unroll takes x of shape (batch, time, input), got {tuple(x.shape)}")
         self.lengths = None if lengths is None else _checked_lengths(lengths, x)
         self.reset = None if reset is None else _checked_reset(reset, x)
+        self.mirrored = None if self.reset is None else self._mirrored(self.reset)
         self.masks = Masks(generator, x.shape[1])
         self.plain = plain
 
@@ -130,13 +131,9 @@ class _SequencePass:
 
     def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run `inner` over each row reversed within its length."""
-        ahead = self.reset
-        if ahead is not None:
-            # A border before step t is, read backwards, a border before step t - 1.
-            self.reset = self._reversed(ahead).roll(1, dims=1)
-            self.reset[:, 0] = False
+        self.reset, self.mirrored = self.mirrored, self.reset
         y, state = self(inner, self._reversed(x), state)
-        self.reset = ahead
+        self.reset, self.mirrored = self.mirrored, self.reset
         return self._reversed(y), state
 
     def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
@@ -150,6 +147,12 @@ class _SequencePass:
         mirrored = self.lengths.unsqueeze(1) - 1 - steps
         order = torch.where(mirrored >= 0, mirrored, steps)
         return x[torch.arange(len(x), device=x.device).unsqueeze(1), order]
+
+    def _mirrored(self, reset: Tensor) -> Tensor:
+        """Return `reset` for reading backwards: what lay before step t lies before t - 1."""
+        mirrored = self._reversed(reset).roll(1, dims=1)
+        mirrored[:, :1] = False
+        return mirrored
 
     def _on_kernel(
         self, kernel: Kernel, inner: Recurrence, x: Tensor, state: State
@@ -199,8 +202,8 @@ def _unroll(cell: Recurrence, x: Tensor, state: State, run: _SequencePass) -> tu
             f"{type(cell).__name__} takes {cell.input_size} features, got x of shape "
             f"{tuple(x.shape)}, batch first"
         )
-    if state is None:
-        state = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
+    initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
+    state = initial if state is None else _checked_state(state, initial)
     if run.lengths is None:
         return run(cell, x, state)
     steps = torch.arange(x.shape[1], device=x.device)
@@ -217,12 +220,14 @@ def _kernel(inner: Recurrence, x: Tensor) -> Kernel | str:
         return reason
     if not isinstance(inner, Cell):
         return "not a Cell of this package, so it has no kernel"
+    if inner._forward_hooks or inner._forward_pre_hooks:
+        return "its hooks act at every step"
     for owner in type(inner).__mro__:
         if "kernel" in vars(owner):
             return inner.kernel(x)
         if "forward" in vars(owner):
-            return "its class changes the step and gives no kernel for it"
-    return "the cell has no kernel of its own"
+            break
+    return "its class gives the step and no kernel for it"
 
 
 def _describe(cell: Recurrence, x: Tensor, indent: str) -> list[str]:
@@ -250,9 +255,17 @@ def _one_by_one(cell: Recurrence) -> list[str]:
     return lines
 
 
+def _checked_state(state: State, initial: State) -> State:
+    # A kernel would read past the end of a state that is too small.
+    got, expected = ({k: tuple(v.shape) for k, v in flatten(s).items()} for s in (state, initial))
+    if got != expected:
+        raise ShapeError(f"got the state {got}, expected {expected}")
+    return state
+
+
 def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
     B, T = x.shape[:2]
-    if lengths.shape != (B,) or lengths.is_floating_point():
+    if lengths.shape != (B,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise ShapeError(
             f"lengths is one integer a row, shape ({B},), got {tuple(lengths.shape)} "
             f"{lengths.dtype}"
@@ -262,7 +275,7 @@ def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
             f"lengths lie between 0 and {T}, the steps of x, got {int(lengths.min())} to "
             f"{int(lengths.max())}"
         )
-    return lengths.to(x.device)
+    return lengths.to(x.device, torch.int64)
 
 
 def _checked_reset(reset: Tensor, x: Tensor) -> Tensor:

@@ -43,9 +43,6 @@ class RunConfig(BaseModel):
         "auto", description="where tensors live; auto is cuda where there is one"
     )
     start_from: str | None = Field(
-        None, description="a run whose weights this one begins with; random ones"
-    )
-    start_from: str | None = Field(
         None, description="a run whose weights and vocabulary this one begins with; none"
     )
 
@@ -86,7 +83,7 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
         'ngram'
     """
     task = values.get("task")
-    if task not in RUNS:
+    if not isinstance(task, str) or task not in RUNS:
         raise ConfigError(f"task is {task!r}, but must be one of {', '.join(RUNS)}")
     try:
         return RUNS[task].model_validate(values)
@@ -244,16 +241,16 @@ def _show(value: object) -> str:
 def _explain(error: ValidationError, model: type[RunConfig]) -> str:
     """Return one line on everything that is wrong: field, what was got, what is allowed."""
     known = dict(fields(model))
+    names = [*known, *model.model_fields]
     lines = []
     for problem in error.errors(include_url=False):
         name = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"there is no setting {name!r}.{nearest(name, list(known))}")
+            lines.append(f"there is no setting {name!r}.{nearest(name, names)}")
         elif problem["type"] == "missing":
             lines.append(f"{name} is missing")
         elif name in known:
-            got = problem["input"]
-            lines.append(f"{name} is {got!r}, but must be {allowed(known[name])}")
+            lines.append(f"{name} is {problem['input']!r}, but must be {allowed(known[name])}")
         else:
-            lines.append(f"{name}: {problem['msg']}")
+            lines.append(f"{name} is {problem['input']!r}, but holds settings")
     return "; ".join(lines)

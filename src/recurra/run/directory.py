@@ -21,6 +21,7 @@ from recurra import files
 from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
 from recurra.folders import is_full
 from recurra.run.config import RunConfig, parse_config
+from recurra.sealed import read_json
 from recurra.train.event import Event, Stepped, Validated
 
 __all__ = ["MetricLog", "RunDirectory", "metric"]
@@ -146,14 +147,11 @@ class RunDirectory:
             files.write_json(self.report_path, report)
 
     def _read(self, path: Path) -> dict[str, Any] | None:
-        try:
-            values = json.loads(path.read_bytes())
-        except FileNotFoundError:
+        if self.path.is_file():
+            raise RunError(f"{self.path} is a file, not a run directory")
+        if not path.exists():
             return None
-        except NotADirectoryError as error:
-            raise RunError(f"{self.path} is a file, not a run directory") from error
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} cannot be read: {error}") from error
+        values = read_json(path)
         if not isinstance(values, dict):
             raise CheckpointError(f"{path} holds a {type(values).__name__}, not an object")
         return values

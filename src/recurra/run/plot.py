@@ -22,16 +22,17 @@ _POINTS = 200
 def curves(
     records: Sequence[Mapping[str, Any]],
     path: Path,
-    baselines: Mapping[str, float | None],
-    title: str = "Perplexity",
+    *,
+    title: str,
+    baseline: tuple[str, float] | None = None,
 ) -> None:
     """Draw training and validation perplexity into a PNG file.
 
     Args:
         records: the run's metrics, in order.
         path: the file to write.
-        baselines: names and their perplexities, each drawn as a line.
         title: what stands above.
+        baseline: a name and its validation perplexity, drawn as a line.
     """
     # matplotlib keeps a font cache; it goes where all our caches go
     os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
@@ -49,7 +50,7 @@ def curves(
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.tick_params(colors=_INK, which="both")
-    _draw_lines(axes, records, baselines)
+    _draw_lines(axes, records, baseline)
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -60,7 +61,7 @@ def curves(
 
 
 def _draw_lines(
-    axes: Axes, records: Sequence[Mapping[str, Any]], baselines: Mapping[str, float | None]
+    axes: Axes, records: Sequence[Mapping[str, Any]], baseline: tuple[str, float] | None
 ) -> None:
     train = _averaged([r for r in records if r.get("loss") is not None])
     valid = [
@@ -79,15 +80,15 @@ def _draw_lines(
             markersize=5,
             label=f"validation, {last:,.1f} at last",
         )
-    for name, perplexity in baselines.items():
-        if perplexity is not None:
-            axes.axhline(
-                perplexity,
-                color=_BASELINE,
-                linewidth=1.4,
-                linestyle=(0, (5, 3)),
-                label=f"{name}, {perplexity:,.1f}",
-            )
+    if baseline is not None:
+        name, perplexity = baseline
+        axes.axhline(
+            perplexity,
+            color=_BASELINE,
+            linewidth=1.4,
+            linestyle=(0, (5, 3)),
+            label=f"{name} on validation, {perplexity:,.1f}",
+        )
 
 
 def _averaged(steps: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Literal
 
 from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
 from recurra.run.config import LanguageRun, NgramRun, RunConfig, with_settings
@@ -68,26 +69,64 @@ def docstrings() -> LanguageRun:
     """Learn the English of the Python standard library's docstrings; nothing to download."""
     return LanguageRun(
         preset="docstrings",
-        data=TextOptions(corpus="docstrings", vocabulary_size=10_000),
+        data=TextOptions(corpus="docstrings", min_count=2),
         network=NetworkOptions(hidden_size=200, tied=True, dropout=0.3),
-        train=TrainOptions(
-            epochs=8,
-            learning_rate=40.0,
-            schedule="linear",
-            clip_norm=0.25,
-            keep="best",
-        ),
+        train=_falling(epochs=8, batch_size=20, optimizer="sgd", learning_rate=40.0),
     )
 
 
 def words(size: int | None = None, minutes: float | None = None) -> LanguageRun:
-    """Learn the words of a text of your own: --data FILE, or a directory."""
-    return LanguageRun(preset="words")
+    """Learn the words of a text of your own: --data FILE, or a directory.
+
+    Width, dropout, batch and passes follow from the size of the text and the time there is.
+
+    Args:
+        size: of the training text, in bytes.
+        minutes: of training.
+    """
+    tokens = (size or 1_150_000) // 5
+    seen = int(minutes * 60 * 20_000) if minutes else max(2 * tokens, 2_500_000)
+    passes = seen / max(1, tokens)
+    return LanguageRun(
+        preset="words",
+        data=TextOptions(min_count=2, vocabulary_size=20_000),
+        network=NetworkOptions(
+            hidden_size=200 if seen < 10_000_000 else 400, tied=True, dropout=_dropout(passes)
+        ),
+        train=_falling(
+            epochs=min(40.0, max(1.0, round(passes))),
+            batch_size=_between(1, tokens // 2_000, 20),
+            optimizer="sgd",
+            learning_rate=40.0,
+        ),
+    )
 
 
 def characters(size: int | None = None, minutes: float | None = None) -> LanguageRun:
-    """Learn the characters of a text of your own: --data FILE, or a directory."""
-    return LanguageRun(preset="characters")
+    """Learn the characters of a text of your own: --data FILE, or a directory.
+
+    Width, dropout, batch and passes follow from the size of the text and the time there is.
+
+    Args:
+        size: of the training text, in bytes.
+        minutes: of training.
+    """
+    tokens = size or 1_150_000
+    seen = int(minutes * 60 * 25_000) if minutes else max(2 * tokens, 5_000_000)
+    passes = seen / max(1, tokens)
+    return LanguageRun(
+        preset="characters",
+        data=TextOptions(rule="characters", chunk_length=100),
+        network=NetworkOptions(
+            hidden_size=256 if seen < 25_000_000 else 512, dropout=_dropout(passes) / 2
+        ),
+        train=_falling(
+            epochs=min(40.0, max(1.0, round(passes))),
+            batch_size=_between(1, tokens // 5_000, 32),
+            optimizer="adam",
+            learning_rate=0.004,
+        ),
+    )
 
 
 def ptb_seed() -> LanguageRun:
@@ -147,10 +186,8 @@ def ptb_tied() -> LanguageRun:
     return LanguageRun(
         preset="ptb-tied",
         data=TextOptions(corpus="ptb", chunk_length=35),
-        network=NetworkOptions(hidden_size=200, tied=True, dropout=0.2, init_scale=0.1),
-        train=TrainOptions(
-            epochs=14, learning_rate=70.0, schedule="linear", clip_norm=5 / 35, keep="best"
-        ),
+        network=NetworkOptions(hidden_size=200, tied=True, dropout=0.2),
+        train=_falling(epochs=14, batch_size=20, optimizer="sgd", learning_rate=70.0),
     )
 
 
@@ -200,6 +237,29 @@ def _tutorial_schedule(
         decay=decay,
         clip_norm=clip / chunk_length,
     )
+
+
+def _falling(
+    epochs: float, batch_size: int, optimizer: Literal["sgd", "adam"], learning_rate: float
+) -> TrainOptions:
+    return TrainOptions(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        schedule="linear",
+        clip_norm=0.25,
+        keep="best",
+    )
+
+
+def _dropout(passes: float) -> float:
+    """The more often a text is seen, the more there is to keep from being learned by heart."""
+    return 0.5 if passes > 20 else 0.3 if passes > 4 else 0.15 if passes > 1.5 else 0.0
+
+
+def _between(least: int, value: int, most: int) -> int:
+    return max(least, min(value, most))
 
 
 def _kneser_ney(order: int) -> NgramRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,9 @@ def compose(
     Args:
         config: what was asked for.
         run: the run's directory.
-        steps: optimizer steps taken; 0 where there are none.
+        steps: optimizer steps taken; 1 where there is only counting.
         epochs: passes over the training data.
-        seconds: wall clock of the whole run.
+        seconds: wall clock of the command that finished it.
         train_seconds: of them, training alone, validation left out.
         items: tokens learned from in `train_seconds`.
         valid: metrics of the validation split; None where there is none.
@@ -47,11 +48,11 @@ def compose(
         >>> config = RunConfig(preset="mine", task="language")
         >>> report = compose(
         ...     config, Path("runs/mine"), steps=10, epochs=1.0, seconds=9.0, train_seconds=5.0,
-        ...     items=1000, valid=None, test={"perplexity": 90.0},
+        ...     items=1000, valid=None, test={"perplexity": 80.0},
         ...     baselines={"kn5": {"perplexity": 100.0}},
         ... )
         >>> print(report["throughput"]["value"], report["verdict"], sep="; ")
-        200.0; test perplexity 90.00 is 10% better than kn5's 100.0
+        200.0; test perplexity 80.00 is 20% better than kn5's 100.0
     """
     report: dict[str, Any] = {
         "run": str(run),
@@ -128,13 +129,13 @@ def render(report: Mapping[str, Any]) -> str:
         lines.append(row)
     said = report["verdict"]
     lines += ["", said[:1].upper() + said[1:] + ".", "", _effort(report)]
-    if oov := (metrics or {}).get("oov"):
-        lines.append(f"{oov:,} of {metrics['tokens']:,} {split} tokens are out of vocabulary.")
+    if metrics and metrics.get("oov"):
+        lines.append(f"{metrics['oov']:,} of {metrics['tokens']:,} {split} tokens became <unk>.")
     if report.get("sample"):
-        lines += ["", "A sample:", f"  {report['sample']}"]
+        lines += ["", "A sample:", textwrap.indent(report["sample"], "  ")]
     run = Path(report["run"])
     lines += ["", f"model   {run / 'model'}", f"report  {run / 'report.json'}"]
-    if report["steps"]:
+    if report["task"] != "ngram":
         lines.append(f"curves  {run / 'curves.png'}")
     return "\n".join(lines)
 
@@ -162,8 +163,8 @@ def _judged(report: Mapping[str, Any]) -> tuple[str, Mapping[str, Any] | None]:
 
 
 def _effort(report: Mapping[str, Any]) -> str:
-    whole = f"the whole run took {report['seconds']:,.1f} s"
-    if not report["steps"]:
+    whole = f"the whole command took {report['seconds']:,.1f} s"
+    if report["task"] == "ngram":
         return f"Counted in {report['train_seconds']:,.1f} s; {whole}."
     rate = report["throughput"]
     return (

@@ -14,7 +14,7 @@ from recurra.errors import ConfigError
 from recurra.language.dataset import TextDataset, encode_text
 from recurra.language.model import LanguageModel
 from recurra.language.options import TextOptions
-from recurra.machine import choose_device
+from recurra.machine import choose_device, keep_freed_memory
 from recurra.run.config import RunConfig, differences, with_settings
 from recurra.run.directory import RunDirectory
 from recurra.run.plot import curves
@@ -115,6 +115,7 @@ def _same(there: RunConfig, asked: RunConfig, path: Path) -> RunConfig:
 def _run(
     config: RunConfig, directory: RunDirectory, should_stop: Callable[[], bool], begun: float
 ) -> Iterator[Event | Opened | Reported]:
+    keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
     task = TASKS[config.task](config, choose_device(config.device))
@@ -172,8 +173,9 @@ def _report(task: Any, directory: RunDirectory, finished: Finished, begun: float
 
 
 def _validated(baselines: dict[str, dict[str, dict[str, Any]]]) -> tuple[str, float] | None:
+    """Return the first baseline that has a validation perplexity, and that."""
     for name, rows in baselines.items():
-        if "valid" in rows and rows["valid"]["perplexity"] is not None:
+        if rows.get("valid", {}).get("perplexity") is not None:
             return name, rows["valid"]["perplexity"]
     return None
 
@@ -211,7 +213,7 @@ def evaluate(
         config = RunDirectory(run).config()
         options: TextOptions = getattr(config, "data", None) or TextOptions()
         if data is not None:
-            options = options.model_copy(update={"corpus": str(data)})
+            options = options.model_copy(update={"corpus": str(data), "rule": model.rule})
         dataset = TextDataset.open(options, model.vocabulary)
         ids, facts = dataset.ids(split), dataset.facts(split)
     return model.evaluate(ids, facts, context).as_dict()

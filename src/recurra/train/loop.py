@@ -29,7 +29,7 @@ from recurra.train.event import (
 )
 from recurra.train.optimization import TrainOptions, clip_gradients, learning_rate, make_optimizer
 
-__all__ = ["Learner", "learn", "load_weights", "measure_seconds_per_step"]
+__all__ = ["Learner", "learn", "load_weights", "measure_seconds_per_step", "require_fit"]
 
 PATIENCE_FOR_NANS = 3
 """Steps in a row whose loss or gradient is not finite before the run ends."""
@@ -196,7 +196,7 @@ class _Training:
         self.learner.model.train()
         if metrics is None:
             return
-        loss = float(metrics["loss"] or math.inf)
+        loss = math.inf if metrics["loss"] is None else metrics["loss"]
         best = loss < self.best_loss
         self.stale = 0 if best else self.stale + 1
         if best:
@@ -242,6 +242,7 @@ class _Training:
             "items": self.items,
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
             "stale": self.stale,
+            "not_finite": self.not_finite,
             "optimizer": optimizer_facts,
         }
         return Checkpoint(self.step, tensors, facts)
@@ -265,7 +266,7 @@ class _Training:
         self.step = checkpoint.step
         self.seconds, self.items = facts["seconds"], facts["items"]
         self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
-        self.stale = facts["stale"]
+        self.stale, self.not_finite = facts["stale"], facts["not_finite"]
         return notes
 
     def _refuse_other_data(self, there: Mapping[str, str]) -> None:
@@ -300,6 +301,20 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         ...
         recurra.errors.CheckpointError: the weights do not fit the model: missing bias
     """
+    require_fit(model, weights)
+    model.load_state_dict(dict(weights))
+
+
+def require_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise unless `weights` has the names and shapes of the model's.
+
+    Args:
+        model: may be on the meta device, where it costs no memory.
+        weights: name -> tensor.
+
+    Raises:
+        CheckpointError: lists missing, unexpected and mismatched ones.
+    """
     own = model.state_dict()
     faults = [f"missing {name}" for name in own if name not in weights]
     faults += [f"unexpected {name}" for name in weights if name not in own]
@@ -310,7 +325,6 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     ]
     if faults:
         raise CheckpointError(f"the weights do not fit the model: {'; '.join(faults)}")
-    model.load_state_dict(dict(weights))
 
 
 def measure_seconds_per_step(

@@ -10,7 +10,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-__all__ = ["OptimizerTable", "TrainOptions", "clip_gradients", "learning_rate", "make_optimizer"]
+__all__ = [
+    "OPTIMIZERS",
+    "TrainOptions",
+    "clip_gradients",
+    "learning_rate",
+    "make_optimizer",
+    "takes_sparse_gradients",
+]
 
 
 class TrainOptions(BaseModel):
@@ -111,7 +118,7 @@ def _adamw(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimiz
     )
 
 
-OptimizerTable: dict[str, Callable[[Parameters, TrainOptions], torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[Parameters, TrainOptions], torch.optim.Optimizer]] = {
     "sgd": _sgd,
     "adagrad": _adagrad,
     "adam": _adam,
@@ -131,7 +138,7 @@ def make_optimizer(parameters: Parameters, options: TrainOptions) -> torch.optim
         Adam (
         ...
     """
-    return OptimizerTable[options.optimizer](parameters, options)
+    return OPTIMIZERS[options.optimizer](parameters, options)
 
 
 def clip_gradients(parameters: Parameters, most: float | None) -> Tensor:
@@ -150,8 +157,30 @@ def clip_gradients(parameters: Parameters, most: float | None) -> Tensor:
         >>> float(clip_gradients([weight], 1.0)), weight.grad
         (5.0, tensor([0.6000, 0.8000]))
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    gradients = [_values(p) for p in parameters if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     if most is not None and norm > most:
         torch._foreach_mul_(gradients, (most / norm).item())
     return norm
+
+
+def takes_sparse_gradients(options: TrainOptions) -> bool:
+    """Return whether the optimizer leaves alone what a gradient does not mention.
+
+    Args:
+        options: its name and constants.
+
+    Example:
+        >>> takes_sparse_gradients(TrainOptions(optimizer="adam"))
+        False
+    """
+    return options.optimizer == "sgd" and not options.momentum and not options.weight_decay
+
+
+def _values(parameter: nn.Parameter) -> Tensor:
+    """Return what the gradient's norm is taken of, in place: of a sparse one, each row once."""
+    assert parameter.grad is not None
+    if not parameter.grad.is_sparse:
+        return parameter.grad
+    parameter.grad = parameter.grad.coalesce()
+    return parameter.grad._values()

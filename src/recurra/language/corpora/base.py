@@ -1,14 +1,31 @@
-"""What a corpus is."""
+"""What a corpus is, and the digests that fingerprints are made of."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from recurra.language.options import TextOptions
 from recurra.language.tokenization import Rule
 
-__all__ = ["Corpus"]
+__all__ = ["SPLITS", "Corpus", "digest"]
+
+SPLITS = ("train", "valid", "test")
+
+
+def digest(*facts: object) -> str:
+    """Return the SHA-256 of facts that can be written as JSON, as hexadecimal digits.
+
+    Args:
+        facts: what a fingerprint depends on.
+
+    Example:
+        >>> digest("words", 1)[:8]
+        'de1b0d51'
+    """
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 class Corpus(ABC):

@@ -16,8 +16,7 @@ from pathlib import Path
 from recurra.errors import DataError
 from recurra.files import Content
 from recurra.folders import cached
-from recurra.language.corpora.base import Corpus
-from recurra.language.corpora.files import SPLITS, digest
+from recurra.language.corpora.base import SPLITS, Corpus, digest
 from recurra.language.tokenization import read_text
 
 __all__ = ["DocstringsCorpus"]
@@ -37,10 +36,18 @@ class DocstringsCorpus(Corpus):
     splits; so are code, tables and whatever else is not mostly English words. The text depends
     on the Python version alone, and is built once for each.
 
-    Rare words are many: `min_count=2` is a good choice.
+    Rare words are many: with `min_count=2` they teach a model what `<unk>` is.
+
+    Args:
+        options: nothing in them changes the text.
 
     Raises:
         DataError: this Python has no source files of its library.
+
+    Example:
+        >>> from recurra.language.options import TextOptions
+        >>> DocstringsCorpus(TextOptions()).rule
+        'words'
     """
 
     def splits(self) -> tuple[str, ...]:

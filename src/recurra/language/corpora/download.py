@@ -53,7 +53,7 @@ def download(
         except (OSError, HTTPException) as error:
             if isinstance(error, OSError) and is_full(error):
                 raise ResourceError(f"no space is left for {part}") from error
-            failures.append(f"{type(error).__name__}: {error}")
+            failures.append(_one_line(f"{type(error).__name__}: {error}"))
             continue
         try:
             return accept(part)
@@ -63,6 +63,11 @@ def download(
             part.unlink()
     told = "; ".join(f"({count}) {failure}" for count, failure in enumerate(failures, 1))
     raise DataError(f"{url} could not be downloaded in {tries} tries: {told}")
+
+
+def _one_line(message: str) -> str:
+    """Return a message in which a server had its say, without what it may have put in."""
+    return " ".join("".join(char if char.isprintable() else " " for char in message).split())[:200]
 
 
 def _fetch(url: str, part: Path, limit: int, timeout: float) -> None:
@@ -137,7 +142,9 @@ def unpack(archive: Path, expected: Mapping[str, int], limit: int) -> dict[str, 
 
 def _read_header(header: bytes) -> tuple[str, int, bool]:
     """Return the name, the size, and whether it is a regular file. Source: POSIX.1-1988 ustar."""
-    name = header[:100].split(b"\0")[0].decode("utf-8", "replace").removeprefix("./")
+    folder = header[345:500] if header[257:263] == b"ustar\0" else b""
+    parts = [part.split(b"\0")[0].decode("utf-8", "replace") for part in (folder, header[:100])]
+    name = "/".join(filter(None, parts)).removeprefix("./")
     size = header[124:136].strip(b" \0")
     if not re.fullmatch(rb"[0-7]{1,11}", size):
         raise ValueError(f"{name!r} has no valid size")

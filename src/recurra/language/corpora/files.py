@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import stat
 from codecs import BOM_UTF8
 from collections import Counter
@@ -17,27 +15,13 @@ from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
 from recurra.files import sha256
-from recurra.language.corpora.base import Corpus
+from recurra.language.corpora.base import SPLITS, Corpus, digest
 from recurra.language.options import TextOptions
 from recurra.language.tokenization import read_text
 
-__all__ = ["SPLITS", "DirectoryCorpus", "FileCorpus", "digest"]
+__all__ = ["DirectoryCorpus", "FileCorpus"]
 
-SPLITS = ("train", "valid", "test")
 WINDOW = 1 << 20  # bytes that are searched for a line's start
-
-
-def digest(*facts: object) -> str:
-    """Return the SHA-256 of facts that can be written as JSON, as hexadecimal digits.
-
-    Args:
-        facts: what a fingerprint depends on.
-
-    Example:
-        >>> digest("words", 1)[:8]
-        'de1b0d51'
-    """
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 class DirectoryCorpus(Corpus):
@@ -51,6 +35,13 @@ class DirectoryCorpus(Corpus):
 
     Raises:
         DataError: it holds no such file, or two for the same split.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "train.txt").write_text("a b")
+        >>> DirectoryCorpus(TextOptions(corpus=str(folder))).splits()
+        ('train',)
     """
 
     def __init__(self, options: TextOptions) -> None:
@@ -110,11 +101,13 @@ def _find_splits(folder: Path) -> dict[str, Path]:
 
 def _require_file(path: Path) -> None:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DataError(f"{path} is not a regular file, which is read more than once")
-        path.open("rb").close()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        regular = stat.S_ISREG(path.stat().st_mode)
+        if regular:  # a pipe would block
+            path.open("rb").close()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
+    if not regular:
+        raise DataError(f"{path} is not a regular file, and a text is read more than once")
 
 
 class FileCorpus(Corpus):
@@ -130,6 +123,14 @@ class FileCorpus(Corpus):
     Raises:
         ConfigError: the percentages do not add up to 100.
         DataError: it is not a file.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "text.txt"
+        >>> _ = path.write_text("0123456789")
+        >>> options = TextOptions(corpus=str(path), rule="characters", split="90/10")
+        >>> list(FileCorpus(options).chunks("valid"))
+        ['9']
     """
 
     def __init__(self, options: TextOptions) -> None:

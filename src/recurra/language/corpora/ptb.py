@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +11,8 @@ from pathlib import Path
 from recurra.errors import DataError, ResourceError
 from recurra.files import lock, sha256, write_bytes
 from recurra.folders import data_folder, is_full
-from recurra.language.corpora.base import Corpus
+from recurra.language.corpora.base import Corpus, digest
 from recurra.language.corpora.download import download, unpack
-from recurra.language.corpora.files import digest
 from recurra.language.tokenization import read_text
 
 __all__ = ["PtbCorpus"]
@@ -35,6 +35,9 @@ class PtbCorpus(Corpus):
     929,589 / 73,760 / 82,430 tokens. The files are `ptb/ptb.train.txt` and so on in the data
     folder, or `simple-examples/data/ptb.train.txt` as the archive unpacks; where they are not,
     the archive is downloaded there once.
+
+    Args:
+        options: nothing in them changes the text.
 
     Source: Mikolov et al. 2010, "Recurrent neural network based language model"; the text is
         Marcus, Santorini & Marcinkiewicz 1993.
@@ -63,7 +66,7 @@ class PtbCorpus(Corpus):
     def found(self) -> str | None:
         """Return the folder of the three files; None where they are to be downloaded."""
         for folder in _folders():
-            if all((folder / _name(split)).exists() for split in SIZES):
+            if all(os.path.lexists(folder / _name(split)) for split in SIZES):
                 return str(folder)
         return None
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ShapeError
-from recurra.nn.state import State, map_tensors
+from recurra.nn.state import State, flatten
 
 __all__ = ["Cell", "Kernel", "check_step"]
 
@@ -95,7 +95,7 @@ class Cell(nn.Module):
 
 
 def check_step(cell: Cell, x: Tensor, state: State) -> None:
-    """Raise ShapeError unless `x` is `(B, I)` and every tensor of `state` has B rows.
+    """Raise ShapeError unless `x` is `(B, I)` and every tensor of `state` is `(B, O)`.
 
     Args:
         cell: whose step is taken.
@@ -109,9 +109,7 @@ def check_step(cell: Cell, x: Tensor, state: State) -> None:
             "recurra.unroll takes whole sequences"
         )
 
-    def check(tensor: Tensor) -> Tensor:
-        if len(tensor) != len(x):
-            raise ShapeError(f"{name}: x has {len(x)} rows, the state {len(tensor)}")
-        return tensor
-
-    map_tensors(check, state)
+    expected = (len(x), cell.output_size)
+    for place, tensor in flatten(state).items():
+        if tensor.shape != expected:
+            raise ShapeError(f"{name}: {place} is {tuple(tensor.shape)}, expected {expected}")

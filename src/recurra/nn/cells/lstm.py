@@ -136,6 +136,9 @@ class LSTMCell(Cell):
 
         if x.is_cuda:
             return Kernel("cuDNN's LSTM", run)
-        if x.dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.enabled:
+        if not (torch.backends.mkldnn.enabled and torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
+            return Kernel("ATen's LSTM loop, as oneDNN is switched off", run)
+        bfloat16 = x.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        if bfloat16 or x.dtype == torch.float32:
             return Kernel("oneDNN's LSTM", run)
         return Kernel(f"ATen's LSTM loop, as oneDNN has none in {x.dtype}", run)

@@ -44,5 +44,5 @@ def dropout_mask(
     words = torch.empty(-(-size.numel() // 4), dtype=torch.int64)
     words.random_(-(2**63), None, generator=generator)
     bits = words.view(torch.int16)[: size.numel()].view(size)
-    threshold = round(probability * 2**16) - 2**15
-    return (bits >= threshold).to(dtype).mul_(scale)
+    threshold = min(round(probability * 2**16), 2**16 - 1) - 2**15
+    return torch.where(bits >= threshold, torch.tensor(scale, dtype=dtype), 0.0)

@@ -115,26 +115,26 @@ class _LinearCrossEntropy(torch.autograd.Function):
         N, (V, H) = len(hidden), weight.shape
         h, W = _with_bias_columns(hidden, weight, bias, dtype)
         rows = max(1, CHUNK // V)
-        d_hidden = torch.empty_like(hidden)
-        d_W: Tensor | None = None
+        gradients = d_hidden, d_weight, d_bias = [*map(torch.empty_like, (hidden, weight, bias))]
         losses = []
         for at in _chunks(N, rows):
-            p = torch.softmax(h[at] @ W.t(), dim=1)
+            z = h[at] @ W.t()
+            p = torch.softmax(z, dim=1, out=z)
             targeted = torch.arange(len(p), device=p.device) * V + targets[at]
             flat = p.view(-1)
             p_target = flat[targeted]
             losses.append(_nats(p_target))
             flat.index_copy_(0, targeted, p_target - 1)
             d_hidden[at] = (p @ W)[:, :H]
-            part = p.t() @ h[at]
-            d_W = part if d_W is None else d_W.to(weight.dtype).add_(part)
-        assert d_W is not None
-        gradients = (d_hidden, d_W[:, :H].to(weight.dtype), d_W[:, H].to(bias.dtype))
+            d_W = p.t() @ h[at]
+            store = Tensor.add_ if at.start else Tensor.copy_
+            store(d_weight, d_W[:, :H])
+            store(d_bias, d_W[:, H])
         ctx.save_for_backward(*(gradient.div_(N) for gradient in gradients))
         return torch.stack(losses).sum() / N
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> Any:
         gradients = ctx.saved_tensors
         if upstream != 1:

@@ -1,8 +1,9 @@
 """Whole sequences on the kernels that come with torch: oneDNN, cuDNN and ATen.
 
 B rows, T steps, I inputs, H units, G gates. They know nothing of rows of different lengths,
-so padding is made harmless here: for the LSTM, whose intermediate `c` is never returned, by an
-extra input feature that holds every gate so that `c` stays as it is.
+so padding is made harmless here by an extra input feature, 1 in the padding: for the LSTM, whose
+intermediate `c` is never returned, it holds the gates so that `c` stays as it is; for rectified
+units, which know no bound, it switches them off.
 """
 
 from __future__ import annotations
@@ -44,16 +45,13 @@ def lstm_sequence(
         >>> y.shape, c
         (torch.Size([1, 4, 2]), tensor([[0.0625, 0.0625]]))
     """
-    weight_ih, *rest = weights
     if lengths is not None:
-        padding = _past(lengths, x.shape[1])
-        x = torch.cat([x, padding.unsqueeze(2).to(x.dtype)], dim=2)
         H = h.shape[1]
-        hold = x.new_zeros(4 * H, 1)
+        hold = x.new_zeros(4 * H)
         hold[:H], hold[H : 2 * H] = -SATURATION, SATURATION
-        weight_ih = torch.cat([weight_ih, hold], dim=1)
+        x, weights = _with_padding_feature(x, weights, hold, lengths)
     state = (h.unsqueeze(0), c.unsqueeze(0))
-    y, h_end, c_end = torch.lstm(x, state, [weight_ih, *rest], True, 1, 0.0, False, False, True)
+    y, h_end, c_end = torch.lstm(x, state, list(weights), True, 1, 0.0, _train(), False, True)
     return y, h_end[0] if lengths is None else _last(y, h, lengths), c_end[0]
 
 
@@ -103,8 +101,12 @@ def rnn_sequence(
         >>> rnn_sequence(torch.ones(1, 3, 1), torch.zeros(1, 1), weights, "relu")[0].flatten()
         tensor([1., 2., 3.])
     """
-    kernel = torch.rnn_tanh if nonlinearity == "tanh" else torch.rnn_relu
-    return _with_hidden_state(kernel, x, h, weights, lengths)
+    if nonlinearity == "tanh":
+        return _with_hidden_state(torch.rnn_tanh, x, h, weights, lengths)
+    if lengths is not None:
+        off = x.new_full((h.shape[1],), -torch.finfo(x.dtype).max)
+        x, weights = _with_padding_feature(x, weights, off, lengths)
+    return _with_hidden_state(torch.rnn_relu, x, h, weights, lengths)
 
 
 def _with_hidden_state(
@@ -114,13 +116,23 @@ def _with_hidden_state(
     weights: Weights,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    y, h_end = kernel(x, h.unsqueeze(0), list(weights), True, 1, 0.0, False, False, True)
+    y, h_end = kernel(x, h.unsqueeze(0), list(weights), True, 1, 0.0, _train(), False, True)
     return y, h_end[0] if lengths is None else _last(y, h, lengths)
 
 
-def _past(lengths: Tensor, T: int) -> Tensor:
-    """Return `(B, T)`: whether a step lies past its row's length."""
-    return torch.arange(T, device=lengths.device) >= lengths.unsqueeze(1)
+def _train() -> bool:
+    """Return what vendors call training mode: cuDNN's backward asks for it."""
+    return torch.is_grad_enabled()
+
+
+def _with_padding_feature(
+    x: Tensor, weights: Weights, column: Tensor, lengths: Tensor
+) -> tuple[Tensor, Weights]:
+    """Return `x` with a feature that is 1 past a row's length, and `column` as its weights."""
+    weight_ih, *rest = weights
+    padding = torch.arange(x.shape[1], device=x.device) >= lengths.unsqueeze(1)
+    x = torch.cat([x, padding.unsqueeze(2).to(x.dtype)], dim=2)
+    return x, [torch.cat([weight_ih, column.unsqueeze(1)], dim=1), *rest]
 
 
 def _last(y: Tensor, h: Tensor, lengths: Tensor) -> Tensor:

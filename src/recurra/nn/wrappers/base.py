@@ -128,12 +128,12 @@ class Masks:
         self.drawn: dict[Any, Tensor] = {}
 
     def get(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
-        """Return the mask `(B, T, F)`, or `(B, 1, F)` where all steps share it.
+        """Return the mask `(B, T, ...)`, or `(B, 1, ...)` where all steps share it.
 
         Args:
             owner: whose mask.
             place: which of its masks.
-            x: `(B, ..., F)`, what will be masked.
+            x: `(B, T, ...)`, what will be masked, or one step of it `(B, 1, ...)`.
             p: probability of dropping a unit.
             shared: whether one mask serves all steps.
         """
@@ -144,7 +144,7 @@ class Masks:
                     "Dropout in training mode draws its masks from a generator: pass "
                     "generator=torch.Generator(), or call .eval() first"
                 )
-            shape = (len(x), 1 if shared else self.steps, x.shape[-1])
+            shape = (len(x), 1 if shared else self.steps, *x.shape[2:])
             mask = dropout_mask(shape, p, self.generator, x.dtype)
             self.drawn[key] = mask.to(x.device)
         return self.drawn[key]
@@ -178,4 +178,5 @@ class StepPass:
 
     def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
         """Return `x` times this step's mask."""
-        return x * self.masks.get(owner, place, x, p, shared)[:, 0 if shared else self.t]
+        masks = self.masks.get(owner, place, x.unsqueeze(1), p, shared)
+        return x * masks[:, 0 if shared else self.t]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from recurra.errors import ConfigError
-from recurra.nn.state import State, map_tensors
+from recurra.nn.state import State
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
 
 __all__ = ["Dropout"]
@@ -78,24 +78,19 @@ class Dropout(Wrapper):
         if self.input:
             x = run.drop(self, "input", x, self.input, self.variational)
         if self.state:
-            state = self._drop_state(state, run)
+            state = self._drop_state(state, "state", run)
         y, state = run(self.inner(), x, state)
         if self.output:
             y = run.drop(self, "output", y, self.output, self.variational)
         return y, state
 
-    def _drop_state(self, state: State, run: Pass) -> State:
+    def _drop_state(self, state: State, place: str, run: Pass) -> State:
+        if isinstance(state, Tensor):
+            return run.drop(self, place, state, self.state, self.variational)
         if hasattr(state, "h"):
-            return state._replace(
-                h=run.drop(self, "state.h", state.h, self.state, self.variational)
-            )
-        places = iter(range(1_000_000))
-        return map_tensors(
-            lambda tensor: run.drop(
-                self, f"state.{next(places)}", tensor, self.state, self.variational
-            ),
-            state,
-        )
+            return state._replace(h=self._drop_state(state.h, f"{place}.h", run))
+        parts = [self._drop_state(part, f"{place}.{n}", run) for n, part in enumerate(state)]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
     def stepwise(self) -> str | None:
         """Return that a masked state asks for a loop, where it is masked."""

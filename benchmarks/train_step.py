@@ -1,0 +1,132 @@
+"""Time our training step beside the plain one of torch, alternating in one run.
+
+The model is the 2017 tutorial's: 2 layers of 200, batch 20, 35 steps, 10,000 words, dropout
+0.5, gradient clipping, SGD. Beside both stands the arithmetic floor: the step's matrix products
+alone, each as one large product, in bfloat16 and in float32.
+
+    python benchmarks/train_step.py [--rounds 60] [--out benchmarks/results/train_step.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from record import machine, spread, write
+from recurra.language.network import LanguageNetwork
+from recurra.language.options import NetworkOptions
+from recurra.nn.state import detach
+from recurra.randomness import generator
+from recurra.train.optimization import TrainOptions, clip_gradients, make_optimizer
+
+B, T, H, V, LAYERS = 20, 35, 200, 10_000, 2
+DROP, CLIP, RATE = 0.5, 5 / 35, 1.0
+
+
+def plain_step(ids: torch.Tensor) -> Callable[[], None]:
+    """Return a step as one writes it with torch alone: nn.LSTM, cross_entropy, SGD."""
+    embedding, lstm = nn.Embedding(V, H), nn.LSTM(H, H, LAYERS, dropout=DROP, batch_first=True)
+    linear = nn.Linear(H, V)
+    model = nn.ModuleList([embedding, lstm, linear])
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    zeros = torch.zeros(LAYERS, B, H)
+    state = (zeros, zeros)
+
+    def step() -> None:
+        nonlocal state
+        optimizer.zero_grad()
+        y, (h, c) = lstm(F.dropout(embedding(ids[:, :-1]), DROP), state)
+        logits = linear(F.dropout(y, DROP)).view(-1, V)
+        loss = F.cross_entropy(logits, ids[:, 1:].reshape(-1))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        state = (h.detach(), c.detach())
+        loss.item()
+
+    return step
+
+
+def our_step(ids: torch.Tensor, precision: str) -> Callable[[], None]:
+    """Return our step, as `recurra.train.loop` takes it."""
+    options = NetworkOptions(hidden_size=H, num_layers=LAYERS, dropout=DROP, precision=precision)
+    network = LanguageNetwork(options, V, generator(1, "init"), sparse=True).train()
+    parameters = list(network.parameters())
+    optimizer = make_optimizer(parameters, TrainOptions(learning_rate=RATE))
+    state = network.initial_state(B)
+    count = 0
+
+    def step() -> None:
+        nonlocal state, count
+        masks = generator(1, "dropout", 0, count)
+        hidden, after = network(ids[:, :-1], state, masks)
+        loss = network.head.loss(hidden, ids[:, 1:])
+        loss.backward()
+        clip_gradients(parameters, CLIP)
+        optimizer.step()
+        optimizer.zero_grad()
+        state = detach(after)
+        count += 1
+        loss.item()
+
+    return step
+
+
+def floor(dtype: torch.dtype) -> Callable[[], None]:
+    """Return the step's matrix products alone: forward, and twice as much backward."""
+    hidden, weight, logits = (torch.randn(*s).to(dtype) for s in ((B * T, H), (V, H), (B * T, V)))
+    wide, gates = torch.randn(4 * H, 2 * H).to(dtype), torch.randn(B * T, 4 * H).to(dtype)
+    both = torch.randn(B * T, 2 * H).to(dtype)
+
+    def products() -> None:
+        torch.mm(hidden, weight.t())
+        torch.mm(logits, weight)
+        torch.mm(logits.t(), hidden)
+        for _ in range(LAYERS):
+            torch.mm(both, wide.t())
+            torch.mm(gates, wide)
+            torch.mm(gates.t(), both)
+
+    return products
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--out", default="benchmarks/results/train_step.json")
+    arguments = parser.parse_args()
+    ids = torch.randint(0, V, (B, T + 1), generator=torch.Generator().manual_seed(1))
+    contestants = {
+        "nn.LSTM + cross_entropy + SGD, float32": plain_step(ids),
+        "recurra, softmax in bfloat16": our_step(ids, "bfloat16"),
+        "recurra, float32 throughout": our_step(ids, "float32"),
+        "matrix products alone, bfloat16": floor(torch.bfloat16),
+        "matrix products alone, float32": floor(torch.float32),
+    }
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for round_number in range(arguments.rounds + 5):
+        for name, run in contestants.items():
+            begun = time.perf_counter()
+            run()
+            if round_number >= 5:
+                times[name].append((time.perf_counter() - begun) * 1e3)
+    base = next(iter(times.values()))
+    rows = {}
+    for name, each in times.items():
+        ratios = [a / b for a, b in zip(base, each)]
+        rows[name] = {"ms": spread(each), "times_faster": spread(ratios)}
+        print(
+            f"{name:42} {rows[name]['ms']['median']:7.1f} ms   "
+            f"{rows[name]['times_faster']['median']:5.2f} x   "
+            f"{B * T / rows[name]['ms']['median'] * 1e3:9,.0f} tokens/s"
+        )
+    write(arguments.out, {"machine": machine(), "rounds": arguments.rounds, "steps": rows})
+
+
+if __name__ == "__main__":
+    main()

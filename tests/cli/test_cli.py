@@ -1,0 +1,118 @@
+"""The command line as a whole: exit codes, one line for an error, streams that close."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+from recurra import cli, errors
+
+
+def test_no_words_and_help_list_the_commands(recurra):
+    bare, asked, short = recurra(), recurra("--help"), recurra("-h")
+    assert bare.code == asked.code == short.code == 0
+    assert bare.out == asked.out == short.out
+    for command in ("train", "evaluate", "presets", "show", "data", "demo", "doctor"):
+        assert command in asked.out
+
+
+def test_the_version(recurra):
+    answer = recurra("--version")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == f"recurra {importlib.metadata.version('recurra')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["frain"], "recurra: No such command 'frain'. Did you mean 'train'? (see recurra --help)"),
+        (["data"], "recurra data: Missing command. (see recurra data --help)"),
+        (["show"], "recurra show: Missing argument 'PRESET'. (see recurra show --help)"),
+        (["train", "--epoch", "3"], "recurra train: No such option: --epoch"),
+        (["train", "--epochs", "few"], "'--epochs'"),
+        (["train", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
+        (["train", "ptb-sed"], "no preset is named 'ptb-sed'. Did you mean 'ptb-seed'?"),
+        (["train", "--set", "train.epoch=3"], "Did you mean 'train.epochs'?"),
+        (["train", "kn3", "--epochs", "3"], "kn3 has no setting 'train.epochs'."),
+        (["train", "--seed", "-1"], "seed is '-1', but must be a whole number, at least 0"),
+        (["evaluate", "x", "--split", "dev"], "'dev' is not one of 'train', 'valid', 'test'"),
+        (["data", "show", "pbt"], "no corpus is named 'pbt'. Did you mean 'ptb'?"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_2(recurra, words, said):
+    answer = recurra(*words)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["train", "--data", "missing.txt"], 3, "missing.txt"),
+        (["evaluate", "nowhere"], 4, "nowhere holds no model; is the run finished?"),
+        (["show", "nowhere:preset"], 2, "cannot be imported: No module named 'nowhere'"),
+    ],
+)
+def test_other_errors_end_with_their_own_code(recurra, words, code, said):
+    answer = recurra(*words)
+    assert (answer.code, answer.out) == (code, "")
+    assert said in answer.err and answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (errors.RunError("a lock\nis held"), 1, "recurra: a lock is held\n"),
+        (errors.ResourceError("disk"), 5, "recurra: disk\n"),
+        (MemoryError(), 5, "recurra: out of memory; a smaller batch helps"),
+        (RuntimeError("[enforce] can't allocate memory"), 5, "recurra: out of memory"),
+        (OSError(28, "No space left on device", "x"), 5, "No space left on device"),
+        (OSError(13, "Permission denied", "x"), 1, "Permission denied"),
+        (ZeroDivisionError("of 3"), 1, "unexpected ZeroDivisionError: of 3; --debug shows where"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_whatever_is_raised_ends_in_one_line(recurra, monkeypatch, error, code, said):
+    def fail(words):
+        raise error
+
+    monkeypatch.setattr(cli, "_carry_out", fail)
+    answer = recurra("doctor")
+    assert answer.code == code
+    assert said in answer.err and answer.err.count("\n") <= 1
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_debug_shows_the_traceback_wherever_it_stands(recurra, place):
+    words = ["show", "ptb-sed"]
+    words.insert(place, "--debug")
+    with pytest.raises(errors.ConfigError):
+        recurra(*words)
+
+
+def through_a_closed_pipe(*words: str) -> subprocess.CompletedProcess[str]:
+    shell = f'"{sys.executable}" -m recurra {" ".join(words)} | true; exit "${{PIPESTATUS[0]}}"'
+    return subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["presets"], ["demo", "forward", "--json"]], ids=" ".join
+)
+def test_a_closed_stdout_is_quiet_and_exit_141(words):
+    done = through_a_closed_pipe(*words)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_what_a_terminal_cannot_show_is_escaped():
+    code = (
+        "import sys; sys.stdout.reconfigure(encoding='ascii')\n"
+        "from recurra import cli; cli._carry_out(['--help'])\n"
+        "print('caf\\u00e9 \\ud800')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == r"caf\xe9 \ud800"

@@ -1,0 +1,36 @@
+"""Where the command line writes."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from recurra.cli.console import open_console, print_json, say
+
+
+def test_json_is_one_value_in_utf_8_without_nan(capfd):
+    print_json({"a": math.nan, "b": [math.inf, 1.5, True, None], "c": "café", "d": (1, 2)})
+    out, err = capfd.readouterr()
+    assert json.loads(out) == {"a": None, "b": [None, 1.5, True, None], "c": "café", "d": [1, 2]}
+    assert out.endswith("}\n") and err == ""
+
+
+def test_json_comes_after_what_was_printed_before(capfd):
+    print("before")
+    print_json([])
+    assert capfd.readouterr().out == "before\n[]\n"
+
+
+def test_a_message_is_one_line(capfd):
+    say("two\n  lines\tand tabs")
+    assert capfd.readouterr() == ("", "two lines and tabs\n")
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_text_goes_to_stderr_when_stdout_is_for_json(capfd, json):
+    open_console(json=json).print("a" * 150, ":smile:", 3)
+    printed = capfd.readouterr()
+    assert printed[json] == f"{'a' * 150} :smile: 3\n"
+    assert printed[not json] == ""

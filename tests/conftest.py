@@ -1,0 +1,30 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Shared machines are slow at times, and a failure must be seen again: no deadline, fixed draws.
+settings.register_profile("recurra", deadline=None, derandomize=True)
+settings.load_profile("recurra")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder of this test alone."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("RECURRA_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The folder of real data, `ptb/ptb.train.txt` and so on; without it the test is skipped."""
+    given = os.environ.get("RECURRA_DATA")
+    if not given or not Path(given).is_dir():
+        pytest.skip("real data is not here: set RECURRA_DATA to its folder")
+    return Path(given)

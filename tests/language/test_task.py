@@ -1,0 +1,447 @@
+"""The tasks: training against an independent transcription, and text whose truth is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recurra.errors import CheckpointError, ConfigError, DataError
+from recurra.language import task as module
+from recurra.language.corpora.grammar import Grammar
+from recurra.language.model import LanguageModel
+from recurra.language.network_model import NetworkModel
+from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.language.task import LanguageTask, NgramTask
+from recurra.nn.kernels.dropout import dropout_mask
+from recurra.nn.state import flatten
+from recurra.randomness import generator
+from recurra.run.config import LanguageRun, NgramRun
+from recurra.train.event import Event, Finished, Started, Stepped, Validated
+from recurra.train.optimization import TrainOptions
+
+CPU = torch.device("cpu")
+GRAMMAR = TextOptions(corpus="grammar", chunk_length=20)
+SMALL = NetworkOptions(hidden_size=8, precision="float32")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread: the tests run side by side."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def config(**changes: Any) -> LanguageRun:
+    run = LanguageRun(preset="mine", data=GRAMMAR, network=SMALL, train=TrainOptions())
+    for part, settings in changes.items():
+        if isinstance(settings, dict):
+            settings = getattr(run, part).model_copy(update=settings)
+        run = run.model_copy(update={part: settings})
+    return run
+
+
+def fit(task: LanguageTask | NgramTask, folder: Path) -> list[Event]:
+    return list(task.fit(folder / "checkpoints", lambda: False))
+
+
+def steps(events: list[Event]) -> list[Stepped]:
+    return [event for event in events if isinstance(event, Stepped)]
+
+
+# Truncated back-propagation against a transcription of the tutorial's program
+
+
+class Tutorial(nn.Module):
+    """The network of the 2017 program in torch's own modules, float64."""
+
+    def __init__(self, weights: dict[str, Tensor], hidden: int) -> None:
+        super().__init__()
+        vocabulary = len(weights["embedding"])
+        self.embedding = nn.Embedding(vocabulary, hidden)
+        self.layers = nn.ModuleList(nn.LSTM(hidden, hidden, batch_first=True) for _ in range(2))
+        self.softmax = nn.Linear(hidden, vocabulary)
+        self.double()
+        self.embedding.weight.data = weights["embedding"].clone()
+        self.softmax.weight.data = weights["head.weight"].clone()
+        self.softmax.bias.data = weights["head.bias"].clone()
+        for n, layer in enumerate(self.layers):
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                getattr(layer, f"{name}_l0").data = weights[
+                    f"recurrence.cells.{n}.cells.0.{name}"
+                ].clone()
+
+    def forward(self, x: Tensor, state: list[Any], masks: list[Tensor]) -> tuple[Tensor, list[Any]]:
+        y = self.embedding(x) * masks[0]
+        after = []
+        for layer, before, mask in zip(self.layers, state, masks[1:], strict=True):
+            y, (h, c) = layer(y, before)
+            y = y * mask
+            after.append((h.detach(), c.detach()))
+        return self.softmax(y), after
+
+
+def train_tutorial(
+    model: Tutorial, ids: np.ndarray, B: int, T: int, p: float, seed: int, count: int
+) -> list[float]:
+    """Return the losses, summed over the T steps and averaged over the batch; lr 1, clip 5."""
+    rows = torch.from_numpy(ids[: B * (len(ids) // B)].astype(np.int64)).view(B, -1)
+    per_epoch = (rows.shape[1] - 1) // T
+    hidden = model.embedding.embedding_dim
+    losses, state = [], [None, None]
+    for step in range(count):
+        epoch, k = divmod(step, per_epoch)
+        if k == 0:
+            state = [None, None]
+        stream = generator(seed, "dropout", epoch, k)
+        masks = [
+            dropout_mask((B, T, hidden), p, stream, torch.float64)
+            if p
+            else torch.ones(B, T, hidden, dtype=torch.float64)
+            for _ in range(3)
+        ]
+        x, y = rows[:, k * T : (k + 1) * T], rows[:, k * T + 1 : (k + 1) * T + 1]
+        logits, state = model(x, state, masks)
+        loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / B
+        model.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [parameter.grad for parameter in model.parameters()]
+        norm = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+        with torch.no_grad():
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter -= gradient * 5 / max(norm, 5)
+        losses.append(float(loss.detach()))
+    return losses
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize("scale", [0.1, 0.8])  # gradients below, and above, the clipping norm
+def test_training_is_the_tutorials_with_its_summed_loss_made_a_mean(
+    tmp_path: Path, dropout: float, scale: float
+) -> None:
+    B, T, count = 400, 9, 20  # some 16 steps an epoch, so that the state starts anew
+    run = config(
+        data={"chunk_length": T},
+        network={"dropout": dropout, "init_scale": scale, "zero_bias": False, "forget_bias": 0.0},
+        train={"batch_size": B, "learning_rate": float(T), "clip_norm": 5 / T, "steps": count},
+        seed=4,
+    )
+    task = LanguageTask(run, CPU)
+    task.learner.model.double()
+    plain = Tutorial(task.model.tensors(), hidden=8)
+    expected = train_tutorial(plain, task.dataset.ids("train"), B, T, dropout, 4, count)
+    found = steps(fit(task, tmp_path))
+    assert task.learner.steps_per_epoch < count
+    np.testing.assert_allclose([step.loss * T for step in found], expected, rtol=1e-9)
+    clipped = [step.gradient_norm > 5 / T for step in found]
+    assert any(clipped) or scale == 0.1
+    twin = Tutorial(task.model.tensors(), hidden=8)
+    for ours, theirs in zip(twin.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+
+
+# The grammar, whose true perplexity is known
+
+
+@pytest.fixture(scope="module")
+def truth() -> Grammar:
+    return Grammar()
+
+
+def excess(model: LanguageModel, task: LanguageTask | NgramTask, truth: Grammar) -> tuple[float, float]:
+    """Return by how many nats a token the model is above the truth, and the standard error."""
+    ids = task.dataset.ids("test")
+    words, scores = task.dataset.vocabulary.decode(ids), model.log_probs_of(ids)
+    eos = task.dataset.vocabulary.eos
+    ends = (np.flatnonzero(ids == eos) + 1).tolist()
+    differences = []
+    for start, end in zip([0, *ends], ends):
+        differences.append(truth.log_prob(words[start:end]) - scores[start:end].sum())
+    assert ends[-1] == len(ids)
+    sums = np.array(differences)  # sentences are independent of each other, tokens are not
+    return sums.sum() / len(ids), sums.std() * math.sqrt(len(sums)) / len(ids)
+
+
+def test_a_small_network_comes_within_15_percent_of_the_true_perplexity(
+    tmp_path: Path, truth: Grammar
+) -> None:
+    run = config(
+        network={"hidden_size": 64, "num_layers": 1, "tied": True},
+        train={"epochs": 10, "learning_rate": 20.0, "schedule": "linear", "clip_norm": 0.25},
+    )
+    task = LanguageTask(run, CPU)
+    events = fit(task, tmp_path)
+    above, error = excess(task.model, task, truth)
+    assert above < math.log(1.15)
+    assert above > -4 * error
+    (baseline,) = task.baselines().items()
+    assert baseline[0] == "kn5"
+    behind, _ = excess(baseline[1], task, truth)
+    assert above < behind - 0.2, "what a network can carry over any distance, n-grams cannot see"
+    validated = [e.metrics["nats_per_token"] for e in events if isinstance(e, Validated)]
+    assert len(validated) == 10
+    assert validated[-1] == pytest.approx(truth.true_nats_per_token(), abs=0.15)
+    losses = [step.loss for step in steps(events)]
+    assert np.mean(losses[-150:]) == pytest.approx(truth.true_nats_per_token(), abs=0.15)
+
+
+def test_n_grams_come_nearer_the_truth_the_longer_they_are_and_never_below(
+    tmp_path: Path, truth: Grammar
+) -> None:
+    distances = []
+    for order in range(1, 6):
+        task = NgramTask(NgramRun(preset="n", data=GRAMMAR, ngram=NgramOptions(order=order)), CPU)
+        fit(task, tmp_path)
+        above, error = excess(task.model, task, truth)
+        assert above > -4 * error
+        distances.append(above)
+    assert distances[2:] == pytest.approx([0.5, 0.5, 0.5], abs=0.1)  # beyond 3, little is in reach
+    assert distances[0] > distances[1] > distances[2]
+
+
+def test_an_untrained_network_is_about_as_good_as_guessing() -> None:
+    task = LanguageTask(config(network={"init_scale": 0.01}), CPU)
+    ids = task.dataset.ids("test")
+    metrics = task.model.evaluate(ids, task.dataset.facts("test"))
+    assert metrics.nats_per_token == pytest.approx(math.log(141), abs=0.01)
+
+
+# What a task hands to the loop
+
+
+def test_it_trains_on_a_memory_mapped_text_without_copying_it(tmp_path: Path) -> None:
+    task = LanguageTask(config(train={"steps": 2}), CPU)
+    ids = task.dataset.ids("train")
+    assert isinstance(ids, np.memmap)
+    assert np.shares_memory(task.learner.batches._streams, ids)
+    assert len(steps(fit(task, tmp_path))) == 2
+    assert not ids.flags.writeable
+
+
+def test_the_carry_is_cut_off_from_the_graph_and_comes_back_from_tensors() -> None:
+    learner = LanguageTask(config(), CPU).learner
+    stream = torch.Generator().manual_seed(1)
+    loss, carry, items = learner.loss(learner.batch(0, 0), learner.initial_carry(), stream)
+    assert (items, loss.shape) == (20 * 20, ())
+    packed = learner.pack(carry)
+    assert {name: tuple(tensor.shape) for name, tensor in packed.items()} == {
+        f"state.{layer}.{part}": (20, 8) for layer in range(2) for part in "hc"
+    }
+    assert not any(tensor.requires_grad for tensor in packed.values())
+    again = flatten(learner.unpack({name: tensor.clone() for name, tensor in packed.items()}))
+    assert all(torch.equal(again[name], tensor) for name, tensor in packed.items())
+    assert (flatten(carry)["state.1.h"] != 0).all()
+
+
+def test_every_epoch_has_the_same_batches() -> None:
+    learner = LanguageTask(config(), CPU).learner
+    for step in range(3):
+        for one, other in zip(learner.batch(0, step), learner.batch(7, step), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_its_fingerprint_changes_with_the_text_and_with_the_vocabulary() -> None:
+    base = LanguageTask(config(), CPU).learner.fingerprint
+    assert base == LanguageTask(config(seed=9, network={"dropout": 0.5}), CPU).learner.fingerprint
+    other = LanguageTask(config(data={"vocabulary_size": 50}), CPU).learner.fingerprint
+    assert {part for part in base if base[part] != other[part]} == {"text", "vocabulary"}
+
+
+def test_validation_is_the_evaluation_of_the_split(tmp_path: Path) -> None:
+    task = LanguageTask(config(train={"steps": 3}), CPU)
+    (validated,) = [event for event in fit(task, tmp_path) if isinstance(event, Validated)]
+    metrics = task.model.evaluate(task.dataset.ids("valid"), task.dataset.facts("valid"))
+    assert validated.metrics == {"loss": metrics.nats_per_token, **metrics.as_dict()}
+    assert validated.metrics["tokens"] == task.dataset.facts("valid").tokens
+
+
+def lines(folder: Path, **splits: str) -> TextOptions:
+    folder.mkdir()
+    for name, text in splits.items():
+        (folder / f"{name}.txt").write_text(text)
+    return TextOptions(corpus=str(folder), chunk_length=4)
+
+
+def test_a_text_without_validation_is_trained_on_all_the_same(tmp_path: Path) -> None:
+    data = lines(tmp_path / "text", train="the cat sat on the mat\n" * 30)
+    task = LanguageTask(config(data=data, train={"batch_size": 5, "keep": "best"}), CPU)
+    events = fit(task, tmp_path)
+    assert not any(isinstance(event, Validated) for event in events)
+    assert isinstance(events[-1], Finished)
+    assert "30" not in task.facts()["tokens"]
+    assert task.facts()["tokens"] == "210 train"
+
+
+def test_a_text_shorter_than_a_batch_is_bad_data(tmp_path: Path) -> None:
+    data = lines(tmp_path / "text", train="the cat sat\n")
+    with pytest.raises(DataError, match="need 100 tokens, the text has 4"):
+        LanguageTask(config(data=data), CPU)
+
+
+def test_a_text_that_is_learned_by_heart_has_perplexity_one(tmp_path: Path) -> None:
+    line = "a b c d e f g h\n"
+    data = lines(tmp_path / "text", train=line * 100, valid=line * 3)
+    run = config(
+        data=data,
+        network={"hidden_size": 16, "num_layers": 1},
+        train={"batch_size": 5, "epochs": 6, "optimizer": "adam", "learning_rate": 0.02},
+    )
+    task = LanguageTask(run, CPU)
+    validated = [event for event in fit(task, tmp_path) if isinstance(event, Validated)]
+    assert validated[-1].metrics["perplexity"] == pytest.approx(1, abs=0.05)
+    assert all(event.best for event in validated)
+    assert task.model.generate(27, seed=3).count(line) == 3
+
+
+def test_facts_are_words(tmp_path: Path) -> None:
+    facts = LanguageTask(config(), CPU).facts()
+    assert facts == {
+        "corpus": "grammar",
+        "tokens": "60,008 train, 6,003 valid, 6,006 test",
+        "vocabulary": "141 by rule split",
+        "network": "2 x 8 lstm",
+        "unknown": "0.0% of the training tokens are outside the vocabulary",
+    }
+
+
+# Budget, memory, other runs' weights
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(0.5, 2850), (1e-6, 1)])
+def test_minutes_freeze_the_steps_that_fit(
+    monkeypatch: pytest.MonkeyPatch, minutes: float, expected: int
+) -> None:
+    monkeypatch.setattr(module, "measure_seconds_per_step", lambda learner, options: 0.01)
+    run = config(train={"minutes": minutes})
+    task = LanguageTask(run, CPU)
+    assert task.config.train.steps == expected  # 95% of the time, a hundredth of a second each
+    assert task.config == run.model_copy(
+        update={"train": run.train.model_copy(update={"steps": expected})}
+    )
+    again = LanguageTask(task.config, CPU)  # frozen: what is measured then does not matter
+    monkeypatch.setattr(module, "measure_seconds_per_step", None)
+    assert LanguageTask(task.config, CPU).config == again.config == task.config
+
+
+def test_measuring_does_not_change_what_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = module.measure_seconds_per_step
+    monkeypatch.setattr(
+        module,
+        "measure_seconds_per_step",
+        lambda *given: 1e9 * original(*given, warmup=1, least_seconds=0.01) + 1e9,
+    )
+    measured = LanguageTask(config(train={"minutes": 1.0}, network={"dropout": 0.3}), CPU)
+    assert measured.config.train.steps == 1
+    plain = LanguageTask(config(train={"steps": 1}, network={"dropout": 0.3}), CPU)
+    assert steps(fit(measured, tmp_path / "a"))[0].loss == steps(fit(plain, tmp_path / "b"))[0].loss
+    for name, tensor in plain.model.tensors().items():
+        assert torch.equal(measured.model.tensors()[name], tensor)
+
+
+def test_a_network_too_large_for_the_memory_is_refused_before_it_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = config(network={"hidden_size": 20_000, "num_layers": 4})
+    monkeypatch.setattr(module, "available_memory", lambda: 10**9)
+    with pytest.raises(ConfigError) as caught:
+        LanguageTask(run, CPU)
+    parameters = 2 * 141 * 20_000 + 141 + 4 * (8 * 20_000**2 + 8 * 20_000)
+    assert str(caught.value) == (
+        "network.hidden_size=20000, network.num_layers=4 and 141 words make "
+        f"{parameters:,} parameters: with their gradients {8 * parameters / 1e9:,.1f} GB, more "
+        "than the 1.0 GB that are free"
+    )
+    monkeypatch.setattr(module, "available_memory", lambda: None)
+    LanguageTask(config(), CPU)
+
+
+def saved_run(folder: Path, task: LanguageTask | NgramTask) -> str:
+    task.model.save_pretrained(folder / "model")
+    return str(folder)
+
+
+def test_it_begins_with_another_runs_weights_and_vocabulary(tmp_path: Path) -> None:
+    first = LanguageTask(config(train={"steps": 3}, data={"vocabulary_size": 60}), CPU)
+    fit(first, tmp_path)
+    start = saved_run(tmp_path / "first", first)
+    data = lines(tmp_path / "text", train="this cat speaks of new things\n" * 50)
+    run = config(data=data, seed=99, start_from=start, train={"batch_size": 5})
+    second = LanguageTask(run, CPU)
+    assert second.dataset.vocabulary == first.dataset.vocabulary
+    assert second.dataset.rule == first.dataset.rule == "split"
+    assert second.dataset.facts("train").oov > 0
+    for name, tensor in first.model.tensors().items():
+        assert torch.equal(second.model.tensors()[name], tensor)
+    fit(second, tmp_path / "second")
+    assert not torch.equal(second.model.tensors()["embedding"], first.model.tensors()["embedding"])
+    assert torch.equal(
+        LanguageModel.from_pretrained(start).tensors()["embedding"],
+        first.model.tensors()["embedding"],
+    )
+
+
+def test_weights_that_do_not_fit_or_are_not_there_are_refused(tmp_path: Path) -> None:
+    start = saved_run(tmp_path / "first", LanguageTask(config(), CPU))
+    with pytest.raises(CheckpointError, match=r"embedding is \(141, 8\), expected \(141, 9\)"):
+        LanguageTask(config(start_from=start, network={"hidden_size": 9}), CPU)
+    with pytest.raises(CheckpointError, match=r"missing recurrence\.cells\.2"):
+        LanguageTask(config(start_from=start, network={"num_layers": 3}), CPU)
+    with pytest.raises(ConfigError, match=r"data\.rule is characters, but .* learned by split"):
+        LanguageTask(config(start_from=start, data={"rule": "characters"}), CPU)
+    with pytest.raises(CheckpointError, match="holds no model"):
+        LanguageTask(config(start_from=str(tmp_path / "nowhere")), CPU)
+
+
+def test_n_grams_and_networks_do_not_begin_with_each_other(tmp_path: Path) -> None:
+    ngrams = NgramTask(NgramRun(preset="n", data=GRAMMAR), CPU)
+    fit(ngrams, tmp_path)
+    start = saved_run(tmp_path / "ngrams", ngrams)
+    with pytest.raises(ConfigError, match="that run has no network whose weights could be taken"):
+        LanguageTask(config(start_from=start), CPU)
+    with pytest.raises(ConfigError, match="n-grams are counted anew"):
+        NgramTask(NgramRun(preset="n", data=GRAMMAR, start_from=start), CPU)
+
+
+def test_the_seed_chooses_the_weights_it_begins_with() -> None:
+    one, same, other = (LanguageTask(config(seed=seed), CPU).model.tensors() for seed in (3, 3, 4))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["embedding"], other["embedding"])
+
+
+# N-grams
+
+
+def test_n_grams_are_counted_in_one_step(tmp_path: Path) -> None:
+    task = NgramTask(NgramRun(preset="n", data=GRAMMAR, ngram=NgramOptions(order=3)), CPU)
+    started, validated, finished = fit(task, tmp_path)
+    assert started == Started(0, 1, 1, 0, "cpu")
+    assert isinstance(validated, Validated)
+    expected = task.model.evaluate(task.dataset.ids("valid"), task.dataset.facts("valid"))
+    assert validated.metrics == expected.as_dict()
+    assert (validated.step, validated.epoch, validated.best) == (1, 1.0, True)
+    assert isinstance(finished, Finished)
+    assert (finished.step, finished.epoch, finished.items) == (1, 1.0, 60_008)
+    assert 0 < finished.seconds < 20
+    assert task.model.counts.order == 3
+    assert task.baselines() == {}
+    assert task.facts()["counted"] == "n-grams of up to 3 words"
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_baseline_is_counted_in_the_same_ids() -> None:
+    task = LanguageTask(config(data={"vocabulary_size": 40}), CPU)
+    baseline = task.baselines()["kn5"]
+    assert baseline.vocabulary is task.dataset.vocabulary
+    assert baseline.rule == task.model.rule
+    assert isinstance(task.model, NetworkModel)

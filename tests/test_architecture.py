@@ -1,0 +1,296 @@
+"""The rules of the house, held over every file; each failure names the file and the fix."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "recurra"
+
+MOST_LINES = 400
+MOST_FUNCTION_LINES = 60
+MOST_PARAMETERS = 8
+MOST_DEPTH = 2
+
+# Package -> what is in it, lowest first. Those on one line stand side by side and do not know
+# each other; * is every file that is not named.
+ORDER = {
+    "recurra": """
+        errors
+        randomness
+        table
+        files
+        sealed
+        folders
+        tensors
+        machine
+        nn train
+        language series labels
+        run
+        estimators
+        export serve
+        cli
+        __main__
+    """,
+    "recurra.nn": "state\n kernels\n cells\n wrappers\n unroll\n head",
+    "recurra.nn.kernels": "*",
+    "recurra.nn.cells": "base\n *",
+    "recurra.nn.wrappers": "base\n *",
+    "recurra.train": "event\n optimization\n checkpoint\n loop",
+    "recurra.language": """
+        options
+        tokenization
+        vocabulary
+        corpora
+        dataset
+        batches
+        metrics
+        network
+        ngram
+        model
+        network_model
+        ngram_model
+        task
+    """,
+    "recurra.language.corpora": "base\n download\n files\n *",
+    "recurra.run": "config\n preset\n directory\n report\n plot\n session\n bench\n demo",
+    "recurra.run.demo": "*",
+    "recurra.cli": "console\n interrupt\n progress\n *",
+}
+
+
+class House:
+    """The modules of a package, by dotted name, with what each imports of the package's own."""
+
+    def __init__(self, package: Path) -> None:
+        self.name = package.name
+        self.paths = {_dotted(path, package.parent): path for path in package.rglob("*.py")}
+        self.trees = {name: ast.parse(path.read_text()) for name, path in self.paths.items()}
+
+    def imports(self, name: str) -> Iterator[tuple[str, int]]:
+        """Yield what a module imports, wherever in the file, and the line."""
+        for node in ast.walk(self.trees[name]):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                module = "." * node.level + (node.module or "")
+                submodules = [f"{module}.{alias.name}" for alias in node.names]
+                targets = [t if t in self.paths else module for t in submodules]
+            else:
+                continue
+            for target in dict.fromkeys(targets):
+                if target.split(".")[0] in (self.name, ""):
+                    yield target, node.lineno
+
+
+def _dotted(path: Path, top: Path) -> str:
+    parts = path.relative_to(top).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def storeys(house: House) -> Iterator[str]:
+    """A file imports from below, and in its own package from what stands before it."""
+    for name in house.paths:
+        for target, line in house.imports(name):
+            place = f"{house.paths[name]}:{line}"
+            if target.startswith("."):
+                yield f"{place} imports relatively; write the module's full name"
+            elif name == target or target.startswith(f"{name}."):
+                continue  # a package's own file lists what is in it
+            elif name.startswith(f"{target}."):
+                yield (
+                    f"{place} imports the root of its own package, {target}; "
+                    "import the module that defines the name"
+                )
+            elif (fault := _above(name, target)) is not None:
+                yield f"{place} {fault}"
+
+
+def _above(name: str, target: str) -> str | None:
+    ours, theirs = name.split("."), target.split(".")
+    same = 0
+    while ours[same] == theirs[same]:
+        same += 1
+    package = ".".join(ours[:same])
+    ranks = [_rank(package, part) for part in (ours[same], theirs[same])]
+    for part, rank in zip((ours[same], theirs[same]), ranks):
+        if rank is None:
+            return f"needs {package}.{part}, which has no place yet; give it one in ORDER"
+    if ranks[1] < ranks[0]:
+        return None
+    where = "beside" if ranks[0] == ranks[1] else "above"
+    return (
+        f"imports {target}, which stands {where} it; move what it needs below both, "
+        "or hand it in as an argument"
+    )
+
+
+def _rank(package: str, part: str) -> int | None:
+    rows = [row.split() for row in ORDER.get(package, "").strip().splitlines()]
+    for wanted in (part, "*"):
+        for rank, row in enumerate(rows):
+            if wanted in row:
+                return rank
+    return None
+
+
+def cycles(house: House) -> Iterator[str]:
+    """No module imports itself by way of others."""
+    finished: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> Iterator[str]:
+        if name in path:
+            circle = " -> ".join([*path[path.index(name) :], name])
+            yield f"{house.paths[name]} is in a circle of imports, {circle}; cut one of them"
+        elif name not in finished:
+            for target, _ in house.imports(name):
+                if target in house.paths:
+                    yield from visit(target, [*path, name])
+            finished.add(name)
+
+    for name in house.paths:
+        yield from visit(name, [])
+
+
+def sizes(house: House) -> Iterator[str]:
+    """Files, functions and constructors that can be seen at once."""
+    for name, tree in house.trees.items():
+        path = house.paths[name]
+        lines = len(path.read_text().splitlines())
+        if lines > MOST_LINES:
+            yield f"{path} has {lines} lines, over {MOST_LINES}; make it a package of two files"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                long = (node.end_lineno or 0) - node.lineno + 1
+                if long > MOST_FUNCTION_LINES:
+                    yield (
+                        f"{path}:{node.lineno} {node.name} has {long} lines, "
+                        f"over {MOST_FUNCTION_LINES}; give a part of it a name"
+                    )
+            elif isinstance(node, ast.ClassDef):
+                count = len(_parameters(node))
+                if count > MOST_PARAMETERS:
+                    yield (
+                        f"{path}:{node.lineno} {node.name} takes {count} parameters, "
+                        f"over {MOST_PARAMETERS}; gather them into options"
+                    )
+
+
+def _parameters(node: ast.ClassDef) -> list[str]:
+    """The names a class is made with: of `__init__`, or a dataclass's fields; options not."""
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            given = [*item.args.posonlyargs, *item.args.args, *item.args.kwonlyargs]
+            return [
+                argument.arg
+                for argument in given[1:]
+                if "Options" not in ast.unparse(argument.annotation or ast.Constant(None))
+            ]
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        return [ast.unparse(item.target) for item in node.body if isinstance(item, ast.AnnAssign)]
+    return []
+
+
+def depths(house: House) -> Iterator[str]:
+    """No class is more than two deep in the package's own inheritance."""
+    classes = {
+        node.name: (path, node)
+        for path, tree in zip(house.paths.values(), house.trees.values())
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def depth(name: str, below: tuple[str, ...] = ()) -> int:
+        if name not in classes or name in below:
+            return 0
+        bases = [ast.unparse(base).split("[")[0].split(".")[-1] for base in classes[name][1].bases]
+        return 1 + max((depth(base, (*below, name)) for base in bases), default=0)
+
+    for name, (path, node) in classes.items():
+        if depth(name) > MOST_DEPTH:
+            yield (
+                f"{path}:{node.lineno} {name} is {depth(name)} deep in our own inheritance, "
+                f"over {MOST_DEPTH}; hold an instance instead of deriving"
+            )
+
+
+@pytest.mark.parametrize("rule", [storeys, cycles, sizes, depths])
+def test_the_package_keeps_the_rule(rule):
+    assert list(rule(House(PACKAGE))) == []
+
+
+@pytest.mark.parametrize("folder", ["tests", "examples", "benchmarks"])
+def test_other_files_are_short_too(folder):
+    most = {"examples": 59}.get(folder, MOST_LINES)
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in (ROOT / folder).rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > most
+    }
+    assert long == {}
+
+
+# A small house in which every rule is broken once, to see that each is noticed.
+
+BAD = {
+    "errors.py": "class A: ...\nclass B(A): ...\nclass C(B): ...\n",
+    "table.py": "from recurra.files import write\n",
+    "files.py": "def write():\n    from recurra.table import Table\n",
+    "unplaced.py": "import recurra.errors\n",
+    "nn/__init__.py": "",
+    "nn/state.py": "import recurra\n",
+    "nn/head.py": "from recurra.train.loop import learn\nfrom recurra.nn.state import map\n",
+    "nn/cells/__init__.py": "",
+    "nn/cells/base.py": "from recurra.nn.cells import CELLS\n",
+    "nn/cells/gru.py": "from recurra.nn.cells.lstm import LSTMCell\n",
+    "nn/cells/lstm.py": "from . import base\n",
+    "train/__init__.py": "",
+    "train/loop.py": "def learn():\n" + "    x = 1\n" * 61,
+    "run.py": "x = 1\n" * 401,
+    "cli.py": (
+        "class Wide:\n"
+        "    def __init__(self, options: Options, a, b, c, d, e, f, g, *, h, i): ...\n"
+        "@dataclass\n"
+        "class Broad:\n" + "".join(f"    x{i}: int\n" for i in range(9))
+    ),
+}
+
+
+@pytest.fixture
+def bad_house(tmp_path: Path) -> House:
+    for name, text in {"__init__.py": "", **BAD}.items():
+        path = tmp_path / "recurra" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return House(tmp_path / "recurra")
+
+
+@pytest.mark.parametrize(
+    ("rule", "file", "fault"),
+    [
+        (storeys, "table.py:1", "imports recurra.files, which stands above it; move"),
+        (storeys, "unplaced.py:1", "has no place yet; give it one in ORDER"),
+        (storeys, "nn/state.py:1", "imports the root of its own package, recurra; import the"),
+        (storeys, "nn/head.py:1", "imports recurra.train.loop, which stands beside it"),
+        (storeys, "nn/cells/base.py:1", "imports the root of its own package, recurra.nn.cells"),
+        (storeys, "nn/cells/gru.py:1", "imports recurra.nn.cells.lstm, which stands beside it"),
+        (storeys, "nn/cells/lstm.py:1", "imports relatively; write the module's full name"),
+        (cycles, ".py", "circle of imports, recurra."),
+        (sizes, "train/loop.py:1", "learn has 62 lines, over 60; give a part of it a name"),
+        (sizes, "run.py", "has 401 lines, over 400; make it a package of two files"),
+        (sizes, "cli.py:1", "Wide takes 9 parameters, over 8; gather them into options"),
+        (sizes, "cli.py:4", "Broad takes 9 parameters, over 8; gather them into options"),
+        (depths, "errors.py:3", "C is 3 deep in our own inheritance, over 2; hold an instance"),
+    ],
+)
+def test_a_broken_rule_is_noticed(bad_house, rule, file, fault):
+    assert [said for said in rule(bad_house) if file in said and fault in said]
+
+
+def test_what_is_allowed_is_not_noticed(bad_house):
+    said = list(storeys(bad_house))
+    assert len(said) == 7  # nn/head.py may import nn/state.py; files.py may import table.py

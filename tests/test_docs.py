@@ -1,0 +1,156 @@
+"""What the documentation says is so: arguments, examples, commands."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import pytest
+from typer.testing import CliRunner
+
+import recurra
+from recurra.nn.cells import CELLS
+from recurra.nn.wrappers import WRAPPERS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+MODULES = sorted(
+    found.name
+    for found in pkgutil.walk_packages(recurra.__path__, "recurra.")
+    if not found.name.endswith("__main__")
+)
+SECTION = re.compile(r"^(Args|Shapes|Raises|Source|Differs|Example|Yields|Returns)\b.*", re.M)
+
+
+def sections(docstring: str) -> dict[str, str]:
+    """A docstring's sections by name, without their headings."""
+    parts = SECTION.split(inspect.cleandoc(docstring))
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def described(docstring: str) -> list[str] | None:
+    """The names in a docstring's Args; None where there is no such section."""
+    args = sections(docstring).get("Args")
+    return None if args is None else re.findall(r"^    (\w+):", args, re.M)
+
+
+def taken(function: FunctionType | type) -> list[str]:
+    """The names a function or class takes."""
+    names = inspect.signature(function).parameters
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def public(module: ModuleType) -> Iterator[tuple[str, object]]:
+    """The functions and classes that a module defines without an underscore."""
+    for name, thing in vars(module).items():
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__:
+            yield name, thing
+
+
+def methods(kind: type) -> Iterator[tuple[str, FunctionType]]:
+    """The public methods that a class brings in, not those that it overrides."""
+    for name, thing in vars(kind).items():
+        function = getattr(thing, "__func__", thing)
+        inherited = any(name in vars(base) for base in kind.__mro__[1:])
+        if isinstance(function, FunctionType) and not name.startswith("_") and not inherited:
+            yield name, function
+
+
+def faults(module: ModuleType) -> Iterator[str]:
+    """What a module's docstrings leave out or get wrong."""
+    for name, thing in public(module):
+        if isinstance(thing, FunctionType):
+            yield from wrong_args(name, thing, required=True)
+        elif isinstance(thing, type) and not getattr(thing, "_is_protocol", False):
+            if not thing.__doc__:
+                yield f"{name} has no docstring"
+            elif "__init__" in vars(thing) and not issubclass(thing, tuple):
+                yield from wrong_args(name, thing, required=False)
+            for method, function in methods(thing):
+                yield from wrong_args(f"{name}.{method}", function, required=True)
+
+
+def wrong_args(name: str, thing: FunctionType | type, required: bool) -> Iterator[str]:
+    said = described(thing.__doc__ or "")
+    if said is None and not required:
+        return
+    if (said or []) != taken(thing):
+        yield f"{name} takes {taken(thing)}, but its Args say {said}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("recurra.cli")])
+def test_args_are_those_of_the_signature(name):
+    assert list(faults(importlib.import_module(name))) == []
+
+
+def test_a_wrong_docstring_is_noticed():
+    module = ModuleType("wrong")
+
+    def renamed(size: int) -> None:
+        """Do it.
+
+        Args:
+            width: as it was called before.
+        """
+
+    def silent(size: int) -> None:
+        """Do it."""
+
+    for function in (renamed, silent):
+        function.__module__ = "wrong"
+        setattr(module, function.__name__, function)
+    assert list(faults(module)) == [
+        "renamed takes ['size'], but its Args say ['width']",
+        "silent takes ['size'], but its Args say None",
+    ]
+
+
+def kernels() -> list[object]:
+    package = importlib.import_module("recurra.nn.kernels")
+    return [
+        thing
+        for found in pkgutil.iter_modules(package.__path__, "recurra.nn.kernels.")
+        for name, thing in public(importlib.import_module(found.name))
+        if isinstance(thing, FunctionType) and "Tensor" in str(inspect.signature(thing))
+    ]
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [*(CELLS[name] for name in CELLS), *(WRAPPERS[name] for name in WRAPPERS), *kernels()],
+    ids=lambda thing: thing.__name__,
+)
+def test_cells_wrappers_and_kernels_say_shapes_source_and_example(thing):
+    said = sections(thing.__doc__)
+    assert {"Shapes", "Source", "Example"} <= set(said)
+    assert ">>>" in said["Example"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.testmod(module, optionflags=flags).failed == 0
+
+
+def test_the_readme_names_every_command():
+    from recurra.cli import app
+
+    command = re.compile(r"^\s*[│|]?\s*(\w+) {2,}\S", re.M)
+    text = CliRunner().invoke(app, ["--help"]).output.partition("Commands")[2]
+    offered = set(command.findall(text))
+    named = set(re.findall(r"^\| `recurra (\w+)", README, re.M))
+    assert named == offered and "train" in offered
+
+
+def test_the_readme_s_first_python_runs(capsys):
+    block = re.findall(r"```python\n(.*?)```", README, re.S)[0]
+    exec(compile(block, "README.md", "exec"), {})
+    assert "LSTMCell" in capsys.readouterr().out

@@ -1,0 +1,39 @@
+"""Every example runs, quickly, and learns what it says it learns."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def example(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module
+
+
+def test_own_cell_remembers(example, capsys):
+    assert example("own_cell").main() < 0.01
+    assert capsys.readouterr().out.startswith("step   0  loss 0.6")
+
+
+def test_own_text_is_learned_by_counting(example, tmp_path, capsys):
+    # the two factors cost ln 10 each, the five other tokens of a line nearly nothing
+    assert 1.9 < example("own_text").main(tmp_path / "run") < 2.4
+    assert " times " in capsys.readouterr().out
+
+
+def test_train_and_step(example, tmp_path, capsys):
+    perplexity = example("train_and_step").main(tmp_path / "run")
+    said = capsys.readouterr().out
+    assert perplexity < 20  # by unigrams it is 43
+    assert "epoch 2: perplexity" in said and "likeliest was" in said
+
+
+def test_none_is_forgotten():
+    tested = {"own_cell", "own_text", "train_and_step"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested

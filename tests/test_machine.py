@@ -1,0 +1,83 @@
+"""What the machine has, whatever machine it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recurra import machine
+from recurra.errors import RunError
+from recurra.machine import available_memory, choose_device, is_out_of_memory
+
+
+def told(monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], str]) -> None:
+    monkeypatch.setattr(machine.Path, "read_text", lambda path, *rest: read(path))
+
+
+def test_available_memory_is_plausible() -> None:
+    memory = available_memory()
+    if Path("/proc/meminfo").exists():
+        assert memory is not None
+        assert 2**20 < memory < 2**50
+
+
+def test_memory_is_what_the_system_calls_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch, lambda _: "MemTotal:  900 kB\nMemAvailable:     512 kB\nHugePages_Total: 0\n")
+    assert available_memory() == 512 * 1024
+
+
+def test_where_the_system_does_not_say_memory_is_not_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told(monkeypatch, lambda _: "MemTotal:  900 kB\n")
+    assert available_memory() is None
+
+    def refuse(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    told(monkeypatch, refuse)
+    assert available_memory() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu", "expected"),
+    [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_the_device_of_a_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, gpu: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert choose_device(name) == torch.device(expected)
+
+
+def test_a_gpu_that_is_not_there_ends_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RunError, match="--device cuda: torch finds no GPU here; take --device cpu"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (RuntimeError("cuDNN error: out of memory"), True),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("out of memory"), False),
+        (OSError(28, "No space left on device"), False),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_which_errors_say_that_memory_ran_out(error: Any, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_the_processors_own_refusal_is_recognised() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert is_out_of_memory(caught.value)
