@@ -14,9 +14,7 @@ import resource
 import subprocess
 import sys
 
-import torch
-
-B, T, H, LAYERS = 20, 35, 200, 2
+import train_step
 
 
 def peak_megabytes() -> float:
@@ -26,15 +24,9 @@ def peak_megabytes() -> float:
 
 def run(contestant: str, words: int) -> dict[str, float]:
     """Build one contestant, take five steps, and return its memory in MB."""
-    import train_step
-
     train_step.V = words
-    ids = torch.randint(0, words, (B, T + 1), generator=torch.Generator().manual_seed(1))
     before = peak_megabytes()
-    if contestant == "plain":
-        step = train_step.plain_step(ids)
-    else:
-        step = train_step.our_step(ids, contestant)
+    step = train_step.plain_step() if contestant == "plain" else train_step.our_step(contestant)
     built = peak_megabytes()
     for _ in range(5):
         step()
@@ -60,7 +52,7 @@ def main() -> None:
         rows[name] = {key: round(value, 1) for key, value in row.items()}
         growth = row["peak"] - row["built"]
         print(f"{name:10} peak {row['peak']:7.0f} MB, of it {growth:6.0f} MB while training")
-    logits = B * T * arguments.words * 4 / 2**20
+    logits = train_step.B * train_step.T * arguments.words * 4 / 2**20
     print(f"all logits of a step in float32 would be {logits:.0f} MB")
     write(arguments.out, {"machine": machine(), "words": arguments.words, "megabytes": rows})
 

@@ -1,8 +1,9 @@
-"""Time our training step beside the plain one of torch, alternating in one run.
+"""Time our training step beside the plain one of torch, taking turns in one run.
 
 The model is the 2017 tutorial's: 2 layers of 200, batch 20, 35 steps, 10,000 words, dropout
-0.5, gradient clipping, SGD. Beside both stands the arithmetic floor: the step's matrix products
-alone, each as one large product, in bfloat16 and in float32.
+0.5, gradient clipping, SGD. Each contestant lives in a process of its own, as one would run it,
+and waits while another takes its step. Beside them stands the arithmetic floor: the step's
+matrix products alone, each as one large product, in bfloat16 and in float32.
 
     python benchmarks/train_step.py [--rounds 60] [--out benchmarks/results/train_step.json]
 """
@@ -10,8 +11,11 @@ alone, each as one large product, in bfloat16 and in float32.
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from typing import IO
 
 import torch
 from torch import nn
@@ -20,16 +24,24 @@ from torch.nn import functional as F
 from record import machine, spread, write
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
+from recurra.machine import keep_freed_memory
 from recurra.nn.state import detach
 from recurra.randomness import generator
 from recurra.train.optimization import TrainOptions, clip_gradients, make_optimizer
 
 B, T, H, V, LAYERS = 20, 35, 200, 10_000, 2
 DROP, CLIP, RATE = 0.5, 5 / 35, 1.0
+WARMUP = 8
 
 
-def plain_step(ids: torch.Tensor) -> Callable[[], None]:
+def words() -> torch.Tensor:
+    """Return a batch of random words."""
+    return torch.randint(0, V, (B, T + 1), generator=torch.Generator().manual_seed(1))
+
+
+def plain_step() -> Callable[[], None]:
     """Return a step as one writes it with torch alone: nn.LSTM, cross_entropy, SGD."""
+    ids = words()
     embedding, lstm = nn.Embedding(V, H), nn.LSTM(H, H, LAYERS, dropout=DROP, batch_first=True)
     linear = nn.Linear(H, V)
     model = nn.ModuleList([embedding, lstm, linear])
@@ -52,11 +64,13 @@ def plain_step(ids: torch.Tensor) -> Callable[[], None]:
     return step
 
 
-def our_step(ids: torch.Tensor, precision: str) -> Callable[[], None]:
+def our_step(precision: str) -> Callable[[], None]:
     """Return our step, as `recurra.train.loop` takes it."""
+    keep_freed_memory()
+    ids = words()
     options = NetworkOptions(hidden_size=H, num_layers=LAYERS, dropout=DROP, precision=precision)
     network = LanguageNetwork(options, V, generator(1, "init"), sparse=True).train()
-    parameters = list(network.parameters())
+    parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = make_optimizer(parameters, TrainOptions(learning_rate=RATE))
     state = network.initial_state(B)
     count = 0
@@ -64,8 +78,7 @@ def our_step(ids: torch.Tensor, precision: str) -> Callable[[], None]:
     def step() -> None:
         nonlocal state, count
         masks = generator(1, "dropout", 0, count)
-        hidden, after = network(ids[:, :-1], state, masks)
-        loss = network.head.loss(hidden, ids[:, 1:])
+        loss, after = network.loss(ids[:, :-1], ids[:, 1:], state, masks)
         loss.backward()
         clip_gradients(parameters, CLIP)
         optimizer.step()
@@ -95,37 +108,63 @@ def floor(dtype: torch.dtype) -> Callable[[], None]:
     return products
 
 
+CONTESTANTS: dict[str, Callable[[], Callable[[], None]]] = {
+    "nn.LSTM + cross_entropy + SGD, float32": plain_step,
+    "recurra, bfloat16 products": lambda: our_step("bfloat16"),
+    "recurra, float32 throughout": lambda: our_step("float32"),
+    "matrix products alone, bfloat16": lambda: floor(torch.bfloat16),
+    "matrix products alone, float32": lambda: floor(torch.float32),
+}
+
+
+def serve(name: str) -> None:
+    """Take a step for every line read, and answer with its milliseconds."""
+    step = CONTESTANTS[name]()
+    for _ in sys.stdin:
+        begun = time.perf_counter()
+        step()
+        print((time.perf_counter() - begun) * 1e3, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--out", default="benchmarks/results/train_step.json")
+    parser.add_argument("--contestant", choices=CONTESTANTS)
     arguments = parser.parse_args()
-    ids = torch.randint(0, V, (B, T + 1), generator=torch.Generator().manual_seed(1))
-    contestants = {
-        "nn.LSTM + cross_entropy + SGD, float32": plain_step(ids),
-        "recurra, softmax in bfloat16": our_step(ids, "bfloat16"),
-        "recurra, float32 throughout": our_step(ids, "float32"),
-        "matrix products alone, bfloat16": floor(torch.bfloat16),
-        "matrix products alone, float32": floor(torch.float32),
-    }
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for round_number in range(arguments.rounds + 5):
-        for name, run in contestants.items():
-            begun = time.perf_counter()
-            run()
-            if round_number >= 5:
-                times[name].append((time.perf_counter() - begun) * 1e3)
+    if arguments.contestant:
+        serve(arguments.contestant)
+        return
+    workers = {name: worker(name) for name in CONTESTANTS}
+    times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    for _ in range(WARMUP + arguments.rounds):
+        for name, (ask, answer) in workers.items():
+            ask.write("step\n")
+            ask.flush()
+            times[name].append(float(answer.readline()))
+    for ask, _ in workers.values():
+        ask.close()
+    times = {name: each[WARMUP:] for name, each in times.items()}
     base = next(iter(times.values()))
     rows = {}
     for name, each in times.items():
-        ratios = [a / b for a, b in zip(base, each)]
-        rows[name] = {"ms": spread(each), "times_faster": spread(ratios)}
-        print(
-            f"{name:42} {rows[name]['ms']['median']:7.1f} ms   "
-            f"{rows[name]['times_faster']['median']:5.2f} x   "
-            f"{B * T / rows[name]['ms']['median'] * 1e3:9,.0f} tokens/s"
-        )
+        rows[name] = {
+            "ms": spread(each),
+            "times_faster": spread([a / b for a, b in zip(base, each)]),
+        }
+        ms, faster = rows[name]["ms"]["median"], rows[name]["times_faster"]["median"]
+        print(f"{name:40} {ms:7.1f} ms  {faster:5.2f} x  {B * T / ms * 1e3:9,.0f} tokens/s")
     write(arguments.out, {"machine": machine(), "rounds": arguments.rounds, "steps": rows})
+
+
+def worker(name: str) -> tuple[IO[str], IO[str]]:
+    """Start a contestant; returns where to ask it and where it answers."""
+    command = [sys.executable, __file__, "--contestant", name]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdin is not None and process.stdout is not None
+    return process.stdin, process.stdout
 
 
 if __name__ == "__main__":

@@ -53,11 +53,16 @@ def public(module: ModuleType) -> Iterator[tuple[str, object]]:
             yield name, thing
 
 
+def is_protocol(thing: object) -> bool:
+    return getattr(thing, "_is_protocol", False)
+
+
 def methods(kind: type) -> Iterator[tuple[str, FunctionType]]:
-    """The public methods that a class brings in, not those that it overrides."""
+    """The public methods that a class brings in, not those it overrides or a protocol describes."""
+    protocols = [thing for _, thing in public(inspect.getmodule(kind)) if is_protocol(thing)]
     for name, thing in vars(kind).items():
         function = getattr(thing, "__func__", thing)
-        inherited = any(name in vars(base) for base in kind.__mro__[1:])
+        inherited = any(name in vars(base) for base in [*kind.__mro__[1:], *protocols])
         if isinstance(function, FunctionType) and not name.startswith("_") and not inherited:
             yield name, function
 
@@ -67,7 +72,7 @@ def faults(module: ModuleType) -> Iterator[str]:
     for name, thing in public(module):
         if isinstance(thing, FunctionType):
             yield from wrong_args(name, thing, required=True)
-        elif isinstance(thing, type) and not getattr(thing, "_is_protocol", False):
+        elif isinstance(thing, type) and not is_protocol(thing):
             if not thing.__doc__:
                 yield f"{name} has no docstring"
             elif "__init__" in vars(thing) and not issubclass(thing, tuple):

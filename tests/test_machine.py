@@ -11,7 +11,12 @@ import torch
 
 from recurra import machine
 from recurra.errors import RunError
-from recurra.machine import available_memory, choose_device, is_out_of_memory
+from recurra.machine import (
+    available_memory,
+    choose_device,
+    is_out_of_memory,
+    keep_freed_memory,
+)
 
 
 def told(monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], str]) -> None:
@@ -81,3 +86,26 @@ def test_the_processors_own_refusal_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert is_out_of_memory(caught.value)
+
+
+def test_where_memory_cannot_be_tuned_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no C library")
+
+    for broken in (refuse, lambda _: object()):
+        monkeypatch.setattr(machine.ctypes, "CDLL", broken)
+        keep_freed_memory()
+
+
+def test_freed_memory_is_kept_for_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Library:
+        def mallopt(self, option: int, value: int) -> int:
+            asked.append((option, value))
+            return 1
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda _: Library())
+    keep_freed_memory()
+    # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h; glibc refuses a threshold above 32 MB.
+    assert asked == [(-3, 32 * 2**20), (-1, 512 * 2**20)]

@@ -9,7 +9,13 @@ import torch
 
 from recurra.errors import RunError
 
-__all__ = ["available_memory", "choose_device", "is_out_of_memory", "keep_freed_memory"]
+__all__ = [
+    "available_memory",
+    "choose_device",
+    "is_out_of_memory",
+    "keep_freed_memory",
+    "native_bfloat16",
+]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -86,3 +92,18 @@ def keep_freed_memory() -> None:
         return
     mallopt(M_MMAP_THRESHOLD, 2**25)
     mallopt(M_TRIM_THRESHOLD, 2**29)
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Return whether the device multiplies bfloat16 matrices faster than float32 ones.
+
+    Args:
+        device: where the matrices are.
+
+    Example:
+        >>> native_bfloat16(torch.device("meta"))
+        False
+    """
+    if device.type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -98,7 +97,7 @@ def test_a_text_of_one_s_own_is_evaluated(recurra, tmp_path):
 
 def test_n_grams_are_a_run_too(recurra, tmp_path):
     report = recurra("train", "kn3", "--data=grammar", "--json").json
-    assert report["run"] == os.path.join("runs", "kn3")
+    assert report["run"] == str(Path("runs", "kn3"))
     assert (report["task"], report["baselines"]) == ("ngram", {})
     assert 10 < report["test"]["perplexity"] < 13
     assert (tmp_path / "runs" / "kn3" / "model").is_dir()

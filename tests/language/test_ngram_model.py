@@ -28,15 +28,13 @@ def model(request: pytest.FixtureRequest) -> NgramModel:
 def test_the_state_is_the_last_words(model: NgramModel) -> None:
     longest = model.counts.order - 1
     state = model.initial_state(2)
-    assert state.history.tolist() == [[-1] * longest] * 2
-    read: list[int] = []
+    assert isinstance(state, NgramState)
+    read = [[-1] * longest, [-1] * longest]
+    assert state.history.tolist() == read
     for token in (EOS, 0, 3, EOS, 1, 1):
         _, state = model.step(torch.tensor([token, 5]), state)
-        read.append(token)
-        padded = [-1] * longest + read
-        assert state.history[0].tolist() == padded[len(padded) - longest :]
-        assert state.history[1].tolist() == ([-1] * longest + [5] * len(read))[-longest or 99 :]
-    assert isinstance(state, NgramState)
+        read = [[*read[0], token][1:], [*read[1], 5][1:]] if longest else read
+        assert state.history.tolist() == read
 
 
 def test_a_step_is_the_distribution_of_the_counts(model: NgramModel) -> None:

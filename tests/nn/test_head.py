@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.errors import ConfigError, ShapeError
+from recurra.errors import ShapeError
 from recurra.nn import head as head_module
 from recurra.nn.head import SoftmaxHead
-from recurra.nn.kernels.linear_cross_entropy import native_bfloat16
 
 
 def test_log_probs_are_the_softmax_of_the_linear_layer() -> None:
@@ -24,7 +23,7 @@ def test_log_probs_are_the_softmax_of_the_linear_layer() -> None:
 
 
 def test_the_loss_is_the_mean_surprise_of_the_targets() -> None:
-    head = SoftmaxHead(4, 7, precision="float32")
+    head = SoftmaxHead(4, 7)
     hidden, targets = torch.randn(2, 5, 4), torch.randint(7, (2, 5))
     expected = -head.log_probs(hidden).gather(2, targets.unsqueeze(2)).mean()
     torch.testing.assert_close(head.loss(hidden, targets), expected)
@@ -57,26 +56,16 @@ def test_a_shared_weight_gets_both_gradients() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "gradients", "given", "expected"),
+    ("autocast", "given", "expected"),
     [
-        ("bfloat16", True, torch.float32, torch.bfloat16),
-        ("bfloat16", False, torch.float32, torch.float32),
-        ("bfloat16", True, torch.float64, torch.float64),
-        ("float32", True, torch.float32, torch.float32),
-        ("auto", False, torch.float32, torch.float32),
-        ("auto", True, torch.float32, None),
+        (True, torch.float32, torch.bfloat16),
+        (True, torch.float64, torch.float64),
+        (False, torch.float32, torch.float32),
     ],
 )
-def test_only_learning_in_float32_is_ever_narrowed(
-    precision: Any,
-    gradients: bool,
-    given: torch.dtype,
-    expected: torch.dtype | None,
-    monkeypatch: pytest.MonkeyPatch,
+def test_autocast_alone_narrows_and_float32_alone_is_narrowed(
+    autocast: bool, given: torch.dtype, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if expected is None:
-        native = native_bfloat16(torch.device("cpu"))
-        expected = torch.bfloat16 if native else torch.float32
     used: list[torch.dtype] = []
 
     def spy(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: Any) -> Tensor:
@@ -84,8 +73,8 @@ def test_only_learning_in_float32_is_ever_narrowed(
         return hidden.sum()
 
     monkeypatch.setattr(head_module, "linear_cross_entropy", spy)
-    head = SoftmaxHead(4, 7, precision=precision).to(given)
-    with torch.set_grad_enabled(gradients):
+    head = SoftmaxHead(4, 7).to(given)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         head.loss(torch.randn(2, 4, dtype=given), torch.zeros(2).long())
     assert used == [expected]
 
@@ -98,8 +87,6 @@ def test_a_fresh_head_is_uniform_and_unbiased() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="is auto, bfloat16 or float32, got 'bf16'"):
-        SoftmaxHead(4, 7, precision="bf16")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"got a weight of shape \(7, 5\), expected \(7, 4\)"):
         SoftmaxHead(4, 7, weight=nn.Parameter(torch.zeros(7, 5)))
     head = SoftmaxHead(4, 7)

@@ -93,7 +93,7 @@ def test_a_read_only_disk_is_named(directory, monkeypatch):
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(files, "make_directory", refuse)
-    with pytest.raises(RunError, match="Read-only file system; .* is drwx"):
+    with pytest.raises(RunError, match=r"Read-only file system; .* is drwx"):
         with directory.opened():
             pass
 
@@ -224,7 +224,9 @@ def test_rewinding_drops_later_steps_and_the_rest_keeps_its_bytes(log):
     assert log.path.read_bytes() == b""
 
 
-@pytest.mark.parametrize("damage", [b'{"step": 4, "los', b"\0\0\0\0\n", b"[]\n", b"{}\n", b"\xff\n"])
+@pytest.mark.parametrize(
+    "damage", [b'{"step": 4, "los', b"\0\0\0\0\n", b"[]\n", b"{}\n", b"\xff\n"]
+)
 def test_a_damaged_line_ends_the_log(log, damage):
     log.append(stepped(1))
     sound = log.path.read_bytes()

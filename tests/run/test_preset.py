@@ -117,7 +117,9 @@ def test_less_time_means_fewer_passes(tmp_path):
 
 
 def test_an_unknown_preset_is_answered_with_the_nearest():
-    with pytest.raises(ConfigError, match="no preset is named 'ptb-sed'. Did you mean 'ptb-seed'"):
+    with pytest.raises(
+        ConfigError, match=r"no preset is named 'ptb-sed'\. Did you mean 'ptb-seed'"
+    ):
         preset("ptb-sed")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import os
 import signal
@@ -15,7 +14,6 @@ import typer
 from recurra.cli import data, demo, doctor, show, train
 from recurra.cli.console import say
 from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
-from recurra.folders import is_full
 
 __all__ = ["app", "main"]
 
@@ -23,6 +21,7 @@ app = typer.Typer(
     name="recurra",
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to import than all else that help needs
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
@@ -36,6 +35,8 @@ app.command("doctor")(doctor.doctor)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        import importlib.metadata
+
         typer.echo(f"recurra {importlib.metadata.version('recurra')}")
         raise typer.Exit
 
@@ -97,6 +98,8 @@ def _carry_out(words: list[str]) -> int:
 
 def _explain(error: Exception) -> int:
     """Say in one line what went wrong; return the exit code."""
+    from recurra.folders import is_full
+
     if isinstance(error, RecurraError):
         say(f"recurra: {error}")
         return error.exit_code

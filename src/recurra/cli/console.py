@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.files import json_bytes
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -38,6 +36,8 @@ def print_json(value: object) -> None:
     Args:
         value: mappings, sequences, strings, numbers, booleans and None, nested.
     """
+    from recurra.files import json_bytes
+
     sys.stdout.flush()
     sys.stdout.buffer.write(json_bytes(value))
 

@@ -48,7 +48,7 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def show(name: Name, json: Json = False) -> None:
-    """Print a text's size, its first hundred ids, and its first three batches of 4 x 5."""
+    """Print a text's size, its first ids, and its first batches."""
     from recurra.language.batches import StreamBatches
     from recurra.language.dataset import TextDataset
     from recurra.language.options import TextOptions
@@ -73,7 +73,7 @@ def show(name: Name, json: Json = False) -> None:
 
 @app.command()
 def fetch(name: Name, json: Json = False) -> None:
-    """Find a text on this machine, else download it; verify it either way."""
+    """Find a text here, else download it; verify it either way."""
     from recurra.language.corpora import open_corpus
     from recurra.language.options import TextOptions
 

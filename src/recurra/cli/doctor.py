@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
 from pathlib import Path
 from typing import Any
-
-from rich.markup import escape
 
 from recurra.cli.console import Json, open_console, print_json
 
@@ -30,7 +26,9 @@ _LEAST_DISK, _LEAST_MEMORY = 2 << 30, 1 << 30  # bytes: checkpoints and caches; 
 
 
 def doctor(json: Json = False) -> None:
-    """Look at this machine: versions, processor, GPU, memory, folders, data."""
+    """Say what this machine offers, and what is not right with it."""
+    from importlib.util import find_spec
+
     from recurra.machine import available_memory
 
     facts: dict[str, Any] = {
@@ -41,8 +39,7 @@ def doctor(json: Json = False) -> None:
         "folders": _folders(),
         "data": _data(),
         "extras": {
-            name: all(importlib.util.find_spec(module) for module in modules)
-            for name, modules in EXTRAS.items()
+            name: all(find_spec(module) for module in modules) for name, modules in EXTRAS.items()
         },
     }
     facts["findings"] = _findings(facts)
@@ -62,16 +59,18 @@ def _versions() -> dict[str, str | None]:
 
 
 def _version(name: str) -> str | None:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return None
 
 
 def _processor() -> dict[str, Any]:
     import torch
 
-    from recurra.nn.kernels.linear_cross_entropy import native_bfloat16
+    from recurra.machine import native_bfloat16
 
     return {
         "machine": platform.machine(),
@@ -207,6 +206,8 @@ def _gib(size: int) -> str:
 
 
 def _print(facts: dict[str, Any]) -> None:
+    from rich.markup import escape
+
     console = open_console()
     versions = facts["versions"]
     console.print(f"[bold]recurra {versions.pop('recurra')}[/bold]")

@@ -56,7 +56,10 @@ def train(
     restart: Annotated[bool, typer.Option("--restart", help="Discard the run so far.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a model, or go on where the same command was stopped, and report beside a baseline."""
+    """Train a model, or go on with it, and report beside a baseline.
+
+    The same command goes on where it was stopped; on a finished run it prints the report again.
+    """
     from recurra.run.config import with_settings
     from recurra.run.preset import preset as make
 
@@ -90,11 +93,11 @@ def _run(
                 raise typer.Exit(interrupt.exit_code)
             if isinstance(event, Reported):
                 if not started:
-                    console.print("This run is finished; --restart would start it over.\n")
+                    console.print("This run is finished; --restart would start it over.")
                 if json:
                     print_json(event.report)
                 else:
-                    console.print(render(event.report), markup=False)
+                    console.print(f"\n{render(event.report)}", markup=False)
 
 
 def evaluate(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
-from recurra.files import Content, json_bytes
+from recurra.files import Content, json_bytes, make_directory
 from recurra.language.dataset import SplitFacts
 from recurra.language.metrics import TextMetrics
 from recurra.language.tokenization import Rule, detokenize, tokens
@@ -182,6 +182,7 @@ class LanguageModel:
             VOCABULARY: self.vocabulary.to_json(),
             WEIGHTS: partial(write_tensors, self.tensors()),
         }
+        make_directory(Path(directory).parent)
         seal(Path(directory), files, KIND, VERSION)
 
     @staticmethod

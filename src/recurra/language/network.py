@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.language.options import NetworkOptions
+from recurra.machine import native_bfloat16
 from recurra.nn.cells import CELLS
+from recurra.nn.cells.lstm import LSTMCell
+from recurra.nn.cells.rnn import RNNCell
 from recurra.nn.head import SoftmaxHead
 from recurra.nn.state import State
 from recurra.nn.unroll import unroll
@@ -52,6 +55,7 @@ class LanguageNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.sparse = sparse and not options.tied
+        self.precision = options.precision
         H = options.hidden_size
         self.embedding = nn.Parameter(torch.empty(vocabulary_size, H))
         make = CELLS[options.cell]
@@ -64,7 +68,7 @@ class LanguageNetwork(nn.Module):
             ]
         )
         shared = self.embedding if options.tied else None
-        self.head = SoftmaxHead(H, vocabulary_size, shared, options.precision)
+        self.head = SoftmaxHead(H, vocabulary_size, shared)
         self._initialize(layers, options, generator)
 
     def _initialize(
@@ -79,9 +83,10 @@ class LanguageNetwork(nn.Module):
                 for name, parameter in layer.named_parameters():
                     if "bias" in name:
                         nn.init.zeros_(parameter)
-            add_forget_bias = getattr(layer, "add_forget_bias", None)
-            if add_forget_bias is not None:
-                add_forget_bias(options.forget_bias)
+            if isinstance(layer, LSTMCell | RNNCell):
+                layer.hold_bias_hh()
+            if isinstance(layer, LSTMCell):
+                layer.add_forget_bias(options.forget_bias)
 
     def initial_state(self, batch_size: int = 1) -> State:
         """Return the state before the first word.
@@ -103,3 +108,28 @@ class LanguageNetwork(nn.Module):
         """
         x = F.embedding(ids, self.embedding, sparse=self.sparse)
         return unroll(self.recurrence, x, state, generator=generator)
+
+    def loss(
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, State]:
+        """Return the mean surprise of the targets in nats, to be learned from, and the state.
+
+        Matrix products are of the precision that the options name; the weights, their gradients
+        and the state between chunks stay in float32.
+
+        Args:
+            ids: `(B, T)` int64.
+            targets: `(B, T)` int64, the word after each.
+            state: as `initial_state` or an earlier call returned it.
+            generator: where dropout masks come from, needed in training mode.
+        """
+        narrow = self.precision == "bfloat16" or (
+            self.precision == "auto" and native_bfloat16(ids.device)
+        )
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=narrow):
+            hidden, state = self(ids, state, generator)
+            return self.head.loss(hidden, targets), state

@@ -64,7 +64,7 @@ class NetworkOptions(BaseModel):
     )
     precision: Literal["auto", "bfloat16", "float32"] = Field(
         "auto",
-        description="the softmax's matrix products in training; auto is bfloat16 where native",
+        description="of matrix products in training, not in evaluation; auto: bfloat16 if native",
     )
 
 

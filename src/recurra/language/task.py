@@ -101,8 +101,8 @@ class _Learner:
         self, batch: tuple[Tensor, Tensor], carry: State, generator: torch.Generator
     ) -> tuple[Tensor, State, int]:
         inputs, targets = batch
-        hidden, state = self.network(inputs, carry, generator)
-        return self.network.head.loss(hidden, targets), detach(state), targets.numel()
+        loss, state = self.network.loss(inputs, targets, carry, generator)
+        return loss, detach(state), targets.numel()
 
     def validate(self) -> dict[str, float | int | None] | None:
         if "valid" not in self.dataset.splits:

@@ -71,7 +71,7 @@ def docstrings() -> LanguageRun:
         preset="docstrings",
         data=TextOptions(corpus="docstrings", min_count=2),
         network=NetworkOptions(hidden_size=200, tied=True, dropout=0.3),
-        train=_falling(epochs=8, batch_size=20, optimizer="sgd", learning_rate=40.0),
+        train=_falling(epochs=6, batch_size=20, optimizer="sgd", learning_rate=40.0),
     )
 
 
@@ -97,7 +97,7 @@ def words(size: int | None = None, minutes: float | None = None) -> LanguageRun:
             epochs=min(40.0, max(1.0, round(passes))),
             batch_size=_between(1, tokens // 2_000, 20),
             optimizer="sgd",
-            learning_rate=40.0,
+            learning_rate=20.0,
         ),
     )
 

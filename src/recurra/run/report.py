@@ -132,7 +132,9 @@ def render(report: Mapping[str, Any]) -> str:
     if metrics and metrics.get("oov"):
         lines.append(f"{metrics['oov']:,} of {metrics['tokens']:,} {split} tokens became <unk>.")
     if report.get("sample"):
-        lines += ["", "A sample:", textwrap.indent(report["sample"], "  ")]
+        lines += ["", "A sample:"]
+        for line in report["sample"].splitlines():
+            lines += textwrap.wrap(line, 96, initial_indent="  ", subsequent_indent="    ")
     run = Path(report["run"])
     lines += ["", f"model   {run / 'model'}", f"report  {run / 'report.json'}"]
     if report["task"] != "ngram":

@@ -94,6 +94,7 @@ def train(
         for path in removed:
             yield Warned(f"{path}, left over by an interrupted run, is removed")
         if restart:
+            _refuse_own_weights(config.start_from, directory.path)
             directory.clear()
         if (there := directory.config()) is not None:
             config = _same(there, config, directory.path)
@@ -101,6 +102,14 @@ def train(
                 yield Reported(report)
                 return
         yield from _run(config, directory, should_stop, begun)
+
+
+def _refuse_own_weights(start_from: str | None, path: Path) -> None:
+    if start_from and Path(start_from).resolve().is_relative_to(path.resolve()):
+        raise ConfigError(
+            f"--restart would discard the weights that --from {start_from} begins with; "
+            "give another --out"
+        )
 
 
 def _same(there: RunConfig, asked: RunConfig, path: Path) -> RunConfig:

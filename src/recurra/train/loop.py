@@ -121,7 +121,7 @@ class _Training:
         self.learner = learner
         self.options = options
         self.seed = seed
-        self.parameters = list(learner.model.parameters())
+        self.parameters = [p for p in learner.model.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.optimizer = make_optimizer(self.parameters, options)
         self.per_epoch = learner.steps_per_epoch

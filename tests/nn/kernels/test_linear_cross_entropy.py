@@ -17,7 +17,6 @@ from recurra.nn.kernels import linear_cross_entropy as module
 from recurra.nn.kernels.linear_cross_entropy import (
     linear_cross_entropy,
     linear_cross_entropy_plain,
-    native_bfloat16,
 )
 
 
@@ -193,12 +192,6 @@ def test_targets_that_do_not_fit_are_refused() -> None:
         # In the flat view of the logits it would be another row's class.
         with pytest.raises(DataError, match="targets are classes 0 to 4, got"):
             linear_cross_entropy(hidden, weight, bias, torch.tensor([0, wrong, 1, 2]))
-
-
-def test_native_bfloat16_is_what_torch_says() -> None:
-    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    assert native_bfloat16(torch.device("cpu")) is bool(supported)
-    assert native_bfloat16(torch.device("meta")) is False
 
 
 def allocations(function: Callable[..., Tensor], learning: bool, *dtype: Any) -> tuple[int, int]:

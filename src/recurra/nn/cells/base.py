@@ -83,7 +83,14 @@ class Cell(nn.Module):
     def zeros(
         self, batch_size: int, size: int, device: torch.device | None, dtype: torch.dtype | None
     ) -> Tensor:
-        """Return zeros `(batch_size, size)` where the parameters are."""
+        """Return zeros `(batch_size, size)` where the parameters are.
+
+        Args:
+            batch_size: B, rows.
+            size: of a row.
+            device: where; the parameters' by default.
+            dtype: of which kind; the parameters' by default.
+        """
         like = next(self.parameters(), None)
         if like is not None:
             device, dtype = device or like.device, dtype or like.dtype

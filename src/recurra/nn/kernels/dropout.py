@@ -45,4 +45,4 @@ def dropout_mask(
     words.random_(-(2**63), None, generator=generator)
     bits = words.view(torch.int16)[: size.numel()].view(size)
     threshold = min(round(probability * 2**16), 2**16 - 1) - 2**15
-    return torch.where(bits >= threshold, torch.tensor(scale, dtype=dtype), 0.0)
+    return torch.ge(bits, threshold, out=torch.empty(size, dtype=dtype)).mul_(scale)

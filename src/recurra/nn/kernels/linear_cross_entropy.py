@@ -16,28 +16,13 @@ from torch.nn import functional as F
 
 from recurra.errors import DataError, ShapeError
 
-__all__ = ["linear_cross_entropy", "linear_cross_entropy_plain", "native_bfloat16"]
+__all__ = ["linear_cross_entropy", "linear_cross_entropy_plain"]
 
 CHUNK = 2**23
 """Most logits held at once: 16 MB in bfloat16."""
 
 COLUMNS = 32
 """Width in columns that the matrix units work in: a multiple of it halves the time of 200."""
-
-
-def native_bfloat16(device: torch.device) -> bool:
-    """Return whether the device multiplies bfloat16 matrices faster than float32 ones.
-
-    Args:
-        device: where the matrices are.
-
-    Example:
-        >>> native_bfloat16(torch.device("meta"))
-        False
-    """
-    if device.type == "cpu":
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def linear_cross_entropy_plain(
@@ -113,11 +98,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
     ) -> Tensor:
         N, (V, H) = len(hidden), weight.shape
-        h, W = _with_bias_columns(hidden, weight, bias, dtype)
-        rows = max(1, CHUNK // V)
+        h, W = _factors(hidden, weight, bias, dtype)
         gradients = d_hidden, d_weight, d_bias = [*map(torch.empty_like, (hidden, weight, bias))]
+        # The mean's 1 / N goes in here, where the matrix is small.
+        h_mean = _widened(hidden / N, dtype, 1 / N, 0)
         losses = []
-        for at in _chunks(N, rows):
+        for at in _chunks(N, V):
             z = h[at] @ W.t()
             p = torch.softmax(z, dim=1, out=z)
             targeted = torch.arange(len(p), device=p.device) * V + targets[at]
@@ -126,11 +112,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
             losses.append(_nats(p_target))
             flat.index_copy_(0, targeted, p_target - 1)
             d_hidden[at] = (p @ W)[:, :H]
-            d_W = p.t() @ h[at]
+            d_W = p.t() @ h_mean[at]
             store = Tensor.add_ if at.start else Tensor.copy_
             store(d_weight, d_W[:, :H])
             store(d_bias, d_W[:, H])
-        ctx.save_for_backward(*(gradient.div_(N) for gradient in gradients))
+        d_hidden.div_(N)
+        ctx.save_for_backward(*gradients)
         return torch.stack(losses).sum() / N
 
     @staticmethod
@@ -142,30 +129,32 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (*gradients, None, None)
 
 
-def _chunks(N: int, rows: int) -> list[slice]:
+def _chunks(N: int, V: int) -> list[slice]:
+    rows = max(1, CHUNK // V)
     return [slice(start, min(start + rows, N)) for start in range(0, N, rows)]
 
 
-def _with_bias_columns(
+def _factors(
     hidden: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Return `(N, K)` and `(V, K)` whose product is the logits, bias included.
 
     The bias takes two columns, its value and what rounding took from it, so that in bfloat16
-    it stays exact to some 16 bits; the remaining columns are zero.
+    it stays exact to some 16 bits.
     """
-    N, (V, H) = len(hidden), weight.shape
-    K = -(-(H + 2) // COLUMNS) * COLUMNS
-    h = hidden.new_empty(N, K, dtype=dtype)
-    h[:, :H] = hidden
-    h[:, H : H + 2] = 1
-    h[:, H + 2 :] = 0
-    W = weight.new_empty(V, K, dtype=dtype)
-    W[:, :H] = weight
-    W[:, H] = bias
-    W[:, H + 1] = bias - W[:, H]
-    W[:, H + 2 :] = 0
-    return h, W
+    return _widened(hidden, dtype, 1, 1), _widened(weight, dtype, bias, bias - bias.to(dtype))
+
+
+def _widened(matrix: Tensor, dtype: torch.dtype, *columns: Tensor | float) -> Tensor:
+    """Return `(rows, K)`: the matrix, then the columns, then zeros."""
+    rows, H = matrix.shape
+    filled = H + len(columns)
+    wide = matrix.new_empty(rows, -(-filled // COLUMNS) * COLUMNS, dtype=dtype)
+    wide[:, :H] = matrix
+    for place, column in enumerate(columns, start=H):
+        wide[:, place] = column
+    wide[:, filled:] = 0
+    return wide
 
 
 def _nats(p: Tensor) -> Tensor:
@@ -178,11 +167,8 @@ def _loss_alone(
     hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
 ) -> Tensor:
     N, V = len(hidden), len(weight)
-    h, W = _with_bias_columns(hidden, weight, bias, dtype)
-    parts = [
-        F.cross_entropy(h[at] @ W.t(), targets[at], reduction="sum")
-        for at in _chunks(N, max(1, CHUNK // V))
-    ]
+    h, W = _factors(hidden, weight, bias, dtype)
+    parts = [F.cross_entropy(h[at] @ W.t(), targets[at], reduction="sum") for at in _chunks(N, V)]
     return torch.stack(parts).sum() / N
 
 

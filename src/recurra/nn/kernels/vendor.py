@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from recurra.nn.kernels.autocast import autocast_dtype
+
 __all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence"]
 
 SATURATION = 1e4
@@ -36,6 +38,8 @@ def lstm_sequence(
         weights: `weight_ih (4H, I)`, `weight_hh (4H, H)`, `bias_ih (4H,)`, `bias_hh (4H,)`.
         lengths: steps of each row, at most T; all of them.
 
+    Under autocast the products and the states within the sequence are of its dtype.
+
     Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000 for the forget gate.
 
     Example:
@@ -50,8 +54,12 @@ def lstm_sequence(
         hold = x.new_zeros(4 * H)
         hold[:H], hold[H : 2 * H] = -SATURATION, SATURATION
         x, weights = _with_padding_feature(x, weights, hold, lengths)
-    state = (h.unsqueeze(0), c.unsqueeze(0))
-    y, h_end, c_end = torch.lstm(x, state, list(weights), True, 1, 0.0, _train(), False, True)
+    dtype = autocast_dtype(x)
+    state = (h.unsqueeze(0).to(dtype), c.unsqueeze(0).to(dtype))
+    narrow = [weight.to(dtype) for weight in weights]
+    with torch.autocast(x.device.type, enabled=False):
+        ends = torch.lstm(x.to(dtype), state, narrow, True, 1, 0.0, _train(), False, True)
+    y, h_end, c_end = (end.to(x.dtype) for end in ends)
     return y, h_end[0] if lengths is None else _last(y, h, lengths), c_end[0]
 
 
@@ -116,7 +124,8 @@ def _with_hidden_state(
     weights: Weights,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    y, h_end = kernel(x, h.unsqueeze(0), list(weights), True, 1, 0.0, _train(), False, True)
+    with torch.autocast(x.device.type, enabled=False):
+        y, h_end = kernel(x, h.unsqueeze(0), list(weights), True, 1, 0.0, _train(), False, True)
     return y, h_end[0] if lengths is None else _last(y, h, lengths)
 
 

@@ -60,7 +60,11 @@ class Wrapper(nn.Module):
         self.output_size = output_size
 
     def inner(self, position: int = 0) -> Recurrence:
-        """Return what is wrapped at `position`."""
+        """Return what is wrapped.
+
+        Args:
+            position: which, from 0.
+        """
         return cast("Recurrence", self.cells[position])
 
     def initial_state(

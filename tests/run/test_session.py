@@ -1,0 +1,522 @@
+"""A run from its config to its report: what it leaves, and what the same command does again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recurra.errors import CheckpointError, ConfigError, DataError, RunError
+from recurra.files import lock, sha256
+from recurra.language.model import LanguageModel
+from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.run import session
+from recurra.run.config import LanguageRun, NgramRun, RunConfig
+from recurra.run.session import Opened, Reported, evaluate, train
+from recurra.train.event import Finished, Saved, Started, Stepped, Stopped, Validated, Warned
+from recurra.train.optimization import TrainOptions
+
+FILES = {".lock", "checkpoints", "config.json", "curves.png", "metrics.jsonl", "model", "report.json"}
+INTERFACE = {
+    "run",
+    "preset",
+    "task",
+    "seed",
+    "steps",
+    "epochs",
+    "seconds",
+    "train_seconds",
+    "throughput",
+    "valid",
+    "test",
+    "baselines",
+    "verdict",
+}
+
+CONFIG = LanguageRun(
+    preset="mine",
+    seed=5,
+    threads=1,
+    data=TextOptions(corpus="grammar", chunk_length=20),
+    network=NetworkOptions(hidden_size=8, dropout=0.3, num_layers=1),
+    train=TrainOptions(
+        steps=12,
+        batch_size=200,  # some 15 steps an epoch
+        optimizer="adam",
+        learning_rate=0.01,
+        schedule="cosine",
+        validate_epochs=0.25,
+        keep="best",
+        save_seconds=3600,
+    ),
+)
+NGRAMS = NgramRun(preset="counts", data=CONFIG.data, ngram=NgramOptions(order=2))
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def changed(**changes: Any) -> LanguageRun:
+    run = CONFIG
+    for part, settings in changes.items():
+        if isinstance(settings, dict):
+            settings = getattr(run, part).model_copy(update=settings)
+        run = run.model_copy(update={part: settings})
+    return run
+
+
+def after(count: int) -> Callable[[], bool]:
+    """Return a `should_stop` that holds from its `count`-th asking on."""
+    asked = iter(range(1, 10_000))
+    return lambda: next(asked) >= count
+
+
+def report_of(events: list[Any]) -> dict[str, Any]:
+    assert isinstance(events[-1], Reported)
+    return events[-1].report
+
+
+def learned(run: Path) -> dict[str, str]:
+    """Return the hashes of all that training determines."""
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    files = [*newest.glob("*.safetensors"), *(run / "model").iterdir(), run / "metrics.jsonl"]
+    return {path.relative_to(run).as_posix(): sha256(path) for path in files}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """A run that went through, shared by the tests that only look at it, and its events."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECURRA_CACHE", str(folder / "cache"))
+        return folder / "run", list(train(CONFIG, out=folder / "run"))
+
+
+# What a run leaves
+
+
+def test_a_run_directory_holds_these_files(finished: tuple[Path, list[Any]]) -> None:
+    run, events = finished
+    assert {path.name for path in run.iterdir()} == FILES
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((run / "config.json").read_text()) == CONFIG.model_dump(mode="json")
+    assert json.loads((run / "report.json").read_text()) == report_of(events)
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000012"]
+
+
+def test_events_of_a_whole_run(finished: tuple[Path, list[Any]]) -> None:
+    run, events = finished
+    kinds = [type(event) for event in events]
+    assert kinds[:2] == [Opened, Started]
+    assert kinds[-3:] == [Saved, Finished, Reported]
+    assert kinds.count(Stepped) == 12
+    assert kinds.count(Validated) == 3
+    assert Warned not in kinds
+    opened = events[0]
+    assert (opened.config, opened.directory) == (CONFIG, run)
+    assert set(opened.facts) == {"corpus", "tokens", "vocabulary", "network", "unknown"}
+
+
+def test_the_report_is_what_the_interface_says(finished: tuple[Path, list[Any]]) -> None:
+    run, events = finished
+    report = report_of(events)
+    assert report.keys() == INTERFACE | {"sample"}
+    done = next(event for event in events if isinstance(event, Finished))
+    expected = {"run": str(run), "preset": "mine", "task": "language", "seed": 5, "steps": 12}
+    assert expected.items() <= report.items()
+    assert report["epochs"] == done.epoch
+    assert report["train_seconds"] == pytest.approx(done.seconds, abs=1e-3)
+    assert report["train_seconds"] < report["seconds"] < 120
+    assert report["throughput"]["unit"] == "tokens/s"
+    assert report["throughput"]["value"] == pytest.approx(done.items / done.seconds, rel=1e-3)
+    assert report["baselines"].keys() == {"kn5"}
+    for entry in (report["valid"], report["test"], report["baselines"]["kn5"]):
+        assert entry.keys() == {"tokens", "oov", "nats_per_token", "perplexity", "bits_per_char"}
+        assert entry["perplexity"] == pytest.approx(math.exp(entry["nats_per_token"]))
+    assert "worse than kn5's" in report["verdict"]
+    assert len(report["sample"].replace("\n", " <eos> ").split()) == 60
+
+
+def test_metrics_have_a_line_for_each_step_and_validation_and_no_clock(
+    finished: tuple[Path, list[Any]],
+) -> None:
+    run, events = finished
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [record for record in records if "loss" in record]
+    validations = [record for record in records if "valid" in record]
+    assert len(steps) + len(validations) == len(records) == 15
+    for record, event in zip(steps, (e for e in events if isinstance(e, Stepped)), strict=True):
+        assert record == {
+            "step": event.step,
+            "epoch": event.epoch,
+            "loss": event.loss,
+            "learning_rate": event.learning_rate,
+            "gradient_norm": event.gradient_norm,
+        }
+    for record, event in zip(
+        validations, (e for e in events if isinstance(e, Validated)), strict=True
+    ):
+        assert record.keys() == {"step", "epoch", "valid", "best"}
+        assert record["valid"] == dict(event.metrics)
+
+
+def test_the_model_is_the_best_validated_and_loadable_alone(
+    finished: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    run, events = finished
+    report = report_of(events)
+    best = min(e.metrics["nats_per_token"] for e in events if isinstance(e, Validated))
+    assert report["valid"]["nats_per_token"] == pytest.approx(best, rel=1e-12)
+    (run / "model").rename(tmp_path / "elsewhere")
+    try:
+        model = LanguageModel.from_pretrained(tmp_path / "elsewhere")
+    finally:
+        (tmp_path / "elsewhere").rename(run / "model")
+    assert model.rule == "split"
+    assert len(model.vocabulary) == 141
+
+
+def test_n_grams_are_a_run_too(tmp_path: Path) -> None:
+    events = list(train(NGRAMS, out=tmp_path / "run"))
+    report = report_of(events)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES - {"checkpoints"}
+    assert (report["task"], report["steps"], report["baselines"]) == ("ngram", 1, {})
+    assert report["test"] == evaluate(tmp_path / "run")
+    assert report_of(list(train(NGRAMS, out=tmp_path / "run"))) == report
+
+
+def test_a_split_that_is_not_there_is_null(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("the cat sat on the mat .\na dog barked\n" * 60)
+    config = changed(data={"split": "90/10"}, train={"batch_size": 4, "steps": 2})
+    report = report_of(list(train(config, data=tmp_path / "text", out=tmp_path / "run")))
+    assert report["test"] is None
+    assert report["valid"]["tokens"] > 0
+    assert report["baselines"]["kn5"]["tokens"] == report["valid"]["tokens"]
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "train.txt").write_text("the cat sat on the mat .\n" * 60)
+    report = report_of(list(train(config, data=tmp_path / "only", out=tmp_path / "alone")))
+    assert (report["valid"], report["test"], report["baselines"]) == (None, None, {})
+    assert report["verdict"] == "there is neither a test nor a validation split to judge by"
+
+
+def test_nothing_is_written_anywhere_else(tmp_path: Path) -> None:
+    """In a process of its own, whose home, temporary and working folders are watched."""
+    places = {name: tmp_path / name for name in ("home", "tmp", "work", "cache")}
+    for place in places.values():
+        place.mkdir()
+    (places["work"] / "text.txt").write_text("the cat sat on the mat .\na dog barked\n" * 60)
+    values = changed(train={"batch_size": 4, "steps": 2}).model_dump()
+    (places["work"] / "mine.py").write_text(
+        "from recurra.run.config import LanguageRun\n"
+        f"def mine(): return LanguageRun.model_validate({values})\n"
+    )
+    environment = {
+        **os.environ,
+        "HOME": str(places["home"]),
+        "TMPDIR": str(places["tmp"]),
+        "RECURRA_CACHE": str(places["cache"]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "recurra", "train", "mine:mine", "--data", "text.txt"]
+    done = subprocess.run(
+        command, cwd=places["work"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(places["home"].iterdir()) == []
+    assert list(places["tmp"].iterdir()) == []
+    assert sorted(path.name for path in places["work"].iterdir()) == ["mine.py", "runs", "text.txt"]
+    assert [path.name for path in (places["work"] / "runs").iterdir()] == ["mine"]
+    assert {path.name for path in (places["work"] / "runs" / "mine").iterdir()} == FILES
+
+
+def test_nothing_happens_before_the_first_event_is_asked_for(tmp_path: Path) -> None:
+    events = train(CONFIG, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert isinstance(next(events), Opened)
+    assert (tmp_path / "run" / "config.json").exists()
+    events.close()  # type: ignore[attr-defined]
+    with lock(tmp_path / "run" / ".lock"):  # given back
+        pass
+
+
+# The same command again
+
+
+def test_a_finished_run_reports_again_and_trains_nothing(
+    finished: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, events = finished
+    monkeypatch.setattr(session, "TASKS", {})
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"}
+    assert list(train(CONFIG, out=run)) == [Reported(report_of(events))]
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.name != ".lock"} == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"seed": 6}, "seed: 5 there, 6 asked"),
+        ({"train": {"learning_rate": 0.5}}, "train.learning_rate: 0.01 there, 0.5 asked"),
+        ({"train": {"steps": None}}, "train.steps: 12 there, none asked"),
+        ({"network": {"tied": True}}, "network.tied: False there, True asked"),
+        ({"data": {"corpus": "ptb"}}, "data.corpus: grammar there, ptb asked"),
+    ],
+)
+def test_with_anything_changed_it_lists_the_differences(
+    finished: tuple[Path, list[Any]], changes: dict[str, Any], line: str
+) -> None:
+    run, _ = finished
+    with pytest.raises(ConfigError) as caught:
+        list(train(changed(**changes), out=run))
+    assert caught.value.exit_code == 2
+    assert f"{run} holds another run ({line}). Give another --out" in str(caught.value)
+    with pytest.raises(ConfigError, match="task: language there, ngram asked"):
+        list(train(NGRAMS, out=run))
+
+
+@pytest.mark.parametrize("step", [1, 4, 11])
+def test_stopped_and_resumed_it_ends_with_the_same_bits(
+    finished: tuple[Path, list[Any]], tmp_path: Path, step: int
+) -> None:
+    run, events = finished
+    part = tmp_path / "run"
+    first = list(train(CONFIG, out=part, should_stop=after(step)))
+    assert first[-1] == Stopped(step)
+    assert not (part / "report.json").exists()
+    second = list(train(CONFIG, out=part))
+    started = next(event for event in second if isinstance(event, Started))
+    assert started.step == step
+    assert learned(part) == learned(run)
+    expected, found = report_of(events), report_of(second)
+    for name in expected.keys() - {"run", "seconds", "train_seconds", "throughput"}:
+        assert found[name] == expected[name]
+
+
+def test_lines_of_steps_that_are_taken_again_stand_there_once(
+    finished: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    """As after a kill: the log is ahead of the checkpoint, its last line cut short."""
+    part = tmp_path / "run"
+    list(train(CONFIG, out=part, should_stop=after(3)))
+    log = (part / "metrics.jsonl").read_bytes()
+    ahead = log + b'{"step": 4, "loss": 1.0}\n{"step": 5, "lo'
+    (part / "metrics.jsonl").write_bytes(ahead)
+    list(train(CONFIG, out=part))
+    assert learned(part) == learned(finished[0])
+
+
+def test_killed_between_training_and_report_it_reports_without_training(
+    finished: tuple[Path, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "run"
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("compose", "curves"):
+        with monkeypatch.context() as patch:
+            patch.setattr(session, name, die)
+            with pytest.raises(KeyboardInterrupt):
+                list(train(CONFIG, out=part))
+        assert not (part / "report.json").exists()
+    events = list(train(CONFIG, out=part))
+    assert not any(isinstance(event, Stepped) for event in events)
+    assert report_of(events)["test"] == report_of(finished[1])["test"]
+    assert learned(part) == learned(finished[0])
+
+
+def test_restart_discards_what_is_there(finished: tuple[Path, list[Any]], tmp_path: Path) -> None:
+    part = tmp_path / "run"
+    list(train(changed(seed=8), out=part, should_stop=after(2)))
+    (part / "notes.txt").write_text("kept")
+    events = list(train(CONFIG, out=part, restart=True))
+    assert next(event for event in events if isinstance(event, Started)).step == 0
+    assert learned(part) == learned(finished[0])
+    assert (part / "notes.txt").read_text() == "kept"
+
+
+def test_left_overs_of_a_killed_run_are_removed_with_a_line(tmp_path: Path) -> None:
+    part = tmp_path / "run"
+    list(train(CONFIG, out=part, should_stop=after(2)))
+    (part / "report.json.tmp-0123abcd").touch()
+    (part / "checkpoints" / "step-00000003.tmp-0123abcd").mkdir()
+    events = list(train(CONFIG, out=part, should_stop=after(1)))
+    warned = [event.message for event in events if isinstance(event, Warned)]
+    assert len(warned) == 2
+    assert "report.json.tmp-0123abcd" in warned[0]
+    assert "step-00000003.tmp-0123abcd" in warned[1]
+
+
+def test_data_that_changed_since_are_refused(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("the cat sat on the mat .\na dog barked\n" * 60)
+    config = changed(train={"batch_size": 4})
+    list(train(config, data=text, out=tmp_path / "run", should_stop=after(2)))
+    text.write_text("the dog sat on the mat .\na cat barked\n" * 60)
+    with pytest.raises(ConfigError, match="begun on other data, so it cannot go on: text changed"):
+        list(train(config, data=text, out=tmp_path / "run"))
+    text.write_text("the cat sat on the mat .\na dog barked\n" * 60)
+    assert isinstance(list(train(config, data=text, out=tmp_path / "run"))[-1], Reported)
+
+
+def test_minutes_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[float] = []
+
+    def measure(*_: object) -> float:
+        measured.append(1.0)
+        return 0.95 * 60 / 100 / len(measured)
+
+    monkeypatch.setattr("recurra.language.task.measure_seconds_per_step", measure)
+    config = changed(train={"steps": None, "minutes": 0.04, "validate_epochs": 10.0})
+    first = list(train(config, out=tmp_path / "run", should_stop=after(2)))
+    assert first[0].config.train.steps == 4  # 2.28 seconds of 0.57 each
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["steps"] == 4
+    second = list(train(config, out=tmp_path / "run"))
+    assert report_of(second)["steps"] == 4
+    assert len(measured) == 1
+    assert isinstance(list(train(config, out=tmp_path / "run"))[-1], Reported)
+
+
+# From another run
+
+
+def test_it_goes_on_from_another_runs_weights(
+    finished: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    run, _ = finished
+    config = changed(train={"learning_rate": 1e-9, "steps": 1}, network={"dropout": 0.0})
+    report = report_of(list(train(config, start_from=run, out=tmp_path / "run")))
+    there = json.loads((run / "report.json").read_text())
+    assert report["test"]["nats_per_token"] == pytest.approx(there["test"]["nats_per_token"], 1e-5)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["start_from"] == str(run)
+    with pytest.raises(ConfigError, match="start_from: .* there, none asked"):
+        list(train(config, out=tmp_path / "run"))
+
+
+def test_an_unfinished_run_has_no_weights_to_give(tmp_path: Path) -> None:
+    list(train(CONFIG, out=tmp_path / "first", should_stop=after(1)))
+    with pytest.raises(CheckpointError, match="holds no model; is the run finished"):
+        list(train(CONFIG, start_from=tmp_path / "first", out=tmp_path / "second"))
+
+
+def test_a_restart_does_not_discard_the_weights_it_is_to_begin_with(tmp_path: Path) -> None:
+    list(train(CONFIG, out=tmp_path / "run"))
+    before = learned(tmp_path / "run")
+    for start in (tmp_path / "run", tmp_path / "run" / "model"):
+        with pytest.raises(ConfigError, match="--restart would discard the weights that --from"):
+            list(train(CONFIG, start_from=start, out=tmp_path / "run", restart=True))
+    assert learned(tmp_path / "run") == before
+
+
+# Doors
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens data fails the test."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("data were loaded first")
+
+    monkeypatch.setattr("recurra.language.task.TextDataset.open", fail)
+
+
+@pytest.mark.usefixtures("unread")
+@pytest.mark.parametrize("config", [CONFIG, NGRAMS], ids=["network", "ngram"])
+def test_a_place_that_cannot_be_written_to_is_said_before_data_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: RunConfig
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    for place in ("file", "file/below"):
+        with pytest.raises(RunError, match=f"{place} is a file, or lies under one") as caught:
+            list(train(config, out=tmp_path / place))
+        assert caught.value.exit_code == 1
+    assert (tmp_path / "file").read_text() == "precious"
+    (tmp_path / "closed").mkdir(mode=0o555)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(RunError, match=r"closed cannot be written to \(Permission .*dr-xr-xr-x"):
+        list(train(config, out=tmp_path / "closed"))
+
+
+@pytest.mark.usefixtures("unread")
+def test_a_second_trainer_is_sent_away_before_it_loads_data(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with lock(tmp_path / "run" / ".lock"):
+        with pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
+            list(train(CONFIG, out=tmp_path / "run"))
+
+
+@pytest.mark.usefixtures("unread")
+def test_a_gpu_that_is_not_there_is_said_before_data_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RunError, match="take --device cpu"):
+        list(train(changed(device="cuda"), out=tmp_path / "run"))
+
+
+def test_a_damaged_config_is_a_bad_file_not_a_new_run(tmp_path: Path) -> None:
+    list(train(CONFIG, out=tmp_path / "run", should_stop=after(1)))
+    (tmp_path / "run" / "config.json").write_text('{"task": "language"')
+    with pytest.raises(CheckpointError, match="config.json"):
+        list(train(CONFIG, out=tmp_path / "run"))
+
+
+def test_the_run_is_in_runs_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    list(train(NGRAMS))
+    assert (tmp_path / "runs" / "counts" / "report.json").exists()
+
+
+# Evaluation
+
+
+def test_evaluation_gives_the_reports_numbers(finished: tuple[Path, list[Any]]) -> None:
+    run, events = finished
+    report = report_of(events)
+    assert evaluate(run) == report["test"]
+    assert evaluate(run, split="valid") == report["valid"]
+    assert evaluate(str(run), split="train")["tokens"] == 60_017
+    independent = evaluate(run, context="independent")
+    assert independent["tokens"] == report["test"]["tokens"]
+    assert independent["nats_per_token"] != report["test"]["nats_per_token"]
+
+
+def test_evaluation_of_another_text(finished: tuple[Path, list[Any]], tmp_path: Path) -> None:
+    run, _ = finished
+    (tmp_path / "text").write_text("this cat sleeps\nthese zebras sleep\n")
+    found = evaluate(run, data=tmp_path / "text")
+    assert (found["tokens"], found["oov"]) == (8, 1)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "test.txt").write_text("this cat sleeps\nthese zebras sleep\n")
+    assert evaluate(run, data=tmp_path / "folder") == found
+    with pytest.raises(DataError, match="no train split"):
+        evaluate(run, data=tmp_path / "folder", split="train")
+
+
+def test_what_cannot_be_evaluated(finished: tuple[Path, list[Any]], tmp_path: Path) -> None:
+    run, _ = finished
+    with pytest.raises(DataError, match="no dev split, only train, valid, test"):
+        evaluate(run, split="dev")
+    with pytest.raises(ConfigError, match="got 'word'"):
+        evaluate(run, context="word")
+    with pytest.raises(CheckpointError, match="holds no model"):
+        evaluate(tmp_path / "nowhere")
+    (tmp_path / "empty").touch()
+    with pytest.raises(DataError, match="no tokens in"):
+        evaluate(run, data=tmp_path / "empty")
