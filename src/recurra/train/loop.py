@@ -27,7 +27,7 @@ from recurra.train.event import (
     Validated,
     Warned,
 )
-from recurra.train.optimization import TrainOptions, clip_gradients, learning_rate, make_optimizer
+from recurra.train.optimization import TrainOptions, learning_rate, make_optimizer, take_step
 
 __all__ = ["Learner", "learn", "load_weights", "measure_seconds_per_step", "require_fit"]
 
@@ -153,16 +153,15 @@ class _Training:
         if position == 0:
             self.carry = self.learner.initial_carry()
         rate = learning_rate(self.options, self.step, self.steps, self.per_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         masks = generator(self.seed, "dropout", epoch, position, self.device)
         batch = self.learner.batch(epoch, position)
         loss, carry, items = self.learner.loss(batch, self.carry, masks)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = float(clip_gradients(self.parameters, self.options.clip_norm))
         value = float(loss.detach())
-        if finite := math.isfinite(value) and math.isfinite(norm):
-            self.optimizer.step()
+        norm = math.nan
+        if math.isfinite(value):
+            norm = take_step(self.optimizer, self.options, rate)
+        if finite := math.isfinite(norm):
             self.carry = carry
         self.optimizer.zero_grad()
         self.step += 1

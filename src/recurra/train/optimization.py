@@ -16,6 +16,7 @@ __all__ = [
     "clip_gradients",
     "learning_rate",
     "make_optimizer",
+    "take_step",
     "takes_sparse_gradients",
 ]
 
@@ -164,6 +165,38 @@ def clip_gradients(parameters: Parameters, most: float | None) -> Tensor:
     return norm
 
 
+def take_step(optimizer: torch.optim.Optimizer, options: TrainOptions, rate: float) -> float:
+    """Clip the gradients, update at the given rate, and return the gradients' norm before.
+
+    Where the norm is not finite, nothing is updated.
+
+    Args:
+        optimizer: as `make_optimizer(..., options)` returned it.
+        options: with the bound on the norm.
+        rate: the learning rate of this step.
+
+    Example:
+        >>> weight = nn.Parameter(torch.zeros(2))
+        >>> weight.grad = torch.tensor([3.0, 4.0])
+        >>> options = TrainOptions(clip_norm=1)
+        >>> take_step(make_optimizer([weight], options), options, 0.5), weight.data
+        (5.0, tensor([-0.3000, -0.4000]))
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    most = options.clip_norm
+    if _is_plain_sgd(options):
+        norm = float(clip_gradients(parameters, None))
+        if most is not None and norm > most:
+            rate *= most / norm  # the same update, without a pass over the gradients
+    else:
+        norm = float(clip_gradients(parameters, most))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    if math.isfinite(norm):
+        optimizer.step()
+    return norm
+
+
 def takes_sparse_gradients(options: TrainOptions) -> bool:
     """Return whether the optimizer leaves alone what a gradient does not mention.
 
@@ -174,6 +207,10 @@ def takes_sparse_gradients(options: TrainOptions) -> bool:
         >>> takes_sparse_gradients(TrainOptions(optimizer="adam"))
         False
     """
+    return _is_plain_sgd(options)
+
+
+def _is_plain_sgd(options: TrainOptions) -> bool:
     return options.optimizer == "sgd" and not options.momentum and not options.weight_decay
 
 
