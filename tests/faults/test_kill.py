@@ -136,7 +136,7 @@ class Trainer:
         return self.wait()
 
     def until(self, holds: Callable[[], bool]) -> None:
-        limit = time.monotonic() + 120
+        limit = time.monotonic() + 300
         while not holds():
             assert time.monotonic() < limit, self.log()
             time.sleep(0.0002)
@@ -251,7 +251,7 @@ def expected(
 # Killed
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5, 6])
 def test_killed_at_ten_moments_it_ends_with_the_bits_of_an_undisturbed_run(
     start: Start, expected: dict[str, bytes], seed: int
 ) -> None:
@@ -278,6 +278,7 @@ def test_killed_at_ten_moments_it_ends_with_the_bits_of_an_undisturbed_run(
     final = start("killed")
     assert final.wait() == 0, final.log()
     assert final.log().count("left by an interrupted save") == told
+    print(f"{inside_saves} kills inside a save, {between} between")
     assert inside_saves >= 3, "too few kills landed inside a save to prove anything"
     assert between >= 1
     assert final.log().count("going on after step") >= 8
@@ -335,11 +336,9 @@ def test_a_second_signal_stops_at_once(start: Start, number: signal.Signals) -> 
     trainer.until(lambda: (trainer.folder / "run" / "metrics.jsonl").exists())
     os.kill(trainer.pid, number)  # a step takes four seconds
     trainer.until(lambda: "once more stops at once" in trainer.log())
-    begun = time.monotonic()
     assert trainer.kill(number) == 128 + number
-    assert time.monotonic() - begun < 2
-    assert "To go on" not in trainer.log()
-    assert newest(trainer.folder) == 0
+    assert "To go on" not in trainer.log()  # the step was not finished, nor saved
+    assert newest(trainer.folder) == lines(trainer.folder) == 0
 
 
 def test_a_reader_that_goes_away_costs_nothing_but_the_run_so_far(
@@ -388,11 +387,11 @@ def test_where_the_system_refuses_large_files_training_goes_on_and_the_end_is_to
 
 
 FILLED = """
-mount -t tmpfs -o size=400k tmpfs "$1" && cp slow.py "$1" && cd "$1" || exit 99
-shift
-"$@"; echo "ended with $?"
-ls run/checkpoints
-mount -o remount,size=20m "$PWD" && "$@" && cp -r run "$OLDPWD"
+mount -t tmpfs -o size=400k tmpfs disk && cd disk || exit 99
+"$@"
+code=$?
+cp -r run ..
+exit $code
 """
 
 
@@ -406,29 +405,27 @@ def private_mounts() -> bool:
 
 @pytest.mark.skipif(not private_mounts(), reason="needs unshare and a private mount")
 def test_on_a_full_disk_the_older_checkpoint_stays_and_the_run_resumes_when_there_is_room(
-    expected: dict[str, bytes], tmp_path: Path
+    start: Start, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    (tmp_path / "slow.py").touch()
-    (tmp_path / "disk").mkdir()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    folder = tmp_path / "full"
+    (folder / "disk").mkdir(parents=True)
     done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", FILLED, "sh", "disk", sys.executable, "-m", "recurra"]
-        + words(),
-        cwd=tmp_path,
-        env=environment,
+        ["unshare", "-rm", "sh", "-c", FILLED, "sh", sys.executable, "-m", "recurra", *words()],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "ended with 5" in done.stdout
     told = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == 5, told
     assert "not written: [Errno 28] No space left on device; will try again" in told
     assert f"the checkpoint of step {LAST} cannot be written: [Errno 28] No space left" in told
-    first, second = done.stdout.split("ended with 5\n")
-    held = [name for name in second.split() if name.startswith("step-")]
-    assert f"going on after step {int(held[-1].removeprefix('step-'))}" in second
-    assert_same(outcome(tmp_path / "run"), expected)
+    assert 0 < (held := newest(folder)) < LAST
+    again = start("full")
+    assert again.wait() == 0, again.log()
+    assert f"going on after step {held}" in again.log()
+    assert_same(outcome(folder / "run"), expected)
 
 
 if __name__ == "__main__":

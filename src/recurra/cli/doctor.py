@@ -152,7 +152,7 @@ def _findings(facts: dict[str, Any]) -> list[dict[str, Any]]:
             True,
             f"{processor['instructions']} instructions; "
             + (
-                "bfloat16" + (" and AMX" if processor["amx"] else "") + " for the softmax"
+                "bfloat16" + (" and AMX" if processor["amx"] else "") + " for training"
                 if processor["bfloat16"]
                 else "float32 throughout, as there is no bfloat16"
             ),

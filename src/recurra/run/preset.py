@@ -71,7 +71,7 @@ def docstrings() -> LanguageRun:
         preset="docstrings",
         data=TextOptions(corpus="docstrings", min_count=2),
         network=NetworkOptions(hidden_size=200, tied=True, dropout=0.3),
-        train=_falling(epochs=6, batch_size=20, optimizer="sgd", learning_rate=40.0),
+        train=_falling(epochs=7, batch_size=20, optimizer="sgd", learning_rate=20.0),
     )
 
 
