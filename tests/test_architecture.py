@@ -37,7 +37,7 @@ ORDER = {
         __main__
     """,
     "recurra.nn": "state\n kernels\n cells\n wrappers\n unroll\n head",
-    "recurra.nn.kernels": "*",
+    "recurra.nn.kernels": "autocast\n *",
     "recurra.nn.cells": "base\n *",
     "recurra.nn.wrappers": "base\n *",
     "recurra.train": "event\n optimization\n checkpoint\n loop",

@@ -122,7 +122,8 @@ def kernels() -> list[object]:
         thing
         for found in pkgutil.iter_modules(package.__path__, "recurra.nn.kernels.")
         for name, thing in public(importlib.import_module(found.name))
-        if isinstance(thing, FunctionType) and "Tensor" in str(inspect.signature(thing))
+        if isinstance(thing, FunctionType)
+        and "Tensor" in str(inspect.signature(thing).return_annotation)
     ]
 
 

@@ -16,6 +16,7 @@ from recurra.machine import (
     choose_device,
     is_out_of_memory,
     keep_freed_memory,
+    native_bfloat16,
 )
 
 
@@ -109,3 +110,9 @@ def test_freed_memory_is_kept_for_the_next_request(monkeypatch: pytest.MonkeyPat
     keep_freed_memory()
     # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h; glibc refuses a threshold above 32 MB.
     assert asked == [(-3, 32 * 2**20), (-1, 512 * 2**20)]
+
+
+def test_native_bfloat16_is_what_torch_says() -> None:
+    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert native_bfloat16(torch.device("cpu")) is bool(supported)
+    assert native_bfloat16(torch.device("meta")) is False

@@ -39,10 +39,14 @@ def test_the_version(recurra):
         (["train", "kn3", "--epochs", "3"], "kn3 has no setting 'train.epochs'."),
         (["train", "--seed", "-1"], "seed is '-1', but must be a whole number, at least 0"),
         (["evaluate", "x", "--split", "dev"], "'dev' is not one of 'train', 'valid', 'test'"),
+        (["train", "--data", "novel.tx"], "novel.tx is not there. Did you mean 'novel.txt'?"),
+        (["train", "--from", "run/other"], "run/other is not there. (see"),
+        (["evaluate", "novel"], "novel is not there. Did you mean 'novel.txt'?"),
         (["data", "show", "pbt"], "no corpus is named 'pbt'. Did you mean 'ptb'?"),
     ],
 )
-def test_a_usage_error_is_one_line_and_exit_2(recurra, words, said):
+def test_a_usage_error_is_one_line_and_exit_2(recurra, tmp_path, words, said):
+    (tmp_path / "novel.txt").write_text("")
     answer = recurra(*words)
     assert answer.code == 2
     assert answer.out == ""
@@ -53,12 +57,13 @@ def test_a_usage_error_is_one_line_and_exit_2(recurra, words, said):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["train", "--data", "missing.txt"], 3, "missing.txt"),
-        (["evaluate", "nowhere"], 4, "nowhere holds no model; is the run finished?"),
+        (["train", "kn2", "--data", "empty.txt"], 3, "no tokens in empty.txt"),
+        (["evaluate", "."], 4, "manifest.json is missing"),
         (["show", "nowhere:preset"], 2, "cannot be imported: No module named 'nowhere'"),
     ],
 )
-def test_other_errors_end_with_their_own_code(recurra, words, code, said):
+def test_other_errors_end_with_their_own_code(recurra, tmp_path, words, code, said):
+    (tmp_path / "empty.txt").write_text("")
     answer = recurra(*words)
     assert (answer.code, answer.out) == (code, "")
     assert said in answer.err and answer.err.count("\n") == 1

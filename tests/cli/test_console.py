@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
+import typer
 
-from recurra.cli.console import open_console, print_json, say
+from recurra.cli.console import existing, open_console, print_json, say
 
 
 def test_json_is_one_value_in_utf_8_without_nan(capfd):
@@ -34,3 +36,20 @@ def test_text_goes_to_stderr_when_stdout_is_for_json(capfd, json):
     printed = capfd.readouterr()
     assert printed[json] == f"{'a' * 150} :smile: 3\n"
     assert printed[not json] == ""
+
+
+@pytest.mark.parametrize("given", [None, "ptb", "mypkg:Mine", "here.txt", Path("here.txt"), "."])
+def test_names_and_paths_that_lead_somewhere_pass(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("here.txt").touch()
+    assert existing(given) == given
+
+
+@pytest.mark.parametrize("given", ["her.txt", "./her.txt", Path("her.txt")])
+def test_a_path_that_leads_nowhere_is_answered_with_the_nearest(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("here.txt").touch()
+    with pytest.raises(typer.BadParameter, match=r"is not there\. Did you mean 'here\.txt'"):
+        existing(given)
+    with pytest.raises(typer.BadParameter, match=r"no/where\.txt is not there\.$"):
+        existing("no/where.txt")

@@ -113,8 +113,9 @@ def test_without_a_test_split_it_is_null(recurra, tmp_path):
 
 @pytest.mark.parametrize("place", ["afile", "afile/below"])
 def test_a_file_in_place_of_the_run_is_said_before_data_are_read(recurra, tmp_path, place):
-    (tmp_path / "afile").write_text("")
-    answer = recurra("train", "kn3", "--data=missing.txt", f"--out={place}")
+    for name in ("afile", "empty.txt"):
+        (tmp_path / name).write_text("")
+    answer = recurra("train", "kn3", "--data=empty.txt", f"--out={place}")
     assert answer.code == 1
     assert "is a file, or lies under one" in answer.err
 
@@ -151,6 +152,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(recurra, tmp_path, number):
 
 def test_flags_become_settings(recurra, monkeypatch):
     seen = {}
+    Path("runs/other").mkdir(parents=True)
 
     def train(config, **given):
         seen.update(given, config=config)

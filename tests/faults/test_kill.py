@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -69,10 +68,10 @@ def words(**changes: Any) -> list[str]:
 
 def serve() -> None:
     """Answer requests, one a line: start a trainer (its pid), or wait for one (its exit code)."""
-    import matplotlib.backends.backend_agg  # noqa: F401
+    import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
 
-    import recurra.language.task  # noqa: F401
+    import recurra.language.task
     import recurra.run.session  # noqa: F401
     from recurra.cli import main
 
@@ -139,7 +138,7 @@ class Trainer:
         limit = time.monotonic() + 300
         while not holds():
             assert time.monotonic() < limit, self.log()
-            time.sleep(0.0002)
+            time.sleep(0.0005)
 
     def log(self) -> str:
         return (self.folder / "log").read_text()
@@ -251,11 +250,10 @@ def expected(
 # Killed
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5, 6])
 def test_killed_at_ten_moments_it_ends_with_the_bits_of_an_undisturbed_run(
-    start: Start, expected: dict[str, bytes], seed: int
+    start: Start, expected: dict[str, bytes]
 ) -> None:
-    draws = random.Random(seed)
+    draws = random.Random(1)
     moments = [0, *sorted(draws.sample(range(1, LAST), 8)), LAST]
     inside_saves, between, told = 0, 0, 0
     for number, moment in enumerate(moments):

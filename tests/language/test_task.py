@@ -160,7 +160,9 @@ def truth() -> Grammar:
     return Grammar()
 
 
-def excess(model: LanguageModel, task: LanguageTask | NgramTask, truth: Grammar) -> tuple[float, float]:
+def excess(
+    model: LanguageModel, task: LanguageTask | NgramTask, truth: Grammar
+) -> tuple[float, float]:
     """Return by how many nats a token the model is above the truth, and the standard error."""
     ids = task.dataset.ids("test")
     words, scores = task.dataset.vocabulary.decode(ids), model.log_probs_of(ids)

@@ -24,7 +24,15 @@ from recurra.run.session import Opened, Reported, evaluate, train
 from recurra.train.event import Finished, Saved, Started, Stepped, Stopped, Validated, Warned
 from recurra.train.optimization import TrainOptions
 
-FILES = {".lock", "checkpoints", "config.json", "curves.png", "metrics.jsonl", "model", "report.json"}
+FILES = {
+    ".lock",
+    "checkpoints",
+    "config.json",
+    "curves.png",
+    "metrics.jsonl",
+    "model",
+    "report.json",
+}
 INTERFACE = {
     "run",
     "preset",

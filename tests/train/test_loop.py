@@ -176,7 +176,7 @@ def test_seconds_are_of_training_alone_and_grow(tmp_path: Path) -> None:
     events = list(learn(Copier(), OPTIONS, 7, Checkpoints(tmp_path)))
     seconds = [step.seconds for step in of(events, Stepped)]
     assert seconds == sorted(seconds)
-    assert 0 < seconds[0]
+    assert seconds[0] > 0
     assert of(events, Finished)[0].seconds == seconds[-1]
 
 
@@ -560,9 +560,7 @@ def test_a_stop_at_the_last_step_comes_too_late(tmp_path: Path) -> None:
         ({"text": "a", "vocabulary": "b", "order": "c"}, "order"),
     ],
 )
-def test_other_data_are_refused_by_name(
-    tmp_path: Path, now: dict[str, str], changed: str
-) -> None:
+def test_other_data_are_refused_by_name(tmp_path: Path, now: dict[str, str], changed: str) -> None:
     run(tmp_path, stop_after=3)
     learner = Copier()
     learner.fingerprint = now
@@ -590,9 +588,7 @@ def test_missing_and_unexpected_weights_are_listed() -> None:
     before = model.weight.detach().clone()
     with pytest.raises(CheckpointError) as caught:
         load_weights(model, {"weight": torch.ones(1, 2), "scale": torch.ones(1)})
-    assert str(caught.value) == (
-        "the weights do not fit the model: missing bias; unexpected scale"
-    )
+    assert str(caught.value) == ("the weights do not fit the model: missing bias; unexpected scale")
     assert torch.equal(model.weight, before)
 
 

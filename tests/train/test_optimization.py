@@ -21,6 +21,7 @@ from recurra.train.optimization import (
     clip_gradients,
     learning_rate,
     make_optimizer,
+    take_step,
     takes_sparse_gradients,
 )
 
@@ -285,3 +286,32 @@ def test_the_options_are_frozen_described_and_know_no_other_key() -> None:
     with pytest.raises(ValidationError, match="Extra inputs"):
         TrainOptions(epoch=3)  # type: ignore[call-arg]
     assert all(field.description for field in TrainOptions.model_fields.values())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam", "adamw"])
+@pytest.mark.parametrize("clip_norm", [None, 0.5, 1e3])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_step_is_clip_then_update(
+    optimizer: Any, clip_norm: float | None, momentum: float
+) -> None:
+    options = TrainOptions(optimizer=optimizer, clip_norm=clip_norm, momentum=momentum)
+    ours, theirs = (nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2))
+    stepper, reference = make_optimizer([ours], options), make_optimizer([theirs], options)
+    for gradient in ([3.0, 4.0], [0.3, 0.1], [-2.0, 1.0]):
+        ours.grad, theirs.grad = torch.tensor(gradient), torch.tensor(gradient)
+        norm = take_step(stepper, options, rate=0.25)
+        assert norm == pytest.approx(sum(part**2 for part in gradient) ** 0.5)
+        if clip_norm is not None:
+            nn.utils.clip_grad_norm_([theirs], clip_norm)
+        reference.param_groups[0]["lr"] = 0.25
+        reference.step()
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_updates_nothing(value: float) -> None:
+    weight = nn.Parameter(torch.ones(2))
+    weight.grad = torch.tensor([1.0, value])
+    options = TrainOptions(clip_norm=1.0)
+    assert not math.isfinite(take_step(make_optimizer([weight], options), options, 0.5))
+    assert torch.equal(weight, torch.ones(2))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recurra.table import nearest
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Json", "open_console", "print_json", "say"]
+__all__ = ["Json", "existing", "open_console", "print_json", "say"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 _PIPED_WIDTH = 200
@@ -49,3 +52,20 @@ def say(message: str) -> None:
         message: what to say; line breaks in it become spaces.
     """
     sys.stderr.write(" ".join(message.split()) + "\n")
+
+
+def existing(given: str | Path | None) -> str | Path | None:
+    """Return what was given, unless it is a path that leads nowhere.
+
+    Args:
+        given: a path, or a name that may be one.
+
+    Raises:
+        BadParameter: nothing is there; says the nearest name beside it.
+    """
+    path = Path(given or ".")
+    is_path = isinstance(given, Path) or path.suffix or len(path.parts) > 1
+    if is_path and ":" not in path.name and not path.exists():
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise typer.BadParameter(f"{given} is not there.{nearest(path.name, beside)}")
+    return given

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, open_console, print_json
+from recurra.cli.console import Json, existing, open_console, print_json
 
 if TYPE_CHECKING:
     from recurra.language.batches import StreamBatches
@@ -17,7 +17,10 @@ __all__ = ["app"]
 
 app = typer.Typer(help="The texts there are: list them, look at one, fetch one.")
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A corpus, a directory, a file, or module:Name.")
+    str,
+    typer.Argument(
+        metavar="NAME", callback=existing, help="A corpus, a directory, a file, or module:Name."
+    ),
 ]
 _FIRST_IDS = 100
 _BATCHES, _BATCH_SIZE, _CHUNK_LENGTH = 3, 4, 5  # as the tutorial prints them

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from recurra.cli.console import Json, open_console, print_json
+from recurra.cli.console import Json, existing, open_console, print_json
 from recurra.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ __all__ = ["evaluate", "train"]
 Data = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|PATH", help="A corpus, a directory with train.txt ..., or a text file."
+        metavar="NAME|PATH",
+        callback=existing,
+        help="A corpus, a directory with train.txt ..., or a text file.",
     ),
 ]
 
@@ -36,7 +38,12 @@ def train(
     ] = None,
     start_from: Annotated[
         Path | None,
-        typer.Option("--from", metavar="RUN", help="Start from the weights of another run."),
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            callback=existing,
+            help="Start from the weights of another run.",
+        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -101,7 +108,9 @@ def _run(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", callback=existing, help="The directory of a run.")
+    ],
     data: Data = None,
     split: Annotated[
         Literal["train", "valid", "test"], typer.Option(help="Which part of the data.")

@@ -116,3 +116,13 @@ def test_the_kernel_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert double.name == "ATen's LSTM loop, as oneDNN has none in torch.float64"
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     assert cell.kernel(torch.zeros(1)).name == "ATen's LSTM loop, as oneDNN is switched off"
+
+
+def test_a_held_second_bias_is_zero_and_not_learned() -> None:
+    cell = LSTMCell(3, 4)
+    cell.hold_bias_hh()
+    assert not cell.bias_hh.any()
+    unroll(cell, torch.randn(2, 5, 3))[0].sum().backward()
+    assert cell.bias_hh.grad is None
+    assert cell.bias_ih.grad is not None
+    assert "bias_hh" in cell.state_dict()
