@@ -1,4 +1,4 @@
-"""Training gone wrong, as the command line tells it; and whether anyone would notice a broken resume.
+"""Training gone wrong, and whether anyone would notice if resuming were broken.
 
 The oracle of resuming is the hash of all that training determines, against that of a run which
 nothing disturbed. Here parts of resuming are broken on purpose, one by one: the oracle must see
@@ -82,7 +82,7 @@ def cut(run: Path, step: int) -> None:
     for event in events:
         if isinstance(event, Saved) and event.step == step:
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
 
 
 def cut_and_resumed(run: Path, between: Callable[[], None] = lambda: None) -> dict[str, str]:
@@ -406,7 +406,7 @@ def test_a_checkpoint_that_no_longer_fits_its_config_is_a_bad_file(
     for event in events:
         if isinstance(event, Saved):
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     config = json.loads((tmp_path / "other" / "config.json").read_text())
     config["network"]["hidden_size"] = 9
     (tmp_path / "other" / "config.json").write_text(json.dumps(config))

@@ -270,9 +270,9 @@ def test_generation_follows_the_distribution(model: LanguageModel) -> None:
     expected = log_probs.double().exp().numpy().copy()
     expected[UNK] = 0
     expected /= expected.sum()
-    first = [model.generate(1, seed=seed).strip() or "<eos>" for seed in range(1000)]
-    counts = np.array([first.count(word) for word in WORDS.tokens]) / 1000
-    assert np.abs(counts - expected).max() < 4 * 0.5 / math.sqrt(1000)
+    first = [model.generate(1, seed=seed).strip() or "<eos>" for seed in range(400)]
+    counts = np.array([first.count(word) for word in WORDS.tokens]) / 400
+    assert np.abs(counts - expected).max() < 4 * 0.5 / math.sqrt(400)
 
 
 def test_low_temperature_takes_what_is_likeliest(model: LanguageModel) -> None:
@@ -364,7 +364,7 @@ def test_no_model_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere holds no model; is the run finished"):
         LanguageModel.from_pretrained(tmp_path / "nowhere")
     (tmp_path / "run").mkdir()
-    with pytest.raises(CheckpointError, match="manifest.json is missing"):
+    with pytest.raises(CheckpointError, match=r"manifest\.json is missing"):
         LanguageModel.from_pretrained(tmp_path / "run")
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="file is not valid safetensors"):

@@ -113,10 +113,10 @@ def test_biases_start_at_zero_but_for_the_forget_gate() -> None:
     for forget in (1.0, 0.0, 2.5):
         network = make(forget_bias=forget)
         for layer in range(2):
-            summed = cell(network, layer).bias_ih + cell(network, layer).bias_hh
             expected = torch.zeros(4 * H)
             expected[H : 2 * H] = forget
-            assert torch.equal(summed, expected)
+            assert torch.equal(cell(network, layer).bias_ih, expected)
+        assert (network.head.bias != 0).any()  # the softmax's starts as all weights do
 
 
 def test_biases_may_start_at_random_as_in_the_tutorial() -> None:
@@ -124,13 +124,25 @@ def test_biases_may_start_at_random_as_in_the_tutorial() -> None:
     plain = make(zero_bias=False, forget_bias=1.0, init_scale=0.05)
     for layer in range(2):
         one, other = cell(network, layer), cell(plain, layer)
-        for bias in (one.bias_ih, one.bias_hh, network.head.bias):
+        for bias in (one.bias_ih, network.head.bias):
             assert 0 < float(bias.detach().abs().max()) <= 0.05
-        added = (other.bias_ih + other.bias_hh) - (one.bias_ih + one.bias_hh)
         expected = torch.zeros(4 * H)
         expected[H : 2 * H] = 1
-        torch.testing.assert_close(added, expected)
+        torch.testing.assert_close(other.bias_ih - one.bias_ih, expected)
         assert torch.equal(one.weight_ih, other.weight_ih)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_of_the_two_biases_of_torch_one_is_held_at_zero(zero: bool) -> None:
+    network = make(zero_bias=zero).train()
+    loss, _ = network.loss(ids(), ids(1), network.initial_state(B))
+    loss.backward()
+    for layer in range(2):
+        held = cell(network, layer).bias_hh
+        assert (held == 0).all()
+        assert held.grad is None
+        assert not held.requires_grad
+        assert cell(network, layer).bias_ih.grad is not None
 
 
 def test_the_start_is_a_function_of_the_generator_alone() -> None:
@@ -158,8 +170,8 @@ def test_width_depth_and_cell_are_as_asked(layers: int, cells: str) -> None:
 def test_the_tutorials_small_model_has_its_parameters() -> None:
     with torch.device("meta"):
         network = LanguageNetwork(NetworkOptions(hidden_size=200), 10_000, None)
-    # TensorFlow's cell has one bias vector where torch's has two.
-    assert sum(p.numel() for p in network.parameters()) == 4_651_600 + 2 * 800
+    learned = (p.numel() for p in network.parameters() if p.requires_grad)
+    assert sum(learned) == 2 * 10_000 * 200 + 10_000 + 2 * (4 * 200 * 400 + 4 * 200) == 4_651_600
 
 
 def test_an_unknown_cell_is_a_wrong_setting() -> None:
@@ -176,7 +188,7 @@ def test_tied_weights_are_one_tensor() -> None:
     names = [name for name, _ in network.named_parameters()]
     assert "head.weight" not in names
     loss = network.head.loss(network.eval()(ids(), network.initial_state(B))[0], ids(1))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.optim.SGD(network.parameters(), lr=0.5).step()
     assert network.head.weight is network.embedding
     assert make().head.weight is not make().embedding
@@ -187,7 +199,7 @@ def test_the_gradient_of_tied_weights_is_that_of_both_places_together() -> None:
     apart.load_state_dict(tied.state_dict())
     for network in (tied, apart):
         hidden, _ = network(ids(), network.initial_state(B))
-        network.head.loss(hidden, ids(1)).backward()  # type: ignore[no-untyped-call]
+        network.head.loss(hidden, ids(1)).backward()
     assert apart.embedding.grad is not None
     assert apart.head.weight.grad is not None
     together = apart.embedding.grad + apart.head.weight.grad
@@ -258,7 +270,37 @@ def test_without_dropout_or_in_evaluation_no_generator_is_needed() -> None:
         network.train()(ids(), network.initial_state(B))
 
 
-# Gradients and states
+# Loss, gradients and states
+
+
+def test_the_loss_is_the_mean_surprise_of_the_targets() -> None:
+    network = make(init_scale=0.8).double().train()
+    loss, state = network.loss(ids(), ids(1), network.initial_state(B))
+    hidden, expected = network(ids(), network.initial_state(B))
+    nats = -network.head.log_probs(hidden).gather(2, ids(1).unsqueeze(2))
+    torch.testing.assert_close(loss, nats.mean())
+    for part, tensor in flatten(expected).items():
+        torch.testing.assert_close(flatten(state)[part], tensor)
+
+
+def test_narrow_products_change_the_loss_and_the_gradients_by_little() -> None:
+    exact = make(dropout=0.3, init_scale=0.5).train()
+    settings = NetworkOptions(hidden_size=H, precision="bfloat16", dropout=0.3, init_scale=0.5)
+    narrow = LanguageNetwork(settings, V, torch.Generator().manual_seed(1)).train()
+    losses = []
+    for network in (exact, narrow):
+        stream = torch.Generator().manual_seed(9)
+        loss, state = network.loss(ids(), ids(1), network.initial_state(B), stream)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        for tensor in (*flatten(state).values(), *network.state_dict().values()):
+            assert tensor.dtype == torch.float32
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+    for one, other in zip(exact.parameters(), narrow.parameters(), strict=True):
+        if one.grad is not None and other.grad is not None:
+            assert other.grad.dtype == torch.float32
+            assert (one.grad - other.grad).norm() < 0.03 * one.grad.norm()
 
 
 def test_sparse_gradients_of_the_embedding_are_the_dense_ones() -> None:
@@ -270,7 +312,7 @@ def test_sparse_gradients_of_the_embedding_are_the_dense_ones() -> None:
     for network in networks:
         stream = torch.Generator().manual_seed(3)
         hidden, _ = network(ids(), network.initial_state(B), stream)
-        network.head.loss(hidden, ids(1)).backward()  # type: ignore[no-untyped-call]
+        network.head.loss(hidden, ids(1)).backward()
     dense, sparse = (network.embedding.grad for network in networks)
     assert dense is not None
     assert sparse is not None

@@ -120,7 +120,7 @@ def run(
 
 
 def timeless(event: Event) -> Event:
-    return replace(event, seconds=0.0) if hasattr(event, "seconds") else event  # type: ignore[call-arg]
+    return replace(event, seconds=0.0) if hasattr(event, "seconds") else event
 
 
 def of(events: Iterable[Event], kind: type[Kind]) -> list[Kind]:
@@ -185,13 +185,14 @@ def test_a_step_is_what_plain_torch_does(tmp_path: Path) -> None:
     learner, plain = Copier(), Copier()
     run(tmp_path, OPTIONS.model_copy(update={"clip_norm": 0.05}), learner)
     optimizer = torch.optim.SGD(plain.model.parameters(), lr=0.3)
+    carry = plain.initial_carry()
     for step in range(10):
         epoch, position = divmod(step, PER_EPOCH)
         carry = plain.initial_carry() if position == 0 else carry
         masks = loop.generator(7, "dropout", epoch, position)
         optimizer.zero_grad()
         loss, carry, _ = plain.loss(plain.batch(epoch, position), carry, masks)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(plain.model.parameters(), 0.05)
         optimizer.step()
     for ours, theirs in zip(learner.model.parameters(), plain.model.parameters(), strict=True):
@@ -357,7 +358,7 @@ def test_the_best_validated_weights_become_the_model(tmp_path: Path) -> None:
 
     class Watched(Copier):
         def validate(self) -> Mapping[str, float | int | None] | None:
-            weights.append(self.model.weight.detach().clone())  # type: ignore[operator,union-attr]
+            weights.append(self.model.weight.detach().clone())
             return super().validate()
 
     losses = [3.0, 1.5, 2.0, 1.5, 4.0]
@@ -367,7 +368,7 @@ def test_the_best_validated_weights_become_the_model(tmp_path: Path) -> None:
         events = run(tmp_path / keep, OPTIONS.model_copy(update={"keep": keep}), learner)
         assert [v.best for v in of(events, Validated)] == [True, True, False, False, False]
         assert [v.metrics["loss"] for v in of(events, Validated)] == losses
-        assert torch.equal(learner.model.weight, weights[chosen])  # type: ignore[arg-type]
+        assert torch.equal(learner.model.weight, weights[chosen])
 
 
 def test_a_validation_that_is_not_a_number_is_never_the_best(tmp_path: Path) -> None:
@@ -634,7 +635,7 @@ def test_when_no_checkpoint_is_intact_nothing_is_trained_over_them(tmp_path: Pat
     for file in tmp_path.glob("*/facts.json"):
         file.write_bytes(b"{}")
     learner = Copier()
-    with pytest.raises(CheckpointError, match="no checkpoint in .* is intact"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is intact"):
         run(tmp_path, learner=learner)
     assert learner.asked == []
 

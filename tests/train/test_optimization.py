@@ -150,7 +150,7 @@ def train(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 def test_each_optimizer_takes_the_steps_of_torchs_own(name: str) -> None:
     constants, make = TORCH[name]
     ours, theirs = regression(), regression()
-    options = TrainOptions(optimizer=name.split()[0], learning_rate=0.1, **constants)  # type: ignore[arg-type]
+    options = TrainOptions(optimizer=name.split()[0], learning_rate=0.1, **constants)
     train(ours, make_optimizer(ours.parameters(), options))
     train(theirs, make(theirs.parameters()))
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -220,7 +220,7 @@ def embedded(sparse: bool) -> tuple[nn.Parameter, nn.Parameter]:
     table = nn.Parameter(torch.randn(9, 4, generator=stream))
     weight = nn.Parameter(torch.randn(4, generator=stream))
     ids = torch.tensor([1, 1, 1, 3, 8, 3])
-    (F.embedding(ids, table, sparse=sparse) @ weight).square().sum().backward()  # type: ignore[no-untyped-call]
+    (F.embedding(ids, table, sparse=sparse) @ weight).square().sum().backward()
     return table, weight
 
 
@@ -246,7 +246,7 @@ def test_only_an_update_that_leaves_absent_rows_alone_takes_sparse_gradients() -
     assert not takes_sparse_gradients(TrainOptions(momentum=0.5))
     assert not takes_sparse_gradients(TrainOptions(weight_decay=1e-6))
     for name in ("adagrad", "adam", "adamw"):
-        assert not takes_sparse_gradients(TrainOptions(optimizer=name))  # type: ignore[arg-type]
+        assert not takes_sparse_gradients(TrainOptions(optimizer=name))
 
 
 BOUNDS = {
@@ -277,14 +277,14 @@ def test_the_options_have_these_bounds() -> None:
             assert getattr(TrainOptions(**{name: value}), name) == value
         for value in outside:
             with pytest.raises(ValidationError, match=name):
-                TrainOptions(**{name: value})  # type: ignore[arg-type]
+                TrainOptions(**{name: value})
 
 
 def test_the_options_are_frozen_described_and_know_no_other_key() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         TrainOptions().epochs = 3
     with pytest.raises(ValidationError, match="Extra inputs"):
-        TrainOptions(epoch=3)  # type: ignore[call-arg]
+        TrainOptions(epoch=3)
     assert all(field.description for field in TrainOptions.model_fields.values())
 
 

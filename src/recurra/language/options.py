@@ -58,7 +58,9 @@ class NetworkOptions(BaseModel):
     init_scale: float = Field(
         0.1, gt=0, le=10, description="weights start uniform in (-init_scale, init_scale)"
     )
-    zero_bias: bool = Field(True, description="whether the biases start at zero, not at random")
+    zero_bias: bool = Field(
+        True, description="whether the cells' biases start at zero, not at random"
+    )
     forget_bias: float = Field(
         1.0, description="what an LSTM's forget gate bias starts at, on top of the above"
     )

@@ -85,7 +85,7 @@ def words(size: int | None = None, minutes: float | None = None) -> LanguageRun:
         minutes: of training.
     """
     tokens = (size or 1_150_000) // 5
-    seen = int(minutes * 60 * 20_000) if minutes else max(2 * tokens, 2_500_000)
+    seen = int(minutes * 60 * 30_000) if minutes else max(2 * tokens, 2_500_000)
     passes = seen / max(1, tokens)
     return LanguageRun(
         preset="words",
@@ -112,13 +112,13 @@ def characters(size: int | None = None, minutes: float | None = None) -> Languag
         minutes: of training.
     """
     tokens = size or 1_150_000
-    seen = int(minutes * 60 * 25_000) if minutes else max(2 * tokens, 5_000_000)
+    seen = int(minutes * 60 * 30_000) if minutes else max(2 * tokens, 8_000_000)
     passes = seen / max(1, tokens)
     return LanguageRun(
         preset="characters",
         data=TextOptions(rule="characters", chunk_length=100),
         network=NetworkOptions(
-            hidden_size=256 if seen < 25_000_000 else 512, dropout=_dropout(passes) / 2
+            hidden_size=256 if seen < 25_000_000 else 512, dropout=_dropout(passes) / 3
         ),
         train=_falling(
             epochs=min(40.0, max(1.0, round(passes))),

@@ -7,6 +7,7 @@ loop owns the optimizer, the schedule, what is saved and what is resumed, and yi
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -346,4 +347,4 @@ def measure_seconds_per_step(
         training.advance()
         times.append(training.seconds - before)
     learner.model.load_state_dict(kept)
-    return sum(times[warmup:]) / len(times[warmup:])
+    return statistics.median(times[warmup:])
