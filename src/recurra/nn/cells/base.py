@@ -80,6 +80,16 @@ class Cell(nn.Module):
         """
         return "the cell has no kernel of its own"
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every parameter uniformly from (-1/sqrt(O), 1/sqrt(O)), as torch does.
+
+        Args:
+            generator: where the numbers come from.
+        """
+        bound = self.output_size**-0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
     def zeros(
         self, batch_size: int, size: int, device: torch.device | None, dtype: torch.dtype | None
     ) -> Tensor:

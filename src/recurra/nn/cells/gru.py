@@ -63,16 +63,6 @@ class GRUCell(Cell):
         self.bias_hh = nn.Parameter(torch.empty(3 * hidden_size))
         self.reset_parameters()
 
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), as torch does.
-
-        Args:
-            generator: where the numbers come from.
-        """
-        bound = self.hidden_size**-0.5
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound, generator=generator)
-
     def initial_state(
         self,
         batch_size: int = 1,

@@ -75,9 +75,7 @@ class LSTMCell(Cell):
         Args:
             generator: where the numbers come from.
         """
-        H = self.hidden_size
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -(H**-0.5), H**-0.5, generator=generator)
+        super().reset_parameters(generator)
         self.add_forget_bias(self.forget_bias)
 
     def add_forget_bias(self, value: float) -> None:

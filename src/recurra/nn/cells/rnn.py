@@ -59,16 +59,6 @@ class RNNCell(Cell):
         self.bias_hh = nn.Parameter(torch.empty(hidden_size))
         self.reset_parameters()
 
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), as torch does.
-
-        Args:
-            generator: where the numbers come from.
-        """
-        bound = self.hidden_size**-0.5
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound, generator=generator)
-
     def hold_bias_hh(self) -> None:
         """Set `bias_hh` to zero and learn it no more.
 
