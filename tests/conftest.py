@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data, `ptb/ptb.train.txt` and so on; without it the test is skipped."""
     given = os.environ.get("RECURRA_DATA")
