@@ -26,7 +26,10 @@ ORDER = {
         files
         sealed
         folders
+        download
+        published
         tensors
+        pretrained
         machine
         nn train
         language series labels
@@ -56,8 +59,51 @@ ORDER = {
         ngram_model
         task
     """,
-    "recurra.language.corpora": "base\n download\n files\n *",
+    "recurra.language.corpora": "base\n files\n *",
+    "recurra.series": """
+        options
+        frequency
+        panel
+        reading
+        datasets
+        metrics
+        dataset
+        baselines
+        conformal
+        windows
+        trial
+        smoothing
+        network
+        forecasts
+        history
+        forecaster
+        evidence
+        learner
+        sizing
+        backtest
+        task
+    """,
+    "recurra.series.reading": "columns\n draft stamps\n *",
+    "recurra.series.datasets": "base\n *",
+    "recurra.series.baselines": "base\n *",
+    "recurra.labels": """
+        options
+        sequences
+        ts_file
+        datasets
+        metrics
+        network
+        learner
+        baselines
+        evidence
+        classifier
+        task
+    """,
+    "recurra.labels.datasets": "base\n *",
+    "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
     "recurra.run": "config\n preset\n directory\n report\n plot\n session\n bench\n demo",
+    "recurra.run.preset": "*",
+    "recurra.run.plot": "*",
     "recurra.run.demo": "*",
     "recurra.cli": "console\n interrupt\n progress\n *",
 }

@@ -34,6 +34,23 @@ def test_train_and_step(example, tmp_path, capsys):
     assert "epoch 2: perplexity" in said and "likeliest was" in said
 
 
+def test_forecast_a_stream(example, tmp_path, capsys):
+    assert example("forecast_a_stream").main(tmp_path / "run") < 1e-3
+    said = capsys.readouterr().out
+    assert "better than" in said and "in 3 h: " in said
+
+
+def test_classify_sequences(example, capsys):
+    assert example("classify_sequences").main() > 0.9
+    assert "['rising']" in capsys.readouterr().out
+
+
 def test_none_is_forgotten():
-    tested = {"own_cell", "own_text", "train_and_step"}
+    tested = {
+        "classify_sequences",
+        "forecast_a_stream",
+        "own_cell",
+        "own_text",
+        "train_and_step",
+    }
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recurra import errors
+    from recurra.estimators.forecaster import SeriesForecaster
+    from recurra.estimators.sequence import SequenceClassifier, SequenceRegressor
+    from recurra.estimators.softmax import SoftmaxClassifier
+    from recurra.labels.classifier import Classifier
     from recurra.language.model import LanguageModel
     from recurra.nn.cells import CELLS
     from recurra.nn.cells.gru import GRUCell
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from recurra.run.config import RunConfig
     from recurra.run.preset import PRESETS, preset
     from recurra.run.session import evaluate, train
+    from recurra.series.backtest import backtest
+    from recurra.series.forecaster import Forecaster
 
 __version__ = "0.1.0"
 
@@ -32,15 +38,22 @@ __all__ = [
     "CELLS",
     "PRESETS",
     "Bidirectional",
+    "Classifier",
     "Dropout",
+    "Forecaster",
     "GRUCell",
     "LSTMCell",
     "LanguageModel",
     "RNNCell",
     "Residual",
     "RunConfig",
+    "SequenceClassifier",
+    "SequenceRegressor",
+    "SeriesForecaster",
+    "SoftmaxClassifier",
     "Stack",
     "__version__",
+    "backtest",
     "errors",
     "evaluate",
     "plan",
@@ -61,6 +74,13 @@ _MODULES = {
     "unroll": "recurra.nn.unroll",
     "plan": "recurra.nn.unroll",
     "LanguageModel": "recurra.language.model",
+    "Forecaster": "recurra.series.forecaster",
+    "backtest": "recurra.series.backtest",
+    "Classifier": "recurra.labels.classifier",
+    "SoftmaxClassifier": "recurra.estimators.softmax",
+    "SequenceClassifier": "recurra.estimators.sequence",
+    "SequenceRegressor": "recurra.estimators.sequence",
+    "SeriesForecaster": "recurra.estimators.forecaster",
     "PRESETS": "recurra.run.preset",
     "preset": "recurra.run.preset",
     "RunConfig": "recurra.run.config",

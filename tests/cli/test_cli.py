@@ -15,6 +15,8 @@ def test_no_words_and_help_list_the_commands(recurra):
     bare, asked, short = recurra(), recurra("--help"), recurra("-h")
     assert bare.code == asked.code == short.code == 0
     assert bare.out == asked.out == short.out
+    for command in ("forecast", "backtest", "classify", "compare"):
+        assert command in asked.out
     for command in ("train", "evaluate", "presets", "show", "data", "demo", "doctor"):
         assert command in asked.out
 
@@ -43,6 +45,13 @@ def test_the_version(recurra):
         (["train", "--from", "run/other"], "run/other is not there. (see"),
         (["evaluate", "novel"], "novel is not there. Did you mean 'novel.txt'?"),
         (["data", "show", "pbt"], "no corpus is named 'pbt'. Did you mean 'ptb'?"),
+        (["data", "show", "m4-hourl"], "Did you mean 'm4-hourly'?"),
+        (["data", "show", "vowel"], "Did you mean 'vowels'?"),
+        (["forecast", "novel"], "novel is not there. Did you mean 'novel.txt'?"),
+        (["compare", "novel.txt", "novel"], "novel is not there. Did you mean 'novel.txt'?"),
+        (["classify", ".", "novel"], "novel is not there. Did you mean 'novel.txt'?"),
+        (["forecast", ".", "--levels", "80;95"], "'80;95', but must be like 80,95"),
+        (["forecast", ".", "--horizon", "0"], "'--horizon'"),
     ],
 )
 def test_a_usage_error_is_one_line_and_exit_2(recurra, tmp_path, words, said):
@@ -59,6 +68,10 @@ def test_a_usage_error_is_one_line_and_exit_2(recurra, tmp_path, words, said):
     [
         (["train", "kn2", "--data", "empty.txt"], 3, "no tokens in empty.txt"),
         (["evaluate", "."], 4, "manifest.json is missing"),
+        (["forecast", "."], 4, "manifest.json is missing"),
+        (["backtest", "."], 4, "manifest.json is missing"),
+        (["classify", ".", "empty.txt"], 4, "manifest.json is missing"),
+        (["compare", ".", "."], 1, "has no report.json: it is not a run, or not finished"),
         (["show", "nowhere:preset"], 2, "cannot be imported: No module named 'nowhere'"),
     ],
 )

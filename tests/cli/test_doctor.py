@@ -29,6 +29,8 @@ def test_the_facts(recurra, tmp_path, monkeypatch):
     assert facts["folders"]["cache"]["path"] == os.environ["RECURRA_CACHE"]
     assert facts["folders"]["runs"]["free_bytes"] > 0
     assert facts["data"]["ptb"] is None and facts["data"]["grammar"]
+    assert facts["data"]["m4-hourly"] is None and facts["data"]["airline"]
+    assert facts["data"]["iris"]
     assert set(facts["extras"]) == {"serve", "onnx", "frames", "bpe", "track", "tune", "cluster"}
     assert facts["healthy"] is all(finding["fine"] for finding in facts["findings"])
 

@@ -23,7 +23,9 @@ def stepped(step: int, loss: float = 5.0, seconds: float | None = None) -> Stepp
 
 
 def events(steps: int = 20):
-    yield Opened(LanguageRun(preset="mine"), Path("runs/mine"), {"corpus": "[ptb]"})
+    yield Opened(
+        LanguageRun(preset="mine"), Path("runs/mine"), {"corpus": "[ptb]"}, "perplexity", "tokens"
+    )
     yield STARTED
     for step in range(1, steps + 1):
         yield stepped(step, loss=math.log(200.0) if step <= 10 else math.log(100.0))
@@ -125,3 +127,18 @@ def test_recent_perplexity_forgets():
 )
 def test_durations_read_as_one_says_them(seconds, said):
     assert duration(seconds) == said
+
+
+def test_other_tasks_show_their_loss_and_the_metric_they_are_judged_by():
+    happening = [
+        Opened(LanguageRun(preset="mine"), Path("runs/mine"), {}, "mase", "windows"),
+        STARTED,
+        *(stepped(step, loss=0.25) for step in range(1, 11)),
+        Validated(10, 1.0, {"loss": 0.3, "mase": 0.84213}, True, 1.0),
+        Validated(10, 1.0, {"loss": 0.3, "mase": None}, False, 1.0),
+    ]
+    assert watched(terminal=False, happening=happening).splitlines()[3:] == [
+        "epoch 1       training loss      0.25   validation mase     0.842   best so far",
+        "epoch 1       validation mase         -",
+    ]
+    assert "loss 0.25   1,400 windows/s" in watched(terminal=True, happening=happening[:-1])

@@ -15,7 +15,7 @@ def test_presets_are_listed_with_what_they_are(recurra):
         assert row["name"] in answer.out and row["description"] in answer.out
 
 
-@pytest.mark.parametrize("name", ["docstrings", "ptb-small", "kn5"])
+@pytest.mark.parametrize("name", ["docstrings", "ptb-small", "kn5", "sine", "iris"])
 def test_every_setting_is_shown_with_its_meaning(recurra, name):
     config = preset(name)
     lines = recurra("show", name).out.splitlines()

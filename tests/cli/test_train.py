@@ -103,6 +103,42 @@ def test_n_grams_are_a_run_too(recurra, tmp_path):
     assert (tmp_path / "runs" / "kn3" / "model").is_dir()
 
 
+def test_labels_are_trained_and_evaluated_on_other_data(recurra, tmp_path):
+    few = ["--set=train.steps=80", "--set=train.learning_rate=0.1", "--set=data.folds=none"]
+    trained = recurra("train", "iris", "--out=run", *few)
+    assert trained.code == 0
+    assert "training    80 steps, 1 an epoch" in trained.out
+    lines = trained.out.splitlines()
+    heading = next(line for line in lines if "test accuracy" in line and "log loss" in line)
+    assert [row.split()[0] for row in lines[lines.index(heading) + 1 :][:3]] == [
+        "iris",
+        "majority",
+        "linear",
+    ]
+    assert any(line.endswith("run/confusion.png") for line in lines)
+    text = recurra("evaluate", "run").out
+    assert text.splitlines()[0] == "run on its own data, test"
+    metrics = recurra("evaluate", "run", "--json").json
+    assert f"  accuracy        {metrics['accuracy']:12.3f}" in text
+    (tmp_path / "mine.csv").write_text("5.1,3.5,1.4,0.2,setosa\n6.3,3.3,6.0,2.5,virginica\n")
+    metrics = recurra("evaluate", "run", "--data=mine.csv", "--json").json
+    assert (metrics["examples"], metrics["accuracy"]) == (2, 1.0)
+
+
+def test_series_of_one_s_own_are_trained_and_evaluated(recurra, tmp_path):
+    rows = [f"{name},{k},{k % 7 + len(name)}" for name in ("a", "bb") for k in range(100)]
+    (tmp_path / "mine.csv").write_text("unique_id,ds,y\n" + "\n".join(rows))
+    words = ["--set=data.horizon=7", "--set=data.season=7", "--set=train.steps=3"]
+    report = recurra("train", "series", "--data=mine.csv", "--out=run", *words, "--json").json
+    assert (report["preset"], report["task"], report["steps"]) == ("series", "series", 3)
+    assert (report["test"]["series"], report["test"]["horizon"]) == (2, 7)
+    assert report["baselines"]["seasonal_naive"]["mae"] == pytest.approx(0, abs=1e-9)
+    assert {"naive", "drift", "ar", "theta", "ses"} <= set(report["baselines"])
+    (tmp_path / "other.csv").write_text("y\n" + "\n".join(str(k % 7) for k in range(60)))
+    metrics = recurra("evaluate", "run", "--data=other.csv", "--json").json
+    assert (metrics["series"], metrics["horizon"]) == (1, 7)
+
+
 def test_without_a_test_split_it_is_null(recurra, tmp_path):
     (tmp_path / "mine.txt").write_text("the cat sat on the mat\nthe dog sat on the cat\n" * 50)
     report = recurra("train", "kn2", "--data=mine.txt", "--set=data.split=90/10", "--json").json
@@ -156,7 +192,7 @@ def test_flags_become_settings(recurra, monkeypatch):
 
     def train(config, **given):
         seen.update(given, config=config)
-        yield Opened(config, Path("x"), {})
+        yield Opened(config, Path("x"), {}, "perplexity", "tokens")
         yield Stopped(3)
 
     monkeypatch.setattr("recurra.run.session.train", train)

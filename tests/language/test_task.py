@@ -25,7 +25,9 @@ from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.state import flatten
 from recurra.randomness import generator
 from recurra.run.config import LanguageRun, NgramRun
+from recurra.train import loop
 from recurra.train.event import Event, Finished, Started, Stepped, Validated
+from recurra.train.loop import measure_seconds_per_step
 from recurra.train.optimization import TrainOptions
 
 Ids = NDArray[np.integer]
@@ -189,9 +191,7 @@ def test_a_small_network_comes_within_15_percent_of_the_true_perplexity(
     above, error = excess(task.model, task, truth)
     assert above < math.log(1.15)
     assert above > -4 * error
-    (baseline,) = task.baselines().items()
-    assert baseline[0] == "kn5"
-    behind, _ = excess(baseline[1], task, truth)
+    behind, _ = excess(module._count(task.dataset, 5), task, truth)
     assert above < behind - 0.2, "what a network can carry over any distance, n-grams cannot see"
     validated = [e.metrics["nats_per_token"] for e in events if isinstance(e, Validated)]
     assert len(validated) == 10
@@ -326,7 +326,9 @@ def test_facts_are_words(tmp_path: Path) -> None:
 def test_minutes_freeze_the_steps_that_fit(
     monkeypatch: pytest.MonkeyPatch, minutes: float, expected: int
 ) -> None:
-    monkeypatch.setattr(module, "measure_seconds_per_step", lambda learner, options: 0.01)
+    monkeypatch.setattr(
+        "recurra.train.loop.measure_seconds_per_step", lambda learner, options: 0.01
+    )
     run = config(train={"minutes": minutes})
     task = LanguageTask(run, CPU)
     assert task.config.train.steps == expected  # 95% of the time, a hundredth of a second each
@@ -334,16 +336,16 @@ def test_minutes_freeze_the_steps_that_fit(
         update={"train": run.train.model_copy(update={"steps": expected})}
     )
     again = LanguageTask(task.config, CPU)  # frozen: what is measured then does not matter
-    monkeypatch.setattr(module, "measure_seconds_per_step", None)
+    monkeypatch.setattr(loop, "measure_seconds_per_step", None)
     assert LanguageTask(task.config, CPU).config == again.config == task.config
 
 
 def test_measuring_does_not_change_what_is_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = module.measure_seconds_per_step
+    original = measure_seconds_per_step
     monkeypatch.setattr(
-        module,
+        loop,
         "measure_seconds_per_step",
         lambda *given: 1e9 * original(*given, warmup=1, least_seconds=0.01) + 1e9,
     )
@@ -445,9 +447,48 @@ def test_n_grams_are_counted_in_one_step(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_the_baseline_is_counted_in_the_same_ids() -> None:
+def test_the_baseline_is_counted_in_the_same_ids(tmp_path: Path) -> None:
+    data = GRAMMAR.model_copy(update={"vocabulary_size": 40})
     task = LanguageTask(config(data={"vocabulary_size": 40}), CPU)
-    baseline = task.baselines()["kn5"]
-    assert baseline.vocabulary is task.dataset.vocabulary
-    assert baseline.rule == task.model.rule
     assert isinstance(task.model, NetworkModel)
+    counted = NgramTask(NgramRun(preset="n", data=data, ngram=NgramOptions(order=5)), CPU)
+    fit(counted, tmp_path)
+    assert task.baselines() == {
+        "kn5": {"valid": counted.measure("valid"), "test": counted.measure("test")}
+    }
+
+
+# What a session asks of a task
+
+
+@pytest.mark.parametrize("kind", ["network", "ngram"])
+def test_a_task_measures_what_its_saved_model_measures(tmp_path: Path, kind: str) -> None:
+    task: LanguageTask | NgramTask
+    if kind == "network":
+        task = LanguageTask(config(train={"steps": 2}), CPU)
+    else:
+        task = NgramTask(NgramRun(preset="n", data=GRAMMAR, ngram=NgramOptions(order=2)), CPU)
+    fit(task, tmp_path)
+    run = Path(saved_run(tmp_path / "run", task))
+    assert (task.metric, task.better, task.unit) == ("perplexity", "lower", "tokens")
+    for split in ("valid", "test"):
+        measured = task.measure(split)
+        assert measured is not None and measured["perplexity"] is not None
+        again = type(task).evaluate(run, task.config, None, split, "document")
+        assert again == pytest.approx(measured, rel=1e-6)
+    assert task.measure("dev") is None
+    assert task.evidence() is None
+    (sample,) = task.extras().values()
+    assert sample == task.model.generate(60, seed=1)
+
+
+def test_a_model_without_its_run_is_evaluated_on_a_text(tmp_path: Path) -> None:
+    task = NgramTask(NgramRun(preset="n", data=GRAMMAR, ngram=NgramOptions(order=2)), CPU)
+    fit(task, tmp_path)
+    run = Path(saved_run(tmp_path / "run", task))
+    (tmp_path / "mine.txt").write_text("this cat sleeps\nthese zebras sleep\n")
+    text = str(tmp_path / "mine.txt")
+    found = NgramTask.evaluate(run, None, text, "test", "document")
+    assert (found["tokens"], found["oov"]) == (8, 1)
+    named = NgramTask.evaluate(run, None, "grammar", "test", "document")
+    assert named == pytest.approx(task.measure("test"))

@@ -10,14 +10,19 @@ from pydantic import ValidationError
 from recurra.errors import ConfigError
 from recurra.language.options import NetworkOptions, TextOptions
 from recurra.run.config import (
+    GIVEN,
     RUNS,
+    LabelRun,
     LanguageRun,
     NgramRun,
+    SeriesRun,
     allowed,
     differences,
     fields,
     parse_config,
     settings,
+    source,
+    with_data,
     with_settings,
 )
 from recurra.train.optimization import TrainOptions
@@ -32,8 +37,10 @@ def said(function, *args) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("run", [RUN, NgramRun(preset="kn3", seed=7)], ids=["language", "ngram"])
-def test_a_config_survives_json(run):
+@pytest.mark.parametrize("task", RUNS)
+def test_a_config_survives_json(task):
+    run = RUNS[task](preset="mine", seed=7)
+    assert run.task == task
     assert parse_config(json.loads(run.model_dump_json())) == run
 
 
@@ -55,8 +62,11 @@ def test_every_field_is_described_and_every_default_allowed(kind):
     ("values", "message"),
     [
         ({"task": "language"}, "preset is missing"),
-        ({"preset": "p"}, "task is None, but must be one of language, ngram"),
-        ({"preset": "p", "task": []}, "task is [], but must be one of language, ngram"),
+        ({"preset": "p"}, "task is None, but must be one of language, ngram, series, labels"),
+        (
+            {"preset": "p", "task": []},
+            "task is [], but must be one of language, ngram, series, labels",
+        ),
         (
             {"preset": "p", "task": "language", "trian": {}},
             "there is no setting 'trian'. Did you mean 'train'?",
@@ -137,6 +147,29 @@ def test_none_is_a_text_where_a_setting_is_not_optional():
 )
 def test_a_setting_that_cannot_be_is_answered(assignment, message):
     assert message in said(with_settings, RUN, [assignment])
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"), [(LanguageRun, "docstrings"), (SeriesRun, "airline"), (LabelRun, "iris")]
+)
+def test_the_source_is_named_whatever_the_task(kind, own, tmp_path):
+    run = kind(preset="mine", seed=3)
+    assert source(run) == own
+    moved = with_data(run, tmp_path / "other.csv")
+    assert source(moved) == str(tmp_path / "other.csv")
+    assert moved.seed == 3 and differences(run, moved) != []
+
+
+@pytest.mark.parametrize("kind", [SeriesRun, LabelRun])
+def test_what_is_handed_over_has_no_name(kind):
+    assert source(with_data(kind(preset="mine"), [1.0, 2.0])) == GIVEN
+
+
+def test_a_text_is_never_handed_over():
+    message = said(with_data, RUN, [1.0, 2.0])
+    assert message == (
+        "mine learns a text: give a corpus's name, a directory or a file, not a list"
+    )
 
 
 def test_no_difference_resumes():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recurra.run.config import LanguageRun, NgramRun
-from recurra.run.report import compose, figure, render, verdict
+from recurra.run.config import LabelRun, LanguageRun, NgramRun, SeriesRun
+from recurra.run.report import Judged, compose, figure, render, shown, table, verdict
 
 VALID = {"tokens": 900, "oov": 0, "nats_per_token": 5.25, "perplexity": 190.6}
 TEST = {"tokens": 1000, "oov": 12, "nats_per_token": 5.2045, "perplexity": 182.1}
@@ -25,7 +25,7 @@ def report(config=None, **changes):
         "valid": VALID,
         "test": TEST,
         "baselines": {"kn5": KN5},
-        "sample": "the company said\nit will",
+        "extras": {"sample": "the company said\nit will"},
     }
     run = Path("runs/ptb-seed")
     return compose(config or LanguageRun(preset="ptb-seed", seed=3), run, **(given | changes))
@@ -45,6 +45,7 @@ def test_it_has_the_keys_that_programs_read():
         "valid": VALID,
         "test": TEST,
         "baselines": {"kn5": KN5},
+        "judged": {"metric": "perplexity", "better": "lower"},
         "verdict": "test perplexity 182.1 is 29% worse than kn5's 141.2",
         "sample": "the company said\nit will",
     }
@@ -54,7 +55,7 @@ def test_it_has_the_keys_that_programs_read():
 def test_a_split_that_is_not_there_is_null():
     assert report(test=None)["test"] is None
     assert report(valid=None)["valid"] is None
-    assert "sample" not in report(sample=None)
+    assert "sample" not in report(extras=None)
 
 
 def test_no_time_is_no_throughput():
@@ -117,8 +118,152 @@ def test_n_grams_are_counted_not_trained():
     assert "Counted in 74.0 s" in lines and "curves" not in lines
 
 
+# Other tasks
+
+
+def forecasts(mase: float | None, **changes) -> dict:
+    entry = {"series": 414, "horizon": 48, "mase": mase, "smape": 9.5, "rmse": 1234.5678}
+    return entry | {"crps": 0.0281, "coverage_95": 0.951} | changes
+
+
+def series_report(**changes):
+    given = {
+        "test": forecasts(0.8421),
+        "valid": forecasts(0.81),
+        "baselines": {
+            "seasonal_naive": forecasts(1.1932, smape=13.912, crps=0.0376),
+            "naive": forecasts(None, coverage_95=None),
+        },
+        "judged": Judged("mase", "lower", "windows"),
+        "extras": {
+            "notes": ["running freely: RMSE 0.5", "Nothing else."],
+            "pictures": ["curves.png", "forecast.png", "errors.png"],
+        },
+    }
+    return report(SeriesRun(preset="m4-hourly"), **(given | changes))
+
+
+def test_forecasts_are_judged_by_their_own_metric():
+    found = series_report()
+    assert found["judged"] == {"metric": "mase", "better": "lower"}
+    assert found["throughput"]["unit"] == "windows/s"
+    assert found["verdict"] == "test mase 0.842 is 29% better than seasonal_naive's 1.193"
+    assert render(found).splitlines() == [
+        "                test MASE    sMAPE      RMSE     CRPS  95% coverage",
+        "m4-hourly           0.842    9.500   1,234.6   0.0281         0.951",
+        "seasonal_naive      1.193   13.912   1,234.6   0.0376         0.951",
+        "naive                   -    9.500   1,234.6   0.0281             -",
+        "",
+        "Test mase 0.842 is 29% better than seasonal_naive's 1.193.",
+        "Running freely: RMSE 0.5.",
+        "Nothing else.",
+        "",
+        "Trained 2,654 steps, 2 epochs, in 74.0 s (25,105 windows/s); "
+        "the whole command took 93.5 s.",
+        "",
+        "model     runs/ptb-seed/model",
+        "report    runs/ptb-seed/report.json",
+        "curves    runs/ptb-seed/curves.png",
+        "forecast  runs/ptb-seed/forecast.png",
+        "errors    runs/ptb-seed/errors.png",
+    ]
+
+
+def test_the_squared_error_has_the_absolute_one_beside_it():
+    rows = [("etth1", forecasts(0.9, mse=0.3514, mae=0.3901))]
+    heading, row = table("series", "mse", "test", rows)
+    assert heading.split()[:3] == ["test", "MSE", "MAE"]
+    assert row.split()[:3] == ["etth1", "0.351", "0.390"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "linear", "said"),
+    [
+        (0.987, 0.951, "test accuracy 0.987 is 3.6 points better than linear's 0.951"),
+        (0.9, 0.951, "test accuracy 0.900 is 5.1 points worse than linear's 0.951"),
+        (0.951, 0.951, "test accuracy 0.951 equals linear's 0.951"),
+        (1.0, 0.3, "test accuracy 1.000 is 66.7 points better than majority's 0.333"),
+    ],
+)
+def test_accuracies_are_compared_in_points_with_the_highest(ours, linear, said):
+    baselines = {"majority": {"accuracy": 0.333}, "linear": {"accuracy": linear}}
+    judged = {"metric": "accuracy", "better": "higher"}
+    test = {"accuracy": ours, "log_loss": 0.1, "examples": 370}
+    assert verdict({"test": test, "valid": None, "baselines": baselines, "judged": judged}) == said
+
+
+def test_labels_read_well():
+    test = {"examples": 1370, "accuracy": 0.987, "log_loss": 0.0512}
+    lines = render(
+        report(
+            LabelRun(preset="vowels"),
+            test=test,
+            baselines={"linear": test | {"accuracy": 0.951, "log_loss": 0.2}},
+            judged=Judged("accuracy", "higher", "examples"),
+            extras=None,
+        )
+    ).splitlines()
+    assert lines[:3] == [
+        "        test accuracy  log loss  examples",
+        "vowels          0.987    0.0512     1,370",
+        "linear          0.951    0.2000     1,370",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        (0.0014, 1e-12, "is 1.4e+09 times worse than ar's 1.00e-12"),
+        (0.0014, 0.0, "is worse than ar's 0.000"),
+        (0.0, 0.5, "is better than ar's 0.500"),
+        (0.0, 0.0, "equals ar's 0.000"),
+        (0.5, 0.5001, "equals ar's 0.500"),
+        (None, 0.5, "test rmse could not be computed; ar's is 0.500"),
+    ],
+)
+def test_no_share_is_made_of_nothing_or_of_a_thousandfold(ours, theirs, said):
+    judged = {"metric": "rmse", "better": "lower"}
+    baselines = {"ar": {"rmse": theirs}}
+    report = {"test": {"rmse": ours}, "valid": None, "baselines": baselines, "judged": judged}
+    assert said in verdict(report)
+
+
+def test_a_report_of_an_older_version_reads_too():
+    old = report()
+    del old["judged"]
+    assert verdict(old) == old["verdict"]
+    assert render(old) == render(report())
+
+
+def test_no_throughput_reads_too():
+    assert "in 0.0 s; the whole command" in render(report(train_seconds=0.0))
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("perplexity", None, "overflow"),
+        ("nats_per_token", None, "overflow"),
+        ("nats_per_token", 5.0, "5.0000"),
+        ("mase", None, "-"),
+        ("mase", 0.8424, "0.842"),
+        ("smape", 13.9124, "13.912"),
+        ("rmse", 123.456, "123.5"),
+        ("rmse", 0.0014321, "0.00143"),
+        ("rmse", 2.5e12, "2.50e+12"),
+        ("accuracy", 1.0, "1.000"),
+        ("accuracy", 0.05, "0.050"),
+        ("coverage_95", 0.95, "0.950"),
+        ("series", 414, "414"),
+        ("tokens", 82_430, "82,430"),
+    ],
+)
+def test_metrics_have_the_places_one_reads(metric, value, text):
+    assert shown(metric, value) == text
+
+
 def test_a_run_without_any_split_still_reads():
-    assert "Neither" not in render(report(test=None, valid=None, baselines={}, sample=None))
+    assert "Neither" not in render(report(test=None, valid=None, baselines={}, extras=None))
     assert "There is neither" in render(report(test=None, valid=None, baselines={}))
 
 

@@ -11,16 +11,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from recurra.errors import CheckpointError, ConfigError, DataError, RunError
 from recurra.files import lock, sha256
+from recurra.labels.classifier import Classifier
+from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.language.model import LanguageModel
 from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
 from recurra.run import session
-from recurra.run.config import LanguageRun, NgramRun, RunConfig
-from recurra.run.session import Opened, Reported, evaluate, train
+from recurra.run.config import GIVEN, LabelRun, LanguageRun, NgramRun, RunConfig, SeriesRun
+from recurra.run.session import TASKS, Opened, Reported, Task, evaluate, train
+from recurra.series.forecaster import Forecaster
+from recurra.series.options import ForecastOptions, SeriesOptions
+from recurra.train import loop
 from recurra.train.event import Finished, Saved, Started, Stepped, Stopped, Validated, Warned
 from recurra.train.optimization import TrainOptions
 
@@ -46,7 +52,9 @@ INTERFACE = {
     "valid",
     "test",
     "baselines",
+    "judged",
     "verdict",
+    "pictures",
 }
 
 CONFIG = LanguageRun(
@@ -134,6 +142,7 @@ def test_events_of_a_whole_run(finished: tuple[Path, list[Any]]) -> None:
     assert Warned not in kinds
     opened = events[0]
     assert (opened.config, opened.directory) == (CONFIG, run)
+    assert (opened.metric, opened.unit) == ("perplexity", "tokens")
     assert set(opened.facts) == {"corpus", "tokens", "vocabulary", "network", "unknown"}
 
 
@@ -389,7 +398,7 @@ def test_minutes_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         measured.append(1.0)
         return 0.95 * 60 / 100 / len(measured)
 
-    monkeypatch.setattr("recurra.language.task.measure_seconds_per_step", measure)
+    monkeypatch.setattr(loop, "measure_seconds_per_step", measure)
     config = changed(train={"steps": None, "minutes": 0.04, "validate_epochs": 10.0})
     first = list(train(config, out=tmp_path / "run", should_stop=after(2)))
     assert first[0].config.train.steps == 4  # 2.28 seconds of 0.57 each
@@ -528,3 +537,108 @@ def test_what_cannot_be_evaluated(finished: tuple[Path, list[Any]], tmp_path: Pa
     (tmp_path / "empty").touch()
     with pytest.raises(DataError, match="no tokens in"):
         evaluate(run, data=tmp_path / "empty")
+
+
+# Other tasks
+
+
+SERIES = SeriesRun(
+    preset="tiny",
+    threads=1,
+    data=SeriesOptions(dataset="airline"),
+    network=ForecastOptions(hidden_size=4),
+    train=TrainOptions(steps=3, batch_size=8, optimizer="adam", learning_rate=0.01),
+)
+LABELS = LabelRun(
+    preset="tiny",
+    threads=1,
+    data=LabelOptions(dataset="iris"),
+    network=LabelNetworkOptions(kind="softmax"),
+    train=TrainOptions(steps=60, batch_size=120, optimizer="adam", learning_rate=0.1),
+)
+
+
+def test_forecasts_are_a_run_too(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    opened, *_, reported = list(train(SERIES, out=run))
+    assert (opened.metric, opened.unit) == ("mase", "windows")
+    report = reported.report
+    assert report.keys() == INTERFACE
+    assert (report["task"], report["throughput"]["unit"]) == ("series", "windows/s")
+    assert report["judged"] == {"metric": "mase", "better": "lower"}
+    assert report["test"]["horizon"] == 12
+    rivals = {name: entry["mase"] for name, entry in report["baselines"].items()}
+    best = min(rivals, key=lambda name: rivals[name])
+    assert f"than {best}'s" in report["verdict"]
+    assert report["verdict"].startswith(f"test mase {report['test']['mase']:.3f} is ")
+    assert report["pictures"] == ["curves.png", "forecast.png", "errors.png"]
+    assert {path.name for path in run.iterdir()} == FILES | {"forecast.png", "errors.png"}
+    assert evaluate(run) == pytest.approx(report["test"])
+    assert evaluate(run, split="valid") == pytest.approx(report["valid"])
+    assert evaluate(run / "model") == pytest.approx(report["test"])  # it knows its own data
+    assert Forecaster.from_pretrained(run).horizon == 12
+    assert report_of(list(train(SERIES, out=run))) == report
+    list(train(SERIES, out=run, restart=True, should_stop=after(1)))
+    assert {path.name for path in run.glob("*.png")} == set()
+
+
+def test_labels_are_a_run_too(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    report = report_of(list(train(LABELS, out=run)))
+    assert report.keys() == INTERFACE
+    assert (report["judged"], report["valid"]) == ({"metric": "accuracy", "better": "higher"}, None)
+    assert report["test"]["accuracy"] > 0.9
+    assert report["baselines"].keys() == {"majority", "linear"}
+    assert "test accuracy" in report["verdict"] and "linear's" in report["verdict"]
+    assert report["pictures"] == ["curves.png", "confusion.png"]
+    assert evaluate(run) == pytest.approx(report["test"])
+    assert Classifier.from_pretrained(run).classes == ("setosa", "versicolor", "virginica")
+
+
+def preset_of(run: Path) -> RunConfig:
+    return SeriesRun.model_validate_json((run / "config.json").read_text())
+
+
+def test_what_is_handed_over_is_learned(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(120) / 2)
+    config = SERIES.model_copy(update={"data": SeriesOptions(horizon=4, season=1)})
+    report = report_of(list(train(config, data=wave, out=tmp_path / "run")))
+    assert report["test"]["horizon"] == 4
+    written = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert written["data"]["dataset"] == GIVEN
+    assert report_of(list(train(config, data=wave, out=tmp_path / "run"))) == report
+    found = evaluate(tmp_path / "run", data=wave)
+    assert found == pytest.approx(report["test"])
+    with pytest.raises(ConfigError, match="handed over in Python; hand them over again"):
+        evaluate(tmp_path / "run")
+    with pytest.raises(ConfigError, match="handed over in Python; hand them over again"):
+        list(train(preset_of(tmp_path / "run"), out=tmp_path / "again"))
+    with pytest.raises(ConfigError, match="learns a text"):
+        list(train(CONFIG, data=wave, out=tmp_path / "text"))
+
+
+def test_other_data_that_are_handed_over_do_not_go_on_with_a_run(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(120) / 2)
+    config = SERIES.model_copy(update={"data": SeriesOptions(horizon=4, season=1)})
+    list(train(config, data=wave, out=tmp_path / "run", should_stop=after(1)))
+    with pytest.raises(ConfigError, match="begun on other data"):
+        list(train(config, data=wave + 1, out=tmp_path / "run"))
+
+
+@pytest.mark.parametrize("config", [CONFIG, NGRAMS, SERIES, LABELS], ids=lambda run: run.task)
+def test_every_task_is_what_a_session_drives(config: RunConfig) -> None:
+    task = TASKS[config.task]
+    wanted = {name for name in vars(Task) if not name.startswith("_")} | {"better", "unit"}
+    assert wanted - {"metric", "config"} <= set(dir(task))
+    assert task.better in ("lower", "higher")
+
+
+def test_a_model_alone_is_evaluated_by_what_it_says_it_is(
+    finished: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    run, _ = finished
+    (tmp_path / "text").write_text("this cat sleeps\n")
+    assert evaluate(run / "model", data=tmp_path / "text") == evaluate(run, data=tmp_path / "text")
+    (tmp_path / "file").write_bytes(b"no model")
+    with pytest.raises(CheckpointError, match="is not valid safetensors"):
+        evaluate(tmp_path / "file")

@@ -34,7 +34,7 @@ from recurra.train.event import (
     Validated,
     Warned,
 )
-from recurra.train.loop import learn, load_weights, measure_seconds_per_step
+from recurra.train.loop import learn, load_weights, measure_seconds_per_step, with_steps
 from recurra.train.optimization import TrainOptions, learning_rate
 
 Kind = TypeVar("Kind")
@@ -249,6 +249,14 @@ def test_validation_is_as_often_as_asked_and_always_at_the_end(
     tmp_path: Path, every: float, at: list[int]
 ) -> None:
     events = run(tmp_path, OPTIONS.model_copy(update={"validate_epochs": every}))
+    assert [event.step for event in of(events, Validated)] == at
+
+
+@pytest.mark.parametrize(("wanted", "at"), [(1, [10]), (3, [4, 8, 10]), (99, list(range(1, 11)))])
+def test_so_many_validations_are_spread_over_the_run(
+    tmp_path: Path, wanted: int, at: list[int]
+) -> None:
+    events = run(tmp_path, OPTIONS.model_copy(update={"validations": wanted}))
     assert [event.step for event in of(events, Validated)] == at
 
 
@@ -668,3 +676,48 @@ def test_measuring_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch) -
     learner = Copier()
     assert measure_seconds_per_step(learner, OPTIONS) == pytest.approx(0.5)
     assert len(learner.asked) == 5 + 4  # two seconds at half a second each
+
+
+# Minutes
+
+
+@pytest.mark.parametrize(("minutes", "seconds", "steps"), [(2.0, 1.0, 114), (0.001, 5.0, 1)])
+def test_minutes_become_the_steps_that_fit_with_a_reserve(
+    monkeypatch: pytest.MonkeyPatch, minutes: float, seconds: float, steps: int
+) -> None:
+    monkeypatch.setattr(loop, "measure_seconds_per_step", lambda learner, options: seconds)
+    options = OPTIONS.model_copy(update={"minutes": minutes})
+    found = with_steps(options, Copier())
+    assert found == options.model_copy(update={"steps": steps})
+
+
+def test_steps_that_are_known_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "measure_seconds_per_step", lambda *_: pytest.fail("measured"))
+    for update in ({}, {"steps": 3}, {"steps": 3, "minutes": 1.0}):
+        options = OPTIONS.model_copy(update=update)
+        assert with_steps(options, Copier()) is options
+
+
+def test_becoming_steps_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = measure_seconds_per_step
+    monkeypatch.setattr(
+        loop,
+        "measure_seconds_per_step",
+        lambda learner, options: original(learner, options, warmup=1, least_seconds=0.001),
+    )
+    learner, plain = Copier(), Copier()
+    found = with_steps(OPTIONS.model_copy(update={"minutes": 0.01}), learner)
+    assert found.steps is not None
+    assert found.steps > 1
+    for ours, theirs in zip(learner.model.parameters(), plain.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_without_checkpoints_nothing_is_kept_and_the_same_is_learned(tmp_path: Path) -> None:
+    kept, free = Copier(), Copier()
+    run(tmp_path, learner=kept)
+    events = list(learn(free, OPTIONS, 7, None))
+    assert not of(events, Saved)
+    assert isinstance(events[-1], Finished)
+    for ours, theirs in zip(free.model.parameters(), kept.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -154,7 +154,8 @@ def test_each_optimizer_takes_the_steps_of_torchs_own(name: str) -> None:
     train(ours, make_optimizer(ours.parameters(), options))
     train(theirs, make(theirs.parameters()))
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert torch.equal(mine, other)
+        # ours are the fused kernels, which round in another order
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-14)
 
 
 def test_every_name_of_the_options_is_an_optimizer() -> None:
@@ -264,6 +265,7 @@ BOUNDS = {
     "decay": ([1e-3, 1], [0, 1.01]),
     "clip_norm": ([None, 1e-3], [0, -1, math.inf]),
     "validate_epochs": ([0.01, 5], [0, -1]),
+    "validations": ([None, 1], [0, 1.5]),
     "keep": (["last", "best"], ["worst"]),
     "patience": ([None, 1], [0]),
     "save_seconds": ([0, 3600], [-1]),

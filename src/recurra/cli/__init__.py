@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from recurra.cli import data, demo, doctor, show, train
+from recurra.cli import classify, compare, data, demo, doctor, forecast, show, train
 from recurra.cli.console import say
 from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
 
@@ -26,6 +26,10 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("evaluate")(train.evaluate)
+app.command("forecast")(forecast.forecast)
+app.command("backtest")(forecast.backtest)
+app.command("classify")(classify.classify)
+app.command("compare")(compare.compare)
 app.command("presets")(show.presets)
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")

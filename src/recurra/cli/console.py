@@ -13,7 +13,7 @@ from recurra.table import nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Json", "existing", "open_console", "print_json", "say"]
+__all__ = ["Json", "existing", "existing_all", "open_console", "print_json", "say"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 _PIPED_WIDTH = 200
@@ -68,4 +68,18 @@ def existing(given: str | Path | None) -> str | Path | None:
     if is_path and ":" not in path.name and not path.exists():
         beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         raise typer.BadParameter(f"{given} is not there.{nearest(path.name, beside)}")
+    return given
+
+
+def existing_all(given: list[Path]) -> list[Path]:
+    """Return what was given, unless one of the paths leads nowhere.
+
+    Args:
+        given: paths.
+
+    Raises:
+        BadParameter: nothing is at one of them; says the nearest name beside it.
+    """
+    for path in given:
+        existing(path)
     return given

@@ -132,10 +132,18 @@ def _folder(path: Path, variable: str | None) -> dict[str, Any]:
 
 
 def _data() -> dict[str, str | None]:
+    from recurra.labels.datasets import DATASETS as LABELS
+    from recurra.labels.options import LabelOptions
     from recurra.language.corpora import CORPORA
     from recurra.language.options import TextOptions
+    from recurra.series.datasets import DATASETS as SERIES
+    from recurra.series.options import SeriesOptions
 
-    return {name: CORPORA[name](TextOptions(corpus=name)).found() for name in CORPORA}
+    return {
+        **{name: CORPORA[name](TextOptions(corpus=name)).found() for name in CORPORA},
+        **{name: SERIES[name](SeriesOptions(dataset=name)).found() for name in SERIES},
+        **{name: LABELS[name](LabelOptions(dataset=name)).found() for name in LABELS},
+    }
 
 
 def _findings(facts: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from recurra.run.report import figure
+from recurra.run.report import figure, shown
 from recurra.run.session import Opened, Reported
 from recurra.train.event import Event, Saved, Started, Stepped, Validated, Warned
 
@@ -24,7 +24,7 @@ _LINE_SECONDS = 15.0
 
 
 class Pace:
-    """How a training gets on: the loss of late, tokens a second, and the time left.
+    """How a training gets on: the loss of late, items a second, and the time left.
 
     Args:
         started: where it begins.
@@ -89,6 +89,7 @@ class Progress:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._pace: Pace | None = None
+        self._metric, self._unit = "perplexity", "tokens"
         self._line_due = time.monotonic() + _LINE_SECONDS
         self._bar = Bar(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -119,6 +120,7 @@ class Progress:
         """
         match event:
             case Opened():
+                self._metric, self._unit = event.metric, event.unit
                 self.console.print(f"[bold]{event.config.preset}[/bold] in {event.directory}")
                 for name, fact in event.facts.items():
                     self._fact(name, fact)
@@ -160,8 +162,8 @@ class Progress:
         epochs = pace.started.steps / pace.started.steps_per_epoch
         epoch = f"{pace.epoch:.2f}/{epochs:.4g}"
         said = (
-            f"perplexity {_perplexity(pace.recent_loss)}   "
-            f"{pace.items_per_second:,.0f} tokens/s   {duration(pace.seconds_left)} left"
+            f"{self._loss(pace.recent_loss)}   {pace.items_per_second:,.0f} {self._unit}/s   "
+            f"{duration(pace.seconds_left)} left"
         )
         if self._bar.tasks:
             task = self._bar.tasks[0].id
@@ -171,12 +173,24 @@ class Progress:
             self.console.print(f"epoch {epoch}   {said}")
 
     def _validate(self, event: Validated, pace: Pace) -> None:
-        said = f"validation perplexity {figure(event.metrics.get('perplexity')):>9}"
+        name = self._metric.replace("_", " ")
+        said = f"validation {name} {shown(self._metric, event.metrics.get(self._metric)):>9}"
         loss = pace.take_mean_loss()
         if math.isfinite(loss):
             best = "   [green]best so far[/green]" if event.best else ""
-            said = f"training perplexity {_perplexity(loss):>9}   {said}{best}"
-        self.console.print(f"[bold]epoch {event.epoch:<8.4g}[/bold]{said}")
+            said = f"training {self._loss(loss, width=9)}   {said}{best}"
+        self.console.print(f"[bold]epoch {event.epoch:<7.4g}[/bold] {said}")
+
+    def _loss(self, loss: float, width: int = 0) -> str:
+        """Return a training loss in the words of the task: where it is nats, as perplexity."""
+        in_perplexity = self._metric == "perplexity"
+        if math.isnan(loss):
+            value = "?"
+        elif in_perplexity:
+            value = figure(math.exp(loss) if loss < 700 else None)
+        else:
+            value = f"{loss:.4g}"
+        return f"{'perplexity' if in_perplexity else 'loss'} {value:>{width}}"
 
 
 def duration(seconds: float) -> str:
@@ -194,9 +208,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _perplexity(loss: float) -> str:
-    if math.isnan(loss):
-        return "?"
-    return figure(math.exp(loss) if loss < 700 else None)

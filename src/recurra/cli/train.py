@@ -22,7 +22,7 @@ Data = Annotated[
     typer.Option(
         metavar="NAME|PATH",
         callback=existing,
-        help="A corpus, a directory with train.txt ..., or a text file.",
+        help="A name from recurra data list, or a file or directory of your own.",
     ),
 ]
 
@@ -117,12 +117,12 @@ def evaluate(
     ] = "test",
     context: Annotated[
         Literal["document", "independent"],
-        typer.Option(help="State carried throughout, or every line alone."),
+        typer.Option(help="Of text: state carried throughout, or every line alone."),
     ] = "document",
     json: Json = False,
 ) -> None:
-    """Measure a finished run's model on a split, or on another text."""
-    from recurra.run.report import figure
+    """Measure a finished run's model on a split, or on other data."""
+    from recurra.run.report import shown
     from recurra.run.session import evaluate as measure
 
     metrics = measure(run, data=data, split=split, context=context)
@@ -130,11 +130,10 @@ def evaluate(
         print_json(metrics)
         return
     console = open_console()
-    console.print(f"[bold]{run}[/bold] on {data or 'its own data'}, {split}, {context}\n")
+    way = f", {context}" if "perplexity" in metrics else ""
+    console.print(f"[bold]{run}[/bold] on {data or 'its own data'}, {split}{way}\n")
     for name, value in metrics.items():
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        shown = f"{value:,}" if whole else figure(value, None if name == "perplexity" else 4)
-        console.print(f"  {name.replace('_', ' '):16}{shown:>12}")
+        console.print(f"  {name.replace('_', ' '):16}{shown(name, value):>12}")
 
 
 def _resume_command() -> str:

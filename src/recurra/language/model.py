@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,21 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
-from recurra.files import Content, json_bytes, make_directory
 from recurra.language.dataset import SplitFacts
 from recurra.language.metrics import TextMetrics
 from recurra.language.tokenization import Rule, detokenize, tokens
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.state import State
+from recurra.pretrained import open_pretrained, save_pretrained
 from recurra.randomness import generator
-from recurra.sealed import open_sealed, read_json, seal
 from recurra.table import Table
-from recurra.tensors import load_tensors, write_tensors
 
 __all__ = ["MODELS", "LanguageModel"]
 
 KIND, VERSION = "recurra-language-model", 1
-FACTS, VOCABULARY, WEIGHTS = "model.json", "vocabulary.json", "weights.safetensors"
+VOCABULARY = "vocabulary.json"
 
 MODELS = Table(
     "language model",
@@ -177,13 +174,9 @@ class LanguageModel:
         Args:
             directory: its place; what is there is replaced.
         """
-        files: dict[str, Content] = {
-            FACTS: json_bytes({"kind": self.kind, "rule": self.rule, **self.facts()}),
-            VOCABULARY: self.vocabulary.to_json(),
-            WEIGHTS: partial(write_tensors, self.tensors()),
-        }
-        make_directory(Path(directory).parent)
-        seal(Path(directory), files, KIND, VERSION)
+        facts = {"rule": self.rule, **self.facts()}
+        files = {VOCABULARY: self.vocabulary.to_json()}
+        save_pretrained(directory, KIND, VERSION, self.kind, facts, self.tensors(), files)
 
     @staticmethod
     def from_pretrained(run: Path | str) -> LanguageModel:
@@ -195,27 +188,17 @@ class LanguageModel:
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        directory = Path(run)
-        if directory.is_file():
-            load_tensors(directory)  # says what is wrong with a pickle, and how to convert it
-            raise CheckpointError(f"{run} is a file of tensors; a model is a directory")
-        if (directory / "model").is_dir():
-            directory = directory / "model"
-        if not directory.is_dir() or (directory / "config.json").exists():
-            raise CheckpointError(f"{run} holds no model; is the run finished?")
-        files = open_sealed(directory, KIND, VERSION)
-        for name in (FACTS, VOCABULARY, WEIGHTS):
-            if name not in files:
-                raise CheckpointError(f"{directory} is damaged: its manifest lacks {name}")
-        match read_json(files[FACTS]):
-            # A place of one's own, `module:Name`, would let a file choose what is imported.
-            case {"kind": str(kind), "rule": rule, **facts} if kind in MODELS.places:
-                make = MODELS[kind]
-            case _:
-                raise CheckpointError(f"{files[FACTS]} describes no known kind of model")
+        found = open_pretrained(run, KIND, VERSION, [VOCABULARY])
+        facts = dict(found.facts)
+        # A place of one's own, `module:Name`, would let a file choose what is imported.
+        if found.kind not in MODELS.places or "rule" not in facts:
+            raise CheckpointError(f"{found.facts_path} describes no known kind of model")
+        rule = facts.pop("rule")
         if rule not in get_args(Rule):
-            raise CheckpointError(f"{files[FACTS]}: no rule of tokenization is named {rule!r:.80}")
-        vocabulary = Vocabulary.from_json(files[VOCABULARY].read_bytes())
-        tensors = load_tensors(files[WEIGHTS])
-        restored: LanguageModel = make.restore(vocabulary, rule, facts, tensors)
+            raise CheckpointError(
+                f"{found.facts_path}: no rule of tokenization is named {rule!r:.80}"
+            )
+        vocabulary = Vocabulary.from_json(found.files[VOCABULARY].read_bytes())
+        make = MODELS[found.kind]
+        restored: LanguageModel = make.restore(vocabulary, rule, facts, found.tensors)
         return restored

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError
 from recurra.language.batches import StreamBatches
-from recurra.language.dataset import SplitFacts, TextDataset
+from recurra.language.dataset import SplitFacts, TextDataset, encode_text
 from recurra.language.model import LanguageModel
 from recurra.language.network import LanguageNetwork
 from recurra.language.network_model import NetworkModel
@@ -24,17 +24,18 @@ from recurra.nn.state import State, detach, flatten, unflatten
 from recurra.randomness import generator
 from recurra.train.checkpoint import Checkpoints
 from recurra.train.event import Event, Finished, Started, Validated
-from recurra.train.loop import learn, load_weights, measure_seconds_per_step
+from recurra.train.loop import learn, load_weights, with_steps
 from recurra.train.optimization import TrainOptions, takes_sparse_gradients
 
 __all__ = ["LanguageTask", "NgramTask"]
 
+Metrics = Mapping[str, float | int | None]
+
 BASELINE_ORDER = 5
 """Words in the n-grams that every network is printed beside."""
 
-
-BUDGET = 0.95
-"""The share of `--minutes` that is planned: a shared machine may slow down."""
+SAMPLE_TOKENS = 60
+"""How much text of its own a report shows."""
 
 
 class Config(Protocol):
@@ -117,7 +118,71 @@ class _Learner:
         return unflatten(tensors, self.initial_carry())
 
 
-class LanguageTask:
+class _TextTask:
+    """What both tasks do with a model once it has learned."""
+
+    metric: ClassVar[str] = "perplexity"
+    better: ClassVar[Literal["lower", "higher"]] = "lower"
+    unit: ClassVar[str] = "tokens"
+
+    config: Any
+    dataset: TextDataset
+
+    @property
+    def model(self) -> LanguageModel:
+        """The language model as it is now."""
+        raise NotImplementedError
+
+    def measure(self, split: str) -> Metrics | None:
+        """Return how well the model predicts a split; None where there is no such split.
+
+        Args:
+            split: `"valid"` or `"test"`.
+        """
+        return _measured(self.model, self.dataset, split)
+
+    def baselines(self) -> dict[str, dict[str, Metrics]]:
+        """Return what every result is printed beside: name -> split -> metrics."""
+        return {}
+
+    def extras(self) -> dict[str, Any]:
+        """Return a sample of the model's own text, for the report."""
+        return {"sample": self.model.generate(SAMPLE_TOKENS, seed=self.config.seed)}
+
+    def evidence(self) -> None:
+        """Return nothing: of text there are no pictures but the curves."""
+
+    @classmethod
+    def evaluate(
+        cls, run: Path, config: Config | None, data: str | None, split: str, context: str
+    ) -> Metrics:
+        """Return the metrics of a finished run's model on its own data or on another text.
+
+        Args:
+            run: a run directory, or a model's.
+            config: the run's; None where there is only a model.
+            data: a corpus, a directory or a text file, scored whole; None is the run's own.
+            split: which part of the data.
+            context: `"document"` or `"independent"`.
+
+        Raises:
+            CheckpointError: there is no model, or it is damaged.
+            DataError: there is no such split, or the text cannot be used.
+            ConfigError: for another context.
+        """
+        model = LanguageModel.from_pretrained(run)
+        if data is not None and Path(data).is_file():
+            ids, facts = encode_text(Path(data), model.vocabulary, model.rule)
+        else:
+            options = config.data if config else TextOptions()
+            if data is not None:
+                options = options.model_copy(update={"corpus": data, "rule": model.rule})
+            dataset = TextDataset.open(options, model.vocabulary)
+            ids, facts = dataset.ids(split), dataset.facts(split)
+        return model.evaluate(ids, facts, context).as_dict()
+
+
+class LanguageTask(_TextTask):
     """A recurrent language model learns a text.
 
     Args:
@@ -144,13 +209,8 @@ class LanguageTask:
         if start:
             load_weights(network, start.tensors())
         self.learner = _Learner(network, self.dataset, config, device)
-        minutes = config.train.minutes
-        if minutes is not None and config.train.steps is None:
-            seconds = measure_seconds_per_step(self.learner, config.train)
-            steps = max(1, int(minutes * 60 * BUDGET / seconds))
-            frozen = config.train.model_copy(update={"steps": steps})
-            config = config.model_copy(update={"train": frozen})
-        self.config = config
+        train = with_steps(config.train, self.learner)
+        self.config = config.model_copy(update={"train": train})
 
     def facts(self) -> dict[str, str]:
         """Return in words what is learned."""
@@ -173,12 +233,14 @@ class LanguageTask:
         """The language model as it is now."""
         return self.learner.scorer
 
-    def baselines(self) -> dict[str, LanguageModel]:
-        """Return what every result is printed beside: name -> model of the same text."""
-        return {f"kn{BASELINE_ORDER}": _count(self.dataset, BASELINE_ORDER)}
+    def baselines(self) -> dict[str, dict[str, Metrics]]:
+        """Return the metrics of n-grams of the same text: name -> split -> metrics."""
+        ngrams = _count(self.dataset, BASELINE_ORDER)
+        measured = {split: _measured(ngrams, self.dataset, split) for split in ("valid", "test")}
+        return {f"kn{BASELINE_ORDER}": {k: v for k, v in measured.items() if v is not None}}
 
 
-class NgramTask:
+class NgramTask(_TextTask):
     """The n-grams of a text are counted.
 
     Args:
@@ -195,7 +257,7 @@ class NgramTask:
             raise ConfigError("--from: n-grams are counted anew, not from another run's weights")
         self.config = config
         self.dataset = TextDataset.open(config.data)
-        self.model: NgramModel
+        self._counted: NgramModel
 
     def facts(self) -> dict[str, str]:
         """Return in words what is learned."""
@@ -209,20 +271,25 @@ class NgramTask:
             checkpoints: not used; counting takes seconds and starts over.
             should_stop: not asked.
         """
-        data = self.dataset
         yield Started(step=0, steps=1, steps_per_epoch=1, parameters=0, device="cpu")
         begun = time.perf_counter()
-        self.model = _count(data, self.config.ngram.order)
+        self._counted = _count(self.dataset, self.config.ngram.order)
         seconds = time.perf_counter() - begun
-        if "valid" in data.splits:
-            begun = time.perf_counter()
-            metrics = self.model.evaluate(data.ids("valid"), data.facts("valid")).as_dict()
+        begun = time.perf_counter()
+        if (metrics := self.measure("valid")) is not None:
             yield Validated(1, 1.0, metrics, True, time.perf_counter() - begun)
-        yield Finished(step=1, epoch=1.0, seconds=seconds, items=data.facts("train").tokens)
+        yield Finished(step=1, epoch=1.0, seconds=seconds, items=self.dataset.facts("train").tokens)
 
-    def baselines(self) -> dict[str, LanguageModel]:
-        """Return nothing: n-grams are the baseline."""
-        return {}
+    @property
+    def model(self) -> NgramModel:
+        """The language model, once it is counted."""
+        return self._counted
+
+
+def _measured(model: LanguageModel, dataset: TextDataset, split: str) -> Metrics | None:
+    if split not in dataset.splits:
+        return None
+    return model.evaluate(dataset.ids(split), dataset.facts(split)).as_dict()
 
 
 def _count(dataset: TextDataset, order: int) -> NgramModel:

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from recurra.errors import ConfigError
+from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.table import nearest
 from recurra.train.optimization import TrainOptions
 
 __all__ = [
+    "GIVEN",
     "RUNS",
+    "LabelRun",
     "LanguageRun",
     "NgramRun",
     "RunConfig",
+    "SeriesRun",
     "allowed",
     "differences",
     "fields",
     "parse_config",
     "settings",
+    "source",
+    "with_data",
     "with_settings",
 ]
+
+GIVEN = "(given)"
+"""What the config says of data that were handed over in Python and have no name."""
 
 
 class RunConfig(BaseModel):
@@ -64,7 +75,30 @@ class NgramRun(RunConfig):
     ngram: NgramOptions = NgramOptions()
 
 
-RUNS: dict[str, type[RunConfig]] = {"language": LanguageRun, "ngram": NgramRun}
+class SeriesRun(RunConfig):
+    """A recurrent network learns to forecast series."""
+
+    task: Literal["series"] = Field("series", description="what is learned")
+    data: SeriesOptions = SeriesOptions()
+    network: ForecastOptions = ForecastOptions()
+    train: TrainOptions = TrainOptions()
+
+
+class LabelRun(RunConfig):
+    """A network learns which class a sequence belongs to."""
+
+    task: Literal["labels"] = Field("labels", description="what is learned")
+    data: LabelOptions = LabelOptions()
+    network: LabelNetworkOptions = LabelNetworkOptions()
+    train: TrainOptions = TrainOptions()
+
+
+RUNS: dict[str, type[RunConfig]] = {
+    "language": LanguageRun,
+    "ngram": NgramRun,
+    "series": SeriesRun,
+    "labels": LabelRun,
+}
 _Config = TypeVar("_Config", bound=RunConfig)
 _NOT_SETTABLE = ("preset", "task")
 
@@ -124,6 +158,48 @@ def with_settings(config: _Config, assignments: Sequence[str]) -> _Config:
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_explain(error, model)) from error
+
+
+def with_data(config: _Config, data: object) -> _Config:
+    """Return a copy of `config` that learns from other data.
+
+    Args:
+        config: where the other settings come from.
+        data: a name or a path; series and labels may be handed over as frames or arrays too.
+
+    Raises:
+        ConfigError: neither a name nor a path is given for a text.
+
+    Example:
+        >>> source(with_data(NgramRun(preset="kn3"), "novel.txt"))
+        'novel.txt'
+    """
+    setting = _source_setting(config)
+    if isinstance(data, str | Path):
+        return with_settings(config, [f"{setting}={data}"])
+    if setting == "data.corpus":
+        raise ConfigError(
+            f"{config.preset} learns a text: give a corpus's name, a directory or a file, "
+            f"not a {type(data).__name__}"
+        )
+    return with_settings(config, [f"{setting}={GIVEN}"])
+
+
+def source(config: RunConfig) -> str:
+    """Return the name or path of the data that a run learns from.
+
+    Args:
+        config: the run's.
+
+    Example:
+        >>> source(LanguageRun(preset="mine"))
+        'docstrings'
+    """
+    return str(settings(config)[_source_setting(config)])
+
+
+def _source_setting(config: RunConfig) -> str:
+    return "data.dataset" if "data.dataset" in settings(config) else "data.corpus"
 
 
 def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

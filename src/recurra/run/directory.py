@@ -2,7 +2,7 @@
 
 config.json     the resolved settings        metrics.jsonl   a line for each step and validation
 checkpoints/    where training resumes       model/          the finished model, loadable alone
-report.json     the results                  curves.png      perplexity over time
+report.json     the results                  *.png           the pictures that belong to it
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from recurra.run.config import RunConfig, parse_config
 from recurra.sealed import read_json
 from recurra.train.event import Event, Stepped, Validated
 
-__all__ = ["MetricLog", "RunDirectory", "metric"]
+__all__ = ["PICTURES", "MetricLog", "RunDirectory", "metric"]
+
+PICTURES = ("curves.png", "forecast.png", "errors.png", "predicted.png", "confusion.png")
+"""Every picture that a run directory may hold."""
 
 
 class RunDirectory:
@@ -91,7 +94,7 @@ class RunDirectory:
         """Remove what an earlier run left, to start over; the config, which marks a run, last."""
         for path in (
             self.report_path,
-            self.curves_path,
+            *(self.path / name for name in PICTURES),
             self.metrics.path,
             self.checkpoints_path,
             self.model_path,

@@ -3,45 +3,108 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 
 from recurra.errors import ConfigError
-from recurra.language.dataset import TextDataset, encode_text
-from recurra.language.model import LanguageModel
-from recurra.language.options import TextOptions
 from recurra.machine import choose_device, keep_freed_memory
-from recurra.run.config import RunConfig, differences, with_settings
+from recurra.pretrained import format_of
+from recurra.run.config import GIVEN, RunConfig, differences, source, with_data
 from recurra.run.directory import RunDirectory
-from recurra.run.plot import curves
-from recurra.run.report import compose
+from recurra.run.plot import curves, pictures
+from recurra.run.report import Judged, compose
 from recurra.table import Table
 from recurra.train.event import Event, Finished, Started, Stopped, Warned
 
-__all__ = ["TASKS", "Opened", "Reported", "evaluate", "train"]
+__all__ = ["TASKS", "Opened", "Reported", "Task", "evaluate", "train"]
+
+Metrics = Mapping[str, float | int | None]
 
 TASKS = Table(
     "task",
     {
         "language": "recurra.language.task:LanguageTask",
         "ngram": "recurra.language.task:NgramTask",
+        "series": "recurra.series.task:SeriesTask",
+        "labels": "recurra.labels.task:LabelTask",
     },
 )
 
-SAMPLE_TOKENS = 60
+_FORMATS = {
+    "recurra-language-model": "language",
+    "recurra-forecaster": "series",
+    "recurra-classifier": "labels",
+}
+
+
+class Model(Protocol):
+    """What a task leaves behind."""
+
+    def save_pretrained(self, directory: Path, /) -> None:
+        """Write the model as a directory that is loadable alone."""
+
+
+class Task(Protocol):
+    """What `train` drives: data and a model, from the config to the report.
+
+    It is made from `(config, device)`, or `(config, device, data)` where frames or arrays were
+    handed over. A task may choose its `metric` by its data, so it is read from the instance.
+    """
+
+    metric: str
+    """The metric that judges a run, as `"perplexity"`: a key of what `measure` returns."""
+    better: ClassVar[Literal["lower", "higher"]]
+    """Whether a lower or a higher one is better."""
+    unit: ClassVar[str]
+    """What throughput counts, as `"tokens"`."""
+    config: RunConfig
+    """The config that was given, with what was chosen by measuring frozen in it."""
+
+    @property
+    def model(self) -> Model:
+        """The model as it is now."""
+
+    def facts(self) -> dict[str, str]:
+        """Return in words what is learned."""
+
+    def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """Train, yielding events; go on from the newest checkpoint."""
+
+    def measure(self, split: str) -> Metrics | None:
+        """Return the finished model's metrics on `"valid"` or `"test"`; None without that."""
+
+    def baselines(self) -> dict[str, dict[str, Metrics]]:
+        """Return what the result is printed beside: name -> split -> metrics."""
+
+    def extras(self) -> dict[str, Any]:
+        """Return more entries of the report, JSON values; `"notes"` are lines to print."""
+
+    def evidence(self) -> Any:
+        """Return what pictures are drawn from; None where there is nothing but the curves."""
+
+    @classmethod
+    def evaluate(
+        cls, run: Path, config: RunConfig | None, data: Any, split: str, context: str
+    ) -> Metrics:
+        """Return the metrics of a finished run's model on its own data or on others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The data are read and the directory is held; `facts` say in words what is learned."""
+    """The data are read and the directory is held; `facts` say in words what is learned.
+
+    `metric` judges the run, `unit` is what its throughput counts.
+    """
 
     config: RunConfig
     directory: Path
     facts: dict[str, str]
+    metric: str
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +117,7 @@ class Reported:
 def train(
     config: RunConfig,
     *,
-    data: str | Path | None = None,
+    data: object = None,
     out: Path | str | None = None,
     start_from: Path | str | None = None,
     restart: bool = False,
@@ -67,7 +130,8 @@ def train(
 
     Args:
         config: what to do; `recurra.preset(name)` gives one.
-        data: the corpus, directory or file to learn from, in place of the config's.
+        data: the name, directory or file to learn from, in place of the config's; for series
+            and labels also a frame or arrays.
         out: the run's directory; `runs/PRESET` by default.
         start_from: a run whose weights and vocabulary this one begins with.
         restart: discard what is in the directory.
@@ -86,7 +150,7 @@ def train(
     """
     begun = time.monotonic()
     if data is not None:
-        config = with_settings(config, [f"data.corpus={data}"])
+        config = with_data(config, data)
     if start_from is not None:
         config = config.model_copy(update={"start_from": str(start_from)})
     directory = RunDirectory(out if out is not None else Path("runs") / config.preset)
@@ -101,7 +165,15 @@ def train(
             if (report := directory.report()) is not None:
                 yield Reported(report)
                 return
-        yield from _run(config, directory, should_stop, begun)
+        yield from _run(config, data, directory, should_stop, begun)
+
+
+def _require_name(config: RunConfig) -> None:
+    if source(config) == GIVEN:
+        raise ConfigError(
+            f"{config.preset} learns from data that were handed over in Python; hand them over "
+            "again, or name a file"
+        )
 
 
 def _refuse_own_weights(start_from: str | None, path: Path) -> None:
@@ -122,15 +194,22 @@ def _same(there: RunConfig, asked: RunConfig, path: Path) -> RunConfig:
 
 
 def _run(
-    config: RunConfig, directory: RunDirectory, should_stop: Callable[[], bool], begun: float
+    config: RunConfig,
+    data: object,
+    directory: RunDirectory,
+    should_stop: Callable[[], bool],
+    begun: float,
 ) -> Iterator[Event | Opened | Reported]:
     keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
-    task = TASKS[config.task](config, choose_device(config.device))
+    given = () if data is None or isinstance(data, str | Path) else (data,)
+    if not given:
+        _require_name(config)
+    task: Task = TASKS[config.task](config, choose_device(config.device), *given)
     config = task.config
     directory.write_config(config)
-    yield Opened(config, directory.path, task.facts())
+    yield Opened(config, directory.path, task.facts(), task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
         if isinstance(event, Started):
             directory.metrics.rewind(event.step)
@@ -146,20 +225,25 @@ def _run(
     yield Reported(report)
 
 
-def _report(task: Any, directory: RunDirectory, finished: Finished, begun: float) -> dict[str, Any]:
-    config, dataset = task.config, task.dataset
-
-    def measured(model: LanguageModel) -> dict[str, dict[str, Any]]:
-        return {
-            split: model.evaluate(dataset.ids(split), dataset.facts(split)).as_dict()
-            for split in ("valid", "test")
-            if split in dataset.splits
-        }
-
-    ours = measured(task.model)
-    baselines = {name: measured(model) for name, model in task.baselines().items()}
-    judged = "test" if "test" in ours else "valid"
-    report = compose(
+def _report(
+    task: Task, directory: RunDirectory, finished: Finished, begun: float
+) -> dict[str, Any]:
+    config, metric = task.config, task.metric
+    ours = {split: task.measure(split) for split in ("valid", "test")}
+    baselines = task.baselines()
+    split = "test" if ours["test"] is not None else "valid"
+    extras = task.extras()
+    name = source(config)
+    title = config.preset if name == config.preset else f"{config.preset} on {name}"
+    curves(
+        directory.metrics.records(),
+        directory.curves_path,
+        title=title,
+        metric=metric,
+        baseline=_validated(baselines, metric, task.better),
+    )
+    drawn = pictures(task.evidence(), directory.path, title=title)
+    return compose(
         config,
         directory.path,
         steps=finished.step,
@@ -167,62 +251,58 @@ def _report(task: Any, directory: RunDirectory, finished: Finished, begun: float
         seconds=time.monotonic() - begun,
         train_seconds=finished.seconds,
         items=finished.items,
-        valid=ours.get("valid"),
-        test=ours.get("test"),
-        baselines={name: rows[judged] for name, rows in baselines.items() if judged in rows},
-        sample=task.model.generate(SAMPLE_TOKENS, seed=config.seed),
+        valid=ours["valid"],
+        test=ours["test"],
+        baselines={name: rows[split] for name, rows in baselines.items() if split in rows},
+        judged=Judged(metric, task.better, task.unit),
+        extras={**extras, "pictures": [directory.curves_path.name, *drawn]},
     )
-    curves(
-        directory.metrics.records(),
-        directory.curves_path,
-        title=f"{config.preset} on {config.data.corpus}",
-        baseline=_validated(baselines),
-    )
-    return report
 
 
-def _validated(baselines: dict[str, dict[str, dict[str, Any]]]) -> tuple[str, float] | None:
-    """Return the first baseline that has a validation perplexity, and that."""
-    for name, rows in baselines.items():
-        if rows.get("valid", {}).get("perplexity") is not None:
-            return name, rows["valid"]["perplexity"]
-    return None
+def _validated(
+    baselines: Mapping[str, Mapping[str, Metrics]], metric: str, better: str
+) -> tuple[str, float] | None:
+    """Return the best baseline on validation, and its figure there."""
+    values = {name: rows.get("valid", {}).get(metric) for name, rows in baselines.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return None
+    choose = min if better == "lower" else max
+    name = choose(known, key=lambda rival: known[rival])
+    return name, known[name]
 
 
 def evaluate(
     run: Path | str,
     *,
-    data: str | Path | None = None,
+    data: object = None,
     split: str = "test",
     context: str = "document",
 ) -> dict[str, float | int | None]:
-    """Return the metrics of a finished run's model on its own data or on another text.
+    """Return the metrics of a finished run's model on its own data or on others.
 
     Args:
-        run: a run directory.
-        data: a corpus, a directory or a text file; a file is scored whole. By default the
-            run's own data.
+        run: a run directory, or a model's.
+        data: a name, a directory or a file, or a frame or arrays for series and labels; a
+            text file is scored whole. By default the run's own data.
         split: which part of the data, `"train"`, `"valid"` or `"test"`.
-        context: `"document"` carries the state throughout, `"independent"` starts every line
-            anew.
+        context: of text: `"document"` carries the state throughout, `"independent"` starts
+            every line anew.
 
     Raises:
         CheckpointError: the run holds no model, or a damaged one.
-        DataError: there is no such split, or the text cannot be used.
+        DataError: there is no such split, or the data cannot be used.
         ConfigError: for another context.
 
     Example:
         >>> evaluate("runs/kn5", split="valid")["perplexity"]  # doctest: +SKIP
         148.0
     """
-    model = LanguageModel.from_pretrained(run)
-    if data is not None and Path(data).is_file():
-        ids, facts = encode_text(Path(data), model.vocabulary, model.rule)
-    else:
-        config = RunDirectory(run).config()
-        options: TextOptions = getattr(config, "data", None) or TextOptions()
-        if data is not None:
-            options = options.model_copy(update={"corpus": str(data), "rule": model.rule})
-        dataset = TextDataset.open(options, model.vocabulary)
-        ids, facts = dataset.ids(split), dataset.facts(split)
-    return model.evaluate(ids, facts, context).as_dict()
+    config = RunDirectory(run).config() if not Path(run).is_file() else None
+    if config is not None and data is not None:
+        with_data(config, data)  # refuses what the task cannot read
+    elif config is not None:
+        _require_name(config)
+    name = config.task if config else _FORMATS.get(format_of(run), "language")
+    given = str(data) if isinstance(data, str | Path) else data
+    return dict(TASKS[name].evaluate(Path(run), config, given, split, context))

@@ -30,7 +30,17 @@ from recurra.train.event import (
 )
 from recurra.train.optimization import TrainOptions, learning_rate, make_optimizer, take_step
 
-__all__ = ["Learner", "learn", "load_weights", "measure_seconds_per_step", "require_fit"]
+__all__ = [
+    "Learner",
+    "learn",
+    "load_weights",
+    "measure_seconds_per_step",
+    "require_fit",
+    "with_steps",
+]
+
+BUDGET = 0.95
+"""The share of `minutes` that is planned: a shared machine may slow down."""
 
 PATIENCE_FOR_NANS = 3
 """Steps in a row whose loss or gradient is not finite before the run ends."""
@@ -73,7 +83,7 @@ def learn(
     learner: Learner,
     options: TrainOptions,
     seed: int,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Train to the end, or until `should_stop`; goes on from the newest checkpoint, to the bit.
@@ -84,7 +94,7 @@ def learn(
         learner: the task.
         options: how long and by which rule.
         seed: of every random stream.
-        checkpoints: where to save and resume from.
+        checkpoints: where to save and resume from; None keeps nothing.
         should_stop: asked after every step.
 
     Raises:
@@ -92,8 +102,9 @@ def learn(
         ResourceError: the last checkpoint could not be written.
     """
     training = _Training(learner, options, seed)
-    for note in training.resume(checkpoints):
-        yield Warned(note)
+    if checkpoints:
+        for note in training.resume(checkpoints):
+            yield Warned(note)
     yield Started(
         step=training.step,
         steps=training.steps,
@@ -106,7 +117,7 @@ def learn(
         if training.validation_due():
             yield from training.validate()
         stop = should_stop()
-        if stop or training.done() or training.save_due():
+        if checkpoints and (stop or training.done() or training.save_due()):
             yield from training.save(checkpoints, last=stop or training.done())
         if stop and not training.done():
             yield Stopped(training.step)
@@ -184,8 +195,10 @@ class _Training:
         return Warned(f"{what}: update skipped")
 
     def validation_due(self) -> bool:
-        """Whether this step ends a stretch of `validate_epochs`, or is the last."""
+        """Whether this step ends a stretch between validations, or is the last."""
         every = max(1, round(self.options.validate_epochs * self.per_epoch))
+        if self.options.validations:
+            every = -(-self.steps // self.options.validations)
         return self.step % every == 0 or self.step >= self.steps
 
     def validate(self) -> Iterator[Event]:
@@ -325,6 +338,20 @@ def require_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     ]
     if faults:
         raise CheckpointError(f"the weights do not fit the model: {'; '.join(faults)}")
+
+
+def with_steps(options: TrainOptions, learner: Learner) -> TrainOptions:
+    """Return options whose `minutes` have become steps, by a short measurement.
+
+    Args:
+        options: returned as they are where they name no minutes, or steps already.
+        learner: the task; its model is left as it was.
+    """
+    if options.minutes is None or options.steps is not None:
+        return options
+    seconds = measure_seconds_per_step(learner, options)
+    steps = max(1, int(options.minutes * 60 * BUDGET / seconds))
+    return options.model_copy(update={"steps": steps})
 
 
 def measure_seconds_per_step(

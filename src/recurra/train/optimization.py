@@ -50,6 +50,9 @@ class TrainOptions(BaseModel):
         None, gt=0, description="most the gradient's global L2 norm may be; none"
     )
     validate_epochs: float = Field(1.0, gt=0, description="passes between two validations")
+    validations: int | None = Field(
+        None, ge=1, description="evenly spaced validations of a run, in place of validate_epochs"
+    )
     keep: Literal["last", "best"] = Field(
         "last", description="which weights become the model: the last, or the best validated"
     )
@@ -108,14 +111,22 @@ def _adagrad(parameters: Parameters, options: TrainOptions) -> torch.optim.Optim
 def _adam(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
     betas = (options.momentum or 0.9, 0.999)
     return torch.optim.Adam(
-        parameters, lr=options.learning_rate, betas=betas, weight_decay=options.weight_decay
+        parameters,
+        lr=options.learning_rate,
+        betas=betas,
+        weight_decay=options.weight_decay,
+        fused=True,
     )
 
 
 def _adamw(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
     betas = (options.momentum or 0.9, 0.999)
     return torch.optim.AdamW(
-        parameters, lr=options.learning_rate, betas=betas, weight_decay=options.weight_decay
+        parameters,
+        lr=options.learning_rate,
+        betas=betas,
+        weight_decay=options.weight_decay,
+        fused=True,
     )
 
 

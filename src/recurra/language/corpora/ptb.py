@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from recurra.download import download, unpack
 from recurra.errors import DataError, ResourceError
 from recurra.files import lock, sha256, write_bytes
 from recurra.folders import data_folder, is_full
 from recurra.language.corpora.base import Corpus, digest
-from recurra.language.corpora.download import download, unpack
 from recurra.language.tokenization import read_text
 
 __all__ = ["PtbCorpus"]

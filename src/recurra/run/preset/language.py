@@ -1,4 +1,4 @@
-"""Named runs: each a function that returns a config.
+"""The presets of text.
 
 The tutorial's recipes sum the loss over the T steps of a chunk; here it is a mean over targets.
 Their learning rate is therefore multiplied by T, and their clipping norm divided by it.
@@ -6,63 +6,27 @@ Their learning rate is therefore multiplied by T, and their clipping norm divide
 
 from __future__ import annotations
 
-import inspect
-from pathlib import Path
 from typing import Literal
 
 from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
-from recurra.run.config import LanguageRun, NgramRun, RunConfig, with_settings
-from recurra.table import Table
+from recurra.run.config import LanguageRun, NgramRun
 from recurra.train.optimization import TrainOptions
 
-__all__ = ["PRESETS", "preset"]
-
-PRESETS = Table(
-    "preset",
-    {
-        "docstrings": "recurra.run.preset:docstrings",
-        "words": "recurra.run.preset:words",
-        "characters": "recurra.run.preset:characters",
-        "ptb-seed": "recurra.run.preset:ptb_seed",
-        "ptb-small": "recurra.run.preset:ptb_small",
-        "ptb-medium": "recurra.run.preset:ptb_medium",
-        "ptb-large": "recurra.run.preset:ptb_large",
-        "ptb-tied": "recurra.run.preset:ptb_tied",
-        "kn1": "recurra.run.preset:kn1",
-        "kn2": "recurra.run.preset:kn2",
-        "kn3": "recurra.run.preset:kn3",
-        "kn4": "recurra.run.preset:kn4",
-        "kn5": "recurra.run.preset:kn5",
-    },
-)
-
-
-def preset(name: str, *, data: str | Path | None = None, minutes: float | None = None) -> RunConfig:
-    """Return the config that a preset's name stands for.
-
-    Args:
-        name: a name in `PRESETS`, or `module:function` of one's own.
-        data: the corpus, directory or file to learn from, in place of the preset's own; some
-            presets choose their width and schedule by its size.
-        minutes: how long training may take; sets the schedule.
-
-    Raises:
-        ConfigError: there is no such preset.
-
-    Example:
-        >>> preset("ptb-seed").train.epochs
-        2.0
-    """
-    make = PRESETS[name]
-    known = {"size": _size(data), "minutes": minutes}
-    wanted = inspect.signature(make).parameters
-    config: RunConfig = make(**{key: value for key, value in known.items() if key in wanted})
-    changes = []
-    if data is not None:
-        changes.append(f"data.corpus={data}")
-    if minutes is not None:
-        changes.append(f"train.minutes={minutes}")
-    return with_settings(config, changes)
+__all__ = [
+    "characters",
+    "docstrings",
+    "kn1",
+    "kn2",
+    "kn3",
+    "kn4",
+    "kn5",
+    "ptb_large",
+    "ptb_medium",
+    "ptb_seed",
+    "ptb_small",
+    "ptb_tied",
+    "words",
+]
 
 
 def docstrings() -> LanguageRun:
@@ -266,13 +230,3 @@ def _kneser_ney(order: int) -> NgramRun:
     return NgramRun(
         preset=f"kn{order}", data=TextOptions(corpus="ptb"), ngram=NgramOptions(order=order)
     )
-
-
-def _size(data: str | Path | None) -> int | None:
-    """Return the bytes of training text in a file or directory; None for a corpus's name."""
-    if data is None:
-        return None
-    path = Path(data)
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.glob("*train.txt"))
-    return path.stat().st_size if path.is_file() else None

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from recurra import download as module
+from recurra.download import download, unpack
 from recurra.errors import DataError, ResourceError
-from recurra.language.corpora import download as module
-from recurra.language.corpora.download import download, unpack
 
 CONTENT = bytes(range(256)) * 1_000
 

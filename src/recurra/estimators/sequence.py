@@ -1,0 +1,338 @@
+"""Recurrent networks over whole sequences, one that tells classes and one that tells numbers.
+
+n sequences, of T_i steps each, F features, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_array, column_or_1d
+
+from recurra.errors import ConfigError, DataError
+from recurra.estimators.inputs import is_table, read_sequences, read_table
+from recurra.estimators.label_mixin import LabelMixin
+from recurra.estimators.network_estimator import NetworkEstimator, Plan, Sequences
+from recurra.estimators.options import SequenceOptions, checked
+from recurra.labels.network import SequenceNetwork
+from recurra.labels.options import LabelNetworkOptions
+from recurra.train.optimization import TrainOptions
+
+__all__ = ["SequenceClassifier", "SequenceRegressor"]
+
+NESTED = "options__"
+"""What `set_params` and a grid write before a field of the options."""
+
+Pooling = Literal["last", "mean", "attention"]
+
+
+class _SequenceMixin:
+    """What is the same for classes and for numbers; stands before NetworkEstimator."""
+
+    cell: str
+    hidden_size: int
+    bidirectional: bool
+    pooling: Pooling
+    epochs: float
+    early_stopping: bool
+    options: SequenceOptions | None
+    n_features_in_: int
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name, and with `deep` the options' fields as `options__...`.
+
+        Args:
+            deep: whether the options' fields are named too.
+        """
+        params: dict[str, Any] = super().get_params(deep)  # type: ignore[misc]
+        if deep and isinstance(self.options, SequenceOptions):
+            params |= {NESTED + name: value for name, value in self.options}
+        return params
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters, and fields of the options as `options__...`; return the estimator.
+
+        Args:
+            params: name -> value.
+        """
+        nested = {k: v for k, v in params.items() if k.startswith(NESTED)}
+        flat = {k: v for k, v in params.items() if k not in nested}
+        super().set_params(**flat)  # type: ignore[misc]
+        if nested:
+            changes = {name.removeprefix(NESTED): value for name, value in nested.items()}
+            self.options = checked(SequenceOptions, **{**dict(self._options()), **changes})
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _options(self) -> SequenceOptions:
+        if self.options is None:
+            return SequenceOptions()
+        if not isinstance(self.options, SequenceOptions):
+            raise ConfigError(
+                f"options: expected SequenceOptions or None, got {self.options!r:.80}"
+            )
+        return self.options
+
+    def _read(self, X: Any, reset: bool) -> Sequences:
+        table = is_table(X)
+        if reset:
+            self._steps_are_features = table
+        if table and self._steps_are_features:
+            return [row[:, None] for row in read_table(self, X, reset)]
+        sequences = read_sequences(check_array(X) if table else X)
+        features = sequences[0].shape[1]
+        if reset:
+            self.n_features_in_ = features
+            vars(self).pop("feature_names_in_", None)
+        expected = 1 if self._steps_are_features else self.n_features_in_
+        if features != expected:
+            raise DataError(
+                f"the sequences have {features} features, but {type(self).__name__} is expecting "
+                f"{expected} features as input"
+            )
+        return sequences
+
+    def _network_of(self, features: int, outputs: int, stream: torch.Generator) -> SequenceNetwork:
+        rest = self._options()
+        options = checked(
+            LabelNetworkOptions,
+            cell=self.cell,
+            hidden_size=self.hidden_size,
+            num_layers=rest.num_layers,
+            bidirectional=self.bidirectional,
+            pooling=self.pooling,
+            dropout=rest.dropout,
+            noise=rest.noise,
+            standardize=rest.standardize,
+            members=rest.members,
+        )
+        return SequenceNetwork(options, features, outputs, stream)
+
+    def _plan(self, count: int) -> Plan:
+        rest = self._options()
+        options = checked(
+            TrainOptions,
+            epochs=self.epochs,
+            batch_size=rest.batch_size,
+            optimizer="adamw" if rest.weight_decay else "adam",
+            learning_rate=rest.learning_rate,
+            weight_decay=rest.weight_decay,
+            schedule="cosine",
+            clip_norm=rest.clip_norm,
+            keep="best" if self.early_stopping else "last",
+            patience=rest.patience if self.early_stopping else None,
+        )
+        return Plan(options, rest.validation_fraction if self.early_stopping else None)
+
+
+class SequenceClassifier(LabelMixin, _SequenceMixin, NetworkEstimator):
+    """Layers of a recurrent cell over sequences, pooled into one vector, and a softmax.
+
+    `X` is `(n, T, F)`, a list of `(T_i, F)` of any lengths, or a table `(n, T)`: one feature
+    over T steps. Training ends before `epochs` where the gradient's norm falls below 1e-4.
+
+    Args:
+        cell: a name in CELLS, or module:Name.
+        hidden_size: units of each layer and direction.
+        bidirectional: whether every layer reads from both ends.
+        pooling: how the steps' outputs become one vector: `"last"`, `"mean"` or `"attention"`.
+        epochs: most passes over the data.
+        class_weight: class -> factor of its examples' weights, `"balanced"`, or None.
+        early_stopping: hold a share of every class out, and keep the weights that do best on it.
+        random_state: of the initial weights, batches, masks, held-out examples; None takes a
+            fresh one.
+        options: layers, dropout, learning rate and the rest; in a grid `options__num_layers`.
+
+    Raises:
+        ConfigError: at `fit`, for a parameter out of range.
+        DataError: at `fit`, for a single class, or sequences that do not go together.
+
+    Attributes:
+        classes_: `(C,)`, the labels.
+        n_features_in_: F, or T where a table was fitted.
+        n_iter_: steps taken.
+        loss_curve_: each step's mean loss, in nats.
+        validation_curve_: each validation's loss.
+        network_: the fitted network.
+
+    Source: as its network's, `recurra.labels.network.SequenceNetwork`.
+
+    Example:
+        >>> steps = np.random.default_rng(0)
+        >>> X = [steps.normal(n % 2, 1, size=(5 + n % 7, 3)) for n in range(40)]
+        >>> model = SequenceClassifier(hidden_size=8, epochs=30, random_state=0)
+        >>> model.fit(X, ["low", "high"] * 20).predict(X[:2])
+        array(['low', 'high'], dtype='<U4')
+    """
+
+    def __init__(
+        self,
+        cell: str = "gru",
+        hidden_size: int = 32,
+        bidirectional: bool = False,
+        pooling: Pooling = "last",
+        epochs: float = 100,
+        class_weight: Any = None,
+        early_stopping: bool = False,
+        random_state: Any = None,
+        options: SequenceOptions | None = None,
+    ) -> None:
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.bidirectional = bidirectional
+        self.pooling = pooling
+        self.epochs = epochs
+        self.class_weight = class_weight
+        self.early_stopping = early_stopping
+        self.random_state = random_state
+        self.options = options
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceClassifier:
+        """Learn the weights, and return the estimator.
+
+        Args:
+            X: n sequences.
+            y: `(n,)` labels.
+            sample_weight: `(n,)`, what each example counts; all the same.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> SequenceClassifier:
+        """Take one more pass, over these examples, and return the estimator.
+
+        The first call settles how inputs are standardised; the learning rate stays the same, and
+        balanced classes are those of this call.
+
+        Args:
+            X: n sequences.
+            y: `(n,)` labels.
+            classes: all the labels there will be, at the first call.
+            sample_weight: `(n,)`, what each example counts; all the same.
+        """
+        self._known_classes(classes)
+        self._partial_fit(X, y, sample_weight, learn=False)
+        return self
+
+    def _network(self, sequences: Sequences, stream: torch.Generator) -> SequenceNetwork:
+        return self._network_of(sequences[0].shape[1], len(self.classes_), stream)
+
+
+class SequenceRegressor(RegressorMixin, _SequenceMixin, NetworkEstimator):  # type: ignore[misc]
+    """Layers of a recurrent cell over sequences, pooled into one vector, and a number.
+
+    `X` is `(n, T, F)`, a list of `(T_i, F)` of any lengths, or a table `(n, T)`: one feature
+    over T steps. Squared errors of standardised targets are learned. Training ends before
+    `epochs` where the gradient's norm falls below 1e-4.
+
+    Args:
+        cell: a name in CELLS, or module:Name.
+        hidden_size: units of each layer and direction.
+        bidirectional: whether every layer reads from both ends.
+        pooling: how the steps' outputs become one vector: `"last"`, `"mean"` or `"attention"`.
+        epochs: most passes over the data.
+        early_stopping: hold a share out, and keep the weights that do best on it.
+        random_state: of the initial weights, batches, masks, held-out examples; None takes a
+            fresh one.
+        options: layers, dropout, learning rate and the rest; in a grid `options__num_layers`.
+
+    Raises:
+        ConfigError: at `fit`, for a parameter out of range.
+        DataError: at `fit`, for sequences that do not go together.
+
+    Attributes:
+        n_features_in_: F, or T where a table was fitted.
+        n_iter_: steps taken.
+        loss_curve_: each step's mean squared error, of standardised targets.
+        validation_curve_: each validation's loss.
+        network_: the fitted network.
+
+    Source: as its network's, `recurra.labels.network.SequenceNetwork`.
+
+    Example:
+        >>> X = np.random.default_rng(0).normal(size=(60, 6))
+        >>> model = SequenceRegressor(hidden_size=8, pooling="mean", random_state=0)
+        >>> model.fit(X, X.sum(axis=1)).score(X, X.sum(axis=1)) > 0.95
+        True
+    """
+
+    _loss: Literal["cross_entropy", "squared_error"] = "squared_error"
+
+    def __init__(
+        self,
+        cell: str = "gru",
+        hidden_size: int = 32,
+        bidirectional: bool = False,
+        pooling: Pooling = "last",
+        epochs: float = 100,
+        early_stopping: bool = False,
+        random_state: Any = None,
+        options: SequenceOptions | None = None,
+    ) -> None:
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.bidirectional = bidirectional
+        self.pooling = pooling
+        self.epochs = epochs
+        self.early_stopping = early_stopping
+        self.random_state = random_state
+        self.options = options
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceRegressor:
+        """Learn the weights, and return the estimator.
+
+        Args:
+            X: n sequences.
+            y: `(n,)` numbers.
+            sample_weight: `(n,)`, what each example counts; all the same.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceRegressor:
+        """Take one more pass, over these examples, and return the estimator.
+
+        The first call settles how inputs and targets are standardised; the learning rate stays
+        the same.
+
+        Args:
+            X: n sequences.
+            y: `(n,)` numbers.
+            sample_weight: `(n,)`, what each example counts; all the same.
+        """
+        self._partial_fit(X, y, sample_weight, learn=True)
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.floating]:
+        """Return a number for each sequence, `(n,)`.
+
+        Args:
+            X: as given to `fit`.
+        """
+        return np.asarray(self._outputs(X)[:, 0] * self._target_scale + self._target_mean)
+
+    def _read_targets(self, y: Any) -> NDArray[np.float64]:
+        numbers = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        return np.asarray(column_or_1d(numbers, warn=True))
+
+    def _learn_targets(self, y: NDArray[Any], weights: NDArray[np.float64]) -> None:
+        mean = float(np.average(y, weights=weights))
+        deviation = float(np.sqrt(np.average((y - mean) ** 2, weights=weights)))
+        self._target_mean = mean
+        self._target_scale = deviation if deviation > 1e-12 * abs(mean) else 1.0
+
+    def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        return ((y - self._target_mean) / self._target_scale)[:, None]
+
+    def _network(self, sequences: Sequences, stream: torch.Generator) -> SequenceNetwork:
+        return self._network_of(sequences[0].shape[1], 1, stream)

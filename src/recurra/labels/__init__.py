@@ -1,0 +1,1 @@
+"""Classification: sequences with a label each."""

@@ -1,0 +1,167 @@
+"""A trained classifier: sequences in, probabilities of classes out.
+
+n sequences, F features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from recurra.errors import CheckpointError, ConfigError, ShapeError
+from recurra.labels.metrics import LabelMetrics, score
+from recurra.labels.network import SequenceNetwork
+from recurra.labels.options import LabelNetworkOptions
+from recurra.labels.sequences import LabelledSequences
+from recurra.pretrained import Pretrained, open_pretrained, save_pretrained
+from recurra.train.loop import load_weights, require_fit
+
+__all__ = ["Classifier"]
+
+FORMAT, VERSION = "recurra-classifier", 1
+KIND = "network"
+
+Sequences = Sequence[NDArray[np.floating]]
+
+
+class Classifier:
+    """A trained SequenceNetwork, with what its outputs mean.
+
+    Args:
+        network: what gives the outputs.
+        classes: the names of its outputs.
+        steps: the steps of every sequence, for a softmax regression.
+
+    Example:
+        >>> network = SequenceNetwork(LabelNetworkOptions(kind="softmax"), 2, 2, steps=1)
+        >>> classifier = Classifier(network, ("a", "b"), steps=1)
+        >>> classifier.predict_proba([np.zeros((1, 2))])
+        array([[0.5, 0.5]])
+    """
+
+    def __init__(
+        self, network: SequenceNetwork, classes: Sequence[str], steps: int | None = None
+    ) -> None:
+        self.network = network
+        self.classes = tuple(classes)
+        self.steps = steps
+
+    def log_probs(self, sequences: Sequences) -> NDArray[np.float64]:
+        """Return the natural logarithms of the classes' probabilities, `(n, C)`.
+
+        Args:
+            sequences: n arrays `(T_i, F)`, raw as they were in training.
+
+        Raises:
+            ShapeError: a sequence is of another shape, or has no step.
+        """
+        for number, sequence in enumerate(sequences, start=1):
+            shape = np.shape(sequence)
+            if len(shape) != 2 or shape[1] != self.network.input_size or not shape[0]:
+                raise ShapeError(
+                    f"sequence {number} has the shape {shape}, expected (steps, "
+                    f"{self.network.input_size}) with a step at least"
+                )
+        outputs = self.network.predict(sequences).double()
+        found: NDArray[np.float64] = torch.log_softmax(outputs, dim=1).cpu().numpy()
+        return found
+
+    def predict_proba(self, sequences: Sequences) -> NDArray[np.float64]:
+        """Return the classes' probabilities, `(n, C)`.
+
+        Args:
+            sequences: n arrays `(T_i, F)`, raw as they were in training.
+
+        Raises:
+            ShapeError: a sequence is of another shape, or has no step.
+        """
+        return np.exp(self.log_probs(sequences))
+
+    def predict(self, sequences: Sequences) -> list[str]:
+        """Return the most probable class of each sequence.
+
+        Args:
+            sequences: n arrays `(T_i, F)`, raw as they were in training.
+
+        Raises:
+            ShapeError: a sequence is of another shape, or has no step.
+        """
+        return [self.classes[place] for place in self.log_probs(sequences).argmax(axis=1)]
+
+    def evaluate(self, data: LabelledSequences) -> LabelMetrics:
+        """Return how well the labels of examples are predicted.
+
+        Args:
+            data: examples of the same classes.
+
+        Raises:
+            ShapeError: a sequence has another number of features.
+        """
+        return score(self.log_probs(data.sequences), data.labels)
+
+    def save_pretrained(self, directory: Path | str) -> None:
+        """Write the classifier as a directory that is loadable alone.
+
+        Args:
+            directory: its place; what is there is replaced.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        facts = {
+            "classes": list(self.classes),
+            "input_size": self.network.input_size,
+            "steps": self.steps,
+            "network": self.network.options.model_dump(mode="json"),
+        }
+        tensors = dict(self.network.state_dict())
+        save_pretrained(directory, FORMAT, VERSION, KIND, facts, tensors)
+
+    @classmethod
+    def from_pretrained(cls, run: Path | str) -> Classifier:
+        """Return the classifier of a finished run.
+
+        Args:
+            run: a run directory, or the `model` directory in one.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        found = open_pretrained(run, FORMAT, VERSION)
+        match found.kind, found.facts:
+            case "network", {
+                "classes": [_, _, *_] as classes,
+                "input_size": int(size),
+                "steps": int() | None as steps,
+                "network": dict(options),
+            } if all(isinstance(name, str) for name in classes) and 1 <= size <= 2**20:
+                return cls(_restore(found, options, size, classes, steps), classes, steps)
+        raise CheckpointError(f"{found.facts_path} describes no classifier")
+
+
+def _restore(
+    found: Pretrained,
+    values: dict[str, object],
+    input_size: int,
+    classes: list[str],
+    steps: int | None,
+) -> SequenceNetwork:
+    """Return the network that the facts describe, with the weights there are."""
+    try:
+        options = LabelNetworkOptions.model_validate(values)
+        if options.members * options.num_layers > len(found.tensors):
+            raise ConfigError(f"{len(found.tensors)} tensors for {options.members} members")
+        with torch.device("meta"):
+            sketch = SequenceNetwork(options, input_size, len(classes), steps=steps)
+    except (ValidationError, ConfigError) as error:
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"{found.facts_path}: the options are not valid: {said}") from error
+    require_fit(sketch, found.tensors)  # before anything of that size is allocated
+    network = SequenceNetwork(options, input_size, len(classes), steps=steps)
+    load_weights(network, found.tensors)
+    return network

@@ -1,0 +1,189 @@
+"""A network over labelled sequences, as the gradient loop wants it.
+
+n sequences, B rows, F features, O outputs, M members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recurra.labels.metrics import score
+from recurra.labels.network import SequenceNetwork
+from recurra.labels.sequences import Ragged, digest_arrays
+from recurra.randomness import generator
+from recurra.train.optimization import TrainOptions
+
+__all__ = ["Examples", "SequenceLearner"]
+
+Examples = tuple[Sequence[NDArray[np.floating]], NDArray[np.generic], NDArray[np.floating] | None]
+"""Sequences, their targets, and what each counts."""
+Batch = tuple[Tensor, Tensor | None, Tensor, Tensor]
+
+
+class SequenceLearner:
+    """A SequenceNetwork learns targets from sequences.
+
+    An epoch is a permutation of the examples that derives from the seed and the epoch alone; where
+    all the examples fit one batch, they stay in their order. Weights are brought to a mean of 1,
+    so that a full batch learns from their weighted mean.
+
+    Args:
+        network: learns in place, where it is, in its own dtype.
+        sequences: n arrays `(T_i, F)`.
+        targets: `(n,)` classes for `"cross_entropy"`, `(n, O)` numbers for `"squared_error"`.
+        weights: `(n,)`, at least 0 and not all 0, what each example counts; all the same.
+        options: the size of a batch is taken from them.
+        seed: of the order.
+        valid: what is judged on the way: sequences, targets and weights (or None).
+        loss: which.
+
+    Example:
+        >>> from recurra.labels.options import LabelNetworkOptions
+        >>> from recurra.train.loop import learn
+        >>> small = LabelNetworkOptions(hidden_size=4)
+        >>> network = SequenceNetwork(small, 1, 2, generator(1, "init"))
+        >>> data = [np.zeros((3, 1)), np.ones((5, 1))]
+        >>> options = TrainOptions(steps=30, optimizer="adam", learning_rate=0.1)
+        >>> learner = SequenceLearner(network, data, np.array([0, 1]), None, options, seed=1)
+        >>> events = list(learn(learner, options, 1, checkpoints=None))
+        >>> network.predict(data).argmax(dim=1)
+        tensor([0, 1])
+    """
+
+    def __init__(
+        self,
+        network: SequenceNetwork,
+        sequences: Sequence[NDArray[np.floating]],
+        targets: NDArray[np.generic],
+        weights: NDArray[np.floating] | None,
+        options: TrainOptions,
+        seed: int,
+        valid: Examples | None = None,
+        loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
+    ) -> None:
+        self.model: nn.Module = network.train()
+        self.network = network
+        self.seed = seed
+        self.classes = loss == "cross_entropy"
+        self.data = network.ragged(sequences)
+        self.targets = self._tensor(targets)
+        self.weights = self._tensor_of_weights(weights, len(sequences))
+        self.batch_size = options.batch_size
+        self.steps_per_epoch = max(1, math.ceil(len(sequences) / options.batch_size))
+        self.valid: tuple[Ragged, Tensor, Tensor] | None = None
+        parts = {"examples": (sequences, targets, weights)}
+        if valid is not None:
+            self.valid = (
+                network.ragged(valid[0]),
+                self._tensor(valid[1]),
+                self._tensor_of_weights(valid[2], len(valid[0])),
+            )
+            parts["validation examples"] = valid
+        self.fingerprint: Mapping[str, str] = {name: _digest(part) for name, part in parts.items()}
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._whole: Batch | None = None
+
+    def _tensor(self, targets: NDArray[np.generic]) -> Tensor:
+        like = self.network.mean
+        return torch.tensor(
+            np.ascontiguousarray(targets),
+            dtype=torch.int64 if self.classes else like.dtype,
+            device=like.device,
+        )
+
+    def _tensor_of_weights(self, weights: NDArray[np.floating] | None, count: int) -> Tensor:
+        like = self.network.mean
+        if weights is None:
+            return torch.ones(count, dtype=like.dtype, device=like.device)
+        each = np.asarray(weights, np.float64)
+        return torch.as_tensor(each / each.mean(), dtype=like.dtype, device=like.device)
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Return inputs, lengths, targets and weights of a batch, a pure function of its place.
+
+        Args:
+            epoch: which pass over the data.
+            step: which batch of the pass.
+        """
+        if self.steps_per_epoch == 1:
+            if self._whole is None:
+                everything = self.data.batch(torch.arange(len(self.data)))
+                self._whole = (*everything, self.targets, self.weights)
+            return self._whole
+        if self._order[0] != epoch:
+            stream = generator(self.seed, "order", epoch)
+            self._order = (epoch, torch.randperm(len(self.data), generator=stream))
+        start = step * self.batch_size
+        rows = self._order[1][start : start + self.batch_size]
+        there = rows.to(self.targets.device)
+        return (*self.data.batch(rows), self.targets[there], self.weights[there])
+
+    def initial_carry(self) -> None:
+        """Return nothing: the state of one batch is not carried into the next."""
+
+    def loss(
+        self, batch: Batch, carry: None, generator: torch.Generator
+    ) -> tuple[Tensor, None, int]:
+        """Return the members' mean loss, nothing to carry, and how many examples there were.
+
+        Its gradient is that of the members' summed losses, so that each learns as if alone.
+
+        Args:
+            batch: as `batch` returned it.
+            carry: nothing.
+            generator: where noise and dropout masks come from.
+        """
+        x, lengths, targets, weights = batch
+        outputs = self.network.outputs(x, lengths, generator)
+        members = len(outputs)
+        if self.classes:
+            same = targets.expand(members, -1).flatten()
+            each = F.cross_entropy(outputs.flatten(0, 1), same, reduction="none").view(members, -1)
+        else:
+            each = (outputs - targets).square().mean(dim=2)
+        total = (each * weights).mean(dim=1).sum()
+        return total - total.detach() * (1 - 1 / members), None, len(targets)
+
+    def validate(self) -> dict[str, float | int | None] | None:
+        """Return the validation metrics; None where there is no such split."""
+        if self.valid is None:
+            return None
+        data, targets, weights = self.valid
+        outputs = self.network.predict(data)
+        counts = weights.cpu().double().numpy()
+        if self.classes:
+            log_probs = torch.log_softmax(outputs.double(), dim=1).cpu().numpy()
+            metrics = score(log_probs, targets.cpu().numpy(), counts).as_dict()
+            return {"loss": metrics["log_loss"], **metrics}
+        errors = (outputs - targets).double().square().mean(dim=1).cpu().numpy()
+        mse = float(np.average(errors, weights=counts))
+        return {"loss": mse, "examples": len(targets), "rmse": math.sqrt(mse)}
+
+    def pack(self, carry: None) -> dict[str, Tensor]:
+        """Return no tensors.
+
+        Args:
+            carry: nothing.
+        """
+        return {}
+
+    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
+        """Return nothing.
+
+        Args:
+            tensors: none.
+        """
+
+
+def _digest(examples: Examples) -> str:
+    sequences, targets, weights = examples
+    arrays: list[NDArray[np.generic]] = [*sequences, np.asarray(targets)]
+    return digest_arrays(arrays if weights is None else [*arrays, np.asarray(weights)])

@@ -1,0 +1,321 @@
+"""The task of labels: a network learns which class a sequence belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+
+from recurra.errors import ConfigError, DataError
+from recurra.labels.baselines import BASELINES
+from recurra.labels.classifier import Classifier
+from recurra.labels.datasets import DATASETS, LabelData, label, open_labels, open_source
+from recurra.labels.evidence import LabelEvidence
+from recurra.labels.learner import Examples, SequenceLearner
+from recurra.labels.metrics import confusion_matrix, score
+from recurra.labels.network import SequenceNetwork
+from recurra.labels.options import LabelNetworkOptions, LabelOptions
+from recurra.labels.sequences import LabelledSequences, stratified_folds
+from recurra.machine import available_memory
+from recurra.randomness import derive_seed, generator
+from recurra.train.checkpoint import Checkpoints
+from recurra.train.event import Event
+from recurra.train.loop import learn, load_weights, with_steps
+from recurra.train.optimization import TrainOptions
+
+__all__ = ["LabelTask"]
+
+Metrics = dict[str, float | int | None]
+
+NOISE, MOST_NOISE = 0.3, 1.0
+"""What `network.noise=none` becomes for a single step, and for many: found on iris and vowels."""
+
+FOLDS = 0
+"""The seed of the folds: the same in every run, so that runs can be compared."""
+
+
+class LabelConfig(Protocol):
+    """What the task reads of a run's config."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def start_from(self) -> str | None: ...
+    @property
+    def data(self) -> LabelOptions: ...
+    @property
+    def network(self) -> LabelNetworkOptions: ...
+    @property
+    def train(self) -> TrainOptions: ...
+    def model_copy(self, *, update: Mapping[str, Any]) -> LabelConfig: ...
+
+
+class LabelTask:
+    """A network learns which class a sequence belongs to.
+
+    Args:
+        config: the run's; where it gives `train.minutes`, `self.config` has the steps that a
+            short measurement found to fit.
+        device: where tensors live.
+        data: sequences and their labels, where they were handed over in Python.
+
+    Raises:
+        ConfigError: the network does not fit into memory or the data, or `start_from` names
+            no classifier of these classes.
+        DataError: the data cannot be used.
+    """
+
+    metric: ClassVar[str] = "accuracy"
+    better: ClassVar[Literal["lower", "higher"]] = "higher"
+    unit: ClassVar[str] = "examples"
+
+    def __init__(self, config: LabelConfig, device: torch.device, data: object = None) -> None:
+        self.data = open_labels(config.data, data)
+        train = self.data.split("train")
+        _require_memory(config.network, self.data)
+        network = _network(config, self.data, train, config.seed).to(device)
+        if config.start_from is not None:
+            _start(network, config.start_from, self.data.classes)
+        valid = self.data.splits.get("valid")
+        self.learner = SequenceLearner(
+            network,
+            train.sequences,
+            train.labels,
+            None,
+            config.train,
+            config.seed,
+            valid=None if valid is None else _examples(valid),
+        )
+        classes = "\n".join(self.data.classes).encode()
+        self.learner.fingerprint = {
+            **self.learner.fingerprint,
+            "classes": hashlib.sha256(classes).hexdigest(),
+        }
+        options = with_steps(config.train, self.learner)
+        self.config = config.model_copy(update={"train": options})
+
+    @property
+    def model(self) -> Classifier:
+        """The classifier as it is now."""
+        return Classifier(self.learner.network, self.data.classes, self.data.steps)
+
+    def facts(self) -> dict[str, str]:
+        """Return in words what is learned."""
+        least, most = self.data.lengths
+        steps = _counted(most, "step") if least == most else f"{least} to {most} steps"
+        features = _counted(self.data.split("train").num_features, "feature")
+        counts = (f"{len(data):,} {split}" for split, data in self.data.splits.items())
+        return {
+            "dataset": self.config.data.dataset,
+            "examples": ", ".join(counts),
+            "classes": f"{len(self.data.classes):,}",
+            "sequences": f"{features}, {steps}",
+            "network": _in_words(self.config.network),
+        }
+
+    def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """Train, yielding events.
+
+        Args:
+            checkpoints: the directory to save into and to resume from.
+            should_stop: asked after every step.
+        """
+        train, seed = self.config.train, self.config.seed
+        return learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop)
+
+    def measure(self, split: str) -> Metrics | None:
+        """Return the finished model's metrics; None where there is no such split.
+
+        Args:
+            split: `"train"`, `"valid"` or `"test"`.
+        """
+        data = self.data.splits.get(split)
+        return None if data is None else self.model.evaluate(data).as_dict()
+
+    def baselines(self) -> dict[str, dict[str, Metrics]]:
+        """Return what the result is printed beside: name -> split -> metrics."""
+        found: dict[str, dict[str, Metrics]] = {}
+        for name in BASELINES:
+            baseline = BASELINES[name](self.data.split("train"))
+            found[name] = {
+                split: score(baseline.log_probs(data.sequences), data.labels).as_dict()
+                for split, data in self.data.splits.items()
+                if split != "train"
+            }
+        return found
+
+    def extras(self) -> dict[str, Any]:
+        """Return the accuracy over folds, where they are asked for, and notes."""
+        if self.config.data.folds is None:
+            return {}
+        accuracies = list(self._folds(self.config.data.folds))
+        mean = float(np.mean(accuracies))
+        return {
+            "folds": {"accuracy": accuracies, "mean": mean},
+            "notes": [
+                f"accuracy over {len(accuracies)} stratified folds: mean {mean:.3f}, "
+                f"{min(accuracies):.3f} to {max(accuracies):.3f}"
+            ],
+        }
+
+    def _folds(self, count: int) -> Iterator[float]:
+        """Learn from all folds but one, and yield the accuracy on that, for each.
+
+        What is divided is everything there is, but never a test split that was published.
+        """
+        parts = [
+            data
+            for split, data in self.data.splits.items()
+            if split != "test" or not self.data.published
+        ]
+        everything = _together(parts)
+        fold = stratified_folds(everything.labels, count, FOLDS)
+        for number in range(count):
+            train = everything.take(np.flatnonzero(fold != number))
+            test = everything.take(np.flatnonzero(fold == number))
+            seed = derive_seed(self.config.seed, "fold", number)
+            network = _network(self.config, self.data, train, seed)
+            network.to(self.learner.network.mean.device)
+            options = self.config.train.model_copy(update={"keep": "last", "patience": None})
+            learner = SequenceLearner(network, *_examples(train), options, seed)
+            for _ in learn(learner, options, seed, checkpoints=None):
+                pass
+            yield Classifier(network, self.data.classes).evaluate(test).accuracy
+
+    def evidence(self) -> LabelEvidence:
+        """Return which classes of the test split were taken for which."""
+        test = self.data.split("test")
+        predicted = self.model.log_probs(test.sequences).argmax(axis=1)
+        classes = self.data.classes
+        return LabelEvidence(classes, confusion_matrix(predicted, test.labels, len(classes)))
+
+    @classmethod
+    def evaluate(
+        cls,
+        run: Path | str,
+        config: LabelConfig | None,
+        data: str | None,
+        split: str,
+        context: str = "document",
+    ) -> Metrics:
+        """Return the metrics of a finished run's classifier on its own data or on others.
+
+        Args:
+            run: its directory.
+            config: the run's, where it is known.
+            data: a dataset's name or a file, which is taken whole where no test file stands
+                beside it; the run's own by default.
+            split: which part of the data.
+            context: not used; no state is carried from one sequence to another.
+
+        Raises:
+            CheckpointError: the run holds no classifier, or a damaged one.
+            DataError: there is no such split, or a label that was not learned.
+        """
+        classifier = Classifier.from_pretrained(run)
+        options = LabelOptions() if config is None else config.data
+        if data is None and config is None:
+            raise ConfigError(f"{run} does not say what it learned from: give --data")
+        if data is not None and data != options.dataset:
+            options = options.model_copy(update={"dataset": data, "label_column": None})
+            if data not in DATASETS:
+                examples = _part(options, split, classifier)
+                return classifier.evaluate(examples).as_dict()
+        found = open_labels(options).split(split)
+        if found.classes != classifier.classes:
+            raise DataError(
+                f"{options.dataset} has the classes {', '.join(found.classes)}, the run learned "
+                f"{', '.join(classifier.classes)}"
+            )
+        return classifier.evaluate(found).as_dict()
+
+
+def _part(options: LabelOptions, split: str, classifier: Classifier) -> LabelledSequences:
+    """Return a split of a file with more than one, else all of it."""
+    parts = open_source(options).parts()
+    if len(parts) > 1 and split not in parts:
+        raise DataError(f"{options.dataset} has no {split} split, only {', '.join(parts)}")
+    return label(parts[split if len(parts) > 1 else "train"], classifier.classes)
+
+
+def _options(options: LabelNetworkOptions, train: LabelledSequences) -> LabelNetworkOptions:
+    """Return the options with a noise, where they leave that to the data.
+
+    What is said over many steps bears more noise at each: about the root of their number more.
+    """
+    if options.noise is not None:
+        return options
+    steps = float(np.mean([len(sequence) for sequence in train.sequences]))
+    return options.model_copy(update={"noise": min(MOST_NOISE, NOISE * steps**0.5)})
+
+
+def _network(
+    config: LabelConfig, data: LabelData, train: LabelledSequences, seed: int
+) -> SequenceNetwork:
+    network = SequenceNetwork(
+        _options(config.network, train),
+        train.num_features,
+        len(data.classes),
+        generator(seed, "init"),
+        steps=data.steps,
+    )
+    network.standardize(train.sequences)
+    return network
+
+
+def _start(network: SequenceNetwork, run: str, classes: tuple[str, ...]) -> None:
+    """Begin with the weights of another run's classifier."""
+    start = Classifier.from_pretrained(run)
+    if start.classes != classes:
+        raise ConfigError(
+            f"--from {run}: it learned {', '.join(start.classes)}, these data have "
+            f"{', '.join(classes)}"
+        )
+    load_weights(network, start.network.state_dict())
+
+
+def _examples(data: LabelledSequences) -> Examples:
+    return data.sequences, data.labels, None
+
+
+def _together(parts: list[LabelledSequences]) -> LabelledSequences:
+    return LabelledSequences(
+        tuple(sequence for data in parts for sequence in data.sequences),
+        np.concatenate([data.labels for data in parts]),
+        parts[0].classes,
+    )
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
+
+
+def _in_words(options: LabelNetworkOptions) -> str:
+    if options.kind == "softmax":
+        return "softmax regression"
+    ways = "bidirectional " if options.bidirectional else ""
+    members = "" if options.members == 1 else f", {options.members} of them averaged"
+    size = f"{options.num_layers} x {options.hidden_size}"
+    return f"{size} {ways}{options.cell}, {options.pooling} pooling{members}"
+
+
+def _require_memory(options: LabelNetworkOptions, data: LabelData) -> None:
+    """Refuse a network whose weights, gradients and moments the machine cannot hold."""
+    train = data.split("train")
+    with torch.device("meta"):
+        network = SequenceNetwork(
+            _options(options, train), train.num_features, len(data.classes), steps=data.steps
+        )
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    free = available_memory()
+    if free is not None and 16 * parameters > free:
+        raise ConfigError(
+            f"network.hidden_size={options.hidden_size}, network.num_layers={options.num_layers} "
+            f"and network.members={options.members} make {parameters:,} parameters: with "
+            f"gradients and moments {16 * parameters / 1e9:,.1f} GB, more than the "
+            f"{free / 1e9:,.1f} GB that are free"
+        )

@@ -1,0 +1,129 @@
+"""How training and validation went, over the passes through the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["draw", "panels"]
+
+Records = Sequence[Mapping[str, Any]]
+Points = list[tuple[float, float]]
+
+_POINTS = 200
+
+
+def panels(records: Records, metric: str) -> int:
+    """Return how many panels `draw` makes: perplexity and loss share one, other metrics do not.
+
+    Args:
+        records: the run's metrics, in order.
+        metric: what the run is judged by.
+    """
+    return 1 if metric in ("perplexity", "loss") or not _validated(records, metric) else 2
+
+
+def draw(
+    figure: Figure,
+    records: Records,
+    title: str,
+    metric: str,
+    baseline: tuple[str, float] | None,
+) -> None:
+    """Draw the loss, and below it the metric that is judged; perplexity stands for both.
+
+    Args:
+        figure: an empty one.
+        records: the run's metrics, in order.
+        title: what stands above.
+        metric: what the run is judged by.
+        baseline: a name and its value of that metric on validation, drawn as a line.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    in_perplexity = metric == "perplexity"
+    count = panels(records, metric)
+    axes = list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
+    axes[0].set_title(title, pad=12, fontsize=12)
+    _draw_loss(axes[0], records, "perplexity" if in_perplexity else "loss")
+    if count == 2:
+        _draw_valid(axes[1], records, metric)
+        axes[1].set_ylabel(metric.replace("_", " "))
+        axes[1].margins(y=0.15)
+    if baseline is not None and (in_perplexity or count == 2):
+        name, value = baseline
+        axes[-1].axhline(
+            value,
+            color="C1",
+            linewidth=1.4,
+            linestyle=(0, (5, 3)),
+            label=f"{name} on validation, {_figure(value)}",
+        )
+    for each in axes:
+        if each.get_legend_handles_labels()[0]:
+            each.legend()
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10]))
+    axes[-1].set_xlim(left=0)
+
+
+def _draw_loss(axes: Axes, records: Records, name: str) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    train = _averaged([r for r in records if r.get("loss") is not None], name)
+    valid = _validated(records, name)
+    axes.set_ylabel(name)
+    values = [value for _, value in train + valid]
+    if values and 0 < 8 * min(values) < max(values):  # a narrow log axis has few ticks, or none
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.plot(*_columns(train), color="C2", linewidth=1.6, label="training")
+    if valid:
+        _draw_valid(axes, records, name)
+
+
+def _draw_valid(axes: Axes, records: Records, name: str) -> None:
+    valid = _validated(records, name)
+    axes.plot(
+        *_columns(valid),
+        color="C0",
+        linewidth=2,
+        marker="o",
+        markersize=5 if len(valid) < 40 else 2.5,
+        label=f"validation, {_figure(valid[-1][1])} at last",
+    )
+
+
+def _validated(records: Records, name: str) -> Points:
+    return [
+        (r["epoch"], r["valid"][name])
+        for r in records
+        if r.get("valid") and r["valid"].get(name) is not None
+    ]
+
+
+def _averaged(steps: Records, name: str = "perplexity") -> Points:
+    """Return at most `_POINTS` (epoch, value): the mean loss of equally many steps each."""
+    span = max(1, math.ceil(len(steps) / _POINTS))
+    points = []
+    for start in range(0, len(steps), span):
+        part = steps[start : start + span]
+        mean = sum(step["loss"] for step in part) / len(part)
+        value = math.exp(min(mean, 700)) if name == "perplexity" else mean
+        points.append((part[-1]["epoch"], value))
+    return points
+
+
+def _columns(points: Points) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.4g}"

@@ -1,0 +1,1 @@
+"""Forecasting: series, their baselines, and recurrent networks that must beat them."""

@@ -1,0 +1,21 @@
+"""Forecasts without a network: one rule a file, each found by name in BASELINES."""
+
+from __future__ import annotations
+
+from recurra.table import Table
+
+__all__ = ["BASELINES"]
+
+BASELINES = Table(
+    "baseline",
+    {
+        "naive": "recurra.series.baselines.naive:Naive",
+        "seasonal_naive": "recurra.series.baselines.naive:SeasonalNaive",
+        "drift": "recurra.series.baselines.drift:Drift",
+        "growth": "recurra.series.baselines.growth:Growth",
+        "ar": "recurra.series.baselines.autoregression:Autoregression",
+        "theta": "recurra.series.baselines.smoothing:Theta",
+        "ses": "recurra.series.baselines.smoothing:ExponentialSmoothing",
+    },
+)
+"""Name -> baseline class; `BASELINES["mypkg.rules:Mine"]` imports anyone's own."""

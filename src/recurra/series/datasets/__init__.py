@@ -1,0 +1,90 @@
+"""The series that can be asked for by name, and the door to all others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from recurra.errors import ConfigError, DataError
+from recurra.series.datasets.base import SeriesSource, Split
+from recurra.series.datasets.files import FileSource
+from recurra.series.options import SeriesOptions
+from recurra.series.panel import Panel
+from recurra.series.reading import read_data
+from recurra.table import Table
+
+__all__ = ["DATASETS", "open_panel", "open_source"]
+
+DATASETS = Table(
+    "dataset of series",
+    {
+        "airline": "recurra.series.datasets.airline:AirlineSource",
+        "etth1": "recurra.series.datasets.ett:Etth1Source",
+        "m4-hourly": "recurra.series.datasets.m4:M4HourlySource",
+        "sine": "recurra.series.datasets.sine:SineSource",
+        "sunspots": "recurra.series.datasets.sunspots:SunspotsSource",
+    },
+)
+
+
+def open_source(options: SeriesOptions) -> SeriesSource:
+    """Return the source that `options.dataset` names: a name, a file or module:Name.
+
+    Args:
+        options: handed on to the source.
+
+    Raises:
+        ConfigError: nothing is named so.
+
+    Example:
+        >>> open_source(SeriesOptions(dataset="airline")).split.test
+        12
+    """
+    name, path = options.dataset, Path(options.dataset).expanduser()
+    if name not in DATASETS.places:
+        try:
+            there = path.exists()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{name[:80]!r} cannot be a file: {error}"[:200]) from error
+        if there or (":" not in name and (len(path.parts) > 1 or path.suffix)):
+            return FileSource(options.model_copy(update={"dataset": str(path)}))
+    source = DATASETS[name](options)
+    if not isinstance(source, SeriesSource):
+        raise ConfigError(
+            f"{name!r} is no source of series: derive it from "
+            f"{SeriesSource.__module__}.SeriesSource"
+        )
+    return source
+
+
+def open_panel(options: SeriesOptions, data: Any = None) -> tuple[Panel, Split | None]:
+    """Return the series, and how they were published to be divided, if they were.
+
+    Args:
+        options: the dataset, its columns, and the season where it is not to be inferred.
+        data: something in memory, instead of the dataset that the options name: a frame, arrays
+            (see `recurra.series.reading.read_data`), or the path of a file.
+
+    Raises:
+        ConfigError: nothing is named so, or an extra is not installed.
+        DataError: the series are not here, or cannot be read; the message names the rows.
+
+    Example:
+        >>> panel, split = open_panel(SeriesOptions(dataset="airline"))
+        >>> panel.frequency.name, panel.frequency.season, split.horizon
+        ('monthly', 12, 12)
+    """
+    if isinstance(data, str | Path):
+        options, data = options.model_copy(update={"dataset": str(data)}), None
+    if data is None:
+        source = open_source(options)
+        panel, split = source.open(), source.split
+    else:
+        panel, split = read_data(data, options), None
+    if options.season is None:
+        return panel, split
+    frequency = replace(panel.frequency, season=options.season, seasons=(options.season,))
+    notes = tuple(note for note in panel.notes if not note.startswith("frequency "))
+    told = f"frequency {frequency.name}, season {frequency.season} (as asked)"
+    return replace(panel, frequency=frequency, notes=(*notes, told)), split

@@ -1,0 +1,47 @@
+"""A sine, sampled as the tutorial samples it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from recurra.series.datasets.base import SeriesSource, Split
+from recurra.series.frequency import STEPS
+from recurra.series.panel import Panel, Series
+
+__all__ = ["SineSource"]
+
+PERIOD = 628  # steps; 2 pi are 628.3 of them
+
+
+class SineSource(SeriesSource):
+    """A sine: 10,000 points for training, and 1,000 that follow for the test.
+
+    The abscissae are 0 ... 100 and 100 ... 110, both ends of both stretches included, so that the
+    points of the first are 0.010001 apart, those of the second 0.010010, and 100 comes twice.
+    Abscissae and sines are rounded to float32. The last 1,000 of the 10,000 are for validation.
+
+    Args:
+        options: nothing in them changes the values.
+
+    Source: Zheng Zeyu & Liang Bowen, "TensorFlow: a practical Google deep learning framework", 2nd
+        edition, 2018, section 8.4.
+
+    Example:
+        >>> from recurra.series.options import SeriesOptions
+        >>> SineSource(SeriesOptions()).open().series[0].values.shape
+        (11000, 1)
+    """
+
+    split = Split(horizon=1, valid=1_000, test=1_000, stride=1)
+
+    def open(self) -> Panel:
+        """Return the one series; it has no stamps."""
+        stretches = [
+            np.sin(np.linspace(start, stop, size, dtype=np.float32))
+            for start, stop, size in ((0, 100, 10_000), (100, 110, 1_000))
+        ]
+        values = np.concatenate(stretches).astype(np.float64)
+        frequency = replace(STEPS, season=PERIOD, seasons=(PERIOD,))
+        return Panel((Series("sine", values),), ("y",), frequency)

@@ -1,0 +1,156 @@
+"""Files, frames and arrays of series become a panel; what is done to them is told in its notes.
+
+Rows are counted from 1, a header not counted. A gap is an empty cell, or one that says `NA`,
+`NaN`, `null` or the like; or a stamp that is missing on a regular grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recurra.errors import DataError
+from recurra.series.frequency import Frequency, infer_season
+from recurra.series.options import SeriesOptions
+from recurra.series.panel import Panel, Series
+from recurra.series.reading.arrays import read_arrays
+from recurra.series.reading.columns import Columns
+from recurra.series.reading.csv_file import parse_csv, read_csv
+from recurra.series.reading.draft import Draft, Source
+from recurra.series.reading.frames import is_frame, read_frame, read_parquet
+from recurra.series.reading.gaps import constant, covered, filled
+from recurra.series.reading.long_form import read_long_form
+from recurra.series.reading.order import on_grid, sorted_once
+
+__all__ = ["read_content", "read_data", "read_file"]
+
+
+def read_file(path: Path, options: SeriesOptions) -> Panel:
+    """Return the series of a CSV file (plain or `.gz`) or a Parquet file (`.parquet`, `.pq`).
+
+    Args:
+        path: of the file.
+        options: which columns are what, and what a gap becomes.
+
+    Raises:
+        ConfigError: it is Parquet, and pyarrow is not installed.
+        DataError: it cannot be read, or not as series; the message names the rows.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "sales.csv"
+        >>> _ = path.write_text("ds,y\\n2020-01-01,3\\n2020-01-02,\\n2020-01-04,5\\n")
+        >>> panel = read_file(path, SeriesOptions())
+        >>> panel.series[0].values[:, 0].tolist()
+        [3.0, nan, nan, 5.0]
+        >>> for note in panel.notes:
+        ...     print(note)
+        1 stamp is missing, the first after data row 2: added as gaps
+        2 gaps, the first at data row 2: left as gaps
+        frequency daily, season 7 (inferred)
+    """
+    parquet = path.suffix.lower() in {".parquet", ".pq"}
+    return _panel(
+        *read_long_form(read_parquet(path) if parquet else read_csv(path), options), options
+    )
+
+
+def read_content(content: bytes, place: str, options: SeriesOptions) -> Panel:
+    """Return the series of a CSV text that was read already.
+
+    Args:
+        content: in UTF-8.
+        place: what it is from, for messages.
+        options: which columns are what, and what a gap becomes.
+
+    Raises:
+        DataError: as `read_file`.
+    """
+    return _panel(*read_long_form(parse_csv(content, place), options), options)
+
+
+def read_data(data: Any, options: SeriesOptions) -> Panel:
+    """Return the series of something in memory.
+
+    Args:
+        data: a frame or a column of one (pandas, polars, pyarrow), a mapping from names to columns,
+            an array `(T,)`, `(n, T)` or `(n, T, V)`, a list of arrays `(T,)` or `(T, V)`; a panel
+            is returned as it is.
+        options: which columns are what, and what a gap becomes.
+
+    Raises:
+        ConfigError: it is a frame, and narwhals is not installed.
+        DataError: it cannot be read as series; the message names the rows.
+
+    Example:
+        >>> [len(one) for one in read_data([[1, 2, 3], [4, 5]], SeriesOptions()).series]
+        [3, 2]
+    """
+    if isinstance(data, Panel):
+        return data
+    if isinstance(data, Mapping):
+        return _panel(*read_long_form(_mapped(data), options), options)
+    if is_frame(data):
+        return _panel(*read_long_form(read_frame(data), options), options)
+    return _panel(*read_arrays(data, options), options)
+
+
+def _mapped(data: Mapping[Any, Any]) -> Columns:
+    cells: dict[str, Any] = {}
+    for name, column in data.items():
+        array = np.asarray(column)
+        if array.dtype.kind in "biuf":
+            cells[str(name)] = array.astype(np.float64)
+        elif array.dtype.kind == "M":
+            cells[str(name)] = array
+        else:
+            cells[str(name)] = ["" if cell is None else str(cell) for cell in array.tolist()]
+    lengths = {name: len(column) for name, column in cells.items()}
+    if len(set(lengths.values())) != 1 or not min(lengths.values()):
+        raise DataError(f"the columns given are empty, or differ in length: {lengths}")
+    return Columns("the data given", cells, np.arange(1, max(lengths.values()) + 1))
+
+
+def _panel(source: Source, drafts: list[Draft], notes: list[str], options: SeriesOptions) -> Panel:
+    drafts, moved = sorted_once(source, drafts)
+    drafts, frequency, added = on_grid(source, drafts)
+    drafts, gaps = filled(source, drafts, options.fill)
+    drafts, covariates = covered(source, drafts)
+    frequency = _with_season(frequency, drafts, options.test or options.horizon or 0)
+    told = f"frequency {frequency.name}, season {frequency.season} (inferred)"
+    series = tuple(
+        Series(
+            one.unique_id,
+            one.values,
+            None if one.stamps is None else one.stamps[: len(one.values)],
+            one.past[: len(one.values)],
+            one.future,
+            one.static,
+        )
+        for one in drafts
+    )
+    return Panel(
+        series,
+        source.targets,
+        frequency,
+        source.past,
+        source.future,
+        source.static,
+        (*notes, *moved, *added, *gaps, *covariates, *constant(drafts), told),
+    )
+
+
+def _with_season(frequency: Frequency, drafts: list[Draft], held: int) -> Frequency:
+    """The frequency with the season that the values show, where none is customary.
+
+    The steps that are held for the test are not looked at.
+    """
+    if frequency.season > 1 or not frequency.regular:
+        return frequency
+    columns = [column[: len(column) - held] for one in drafts for column in one.values.T]
+    season = infer_season(columns)
+    return replace(frequency, season=season, seasons=(season,))

@@ -1,0 +1,293 @@
+"""The series task: a recurrent network learns to forecast, beside baselines that it must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recurra.errors import ConfigError, DataError
+from recurra.machine import available_memory
+from recurra.randomness import generator
+from recurra.series.baselines import BASELINES
+from recurra.series.dataset import Channel, Features, SeriesDataset
+from recurra.series.evidence import (
+    MOST_RESIDUALS,
+    ForecastEvidence,
+    mean_error,
+    running_freely,
+    shown,
+)
+from recurra.series.forecaster import Forecaster
+from recurra.series.learner import MOST_VALIDATED, SeriesLearner
+from recurra.series.network import MIDDLE, ForecastNetwork, Shape
+from recurra.series.options import ForecastOptions, SeriesOptions
+from recurra.series.sizing import sized
+from recurra.series.trial import Trial
+from recurra.series.windows import Scaling, Windows
+from recurra.train.checkpoint import Checkpoints
+from recurra.train.event import Event, Finished
+from recurra.train.loop import learn, load_weights, with_steps
+from recurra.train.optimization import TrainOptions
+
+__all__ = ["SeriesTask"]
+
+Floats = NDArray[np.float64]
+Metrics = Mapping[str, float | int | None]
+
+
+class SeriesConfig(Protocol):
+    """What a forecaster is made from."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def start_from(self) -> str | None: ...
+    @property
+    def data(self) -> SeriesOptions: ...
+    @property
+    def network(self) -> ForecastOptions: ...
+    @property
+    def train(self) -> TrainOptions: ...
+    def model_copy(self, *, update: Mapping[str, Any]) -> SeriesConfig: ...
+
+
+class SeriesTask:
+    """A recurrent network learns to forecast series.
+
+    Args:
+        config: the run's; where it gives `train.minutes`, `self.config` has the steps that a
+            short measurement found to fit.
+        device: where tensors live.
+        data: a frame or arrays, in place of what the config names.
+
+    Raises:
+        ConfigError: the network does not fit into memory, or `start_from` does not fit the data.
+        DataError: the series cannot be used.
+    """
+
+    better: ClassVar[Literal["lower", "higher"]] = "lower"
+    unit: ClassVar[str] = "windows"
+
+    def __init__(self, config: SeriesConfig, device: torch.device, data: Any = None) -> None:
+        self.metric: str = config.data.judge
+        self.dataset = SeriesDataset.open(config.data, data)
+        panel, ends = self.dataset.panel, self.dataset.end("train")
+        start = None if config.start_from is None else Forecaster.from_pretrained(config.start_from)
+        features = Features.fit(panel, ends, config.network.calendar)
+        self.features = start.features if start else features
+        channels = self.features.channels(panel)
+        shape, scaling = sized(self.dataset, config.network, channels[0])
+        if start:
+            shape, scaling = _sizes_of(start, self.dataset, config.start_from)
+        if config.network.logarithm:
+            _require_positive(channels)
+        _require_memory(config.network, shape, scaling)
+        seeds = [generator(config.seed, "init", n) for n in range(config.network.members)]
+        self.network = ForecastNetwork(config.network, shape, scaling, [*seeds])
+        if start:
+            load_weights(self.network, start.network.state_dict())
+            self.network.correction.zero_()
+        parts = [one.values[: max(0, ends[one.series])] for one in channels]
+        if scaling.logarithm:
+            parts = [np.log(part) for part in parts]
+        self.deviations = np.array([_deviation(part) for part in parts])
+        windows = Windows(channels, shape.context, shape.horizon, self.deviations)
+        self.learner = SeriesLearner(
+            self.network, self.dataset, windows, config.train.batch_size, config.seed, device
+        )
+        train = with_steps(config.train, self.learner)
+        self.config = config.model_copy(update={"train": train})
+
+    def facts(self) -> dict[str, str]:
+        """Return in words what is learned."""
+        options, shape = self.config.network, self.network.shape
+        one = f"{options.num_layers} x {options.hidden_size} {options.cell}"
+        several = f"{options.members} of " if options.members > 1 else ""
+        portions = f"{shape.context // shape.segment} segments of {shape.segment}"
+        base = {"season": "the last season", "last": "the last value", "none": "nothing"}
+        corrected = base[self.network.scaling.residual]
+        return {
+            **self.dataset.facts(),
+            "network": f"{several}{one}, sees {shape.context} steps ({portions}), "
+            f"corrects {corrected}, {options.decoder} decoding, {options.head.replace('_', ' ')}",
+        }
+
+    def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """Train, yielding events; at the end the quantiles are calibrated.
+
+        Args:
+            checkpoints: the directory to save into and to resume from.
+            should_stop: asked after every step.
+        """
+        train, seed = self.config.train, self.config.seed
+        self.network.train()
+        for event in learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop):
+            if isinstance(event, Finished) and self.config.network.calibrate:
+                self.learner.calibrate()
+            yield event
+
+    @cached_property
+    def model(self) -> Forecaster:
+        """The forecaster, which shares the network that learns."""
+        return Forecaster(
+            self.network,
+            self.config.network,
+            self.config.data,
+            self.features,
+            self.dataset.panel,
+            self.deviations,
+        )
+
+    def measure(self, split: str) -> Metrics | None:
+        """Return the forecaster's metrics on a part of the data; None where it has no window.
+
+        Args:
+            split: `"valid"` or `"test"`.
+        """
+        trial = self._trial(split)
+        return trial.score(self._forecast(trial)).as_dict() if len(trial) else None
+
+    def baselines(self) -> dict[str, dict[str, Metrics]]:
+        """Return what the result is printed beside: name -> split -> metrics."""
+        trials = {"valid": self._trial("valid", MOST_VALIDATED), "test": self._trial("test")}
+        told = {
+            "valid": {name: trials["valid"].rival(name) for name in BASELINES},
+            "test": self._rivals,
+        }
+        return {
+            name: {
+                split: trial.score(told[split][name]).as_dict()
+                for split, trial in trials.items()
+                if len(trial)
+            }
+            for name in BASELINES
+        }
+
+    def extras(self) -> dict[str, Any]:
+        """Return the error of running freely, where one series is forecast step by step."""
+        points = running_freely(self.model, self._trial("test"))
+        if points is None or points.free is None or not np.isfinite(points.actual).any():
+            return {}
+        rmse = float(np.sqrt(np.nanmean((points.free - points.actual) ** 2)))
+        steps = len(points.actual)
+        said = f"Running freely on its own predictions over {steps:,} steps: RMSE {rmse:.4g}."
+        return {"free_running": {"steps": steps, "rmse": rmse}, "notes": [said]}
+
+    def evidence(self) -> ForecastEvidence:
+        """Return what the pictures are drawn from; errors of several series are scaled as MASE."""
+        trial = self._trial("test")
+        quantiles = self._forecast(trial)
+        together = len(np.unique(trial.channels)) > 1
+        scales = np.where(trial.scales > 0, trial.scales, np.nan)[:, None] if together else 1.0
+
+        def missed(told: Floats) -> Floats:
+            return np.asarray((trial.actual - told[..., MIDDLE]) / scales)
+
+        residuals = missed(quantiles)
+        rivals = {name: missed(self._rivals[name]) for name in ("seasonal_naive", "ar", "theta")}
+        known = residuals[np.isfinite(residuals)]
+        return ForecastEvidence(
+            shown(trial, quantiles, self.network.shape.context),
+            mean_error(residuals),
+            {name: mean_error(errors) for name, errors in rivals.items()},
+            known[:: max(1, len(known) // MOST_RESIDUALS)],
+            running_freely(self.model, trial),
+            scaled=together,
+        )
+
+    @classmethod
+    def evaluate(
+        cls, run: Path, config: SeriesConfig | None, data: Any, split: str, context: str
+    ) -> Metrics:
+        """Return the metrics of a finished run's forecaster.
+
+        Args:
+            run: its directory.
+            config: the run's.
+            data: other series, in place of the run's own.
+            split: `"valid"` or `"test"`.
+            context: not used; a forecaster sees what is before each window.
+
+        Raises:
+            DataError: there is no such part, or the series cannot be used.
+        """
+        model = Forecaster.from_pretrained(run)
+        options = config.data if config else model.data
+        options = options.model_copy(update={"horizon": model.horizon})
+        if data is not None and isinstance(data, str):
+            options, data = options.model_copy(update={"dataset": data}), None
+        if split == "train":
+            raise DataError("a forecaster is measured on --split valid or test")
+        trial = Trial.of(SeriesDataset.open(options, data), split)
+        if not len(trial):
+            raise DataError(f"no series is long enough for a {split} window")
+        windows = model.windows(trial.dataset.panel)
+        return trial.score(model.quantiles(windows, trial.channels, trial.origins)).as_dict()
+
+    def _trial(self, split: str, most: int | None = None) -> Trial:
+        return Trial.of(self.dataset, split, most)
+
+    @cached_property
+    def _rivals(self) -> dict[str, Floats]:
+        """Each baseline's forecasts of the test, for its figures and for the pictures."""
+        trial = self._trial("test")
+        return {name: trial.rival(name) for name in BASELINES}
+
+    def _forecast(self, trial: Trial) -> Floats:
+        return self.model.quantiles(self.learner.windows, trial.channels, trial.origins)
+
+
+def _mean_sizes(errors: Floats) -> Floats:
+    """Return the mean absolute error of each step ahead, `(H,)`; NaN where none is known."""
+    known = np.isfinite(errors)
+    total = np.where(known, np.abs(errors), 0.0).sum(0)
+    return np.asarray(np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan))
+
+
+def _deviation(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.std()) if len(known) > 1 else np.nan
+
+
+def _sizes_of(start: Forecaster, dataset: SeriesDataset, run: str | None) -> tuple[Shape, Scaling]:
+    """Return the sizes of the network whose weights are taken; the data must suit them."""
+    shape, scaling = start.network.shape, start.network.scaling
+    asked = (dataset.horizon, dataset.season, len(dataset.panel.targets))
+    there = (shape.horizon, scaling.season, shape.variables)
+    if asked != there:
+        raise ConfigError(
+            "--from {}: that network forecasts {} steps, by seasons of {}, of {} variables; the "
+            "data are {}, {} and {}".format(run, *there, *asked)
+        )
+    return shape, scaling
+
+
+def _require_positive(channels: Sequence[Channel]) -> None:
+    """Refuse values that have no logarithm."""
+    for one in channels:
+        wrong = np.flatnonzero(one.values <= 0)
+        if len(wrong):
+            raise DataError(
+                f"network.logarithm is set, but series {one.series + 1} has "
+                f"{one.values[wrong[0]]:g} at observation {wrong[0] + 1}: it takes values above 0"
+            )
+
+
+def _require_memory(options: ForecastOptions, shape: Shape, scaling: Scaling) -> None:
+    """Refuse networks whose weights and gradients the machine cannot hold."""
+    with torch.device("meta"):
+        network = ForecastNetwork(options, shape, scaling, [None])
+    parameters = options.members * sum(parameter.numel() for parameter in network.parameters())
+    free = available_memory()
+    if free is not None and 8 * parameters > free:
+        raise ConfigError(
+            f"network.hidden_size={options.hidden_size}, network.num_layers={options.num_layers} "
+            f"and network.members={options.members} make {parameters:,} parameters: with their "
+            f"gradients {8 * parameters / 1e9:,.1f} GB, more than the {free / 1e9:,.1f} GB free"
+        )

@@ -1,0 +1,157 @@
+"""A trained classifier: what it says, and how it is saved and found again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recurra.errors import CheckpointError, ShapeError
+from recurra.labels.classifier import Classifier
+from recurra.labels.network import SequenceNetwork
+from recurra.labels.options import LabelNetworkOptions
+from recurra.labels.sequences import LabelledSequences
+from recurra.pretrained import save_pretrained
+
+DRAWS = np.random.default_rng(6)
+SEQUENCES = [DRAWS.normal(size=(length, 2)) for length in (3, 5, 1)]
+
+
+def make(steps: int | None = None, **changes: Any) -> Classifier:
+    options = LabelNetworkOptions(**{"hidden_size": 4, "pooling": "attention", **changes})
+    stream = torch.Generator().manual_seed(1)
+    network = SequenceNetwork(options, 2, 3, stream, steps)
+    network.standardize(SEQUENCES)
+    return Classifier(network, ("a", "b", "c"), steps)
+
+
+def test_what_it_says_in_three_ways():
+    classifier = make(members=2, num_layers=2)
+    probabilities = classifier.predict_proba(SEQUENCES)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(np.log(probabilities), classifier.log_probs(SEQUENCES))
+    expected = torch.softmax(classifier.network.predict(SEQUENCES), dim=1)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    assert classifier.predict(SEQUENCES) == ["abc"[row.argmax()] for row in probabilities]
+
+
+def test_it_is_judged():
+    classifier = make()
+    right = np.array(["abc".index(name) for name in classifier.predict(SEQUENCES)])
+    labels = np.array([right[0], right[1], (right[2] + 1) % 3])
+    metrics = classifier.evaluate(LabelledSequences(tuple(SEQUENCES), labels, ("a", "b", "c")))
+    assert metrics.accuracy == pytest.approx(2 / 3)
+    assert metrics.log_loss == pytest.approx(
+        -classifier.log_probs(SEQUENCES)[np.arange(3), labels].mean()
+    )
+
+
+@pytest.mark.parametrize(
+    ("sequence", "shape"),
+    [(np.zeros((3, 1)), r"\(3, 1\)"), (np.zeros(2), r"\(2,\)"), (np.zeros((0, 2)), r"\(0, 2\)")],
+)
+def test_a_sequence_of_another_shape_is_named(sequence, shape):
+    with pytest.raises(ShapeError, match=rf"sequence 2 has the shape {shape}, expected \(steps, 2"):
+        make().predict([SEQUENCES[0], sequence])
+
+
+# Saved and found again
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"cell": "gru", "num_layers": 2, "members": 3, "bidirectional": False},
+        {"pooling": "last", "dropout": 0.5, "noise": 1.0, "standardize": False},
+        {"kind": "softmax", "steps": 3},
+    ],
+)
+def test_it_comes_back_to_the_bit(tmp_path, changes):
+    classifier = make(**changes)
+    with torch.no_grad():
+        for parameter in classifier.network.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(2))
+    data = SEQUENCES[:1] if "steps" in changes else SEQUENCES
+    before = torch.get_rng_state()
+    classifier.save_pretrained(tmp_path / "run" / "model")
+    for place in (tmp_path / "run", str(tmp_path / "run" / "model")):
+        again = Classifier.from_pretrained(place)
+        assert again.classes == ("a", "b", "c")
+        assert (again.log_probs(data) == classifier.log_probs(data)).all()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def saved(folder: Path, **changes: Any) -> Path:
+    """A model directory whose facts are not as they should be."""
+    classifier = make()
+    facts = {
+        "classes": ["a", "b", "c"],
+        "input_size": 2,
+        "steps": None,
+        "network": classifier.network.options.model_dump(mode="json"),
+        **changes,
+    }
+    kind = facts.pop("kind", "network")
+    tensors = facts.pop("tensors", dict(classifier.network.state_dict()))
+    facts = {name: value for name, value in facts.items() if value != "missing"}
+    save_pretrained(folder / "model", "recurra-classifier", 1, kind, facts, tensors)
+    return folder
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    return {**make().network.options.model_dump(mode="json"), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": "forest"}, "describes no classifier"),
+        ({"classes": ["a"]}, "describes no classifier"),
+        ({"classes": ["a", 3, "c"]}, "describes no classifier"),
+        ({"classes": "missing"}, "describes no classifier"),
+        ({"input_size": 0}, "describes no classifier"),
+        ({"input_size": 10**9}, "describes no classifier"),
+        ({"steps": "many"}, "describes no classifier"),
+        ({"network": []}, "describes no classifier"),
+        ({"network": options(hidden_size=-1)}, "the options are not valid: .*hidden_size"),
+        ({"network": options(wings=2)}, "the options are not valid: .*wings"),
+        ({"network": options(noise=None)}, "the options are not valid: network.noise is not set"),
+        ({"network": options(cell="lsmt")}, "the options are not valid: no cell is named"),
+        ({"network": options(kind="softmax")}, "the options are not valid: .*one length"),
+        ({"network": options(members=256, num_layers=256)}, "tensors for 256 members"),
+        ({"network": options(hidden_size=60_000)}, r"weight_ih is \(16, 2\), expected \(240000"),
+        ({"classes": ["a", "b"]}, r"head\.bias is \(3,\), expected \(2,\)"),
+        ({"tensors": {"mean": torch.zeros(2)}}, "do not fit the model: missing scale"),
+    ],
+)
+def test_a_model_that_does_not_hold_together_is_refused(tmp_path, changes, said):
+    with pytest.raises(CheckpointError, match=said) as caught:
+        Classifier.from_pretrained(saved(tmp_path, **changes))
+    assert caught.value.exit_code == 4
+    assert "\n" not in str(caught.value)
+
+
+def test_other_models_and_altered_files_are_refused(tmp_path):
+    save_pretrained(tmp_path / "other", "recurra-forecaster", 1, "network", {}, {})
+    with pytest.raises(CheckpointError, match="expected a recurra-classifier, found"):
+        Classifier.from_pretrained(tmp_path / "other")
+    with pytest.raises(CheckpointError, match="holds no model; is the run finished"):
+        Classifier.from_pretrained(tmp_path / "nowhere")
+    run = saved(tmp_path / "run")
+    path = run / "model" / "model.json"
+    path.write_text(path.read_text().replace('"a"', '"z"'))
+    with pytest.raises(CheckpointError, match=r"model\.json: expected SHA-256"):
+        Classifier.from_pretrained(run)
+
+
+def test_facts_are_plain_json(tmp_path):
+    make().save_pretrained(tmp_path / "model")
+    facts = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert facts["kind"] == "network"
+    assert facts["classes"] == ["a", "b", "c"]
+    assert facts["network"]["pooling"] == "attention"

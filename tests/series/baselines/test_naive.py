@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recurra.series.baselines.naive import Naive, SeasonalNaive
+
+ONE_SIGMA = 0.8413447460685429  # the normal distribution's level one deviation up
+
+
+def test_the_last_season_again():
+    fitted = SeasonalNaive().fit([1, 2, 3, 11, 12, 13], season=3)
+    point = fitted.predict([[1, 2, 3, 11, 12, 13], [4, 5, 6, 7, 8, 9]], 7, [0.5])[:, :, 0]
+    assert point.tolist() == [[11, 12, 13, 11, 12, 13, 11], [7, 8, 9, 7, 8, 9, 7]]
+
+
+def test_the_deviation_grows_by_the_season():
+    # y_t - y_(t-2): 3, 4, -3, -4 -> root of (9 + 16 + 9 + 16) / 4
+    fitted = SeasonalNaive().fit([0, 0, 3, 4, 0, 0], season=2)
+    upper = fitted.predict([[0.0, 0.0]], 5, [ONE_SIGMA])[0, :, 0]
+    one = math.sqrt(50 / 4)
+    assert upper == pytest.approx([one, one, one * 2**0.5, one * 2**0.5, one * 3**0.5])
+
+
+def test_the_last_observation_again():
+    fitted = Naive().fit([1, 4, 0], season=24)
+    quantiles = fitted.predict([[5.0, 7.0]], 4, [0.5, ONE_SIGMA])[0]
+    assert quantiles[:, 0].tolist() == [7, 7, 7, 7]
+    one = math.sqrt((9 + 16) / 2)
+    assert quantiles[:, 1] == pytest.approx([7 + one * h**0.5 for h in (1, 2, 3, 4)])
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=20), st.integers(1, 25), st.integers(1, 30))
+def test_each_step_repeats_the_one_a_season_before(values, season, horizon):
+    y = list(values)
+    lag = season if len(y) > season else 1
+    for _ in range(horizon):
+        y.append(y[-lag])
+    found = SeasonalNaive().fit(values, season).predict([values], horizon, [0.5])[0, :, 0]
+    assert found.tolist() == y[len(values) :]
+
+
+def test_a_history_of_one_season_is_fitted_as_if_there_were_none():
+    fitted = SeasonalNaive().fit([1.0, 4.0, 0.0], season=3)
+    assert fitted.predict([[5.0, 6.0, 7.0]], 2, [0.5])[0, :, 0].tolist() == [7, 7]
+    assert fitted.spread(2) == pytest.approx([math.sqrt(25 / 2), 5])
+
+
+def test_a_window_shorter_than_a_season_repeats_its_last():
+    fitted = SeasonalNaive().fit(np.arange(50.0), season=12)
+    assert fitted.predict([[1.0, 2.0, 3.0]], 2, [0.5])[0, :, 0].tolist() == [3, 3]

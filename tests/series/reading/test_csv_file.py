@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from recurra.errors import DataError
+from recurra.series.reading import csv_file
+from recurra.series.reading.csv_file import parse_csv, read_csv
+
+
+def parse(text):
+    return parse_csv(text.encode(), "data.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("1\n2\n", ["y"]),
+        ("NaN\n2\n", ["y"]),
+        ("load\n2\n", ["load"]),
+        ("2020-01-01,1\n", ["ds", "y"]),
+        ("2020-01-01,\n2020-01-02,1\n", ["ds", "y"]),
+        ("ds,y\n1,2\n", ["ds", "y"]),
+        (",0\n0,1.5\n", ["", "0"]),
+        ("a,1,2\n", ["unique_id", "ds", "y"]),
+        (' "a b" ; c\n1;2\n', ["a b", "c"]),
+    ],
+)
+def test_headers(text, names):
+    assert list(parse(text).cells) == names
+
+
+def test_quotes_and_separators_within_them():
+    columns = parse('unique_id,y\n"Smith, John",1\n"O""Hara",2\n')
+    assert columns.cells["unique_id"] == ("Smith, John", 'O"Hara')
+
+
+def test_blank_lines_are_passed_over_and_rows_keep_their_numbers():
+    columns = parse("ds,y\n\n1,2\n\n3,4\n\n\n")
+    assert columns.cells == {"ds": ("1", "3"), "y": ("2", "4")}
+    assert columns.rows.tolist() == [2, 4]
+    assert columns.row(1) == "data row 4"
+
+
+def test_a_blank_line_of_one_column_is_a_gap():
+    assert parse("y\n1\n\n3\n\n").cells["y"] == ("1", "", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "data.csv is empty: there are no rows"),
+        (" \n\n", "data.csv is empty: there are no rows"),
+        ("ds,y\n", "data.csv is empty: there is a header, but no rows"),
+        ("ds,y\n1,2\n3\n", "data.csv, data row 2: 1 cells, where there are 2 columns"),
+        ("ds,y\n1,2,3\n", "data row 1: 3 cells, where there are 2 columns"),
+        ("y,y,x\n1,2,3\n", "2 columns are named 'y'"),
+        ("1,2,3,4\n", "has 4 columns and no header; give the first line their names"),
+        ('ds,y\n1,"2' + "x" * 200_000, "not a CSV file: field larger than"),
+    ],
+)
+def test_what_is_no_table(text, said):
+    with pytest.raises(DataError, match=said):
+        parse(text)
+
+
+def test_bad_utf8():
+    with pytest.raises(DataError, match=r"data.csv is not UTF-8: byte 6, in line 2; save it as"):
+        parse_csv(b"ds,y\n1\xff,2\n", "data.csv")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match=r"none.csv cannot be read: No such file"):
+        read_csv(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="cannot be read: "):
+        read_csv(tmp_path)
+    bad = tmp_path / "bad.csv.gz"
+    for content in (b"no gzip", gzip.compress(b"1\n2\n" * 1000)[:40]):
+        bad.write_bytes(content)
+        with pytest.raises(DataError, match=r"bad.csv.gz cannot be read: "):
+            read_csv(bad)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_file, "LARGEST", 1000)
+    (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"1\n" * 100_000))
+    with pytest.raises(DataError, match="has more than 0 GiB of text; give it as Parquet"):
+        read_csv(tmp_path / "bomb.csv.gz")

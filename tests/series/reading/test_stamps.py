@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recurra.errors import DataError
+from recurra.series.reading.columns import Columns
+from recurra.series.reading.stamps import are_dates, read_stamps
+
+
+def stamps(cells, name="ds"):
+    return read_stamps(Columns("data.csv", {name: cells}, np.arange(1, len(cells) + 1)), name)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["2020-01-02", "2020-12-31"], ["2020-01-02", "2020-12-31"]),
+        (["2020-01", "2020-02"], ["2020-01-01", "2020-02-01"]),
+        ([" 2020-01-02 ", "2020-01-03"], ["2020-01-02", "2020-01-03"]),
+        (["2020-01-02T03:04", "2020-01-02 03:05"], ["2020-01-02T03:04", "2020-01-02T03:05"]),
+        (["2020-01-02 03:04:05.678901"], ["2020-01-02T03:04:05.678901"]),
+        (["2020-01-02 03:04:05.678901234"], ["2020-01-02T03:04:05.678901"]),
+        (["2020-01-02T03:04:05Z"], ["2020-01-02T03:04:05"]),
+        (["2020-01-02 03:04:05 UTC"], ["2020-01-02T03:04:05"]),
+        (["2020-01-02T03:04-0530"], ["2020-01-02T08:34"]),
+        (["2020/1/2", "2020/11/12"], ["2020-01-02", "2020-11-12"]),
+        (["2020-1-2", "2020-11-12"], ["2020-01-02", "2020-11-12"]),
+        (["31.12.2020", "01.01.2021"], ["2020-12-31", "2021-01-01"]),
+        (["31/12/2020 23:59", "01/01/2021 00:01"], ["2020-12-31T23:59", "2021-01-01T00:01"]),
+        (["12/31/2020", "1/1/2021"], ["2020-12-31", "2021-01-01"]),
+        (["1/1/2020", "2/2/2020"], ["2020-01-01", "2020-02-02"]),
+        (["Jan 1949", "Feb 1949"], ["1949-01-01", "1949-02-01"]),
+        (["2020Q1", "2020-Q4"], ["2020-01-01", "2020-10-01"]),
+        (["20200131", "20200201"], ["2020-01-31", "2020-02-01"]),
+    ],
+)
+def test_dates(cells, expected):
+    found, _ = stamps(cells)
+    assert found.dtype == "datetime64[ns]"
+    assert (found == np.array(expected, "datetime64[ns]")).all()
+    assert are_dates(cells) or cells[0].isdigit()
+
+
+def test_numbers_stay_numbers():
+    assert stamps(["1", "2.5", "1e3"])[0].tolist() == [1, 2.5, 1000]
+    assert stamps(["2019", "2020"])[0].tolist() == [2019, 2020]
+    assert stamps(["20200131", "20209999"])[0].tolist() == [20200131, 20209999]
+
+
+def test_a_column_named_year():
+    found, _ = stamps(["2019", "2020"], "Year")
+    assert found.astype("datetime64[D]").astype(str).tolist() == ["2019-01-01", "2020-01-01"]
+    assert stamps(["0", "1"], "year")[0].tolist() == [0, 1]
+
+
+def test_one_zone_becomes_utc_and_is_told():
+    found, notes = stamps(["2020-06-01T02:00+02:00", "2020-06-01T03:00+02:00"])
+    assert found.astype("datetime64[h]").astype(str).tolist() == ["2020-06-01T00", "2020-06-01T01"]
+    assert notes == ("stamps in column 'ds' are turned from +02:00 into UTC",)
+    assert stamps(["2020-06-01T02:00Z"])[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["2020-01-01", ""], "data row 2: the stamp in column 'ds' is empty"),
+        (["1", "NA"], "data row 2: the stamp in column 'ds' is empty"),
+        (["2020-01-01", "2020-13-01"], "data row 2: .* is '2020-13-01', which no calendar has"),
+        (["2020-01-01", "2020-02-30"], "data row 2: .* is '2020-02-30', which no calendar has"),
+        (["2020-01-01", "yesterday"], "data row 2: .* is 'yesterday', neither .*YYYY-MM-DD"),
+        (["2020-01-01", "now"], "data row 2: .* is 'now', neither"),
+        (["2020-01-01", "01.02.2020"], "data row 2: .* is '01.02.2020', neither"),
+        (["31.12.2020", "32.12.2020"], "data row 2: .* is '32.12.2020', neither"),
+        (["2020-01-01", "7"], "data row 2: .* is '7', neither"),
+        (["01/02/2020", "02/03/2020"], "row 1: .*'01/02/2020': its day and month cannot be told"),
+        (["1066-10-14", "2020-01-01"], r"data row 1: .* in the year 1066; .* 1678 \.\.\. 2261"),
+        (["2020-01-01", "9999-12-31"], "data row 2: .* in the year 9999"),
+    ],
+)
+def test_what_is_no_stamp(cells, said):
+    with pytest.raises(DataError, match=rf"data.csv, .*{said}"):
+        stamps(cells)
+
+
+@pytest.mark.parametrize(
+    ("zones", "rows", "told"),
+    [
+        (["Z", "Z", "+01:00"], "1 and 3", "Z and \\+01:00"),
+        (["+01:00", "", "+02:00"], "1 and 2", "\\+01:00 and none"),
+        (["", "Z", "Z"], "1 and 2", "none and Z"),
+    ],
+)
+def test_mixed_zones(zones, rows, told):
+    said = f"data rows {rows}: column 'ds' mixes zones, {told}; write all stamps in one"
+    with pytest.raises(DataError, match=said):
+        stamps([f"2020-01-01T00:00{zone}" for zone in zones])
+
+
+def test_columns_that_were_typed_already():
+    given = np.array(["2020-01-01", "NaT"], "datetime64[us]")
+    assert are_dates(given) and not are_dates(np.arange(3.0))
+    with pytest.raises(DataError, match="data row 2: the stamp in column 'ds' is empty"):
+        stamps(given)
+    with pytest.raises(DataError, match="data row 1: the stamp in column 'ds' is empty"):
+        stamps(np.array([np.nan, 1.0]))
+
+
+@pytest.mark.parametrize("cells", [["1", "2"], ["north"], ["", "2020-01-01"], ["1e5"], ["y"]])
+def test_no_dates(cells):
+    assert not are_dates(cells)
+
+
+@given(
+    st.lists(
+        st.datetimes(min_value=np.datetime64("1700", "s").item()).filter(
+            lambda one: one.year < 2200
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_iso_is_read_as_python_writes_it(times):
+    found, _ = stamps([time.isoformat(sep=" ") for time in times])
+    assert found.astype("datetime64[us]").tolist() == times
