@@ -1,11 +1,12 @@
-"""Time fitting and forecasting beside neuralforecast's LSTM: same series, width, window and steps.
+"""Time fitting and forecasting beside the LSTMs of neuralforecast and darts: same data and width.
 
-Both learn the training part of M4 Hourly (414 series, 48 hours ahead, 336 seen) by the same number
-of Adam steps of the same number of windows with 128 units in one layer, and forecast all series by
-quantiles. The peer lives in an environment of its own, made on first use; each contestant is a
-process of its own, and its fit is timed without imports and reading.
+All learn the training part of M4 Hourly (414 series, 48 hours ahead, 336 seen) by the same number
+of Adam steps of the same number of windows with 128 units in one layer, and forecast all series.
+Ours and neuralforecast's give quantiles of all hours at once, darts' RNNModel goes hour by hour.
+Each peer lives in an environment of its own, made on first use; each contestant is a process of
+its own, and its fit is timed without imports and reading.
 
-    python benchmarks/forecast.py [--steps 300] [--rounds 3] [--peer .venv-peer]
+    python benchmarks/forecast.py [--steps 100] [--rounds 2] [--peers .venv-peers]
         [--out benchmarks/results/forecast.json]
 """
 
@@ -27,7 +28,8 @@ from pathlib import Path
 import numpy as np
 
 HORIZON, SEEN, WIDTH, BATCH, RATE = 48, 336, 128, 256, 0.002
-PEER = ("torch==2.13.0", "pytorch-lightning<2.6", "neuralforecast")
+PACKAGES = {"neuralforecast": "neuralforecast", "darts": "u8darts"}
+PINNED = ("torch==2.13.0", "pytorch-lightning<2.6")
 
 
 def histories() -> list[np.ndarray]:
@@ -74,10 +76,13 @@ def ours(steps: int) -> dict[str, float]:
     again = time.perf_counter()
     forecaster.predict()
     predicted = time.perf_counter() - again
+    one = time.perf_counter()
+    forecaster.predict(history=data[0])
     return {
         "fit_seconds": fitted - begun,
         "first_predict_seconds": first,
         "predict_seconds": predicted,
+        "predict_one_new_series_seconds": time.perf_counter() - one,
         "step_milliseconds": stream(forecaster, data[0]),
     }
 
@@ -96,7 +101,7 @@ def stream(forecaster: object, values: np.ndarray) -> float:
     return statistics.median(times[SEEN:]) * 1e3
 
 
-def peer(steps: int) -> dict[str, float]:
+def neuralforecast(steps: int) -> dict[str, float]:
     """Fit and forecast with neuralforecast."""
     import logging
 
@@ -138,20 +143,67 @@ def peer(steps: int) -> dict[str, float]:
     first = time.perf_counter() - fitted
     again = time.perf_counter()
     forecast.predict()
+    predicted = time.perf_counter() - again
+    new = frame[frame.unique_id == "H0"]
+    one = time.perf_counter()
+    forecast.predict(df=new)
     return {
         "fit_seconds": fitted - begun,
         "first_predict_seconds": first,
-        "predict_seconds": time.perf_counter() - again,
+        "predict_seconds": predicted,
+        "predict_one_new_series_seconds": time.perf_counter() - one,
     }
 
 
-def environment(folder: Path) -> Path:
-    """Return the peer's Python, installed there first where it is missing."""
+def darts(steps: int) -> dict[str, float]:
+    """Fit and forecast with darts."""
+    import logging
+
+    from darts import TimeSeries
+    from darts.models import RNNModel
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    series = [TimeSeries.from_values(values.astype(np.float32)) for values in histories()]
+    quiet = {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False}
+    model = RNNModel(
+        input_chunk_length=SEEN,
+        training_length=SEEN + HORIZON,
+        model="LSTM",
+        hidden_dim=WIDTH,
+        n_rnn_layers=1,
+        batch_size=BATCH,
+        n_epochs=steps,
+        optimizer_kwargs={"lr": RATE},
+        pl_trainer_kwargs={**quiet, "max_steps": steps, "enable_model_summary": False},
+    )
+    begun = time.perf_counter()
+    model.fit(series)
+    fitted = time.perf_counter()
+    model.predict(HORIZON, series)
+    first = time.perf_counter() - fitted
+    again = time.perf_counter()
+    model.predict(HORIZON, series)
+    predicted = time.perf_counter() - again
+    one = time.perf_counter()
+    model.predict(HORIZON, series[0])
+    return {
+        "fit_seconds": fitted - begun,
+        "first_predict_seconds": first,
+        "predict_seconds": predicted,
+        "predict_one_new_series_seconds": time.perf_counter() - one,
+    }
+
+
+CONTESTANTS = {"ours": ours, "neuralforecast": neuralforecast, "darts": darts}
+
+
+def environment(folder: Path, package: str) -> Path:
+    """Return a peer's Python, installed there first where it is missing."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", PEER[0]], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PEER[1:]], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", PINNED[0]], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", PINNED[1], package], check=True)
     return python
 
 
@@ -163,50 +215,46 @@ def measured(python: Path | str, contestant: str, steps: int) -> dict[str, float
     return found
 
 
+def versions(python: Path | str) -> list[str]:
+    """Return what a peer's environment has of it."""
+    command = [str(python), "-m", "pip", "freeze"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    wanted = ("neuralforecast", "u8darts", "pytorch-lightning", "torch")
+    return [one for one in listed.splitlines() if one.split("==")[0] in wanted]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peer", type=Path, default=Path(".venv-peer"))
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--peers", type=Path, default=Path(".venv-peers"))
     parser.add_argument("--out", default="benchmarks/results/forecast.json")
-    parser.add_argument("--contestant", choices=("ours", "peer"))
+    parser.add_argument("--contestant", choices=CONTESTANTS)
     arguments = parser.parse_args()
     if arguments.contestant:
-        print(json.dumps((ours if arguments.contestant == "ours" else peer)(arguments.steps)))
+        print(json.dumps(CONTESTANTS[arguments.contestant](arguments.steps)))
         return
     from record import machine, spread, write
 
-    pythons = {"ours": sys.executable, "peer": environment(arguments.peer)}
+    pythons: dict[str, Path | str] = {"ours": sys.executable}
+    for name, package in PACKAGES.items():
+        pythons[name] = environment(arguments.peers / name, package)
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in pythons}
     for _ in range(arguments.rounds):
         for name, python in pythons.items():
             rounds[name].append(measured(python, name, arguments.steps))
-    rows = {
-        name: {key: spread([one[key] for one in each]) for key in each[0]}
-        for name, each in rounds.items()
-    }
-    faster = {
-        key: spread([p[key] / o[key] for p, o in zip(rounds["peer"], rounds["ours"])])
-        for key in rounds["peer"][0]
-    }
-    listed = subprocess.run(
-        [str(pythons["peer"]), "-m", "pip", "freeze"], check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    versions = [
-        one for one in listed if one.split("==")[0] in ("neuralforecast", "pytorch-lightning")
-    ]
-    print(
-        f"fit      {rows['ours']['fit_seconds']['median']:8.2f} s  peer "
-        f"{rows['peer']['fit_seconds']['median']:8.2f} s  {faster['fit_seconds']['median']:.1f} x"
-    )
-    print(
-        f"predict  {rows['ours']['predict_seconds']['median']:8.4f} s  peer "
-        f"{rows['peer']['predict_seconds']['median']:8.4f} s  "
-        f"{faster['predict_seconds']['median']:.1f} x"
-    )
-    print(f"step     {rows['ours']['step_milliseconds']['median']:8.3f} ms")
-    result = {"machine": machine(), "peer": versions, "steps": arguments.steps}
-    write(arguments.out, {**result, "rows": rows, "times_faster": faster})
+    result: dict[str, object] = {"machine": machine(), "steps": arguments.steps}
+    for name, each in rounds.items():
+        rows = {key: spread([one[key] for one in each]) for key in each[0]}
+        faster = {
+            key: spread([theirs[key] / mine[key] for theirs, mine in zip(each, rounds["ours"])])
+            for key in each[0]
+        }
+        known = {} if name == "ours" else {"versions": versions(pythons[name])}
+        result[name] = {**known, "times": rows, "we_are_times_faster": faster}
+        for key, row in rows.items():
+            print(f"{name:15} {key:32} {row['median']:9.4f} {faster[key]['median']:7.1f} x")
+    write(arguments.out, result)
 
 
 if __name__ == "__main__":

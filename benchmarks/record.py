@@ -39,9 +39,9 @@ def machine() -> dict[str, Any]:
 def spread(values: list[float]) -> dict[str, float]:
     """Return the median, the least and the most."""
     return {
-        "median": round(statistics.median(values), 3),
-        "min": round(min(values), 3),
-        "max": round(max(values), 3),
+        "median": round(statistics.median(values), 4),
+        "min": round(min(values), 4),
+        "max": round(max(values), 4),
     }
 
 

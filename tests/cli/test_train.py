@@ -211,3 +211,16 @@ def test_flags_become_settings(recurra, monkeypatch):
     assert seen["start_from"] == Path("runs/other")
     assert "Stopped at step 3" in answer.out
     assert """recurra train 'it'"'"'s'""" in answer.out
+
+
+def test_epochs_stand_in_place_of_a_presets_steps(recurra, monkeypatch):
+    seen = []
+
+    def train(config, **given):
+        seen.append((config.train.epochs, config.train.steps))
+        yield Stopped(3)
+
+    monkeypatch.setattr("recurra.run.session.train", train)
+    recurra("train", "sine", "--epochs=2")
+    recurra("train", "sine", "--epochs=2", "--set=train.steps=7")
+    assert seen == [(2, None), (2, 7)]

@@ -12,6 +12,9 @@ from sklearn.exceptions import NotFittedError
 
 from recurra.errors import ConfigError, DataError
 from recurra.estimators.forecaster import SeriesForecaster
+from recurra.run.config import GIVEN
+from recurra.run.session import evaluate
+from recurra.series.forecaster import Forecaster
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.train.optimization import TrainOptions
 
@@ -164,3 +167,10 @@ def test_series_that_are_too_short():
 def test_before_it_is_fitted():
     with pytest.raises(NotFittedError):
         SeriesForecaster().predict(3)
+
+
+def test_what_it_saves_names_no_dataset(fitted, tmp_path):
+    fitted.forecaster_.save_pretrained(tmp_path)
+    assert Forecaster.from_pretrained(tmp_path).data.dataset == GIVEN
+    with pytest.raises(ConfigError, match="given"):
+        evaluate(tmp_path)

@@ -17,6 +17,7 @@ from recurra.labels.classifier import Classifier
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.task import LabelTask
 from recurra.run.config import LabelRun
+from recurra.train import loop
 from recurra.train.event import Event, Finished, Saved, Started, Stopped, Validated
 from recurra.train.optimization import TrainOptions
 
@@ -218,9 +219,7 @@ def test_the_same_seed_gives_the_same_network_and_another_another(waves, tmp_pat
 
 @pytest.mark.parametrize(("minutes", "expected"), [(0.5, 2850), (1e-6, 1)])
 def test_minutes_freeze_the_steps_that_fit(waves, monkeypatch, minutes, expected):
-    monkeypatch.setattr(
-        "recurra.train.loop.measure_seconds_per_step", lambda learner, options: 0.01
-    )
+    monkeypatch.setattr(loop, "measure_seconds_per_step", lambda learner, options: 0.01)
     task = LabelTask(change(waves, train={"minutes": minutes, "steps": None}), CPU)
     assert task.config.train.steps == expected
 
@@ -336,3 +335,14 @@ def test_vowels_are_ready_to_be_learned(data_root):
     baselines = task.baselines()
     assert baselines["majority"]["test"]["accuracy"] == pytest.approx(31 / 370)
     assert baselines["linear"]["test"]["accuracy"] > 0.9
+
+
+def test_arrays_are_evaluated_whole(waves: LabelRun, tmp_path: Path):
+    task = LabelTask(waves, CPU)
+    task.model.save_pretrained(tmp_path / "given" / "model")
+    test = task.data.split("test")
+    names = [test.classes[label] for label in test.labels]
+    found = LabelTask.evaluate(tmp_path / "given", waves, (test.sequences, names), "test")
+    assert found == task.measure("test")
+    with pytest.raises(DataError, match="no example of 'other'"):
+        LabelTask.evaluate(tmp_path / "given", None, (test.sequences[:1], ["other"]), "test")

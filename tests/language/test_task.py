@@ -326,9 +326,7 @@ def test_facts_are_words(tmp_path: Path) -> None:
 def test_minutes_freeze_the_steps_that_fit(
     monkeypatch: pytest.MonkeyPatch, minutes: float, expected: int
 ) -> None:
-    monkeypatch.setattr(
-        "recurra.train.loop.measure_seconds_per_step", lambda learner, options: 0.01
-    )
+    monkeypatch.setattr(loop, "measure_seconds_per_step", lambda learner, options: 0.01)
     run = config(train={"minutes": minutes})
     task = LanguageTask(run, CPU)
     assert task.config.train.steps == expected  # 95% of the time, a hundredth of a second each

@@ -65,3 +65,10 @@ def test_a_preset_of_one_s_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert preset("my_presets:mine").seed == 9
+
+
+@pytest.mark.parametrize("name", ["sine", "m4-hourly", "iris"])
+def test_minutes_stand_in_place_of_a_presets_steps(name):
+    assert preset(name).train.steps is not None
+    config = preset(name, minutes=2)
+    assert (config.train.minutes, config.train.steps) == (2, None)

@@ -219,6 +219,7 @@ def test_labels_read_well():
         (0.0, 0.0, "equals ar's 0.000"),
         (0.5, 0.5001, "equals ar's 0.500"),
         (None, 0.5, "test rmse could not be computed; ar's is 0.500"),
+        (None, None, "test rmse could not be computed"),
     ],
 )
 def test_no_share_is_made_of_nothing_or_of_a_thousandfold(ours, theirs, said):

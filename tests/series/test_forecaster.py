@@ -573,3 +573,13 @@ def test_the_deviation_of_a_series_it_did_not_learn_from_is_not_known(
     ends = made.dataset.end("train")
     np.testing.assert_allclose(found[2:], panel.series[1].values[: ends[1]].std(0), rtol=1e-12)
     assert isinstance(made.forecaster.features, Features)
+
+
+def test_irregular_stamps_are_refused_where_every_step_was_learned(
+    panel_of: PanelOf, forecaster_of: Callable[..., Any]
+) -> None:
+    fc: Forecaster = forecaster_of(panel_of((60,), stamps="hours"), calendar=True).forecaster
+    stamps = np.array([0, 1, 5, 300, 304], "timedelta64[m]") + np.datetime64("2020-01-01T00", "m")
+    rows = {"ds": stamps, "y": np.arange(5.0)}
+    with pytest.raises(DataError, match="the history is irregular; the forecaster learned from h"):
+        fc.predict(history=rows)

@@ -354,3 +354,44 @@ def test_a_network_too_large_for_the_memory_is_refused_before_it_is_built(
     run = config(network={"hidden_size": 20_000, "num_layers": 4, "members": 3})
     with pytest.raises(ConfigError, match=r"hidden_size=20000, .*num_layers=4.* GB, more than the"):
         SeriesTask(run, CPU, panel_of())
+
+
+def test_weights_are_taken_with_the_sizes_they_were_learned_in(
+    tmp_path: Path, panel_of: PanelOf
+) -> None:
+    first = SeriesTask(config(network={"context": None, "segment": None}), CPU, panel_of())
+    fit(first, tmp_path)
+    first.model.save_pretrained(tmp_path / "first" / "model")
+    longer = Panel((Series("a", np.sin(np.arange(400.0)) + 3),))
+    again = SeriesTask(config(start_from=str(tmp_path / "first")), CPU, longer)
+    assert again.network.shape == first.network.shape
+    assert float(again.network.correction.abs().max()) == 0  # that of the other data
+    other = config(start_from=str(tmp_path / "first"), data={"horizon": 5})
+    with pytest.raises(ConfigError, match=r"that network forecasts 6 steps, by seasons of 4"):
+        SeriesTask(other, CPU, longer)
+
+
+@pytest.mark.parametrize("wrong", [0.0, -2.5])
+def test_what_has_no_logarithm_is_refused(wrong: float) -> None:
+    values = np.arange(1.0, 61.0)
+    values[9] = wrong
+    panel = Panel((Series("a", np.arange(1.0, 61.0)), Series("b", values)))
+    with pytest.raises(DataError, match=rf"series 2 has {wrong:g} at observation 10"):
+        SeriesTask(config(network={"logarithm": True}), CPU, panel)
+
+
+def test_deviations_of_logarithms_are_of_logarithms(panel_of: PanelOf) -> None:
+    values = np.exp(np.random.default_rng(1).normal(size=60))
+    task = SeriesTask(config(network={"logarithm": True}), CPU, Panel((Series("a", values),)))
+    assert task.deviations == pytest.approx([np.log(values[:48]).std()])
+
+
+@pytest.mark.parametrize(("there", "here"), [(0, 1), (0, 2), (2, 0)])
+def test_weights_are_not_taken_for_other_covariates(
+    tmp_path: Path, panel_of: PanelOf, there: int, here: int
+) -> None:
+    first = SeriesTask(config(), CPU, panel_of(past=there))
+    first.model.save_pretrained(tmp_path / "first" / "model")
+    other = config(start_from=str(tmp_path / "first"))
+    with pytest.raises(DataError, match=r"the history has past .*; the forecaster learned"):
+        SeriesTask(other, CPU, panel_of(past=here))

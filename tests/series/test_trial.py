@@ -14,7 +14,7 @@ from recurra.series.dataset import SeriesDataset
 from recurra.series.datasets.base import Split
 from recurra.series.metrics import LEVELS, mase_scale, score
 from recurra.series.options import SeriesOptions
-from recurra.series.panel import Panel
+from recurra.series.panel import Panel, Series
 from recurra.series.trial import Trial
 
 PanelOf = Callable[..., Panel]
@@ -179,3 +179,15 @@ def test_a_rival_is_what_the_baseline_says_of_each_window_alone(
     for w, origin in enumerate(trial.origins):
         alone = fitted.predict(values[origin - 30 : origin][None], 6, LEVELS)
         np.testing.assert_allclose(found[w], alone[0], rtol=1e-9)
+
+
+def test_a_series_is_judged_only_where_it_has_begun() -> None:
+    late, early = np.arange(1.0, 61.0), np.arange(1.0, 61.0)
+    late[:53] = np.nan
+    panel = Panel((Series("late", late), Series("early", early)))
+    dataset = cut(panel, horizon=2, test=10, valid=10, stride=2, season=1)
+    assert np.unique(Trial.of(dataset, "valid").channels).tolist() == [1]
+    trial = Trial.of(dataset, "test")
+    assert list(zip(trial.channels, trial.origins))[:3] == [(0, 54), (0, 56), (0, 58)]
+    for name in BASELINES:
+        assert np.isfinite(trial.rival(name)).all(), name

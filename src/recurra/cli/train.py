@@ -72,6 +72,8 @@ def train(
 
     flags = {"train.epochs": epochs, "seed": seed, "threads": threads, "device": device}
     changes = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    if epochs is not None:
+        changes.append("train.steps=none")  # a preset's steps would stand in place of epochs
     config = with_settings(
         make(preset, data=data, minutes=minutes), [*changes, *(assignments or [])]
     )

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from recurra.errors import ConfigError
 from recurra.estimators.options import checked
 from recurra.estimators.training import seed_of
-from recurra.run.config import SeriesRun
+from recurra.run.config import GIVEN, SeriesRun
 from recurra.run.preset.series import BYTES_PER_POINT
 from recurra.run.preset.series import series as preset
 from recurra.series.dataset import SeriesDataset
@@ -177,7 +177,7 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
             train = train.model_copy(update={"validate_epochs": float(MOST_EPOCHS)})
         parts = {
             "seed": seed_of(self.random_state),
-            "data": options.model_copy(update={"test": None, "valid": None}),
+            "data": options.model_copy(update={"dataset": GIVEN, "test": None, "valid": None}),
             "network": self.network or usual.network,
             "train": train,
         }

@@ -198,7 +198,7 @@ class LabelTask:
         cls,
         run: Path | str,
         config: LabelConfig | None,
-        data: str | None,
+        data: Any,
         split: str,
         context: str = "document",
     ) -> Metrics:
@@ -207,8 +207,8 @@ class LabelTask:
         Args:
             run: its directory.
             config: the run's, where it is known.
-            data: a dataset's name or a file, which is taken whole where no test file stands
-                beside it; the run's own by default.
+            data: a dataset's name; a file, which is taken whole where no test file stands
+                beside it; or sequences and their labels, taken whole. The run's own by default.
             split: which part of the data.
             context: not used; no state is carried from one sequence to another.
 
@@ -220,6 +220,9 @@ class LabelTask:
         options = LabelOptions() if config is None else config.data
         if data is None and config is None:
             raise ConfigError(f"{run} does not say what it learned from: give --data")
+        if data is not None and not isinstance(data, str):
+            part = open_source(options, data).parts()["train"]
+            return classifier.evaluate(label(part, classifier.classes)).as_dict()
         if data is not None and data != options.dataset:
             options = options.model_copy(update={"dataset": data, "label_column": None})
             if data not in DATASETS:

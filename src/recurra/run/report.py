@@ -145,8 +145,10 @@ def verdict(report: Mapping[str, Any]) -> str:
         for name, rival in report["baselines"].items()
         if rival.get(metric) is not None
     }
-    if not rivals:
+    if not rivals and (ours is not None or metric in _TEXT):
         return f"{said}; there is no baseline beside it"
+    if not rivals:
+        return f"{split} {_words(metric)} could not be computed"
     choose = min if better == "lower" else max
     name = choose(rivals, key=lambda rival: rivals[rival])
     best = shown(metric, rivals[name])

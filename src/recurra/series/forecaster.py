@@ -22,7 +22,7 @@ from recurra.pretrained import open_pretrained, save_pretrained
 from recurra.series.dataset import Features
 from recurra.series.datasets import open_panel
 from recurra.series.forecasts import Distribution, Forecasts, interval
-from recurra.series.history import extended, pack, tail, unpack
+from recurra.series.history import extended, pack, stamps_after, tail, unpack
 from recurra.series.metrics import LEVELS
 from recurra.series.network import MIDDLE, ForecastNetwork, Shape
 from recurra.series.options import ForecastOptions, SeriesOptions
@@ -170,9 +170,12 @@ class Forecaster:
         for start in range(0, len(rows), BATCH):
             part = slice(start, start + BATCH)
             window = windows.before(torch.from_numpy(rows[part]), torch.from_numpy(origins[part]))
-            window = Window(*(tensor.to(self._device) for tensor in window))
-            found.append(self.network.quantiles(window).double().cpu().numpy())
+            found.append(self._told(window))
         return np.concatenate(found)
+
+    def _told(self, window: Window) -> Floats:
+        window = Window(*(tensor.to(self._device) for tensor in window))
+        return self.network.quantiles(window).double().cpu().numpy()
 
     def windows(self, panel: Panel, ahead: int = 0) -> Windows:
         """Return the channels of a panel, as the network sees them.
@@ -217,34 +220,40 @@ class Forecaster:
         for percent in levels:
             interval(np.zeros(len(LEVELS)), percent)  # refuses what is no level, before any work
         if history is None:
-            panel, windows = self._own
+            panel, quantiles = self.history, self._after_history()
         else:
             panel = tail(self.read(history), self.context + 1)
-            windows = self.windows(panel, self.horizon)
+            quantiles = self._after(panel)
         names = tuple(
             one.unique_id if len(panel.targets) == 1 else f"{one.unique_id}/{target}"
             for one in panel.series
             for target in panel.targets
         )
-        stamps = [panel.stamps_after(one, wanted) for one in panel.series for _ in panel.targets]
-        quantiles = self._ahead(windows)
+        stamps = stamps_after(panel, wanted)
         while quantiles.shape[1] < wanted:
             panel = extended(panel, quantiles[:, -self.horizon :, MIDDLE])
-            part = self._ahead(self.windows(panel, self.horizon))
+            part = self._after(panel)
             spread = quantiles[:, -1:] - quantiles[:, -1:, MIDDLE, None]
             middle = part[..., MIDDLE, None]
             part = middle + np.sign(np.subtract(LEVELS, 0.5)) * np.hypot(part - middle, spread)
             quantiles = np.concatenate([quantiles, part], axis=1)
-        return Forecasts(names, np.stack(stamps), quantiles[:, :wanted], tuple(levels))
+        return Forecasts(names, stamps, quantiles[:, :wanted], tuple(levels))
 
     @cached_property
-    def _own(self) -> tuple[Panel, Windows]:
+    def _end(self) -> Window:
         """The end of what it learned from, ready to be seen."""
-        panel = tail(self.history, self.context + 1)
-        return panel, self.windows(panel, self.horizon)
+        windows = self.windows(tail(self.history, self.context + 1), self.horizon)
+        return windows.before(torch.arange(len(windows)), windows.lengths)
 
-    def _ahead(self, windows: Windows) -> Floats:
-        """Return the quantiles `(N, H, Q)` after the end of every channel."""
+    @torch.inference_mode()
+    def _after_history(self) -> Floats:
+        """Return the quantiles `(N, H, Q)` after the end of what it learned from."""
+        parts = zip(*(torch.split(tensor, BATCH) for tensor in self._end))
+        return np.concatenate([self._told(Window(*part)) for part in parts])
+
+    def _after(self, panel: Panel) -> Floats:
+        """Return the quantiles `(N, H, Q)` after the end of every channel of a panel."""
+        windows = self.windows(panel, self.horizon)
         return self.quantiles(windows, np.arange(len(windows)), windows.lengths.numpy())
 
     def run_freely(self, panel: Panel, begin: int, steps: int) -> Floats:
@@ -274,9 +283,10 @@ class Forecaster:
         Raises:
             DataError: it lacks a column, or has another step.
         """
-        data = self.data
+        season = self.network.scaling.season  # learned: it need not be looked for
+        data = self.data.model_copy(update={"season": season})
         if isinstance(history, np.ndarray | list | tuple):  # these have no names of columns
-            data = SeriesOptions(season=data.season, fill=data.fill)
+            data = SeriesOptions(season=season, fill=data.fill)
         panel, _ = open_panel(data, history)
         self._require_columns(panel)
         return panel
@@ -290,10 +300,11 @@ class Forecaster:
                     f"from {', '.join(there) or 'none'}"
                 )
         here, there = panel.frequency, self.history.frequency
-        dated = "step" not in (here.unit, there.unit) and here.regular and there.regular
-        if dated and (here.unit, here.count) != (there.unit, there.count):
+        dated = "step" not in (here.unit, there.unit) and there.regular
+        if dated and (here.unit, here.count, here.regular) != (there.unit, there.count, True):
+            told = here.name if here.regular else "irregular"
             raise DataError(
-                f"the history is {here.name}; the forecaster learned from {there.name} series"
+                f"the history is {told}; the forecaster learned from {there.name} series"
             )
 
     def _deviations(self, panel: Panel) -> Floats:

@@ -15,7 +15,7 @@ from recurra.errors import DataError
 from recurra.series.frequency import Frequency
 from recurra.series.panel import Panel, Series
 
-__all__ = ["extended", "pack", "tail", "unpack"]
+__all__ = ["extended", "pack", "stamps_after", "tail", "unpack"]
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +42,22 @@ def extended(panel: Panel, values: Floats) -> Panel:
         ahead = np.vstack([one.values, part.T])
         series.append(replace(one, values=ahead, stamps=stamps, past=past, future=future))
     return replace(panel, series=tuple(series))
+
+
+def stamps_after(panel: Panel, count: int) -> NDArray[Any]:
+    """Return the stamps `(N, H)` that follow each channel; most series end together.
+
+    Args:
+        panel: the series.
+        count: H.
+    """
+    known, rows = dict[Any, NDArray[Any]](), list[NDArray[Any]]()
+    for one in panel.series:
+        last = len(one) if one.stamps is None else one.stamps[-1]
+        if last not in known:
+            known[last] = panel.stamps_after(one, count)
+        rows += [known[last]] * len(panel.targets)
+    return np.stack(rows)
 
 
 def tail(panel: Panel, length: int) -> Panel:

@@ -79,6 +79,8 @@ class SeriesTask:
         self.dataset = SeriesDataset.open(config.data, data)
         panel, ends = self.dataset.panel, self.dataset.end("train")
         start = None if config.start_from is None else Forecaster.from_pretrained(config.start_from)
+        if start:
+            start.read(panel)  # refuses other columns, and another step
         features = Features.fit(panel, ends, config.network.calendar)
         self.features = start.features if start else features
         channels = self.features.channels(panel)
@@ -241,13 +243,6 @@ class SeriesTask:
 
     def _forecast(self, trial: Trial) -> Floats:
         return self.model.quantiles(self.learner.windows, trial.channels, trial.origins)
-
-
-def _mean_sizes(errors: Floats) -> Floats:
-    """Return the mean absolute error of each step ahead, `(H,)`; NaN where none is known."""
-    known = np.isfinite(errors)
-    total = np.where(known, np.abs(errors), 0.0).sum(0)
-    return np.asarray(np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan))
 
 
 def _deviation(values: Floats) -> float:

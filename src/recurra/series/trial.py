@@ -76,7 +76,7 @@ class Trial:
         origins: NDArray[np.int64],
         before: NDArray[np.int64],
     ) -> Trial:
-        """Return every variable of some series at some origins.
+        """Return every variable of some series at some origins, but where none was observed before.
 
         Args:
             dataset: the series.
@@ -88,6 +88,8 @@ class Trial:
         channels = (series[:, None] * count + np.arange(count)).flatten()
         origins = np.repeat(origins, count)
         columns = [column for one in dataset.panel.series for column in one.values.T]
+        begun = np.array([np.argmax(np.isfinite(column)) for column in columns])[channels] < origins
+        channels, origins = channels[begun], origins[begun]
         H = dataset.horizon
         actual = [columns[c][start : start + H] for c, start in zip(channels, origins)]
         scales = dataset.mase_scales(before).flatten()[channels]

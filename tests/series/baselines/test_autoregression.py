@@ -5,7 +5,13 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.linear_model import LinearRegression
 
-from recurra.series.baselines.autoregression import Autoregression, FittedAutoregression
+from recurra.series.baselines.autoregression import (
+    Autoregression,
+    FittedAutoregression,
+    SecondOrder,
+)
+from recurra.series.datasets.sine import SineSource
+from recurra.series.options import SeriesOptions
 
 ONE_SIGMA = 0.8413447460685429
 
@@ -69,6 +75,15 @@ def test_a_noiseless_sine_is_two_lags_and_exact(step):
     assert np.abs(ahead - windows[:, 10]).max() < 1e-9
     free = fitted.predict(wave[None, 9_990:10_000], 1_000, [0.5])[0, :, 0]
     assert np.abs(free - wave[10_000:]).max() < 1e-3
+
+
+def test_two_lags_are_enough_for_the_tutorial_s_sine():
+    wave = SineSource(SeriesOptions()).open().series[0].values[:, 0]
+    fitted = SecondOrder().fit(wave[:10_000], season=628)
+    assert fitted.coefficients == pytest.approx([2 * np.cos(100 / 9999), -1], abs=1e-3)
+    windows = sliding_window_view(wave[9_999:], 3)
+    ahead = fitted.predict(windows[:, :2], 1, [0.5])[:, 0, 0]
+    assert np.abs(ahead - windows[:, 2]).max() < 5e-5  # abscissae are rounded to float32
 
 
 def test_forecasts_are_fed_back_and_shocks_add_up():

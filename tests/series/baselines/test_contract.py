@@ -32,7 +32,8 @@ def forecast(name, values, season, horizon, levels=LEVELS):
 
 
 def test_names_are_those_of_the_report():
-    assert list(BASELINES) == ["naive", "seasonal_naive", "drift", "growth", "ar", "theta", "ses"]
+    names = ["naive", "seasonal_naive", "drift", "growth", "ar", "ar2", "theta", "ses"]
+    assert list(BASELINES) == names
     with pytest.raises(ConfigError, match=r"named 'thetta'\. Did you mean 'theta'\?"):
         BASELINES["thetta"]
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import DataError
+from recurra.series.frequency import infer_season
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel, Series
 from recurra.series.reading import read_content, read_data, read_file
@@ -181,6 +182,14 @@ def test_season_is_not_inferred_from_the_test():
     assert read(text).frequency.season == 8
     assert read(text, horizon=240).frequency.season == 1
     assert read(text, horizon=3, test=240).frequency.season == 1
+    assert read(text, horizon=240, test=3).frequency.season == 1  # a test holds a horizon at least
+
+
+def test_season_is_not_inferred_from_a_test_whose_length_is_yet_to_be_chosen():
+    values = np.random.default_rng(0).normal(size=400)
+    values[320:] += 50 * np.sin(2 * np.pi * np.arange(80) / 8)
+    assert infer_season([values]) == 8
+    assert read_data(values, SeriesOptions()).frequency.season == 1
 
 
 def test_files(tmp_path):

@@ -64,7 +64,9 @@ def preset(name: str, *, data: object = None, minutes: float | None = None) -> R
     config: RunConfig = make(**{key: value for key, value in known.items() if key in wanted})
     if data is not None:
         config = with_data(config, data)
-    return with_settings(config, [] if minutes is None else [f"train.minutes={minutes}"])
+    if minutes is None:
+        return config
+    return with_settings(config, [f"train.minutes={minutes}", "train.steps=none"])
 
 
 def _size(data: object) -> int | None:

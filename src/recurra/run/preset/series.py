@@ -153,7 +153,7 @@ def _sine(name: str, segment: int) -> SeriesRun:
             residual="last",
             linear=False,
         ),
-        train=_falling(steps=600, batch_size=32, learning_rate=0.005),
+        train=_falling(steps=500, batch_size=32, learning_rate=0.005),
     )
 
 

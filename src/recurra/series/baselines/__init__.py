@@ -14,6 +14,7 @@ BASELINES = Table(
         "drift": "recurra.series.baselines.drift:Drift",
         "growth": "recurra.series.baselines.growth:Growth",
         "ar": "recurra.series.baselines.autoregression:Autoregression",
+        "ar2": "recurra.series.baselines.autoregression:SecondOrder",
         "theta": "recurra.series.baselines.smoothing:Theta",
         "ses": "recurra.series.baselines.smoothing:ExponentialSmoothing",
     },

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from recurra.series.baselines.base import Baseline, Fitted, Floats, root_mean_square
 
-__all__ = ["Autoregression", "FittedAutoregression"]
+__all__ = ["Autoregression", "FittedAutoregression", "SecondOrder"]
 
 MOST_LAGS = 200  # keeps the fit of a long season to a second
 FARTHEST = 1e6  # deviations from the mean: where an explosive recurrence is stopped
@@ -86,21 +86,46 @@ class Autoregression(Baseline):
 
     def learn(self, values: Floats, season: int) -> Fitted:
         """Return the rule fitted to a history."""
-        mean, unit = float(values.mean()), float(values.std())
-        unit = unit if unit > 1e-12 * max(1.0, abs(mean)) else 1.0
-        z = (values - mean) / unit
-        most = min(len(z) // 4, max(3, season) + 2, MOST_LAGS)
-        order = _best_order(z, most)
-        x, y = _lagged(z, order)
-        weights = np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], dtype=np.float64)
-        return FittedAutoregression(
-            last=float(values[-1]),
-            mean=mean,
-            unit=unit,
-            intercept=float(weights[0]),
-            coefficients=weights[1:],
-            deviation=root_mean_square(y - x @ weights),
-        )
+        most = min(len(values) // 4, max(3, season) + 2, MOST_LAGS)
+        mean, unit = _sizes(values)
+        return _fitted(values, _best_order((values - mean) / unit, most))
+
+
+class SecondOrder(Baseline):
+    """AR(2) with an intercept by least squares: what a single oscillation obeys exactly.
+
+    Source:
+        Yule, On a method of investigating periodicities in disturbed series (1927).
+
+    Example:
+        >>> fitted = SecondOrder().fit(np.sin(0.1 * np.arange(200)), season=1)
+        >>> fitted.coefficients.round(6), 2 * np.cos(0.1).round(6)
+        (array([ 1.990008, -1.      ]), np.float64(1.990008))
+    """
+
+    def learn(self, values: Floats, season: int) -> Fitted:
+        """Return the rule fitted to a history."""
+        return _fitted(values, min(2, len(values) // 4))
+
+
+def _sizes(values: Floats) -> tuple[float, float]:
+    """The mean, and the deviation; 1 in place of one that is none."""
+    mean, unit = float(values.mean()), float(values.std())
+    return mean, unit if unit > 1e-12 * max(1.0, abs(mean)) else 1.0
+
+
+def _fitted(values: Floats, order: int) -> Fitted:
+    mean, unit = _sizes(values)
+    x, y = _lagged((values - mean) / unit, order)
+    weights = np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], dtype=np.float64)
+    return FittedAutoregression(
+        last=float(values[-1]),
+        mean=mean,
+        unit=unit,
+        intercept=float(weights[0]),
+        coefficients=weights[1:],
+        deviation=root_mean_square(y - x @ weights),
+    )
 
 
 def _lagged(z: Floats, order: int) -> tuple[Floats, Floats]:

@@ -120,7 +120,9 @@ def _panel(source: Source, drafts: list[Draft], notes: list[str], options: Serie
     drafts, frequency, added = on_grid(source, drafts)
     drafts, gaps = filled(source, drafts, options.fill)
     drafts, covariates = covered(source, drafts)
-    frequency = _with_season(frequency, drafts, options.test or options.horizon or 0)
+    shortest = min(len(one.values) for one in drafts)  # a test is no more than a fifth unasked
+    held = max(options.test or 0, options.horizon or 0) or shortest // 5
+    frequency = _with_season(frequency, drafts, held)
     told = f"frequency {frequency.name}, season {frequency.season} (inferred)"
     series = tuple(
         Series(
@@ -151,6 +153,6 @@ def _with_season(frequency: Frequency, drafts: list[Draft], held: int) -> Freque
     """
     if frequency.season > 1 or not frequency.regular:
         return frequency
-    columns = [column[: len(column) - held] for one in drafts for column in one.values.T]
+    columns = [column[: max(0, len(column) - held)] for one in drafts for column in one.values.T]
     season = infer_season(columns)
     return replace(frequency, season=season, seasons=(season,))
