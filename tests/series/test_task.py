@@ -395,3 +395,9 @@ def test_weights_are_not_taken_for_other_covariates(
     other = config(start_from=str(tmp_path / "first"))
     with pytest.raises(DataError, match=r"the history has past .*; the forecaster learned"):
         SeriesTask(other, CPU, panel_of(past=here))
+
+
+def test_torchs_own_generator_is_not_moved(panel_of: PanelOf) -> None:
+    before = torch.random.get_rng_state()
+    SeriesTask(config(), CPU, panel_of())
+    assert torch.equal(torch.random.get_rng_state(), before)

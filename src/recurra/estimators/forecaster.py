@@ -101,8 +101,7 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
         config, panel = self._config(series)
         # Gaps in place of a test part: no observation is kept from the network for a verdict.
         gaps = np.full((len(panel.series) * len(panel.targets), config.data.horizon or 1), np.nan)
-        with torch.random.fork_rng(devices=[]):
-            task = SeriesTask(config, torch.device("cpu"), extended(panel, gaps))
+        task = SeriesTask(config, torch.device("cpu"), extended(panel, gaps))
         self.loss_curve_ = []
         for event in learn(task.learner, task.config.train, config.seed, checkpoints=None):
             if isinstance(event, Warned):

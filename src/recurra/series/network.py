@@ -99,7 +99,8 @@ class ForecastNetwork(nn.Module):
         self.errors = options.errors
         self.correction: Tensor
         self.register_buffer("correction", torch.zeros(shape.horizon, len(LEVELS)))
-        self.members = nn.ModuleList(Member(options, shape, each) for each in generators)
+        with torch.random.fork_rng(devices=[]):  # layers draw from torch's own when they are made
+            self.members = nn.ModuleList(Member(options, shape, each) for each in generators)
 
     def member(self, number: int) -> Member:
         """Return one of the networks.
@@ -170,7 +171,7 @@ class ForecastNetwork(nn.Module):
             window: what is seen.
         """
         ahead, scaled = self.in_units(window)
-        moved = ahead + self.correction * unit(scaled).unsqueeze(-1)
+        moved = ahead + self.correction * unit(scaled).unsqueeze(-1).to(ahead.dtype)
         above = moved[..., MIDDLE:].cummax(-1).values
         below = moved[..., : MIDDLE + 1].flip(-1).cummin(-1).values.flip(-1)
         ordered = torch.cat([below, above[..., 1:]], -1)  # about the median, which stays
@@ -264,7 +265,7 @@ class Member(nn.Module):
                 hidden = hidden + self.ahead(window.known.flatten(1))
             return base, self.head(self._drop(hidden, generator))
         if self.decoder == "segments":
-            return base, self._segments(window, about, state, generator)
+            return base, self._segments(window, state, generator)
         return base, self._recursive(window, base, about, (y[:, -1], state), generator)
 
     def train(self, mode: bool = True) -> Member:
@@ -310,13 +311,7 @@ class Member(nn.Module):
             parts.append(about.unsqueeze(1).expand(-1, N, -1))
         return torch.relu(self.read(torch.cat(parts, 2)))
 
-    def _segments(
-        self,
-        window: Window,
-        about: Tensor,
-        state: State,
-        generator: torch.Generator | None,
-    ) -> Tensor:
+    def _segments(self, window: Window, state: State, generator: torch.Generator | None) -> Tensor:
         """Decode every segment ahead from the same state, told apart by their places."""
         B, M, G = len(window.values), self.shape.segments_ahead, self.shape.segment
         x = self.place.expand(B, -1, -1)

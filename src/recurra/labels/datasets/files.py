@@ -72,13 +72,8 @@ def read_examples(path: Path, label_column: str | None = None) -> NamedExamples:
     Raises:
         DataError: it is something else, cannot be read, or is not as its format wants it.
     """
-    if path.is_dir():
-        raise DataError(f"{path} is a directory: give a NAME_TRAIN.ts or a CSV file in it")
-    if _is_ts(path):
-        return read_ts(path)
-    if path.name.removesuffix(".gz").lower().endswith((".csv", ".tsv", ".txt")):
-        return read_table(path, label_column)
-    raise DataError(f"{path}: expected a file named .ts or .csv (or with .gz behind it)")
+    _require_kind(path)
+    return read_ts(path) if _is_ts(path) else read_table(path, label_column)
 
 
 def read_table(path: Path, label_column: str | None = None) -> NamedExamples:
@@ -137,6 +132,7 @@ def read_sequences(path: Path, num_features: int) -> list[NDArray[np.float64]]:
         >>> [sequence.tolist() for sequence in read_sequences(path, 2)]
         [[[1.0, 2.0]], [[3.0, 4.0]]]
     """
+    _require_kind(path)
     found = list(read_ts(path, False).sequences) if _is_ts(path) else _rows_of(path, num_features)
     for number, sequence in enumerate(found, start=1):
         if sequence.shape[1] != num_features:
@@ -220,6 +216,14 @@ def _beside(path: Path) -> Path | None:
     plain = path.with_name(TRAIN.sub(test, path.name).removesuffix(".gz"))
     places = (plain, plain.with_name(plain.name + ".gz"))
     return next((place for place in places if place.is_file()), None)
+
+
+def _require_kind(path: Path) -> None:
+    """Refuse what by its name is no file of examples."""
+    if path.is_dir():
+        raise DataError(f"{path} is a directory: give a NAME_TRAIN.ts or a CSV file in it")
+    if not path.name.removesuffix(".gz").lower().endswith((".ts", ".csv", ".tsv", ".txt")):
+        raise DataError(f"{path}: expected a file named .ts or .csv (or with .gz behind it)")
 
 
 def _is_ts(path: Path) -> bool:
