@@ -24,7 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         preset="tiny",
         threads=1,
         data=SeriesOptions(dataset="airline"),
-        network=ForecastOptions(hidden_size=4),
+        network=ForecastOptions(hidden_size=4, calendar=True),
         train=TrainOptions(steps=3, batch_size=8, optimizer="adam", learning_rate=0.01),
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -19,11 +19,12 @@ from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
 from recurra.files import json_bytes
 from recurra.pretrained import open_pretrained, save_pretrained
 from recurra.series.dataset import Features
-from recurra.series.forecaster import Forecaster, Observation
+from recurra.series.forecaster import Forecaster
 from recurra.series.frequency import infer
 from recurra.series.history import extended
 from recurra.series.metrics import LEVELS
 from recurra.series.panel import Panel, Series
+from recurra.series.windows import Observation
 
 PanelOf = Callable[..., Panel]
 Floats = NDArray[np.float64]
@@ -212,7 +213,7 @@ def test_covariates_and_stamps_have_their_say(
     panel_of: PanelOf, forecaster_of: Callable[..., Any], decoder: str, part: str
 ) -> None:
     panel = panel_of((40, 40), past=1, future=1, static=1, stamps="hours")
-    fc: Forecaster = forecaster_of(panel, decoder=decoder).forecaster
+    fc: Forecaster = forecaster_of(panel, decoder=decoder, calendar=True).forecaster
     one = panel.series[0]
     assert one.stamps is not None
     ahead = one.future.copy()
@@ -514,7 +515,8 @@ def test_histories_come_as_panels_files_frames_and_arrays(
 def test_a_history_without_the_columns_that_were_learned_is_bad_data(
     panel_of: PanelOf, forecaster_of: Callable[..., Any]
 ) -> None:
-    fc: Forecaster = forecaster_of(panel_of((40,), past=1, stamps="hours")).forecaster
+    dated = panel_of((40,), past=1, stamps="hours")
+    fc: Forecaster = forecaster_of(dated, calendar=True).forecaster
     with pytest.raises(DataError, match="has past none; the forecaster learned from p0"):
         fc.predict(history=panel_of((40,), stamps="hours"))
     named = replace(panel_of((40,), past=1, stamps="hours"), past=("q",))
@@ -583,3 +585,19 @@ def test_irregular_stamps_are_refused_where_every_step_was_learned(
     rows = {"ds": stamps, "y": np.arange(5.0)}
     with pytest.raises(DataError, match="the history is irregular; the forecaster learned from h"):
         fc.predict(history=rows)
+
+
+def test_a_stream_goes_on_where_what_was_learned_from_ends(panel_of, forecaster_of) -> None:
+    fc = forecaster_of(panel_of((50, 40), static=2), scale="series").forecaster
+    name = fc.history.series[1].unique_id
+    longer = [float(value) for value in (9.5, 11.0)]
+    state = fc.state_after(name)
+    for value in longer:
+        ahead, state = fc.step(value, state)
+    one = fc.history.series[1]
+    values = np.concatenate([one.values[:, 0], longer])
+    panel = replace(fc.history, series=(Series(name, values, static=one.static),))
+    whole = fc.predict(history=panel)
+    np.testing.assert_allclose(ahead.quantiles.numpy(), whole.quantiles[0], rtol=1e-6)
+    with pytest.raises(DataError, match=r"no series is named 'nobody'"):
+        fc.state_after("nobody")

@@ -158,17 +158,22 @@ def _refit(config: RunConfig | None, horizon: int) -> Any:
     """Return a function that trains the run's own network on a panel."""
     import tempfile
 
+    import numpy as np
+
     from recurra.machine import choose_device
     from recurra.run.config import SeriesRun
+    from recurra.series.history import extended
     from recurra.series.task import SeriesTask
 
     if not isinstance(config, SeriesRun):
         raise typer.BadParameter("the run is not one of series")
     same = config.data.model_copy(update={"horizon": horizon, "test": None, "valid": None})
-    settings = config.model_copy(update={"data": same})
+    settings = config.model_copy(update={"data": same, "start_from": None})
 
     def train(panel: Panel) -> Forecaster:
-        task = SeriesTask(settings, choose_device(config.device), panel)
+        # what is kept for a test lies after the origin, where nothing is known
+        unknown = np.full((len(panel) * len(panel.targets), horizon), np.nan)
+        task = SeriesTask(settings, choose_device(config.device), extended(panel, unknown))
         say(f"training on {sum(map(len, panel.series)):,} observations")
         with tempfile.TemporaryDirectory() as folder:
             for _ in task.fit(Path(folder), lambda: False):

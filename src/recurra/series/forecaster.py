@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,30 +27,17 @@ from recurra.series.metrics import LEVELS
 from recurra.series.network import MIDDLE, ForecastNetwork, Shape
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel
-from recurra.series.windows import Scaling, Window, Windows
+from recurra.series.windows import Observation, Scaling, Window, Windows
+from recurra.table import nearest
 from recurra.train.loop import load_weights, require_fit
 
-__all__ = ["Forecaster", "Observation"]
+__all__ = ["Forecaster"]
 
 FORMAT, VERSION = "recurra-forecaster", 1
 BATCH = 2048
 """Windows that are forecast at once."""
 
 Floats = NDArray[np.float64]
-
-
-class Observation(NamedTuple):
-    """One observation of a stream, with what is known beside it.
-
-    Args:
-        value: a number or `(B,)`; NaN is a gap.
-        seen: its features, `(B, E)`, as `Features` makes them; zeros by default.
-        known: those of the steps ahead, `(B, H, F)`; zeros by default.
-    """
-
-    value: float | Tensor
-    seen: Tensor | None = None
-    known: Tensor | None = None
 
 
 class Forecaster:
@@ -118,6 +105,22 @@ class Forecaster:
             deviation=torch.full((B,), np.nan, dtype=torch.float64, device=self._device),
             variable=torch.full((B,), variable, device=self._device),
         )
+
+    def state_after(self, unique_id: str, *, variable: int = 0) -> Window:
+        """Return the state after the last observation of a series that it learned from.
+
+        Args:
+            unique_id: which.
+            variable: which of its targets.
+
+        Raises:
+            DataError: it learned from no such series.
+        """
+        names = [one.unique_id for one in self.history.series]
+        if unique_id not in names:
+            raise DataError(f"no series is named {unique_id!r}.{nearest(unique_id, names)}")
+        row = names.index(unique_id) * len(self.history.targets) + variable
+        return Window(*(tensor[row : row + 1].to(self._device) for tensor in self._end))
 
     @torch.inference_mode()
     def step(

@@ -32,6 +32,9 @@ MIDDLE = LEVELS.index(0.5)
 FARTHEST = 1e4
 """Scales from a window's centre beyond which a target is not learned from."""
 
+LARGEST_MAP = 4096
+"""Observations seen up to which the linear parts become one map: that costs their square."""
+
 LEAST_CHANGE = 0.05
 """A window's seasonal change counts as at least this share of its scale."""
 
@@ -279,7 +282,8 @@ class Member(nn.Module):
 
     def _base(self, values: Tensor) -> Tensor:
         """Return `(B, H)`: what the linear parts say; in evaluation by one map."""
-        if self.training or torch.is_grad_enabled():
+        learns = self.training or torch.is_grad_enabled()
+        if learns or self.shape.context > LARGEST_MAP:
             return self._linear_parts(values)
         if self._map is None:
             units = torch.eye(values.shape[1], dtype=values.dtype, device=values.device)

@@ -90,7 +90,10 @@ class ForecastOptions(BaseModel):
         True, description="whether the network corrects a linear map of what is seen as well"
     )
     logarithm: bool = Field(False, description="whether logarithms of the values are forecast")
-    calendar: bool = Field(True, description="whether hour, weekday, ... are seen, given stamps")
+    calendar: bool = Field(
+        False,
+        description="whether hour, weekday, ... of stamps are seen; a stream must then tell them",
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="probability of dropping a unit's output")
     members: int = Field(1, ge=1, le=100, description="networks of other seeds that are averaged")
     calibrate: bool = Field(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recurra.series.dataset import Channel
 
-__all__ = ["Scaled", "Scaling", "Window", "Windows", "filled"]
+__all__ = ["Observation", "Scaled", "Scaling", "Window", "Windows", "filled"]
 
 FLOOR = 1e-6
 """Least scale, as a share of the values' size: a constant window has none of its own."""
@@ -42,6 +42,20 @@ class Window(NamedTuple):
     """`(B,)`, of the series' training part; NaN where it is not known."""
     variable: Tensor
     """`(B,)`, which of the targets it is."""
+
+
+class Observation(NamedTuple):
+    """One observation of a stream, with what is known beside it.
+
+    Args:
+        value: a number or `(B,)`; NaN is a gap.
+        seen: its features, `(B, E)`, as `Features` makes them; zeros by default.
+        known: those of the steps ahead, `(B, H, F)`; zeros by default.
+    """
+
+    value: float | Tensor
+    seen: Tensor | None = None
+    known: Tensor | None = None
 
 
 class Scaled(NamedTuple):

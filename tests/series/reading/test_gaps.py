@@ -76,9 +76,9 @@ def test_nothing_to_tell():
     assert constant([one]) == []
 
 
-def test_covariates_before_their_first_value_take_it():
+def test_past_covariates_before_their_first_value_stay_unknown():
     found, notes = covered(SOURCE, [draft(1, 2, 3, 4, past=[np.nan, 5, np.nan, 6])])
-    assert found[0].past[:, 0].tolist() == [5, 5, 5, 6]
+    np.testing.assert_array_equal(found[0].past[:, 0], [np.nan, 5, 5, 6])  # 5 is of the future
     assert notes[0].startswith("2 gaps in covariates, the first at data row 1")
     with pytest.raises(DataError, match="series 'a' has no value in column 'p'"):
         covered(SOURCE, [draft(1, 2, past=[np.nan, np.nan])])

@@ -83,7 +83,9 @@ def test_gaps_of_covariates_take_the_value_before():
     )
     panel = read(text, past_covariates="price")
     assert panel.series[0].past[:, 0].tolist() == [10, 10, 12]
-    assert panel.series[1].past[:, 0].tolist() == [21, 21, 22, 23]
+    np.testing.assert_array_equal(panel.series[1].past[:, 0], [np.nan, 21, 22, 23])
+    ahead = read(text, future_covariates="price")  # known ahead, so known before as well
+    assert ahead.series[1].future[:, 0].tolist() == [21, 21, 22, 23]
     assert (
         "2 gaps in covariates, the first at data row 2: filled with the value before" in panel.notes
     )

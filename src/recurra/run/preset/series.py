@@ -102,7 +102,6 @@ def etth1() -> SeriesRun:
             scale="series",
             errors="series",
             linear=False,
-            calendar=False,
             dropout=0.5,
             members=3,
         ),

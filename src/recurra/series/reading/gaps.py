@@ -101,7 +101,8 @@ def _place(source: Source, one: Draft, index: int) -> str:
 def covered(source: Source, drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
     """Return the series with the gaps of their covariates filled, and how many there were.
 
-    A gap takes the value before, and those before the first value take that.
+    A gap takes the value before. Before the first value, what is known ahead takes that; what is
+    known up to now only stays unknown, as anything else would be of the future.
 
     Args:
         source: what the series have in common.
@@ -124,7 +125,8 @@ def covered(source: Source, drafts: Sequence[Draft]) -> tuple[list[Draft], list[
             if gaps.any() and first is None:
                 first = _place(source, one, int(np.flatnonzero(gaps.any(1))[0]))
             count += int(gaps.sum())
-            whole[kind] = fill(fill(values, "forward")[::-1], "forward")[::-1]
+            whole[kind] = fill(values, "forward")
+        whole["future"] = fill(whole["future"][::-1], "forward")[::-1]
         found.append(replace(one, past=whole["past"], future=whole["future"]))
     if first is None:
         return found, []
