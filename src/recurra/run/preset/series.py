@@ -56,7 +56,9 @@ def airline() -> SeriesRun:
     return SeriesRun(
         preset="airline",
         data=SeriesOptions(dataset="airline"),
-        network=ForecastOptions(hidden_size=32, members=5, context=48, logarithm=True, dropout=0.2),
+        network=ForecastOptions(
+            hidden_size=32, members=5, context=48, logarithm=True, calendar=True, dropout=0.2
+        ),
         train=_falling(steps=1000, batch_size=64, learning_rate=0.003),
     )
 
