@@ -63,6 +63,7 @@ ORDER = {
     "recurra.series": """
         options
         frequency
+        frequency_names
         panel
         reading
         datasets

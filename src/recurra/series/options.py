@@ -23,6 +23,9 @@ class SeriesOptions(BaseModel):
     season: int | None = Field(
         None, ge=1, le=100_000, description="period of the season, in steps; inferred"
     )
+    frequency: str | None = Field(
+        None, description="step of dated series, as hourly, weekly or 15 minutes; inferred"
+    )
     target: str | None = Field(
         None, description="columns to forecast, by commas; y, or the only numeric one"
     )

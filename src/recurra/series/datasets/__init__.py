@@ -6,9 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recurra.errors import ConfigError, DataError
 from recurra.series.datasets.base import SeriesSource, Split
 from recurra.series.datasets.files import FileSource
+from recurra.series.frequency import Frequency
+from recurra.series.frequency_names import named
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.reading import read_data
@@ -62,7 +66,7 @@ def open_panel(options: SeriesOptions, data: Any = None) -> tuple[Panel, Split |
     """Return the series, and how they were published to be divided, if they were.
 
     Args:
-        options: the dataset, its columns, and the season where it is not to be inferred.
+        options: the dataset, its columns, frequency and season where these are not inferred.
         data: something in memory, instead of the dataset that the options name: a frame, arrays
             (see `recurra.series.reading.read_data`), or the path of a file.
 
@@ -82,9 +86,24 @@ def open_panel(options: SeriesOptions, data: Any = None) -> tuple[Panel, Split |
         panel, split = source.open(), source.split
     else:
         panel, split = read_data(data, options), None
-    if options.season is None:
+    if options.season is None and options.frequency is None:
         return panel, split
-    frequency = replace(panel.frequency, season=options.season, seasons=(options.season,))
+    frequency = panel.frequency
+    if options.frequency is not None:
+        frequency = _asked(panel, options.frequency)
+    if options.season is not None:
+        frequency = replace(frequency, season=options.season, seasons=(options.season,))
     notes = tuple(note for note in panel.notes if not note.startswith("frequency "))
     told = f"frequency {frequency.name}, season {frequency.season} (as asked)"
     return replace(panel, frequency=frequency, notes=(*notes, told)), split
+
+
+def _asked(panel: Panel, name: str) -> Frequency:
+    """Return the frequency of a name, on the day of the month that the series' stamps have."""
+    stamps = panel.series[0].stamps
+    if stamps is None or not np.issubdtype(stamps.dtype, np.datetime64):
+        raise DataError(f"data.frequency is {name!r}, but the series have no dates")
+    day = stamps[-1].astype("datetime64[D]")
+    of_month = int((day - day.astype("datetime64[M]")).astype(np.int64)) + 1
+    last = (day + np.timedelta64(1, "D")).astype("datetime64[M]") != day.astype("datetime64[M]")
+    return replace(named(name), day=31 if last else of_month)
