@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from recurra.series.dataset import SeriesDataset
 from recurra.series.metrics import LEVELS
 from recurra.series.network import ForecastNetwork, tells, unit
 from recurra.series.trial import Trial
-from recurra.series.windows import Window, Windows
+from recurra.series.windows import Scaled, Window, Windows
 
 __all__ = ["SeriesLearner"]
 
@@ -129,23 +129,28 @@ class SeriesLearner:
         loss = self.network.loss(window, targets, observed, member, generator)
         return loss, None, len(targets)
 
+    @torch.no_grad()
     def validate(self) -> dict[str, float | int | None] | None:
-        """Return the metrics of the validation windows; their loss is in seasonal changes."""
+        """Return the metrics of the validation windows; their loss is in what is learned in."""
         if not len(self.trial):
             return None
-        channels, origins = map(torch.from_numpy, (self.trial.channels, self.trial.origins))
         losses, quantiles = [], []
-        with torch.no_grad():
-            for rows, starts in zip(torch.split(channels, BATCH), torch.split(origins, BATCH)):
-                window, targets, observed = self._look(rows, starts)
-                ahead, scaled = self.network.in_units(window)
-                wanted = self.network.scaling.forward(targets, scaled)
-                yardstick = self.network.yardstick(window, scaled)
-                loss = pinball(ahead, wanted, self.levels).mean(-1) / yardstick
-                losses.append(loss[tells(wanted, observed)])
-                quantiles.append(self.network.scaling.backward(ahead, scaled).cpu().numpy())
+        for window, ahead, scaled, wanted, told in self._forecast(self.trial):
+            yardstick = self.network.yardstick(window, scaled)
+            loss = pinball(ahead, wanted, self.levels).mean(-1) / yardstick
+            losses.append(loss[told])
+            quantiles.append(self.network.scaling.backward(ahead, scaled).cpu().numpy())
         scored = self.trial.score(np.concatenate(quantiles)).as_dict()
         return {"loss": float(torch.cat(losses).mean()), **scored}
+
+    def _forecast(self, trial: Trial) -> Iterator[tuple[Window, Tensor, Scaled, Tensor, Tensor]]:
+        """Yield windows, their quantiles, scaling and targets in units, and which of these tell."""
+        channels, origins = map(torch.from_numpy, (trial.channels, trial.origins))
+        for rows, starts in zip(torch.split(channels, BATCH), torch.split(origins, BATCH)):
+            window, targets, observed = self._look(rows, starts)
+            ahead, scaled = self.network.in_units(window)
+            wanted = self.network.scaling.forward(targets, scaled)
+            yield window, ahead, scaled, wanted, tells(wanted, observed)
 
     @torch.no_grad()
     def calibrate(self) -> None:
@@ -155,12 +160,8 @@ class SeriesLearner:
             return
         self.network.eval()
         found: list[list[Tensor]] = []
-        channels, origins = map(torch.from_numpy, (trial.channels, trial.origins))
-        for rows, starts in zip(torch.split(channels, BATCH), torch.split(origins, BATCH)):
-            window, targets, observed = self._look(rows, starts)
-            ahead, scaled = self.network.in_units(window)
-            wanted = self.network.scaling.forward(targets, scaled)
-            wanted = wanted.where(tells(wanted, observed), torch.nan)
+        for _, ahead, scaled, wanted, told in self._forecast(trial):
+            wanted = wanted.where(told, torch.nan)
             found.append([ahead.double(), wanted.double(), unit(scaled)[:, 0].double()])
         quantiles, actual, units = (torch.cat(each).cpu().numpy() for each in zip(*found))
         corrections = Conformal.fit(actual, quantiles, LEVELS, units).corrections
