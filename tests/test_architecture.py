@@ -40,25 +40,44 @@ ORDER = {
         __main__
     """,
     "recurra.nn": "state\n kernels\n cells\n wrappers\n unroll\n head",
-    "recurra.nn.kernels": "autocast\n *",
+    "recurra.nn.head": "*",
+    "recurra.nn.kernels": "autocast\n linear_cross_entropy\n *",
     "recurra.nn.cells": "base\n *",
     "recurra.nn.wrappers": "base\n *",
-    "recurra.train": "event\n optimization\n checkpoint\n loop",
+    "recurra.train": "event\n optimization\n averaging\n epochs\n checkpoint\n loop",
     "recurra.language": """
         options
+        byte_pairs
         tokenization
         vocabulary
+        ngram
+        arpa
+        spelling
         corpora
         dataset
         batches
         metrics
         network
-        ngram
+        sampling
+        suggestion
+        decoding
+        scoring
+        rescoring
         model
         network_model
         ngram_model
+        unigram_cache_model
+        cache_model
+        adaptation
+        dynamic_model
+        temperature_model
+        mixture_model
+        mixing
+        explanation
+        sizing
         task
     """,
+    "recurra.language.ngram": "arrays\n backoff\n pruning\n kneser_ney",
     "recurra.language.corpora": "base\n files\n *",
     "recurra.series": """
         options
@@ -102,7 +121,7 @@ ORDER = {
     """,
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
-    "recurra.run": "config\n preset\n directory\n report\n plot\n session\n bench\n demo",
+    "recurra.run": "config\n preset\n directory\n figures\n report\n plot\n session\n bench\n demo",
     "recurra.run.preset": "*",
     "recurra.run.plot": "*",
     "recurra.run.demo": "*",

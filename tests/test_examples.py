@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,41 @@ def test_classify_sequences(example, capsys):
     assert "['rising']" in capsys.readouterr().out
 
 
+def test_score(example, tmp_path, capsys):
+    assert example("score").main(tmp_path / "run") == "these bakers write"
+    assert "spelled out: ['zebra']" in capsys.readouterr().out
+
+
+def test_generate(example, tmp_path):
+    assert len(example("generate").main(tmp_path / "run")) == 5
+
+
+def test_suggest(example, tmp_path):
+    assert example("suggest").main(tmp_path / "run") == ["write", "writes"]
+
+
+def test_explain(example, tmp_path):
+    assert 2 < example("explain").main(tmp_path / "run") < 5
+
+
+def test_mix(example, tmp_path, capsys):
+    mixed = example("mix").main(tmp_path)
+    parts = re.findall(r"weight .* perplexity ([\d.]+)", capsys.readouterr().out)
+    assert len(parts) == 4
+    assert mixed < min(map(float, parts)) + 0.01
+
+
 def test_none_is_forgotten():
     tested = {
         "classify_sequences",
+        "explain",
         "forecast_a_stream",
+        "generate",
+        "mix",
         "own_cell",
         "own_text",
+        "score",
+        "suggest",
         "train_and_step",
     }
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from recurra.estimators.sequence import SequenceClassifier, SequenceRegressor
     from recurra.estimators.softmax import SoftmaxClassifier
     from recurra.labels.classifier import Classifier
+    from recurra.language.adaptation import gradient_statistics
+    from recurra.language.cache_model import cache, unigram_cache
+    from recurra.language.dynamic_model import dynamic
+    from recurra.language.explanation import explain
+    from recurra.language.mixture_model import fit_weights, mixture
     from recurra.language.model import LanguageModel
+    from recurra.language.temperature_model import calibrated
     from recurra.nn.cells import CELLS
     from recurra.nn.cells.gru import GRUCell
     from recurra.nn.cells.lstm import LSTMCell
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from recurra.nn.wrappers.dropout import Dropout
     from recurra.nn.wrappers.residual import Residual
     from recurra.nn.wrappers.stack import Stack
+    from recurra.nn.wrappers.weight_drop import WeightDrop
     from recurra.run.config import RunConfig
     from recurra.run.preset import PRESETS, preset
     from recurra.run.session import evaluate, train
@@ -52,13 +59,22 @@ __all__ = [
     "SeriesForecaster",
     "SoftmaxClassifier",
     "Stack",
+    "WeightDrop",
     "__version__",
     "backtest",
+    "cache",
+    "calibrated",
+    "dynamic",
     "errors",
     "evaluate",
+    "explain",
+    "fit_weights",
+    "gradient_statistics",
+    "mixture",
     "plan",
     "preset",
     "train",
+    "unigram_cache",
     "unroll",
 ]
 
@@ -73,7 +89,16 @@ _MODULES = {
     "Residual": "recurra.nn.wrappers.residual",
     "unroll": "recurra.nn.unroll",
     "plan": "recurra.nn.unroll",
+    "WeightDrop": "recurra.nn.wrappers.weight_drop",
     "LanguageModel": "recurra.language.model",
+    "cache": "recurra.language.cache_model",
+    "unigram_cache": "recurra.language.cache_model",
+    "dynamic": "recurra.language.dynamic_model",
+    "gradient_statistics": "recurra.language.adaptation",
+    "mixture": "recurra.language.mixture_model",
+    "fit_weights": "recurra.language.mixture_model",
+    "calibrated": "recurra.language.temperature_model",
+    "explain": "recurra.language.explanation",
     "Forecaster": "recurra.series.forecaster",
     "backtest": "recurra.series.backtest",
     "Classifier": "recurra.labels.classifier",

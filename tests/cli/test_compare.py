@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from recurra.run.config import LabelRun, LanguageRun, RunConfig, SeriesRun, with_data
+from recurra.run.config import (
+    LabelRun,
+    LanguageRun,
+    RunConfig,
+    SeriesRun,
+    with_data,
+    with_settings,
+)
 from recurra.run.directory import RunDirectory
 from recurra.run.report import Judged, compose
+from recurra.train.event import Validated
 
 NAIVE = {"mase": 1.2, "crps": 0.04}
 
@@ -87,3 +95,109 @@ def test_an_unfinished_run_is_named(recurra, finished, tmp_path):
     answer = recurra("compare", "a", "b")
     assert answer.code == 1
     assert "b has no report.json: it is not a run, or not finished" in answer.err
+
+
+def text(perplexity, bits=1.2, **others):
+    entry = {"tokens": 100, "oov": 0, "perplexity": perplexity, "bits_per_char": bits}
+    return {key: value for key, value in (entry | others).items() if value is not None}
+
+
+def language(*changes):
+    return with_settings(LanguageRun(preset="mine"), list(changes))
+
+
+def test_runs_of_several_seeds_are_averaged(recurra, finished):
+    for seed, perplexity in ((1, 80.0), (2, 84.0), (3, 88.0)):
+        mixed = {"valid": None, "test": text(perplexity - 10), "parts": {}}
+        finished(
+            f"s{seed}", language(f"seed={seed}"), Judged(),
+            test=text(perplexity, perplexity_low=1.0), baselines={"kn5": text(141.2)},
+            extras={"mixture": mixed},
+        )  # fmt: skip
+    finished("wide", language("network.hidden_size=400"), Judged(), test=text(82.0))
+    answer = recurra("compare", "s1", "s2", "s3", "wide")
+    assert [line.rsplit(maxsplit=2)[0].rstrip() for line in answer.out.splitlines()[1:]] == [
+        "s1/mixture",
+        "s2/mixture",
+        "mine/mixture, 3 seeds (± 4.0)",
+        "s3/mixture",
+        "s1",
+        "wide",
+        "s2",
+        "mine, 3 seeds (± 4.0)",
+        "s3",
+        "kn5",
+    ]
+    rows = recurra("compare", "s1", "s2", "s3", "wide", "--json").json["systems"]
+    row = next(row for row in rows if row["name"].startswith("mine,"))
+    assert row["metrics"] == {
+        "tokens": 100, "oov": 0, "perplexity": 84.0, "bits_per_char": pytest.approx(1.2)
+    }  # fmt: skip
+    assert row["deviation"]["perplexity"] == pytest.approx(4.0)
+    assert (row["run"], row["runs"]) == (None, ["s1", "s2", "s3"])
+    mixed = next(row for row in rows if row["name"] == "s2/mixture")
+    assert (mixed["run"], mixed["metrics"]["perplexity"]) == ("s2", 74.0)
+
+
+def test_the_same_seed_twice_is_no_group(recurra, finished):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        finished(name, language(f"seed={seed}"), Judged(), test=text(80.0 + seed))
+    assert "seeds" not in recurra("compare", "a", "b", "c").out
+
+
+@pytest.mark.parametrize(
+    "change", ["data.rule=bpe", "data.vocabulary_size=50", "data.min_count=3", "data.corpus=ptb"]
+)
+def test_perplexities_of_different_vocabularies_are_not_compared(recurra, finished, change):
+    finished("a", language(), Judged(), test=text(90.0, bits=1.2))
+    finished("b", language(change), Judged(), test=text(20.0, bits=1.4))
+    answer = recurra("compare", "a", "b")
+    said = "their vocabularies differ: they are ordered by bits per character, not perplexity\n"
+    assert answer.err.endswith(said)
+    heading, *rows = answer.out.splitlines()
+    assert [row.split()[0] for row in rows] == ["a", "b"]
+    assert heading.split()[:4] == ["test", "bits", "per", "char"]
+    assert "perplexity" in heading
+    judged = recurra("compare", "a", "b", "--json").json["judged"]
+    assert judged == {"metric": "bits_per_char", "better": "lower"}
+
+
+def test_the_vocabulary_itself_says_whether_it_is_the_same(recurra, finished, tmp_path):
+    for name, change, size in (("a", "data.rule=auto", 3), ("b", "data.rule=words", 3)):
+        finished(name, language(change), Judged(), test=text(90.0))
+        (tmp_path / name / "model").mkdir()
+        (tmp_path / name / "model" / "vocabulary.json").write_text(str(size))
+    assert recurra("compare", "a", "b").err == ""
+    (tmp_path / "b" / "model" / "vocabulary.json").write_text("4")
+    assert "vocabularies differ" in recurra("compare", "a", "b").err
+
+
+def test_without_bits_per_character_they_are_refused(recurra, finished):
+    finished("a", language(), Judged(), test=text(90.0))
+    finished("b", language("data.rule=characters"), Judged(), test=text(3.0, bits=None))
+    answer = recurra("compare", "a", "b")
+    assert (answer.code, answer.out) == (2, "")
+    assert "do not compare, and b says no bits_per_char" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_a_picture_is_drawn(recurra, finished, tmp_path, monkeypatch):
+    from recurra.run import plot
+
+    for seed in (1, 2):
+        finished(f"s{seed}", language(f"seed={seed}"), Judged(), test=text(80.0 + seed),
+                 valid=text(84.0), baselines={"kn5": text(141.2)})  # fmt: skip
+        log = RunDirectory(f"s{seed}").metrics
+        log.append(Validated(9, 1.0, text(84.0), True, 1.0))
+    finished("wide", language("network.hidden_size=400"), Judged(), test=text(79.0))
+    drawn = []
+    monkeypatch.setattr(plot, "compared", lambda *args, **named: drawn.append((args, named)))
+    assert recurra("compare", "s1", "s2", "wide", "--plot", "c.png").code == 0
+    ((curves, path), named) = drawn[0]
+    assert [each.name for each in curves] == ["mine", "mine", "wide"]
+    assert [each.points for each in curves] == [((1 / 60, 84.0),)] * 2 + [()]
+    assert (str(path), named["baselines"]) == ("c.png", [("kn5 on test", 141.2)])
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert recurra("compare", "s1", "wide", "--plot", "c.png").code == 0
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

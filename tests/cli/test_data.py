@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from recurra.labels.datasets import DATASETS as LABELS
@@ -69,6 +71,34 @@ def test_a_short_text_has_fewer_batches(recurra, tmp_path):
     shown = recurra("data", "show", tmp_path, "--json").json
     assert len(shown["batches"]) == 1
     assert len(shown["first_ids"]) == shown["splits"]["train"] == 40
+
+
+PAIRS = """
+from recurra.language.corpora.base import Corpus
+
+class Pairs(Corpus):
+    rule = "bpe"
+
+    def splits(self):
+        return ("train",)
+
+    def chunks(self, split):
+        yield "[/dim] The cat sat  on the mat.\\n" * 40
+
+    def fingerprint(self):
+        return "pairs"
+"""
+
+
+def test_byte_pairs_are_shown_as_the_text_they_are(recurra, tmp_path, monkeypatch):
+    (tmp_path / "my_pairs.py").write_text(PAIRS)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    shown = recurra("data", "show", "my_pairs:Pairs", "--json").json
+    assert shown["rule"] == "bpe" and shown["vocabulary"] > 257
+    assert shown["splits"]["train"] < 40 * 20
+    out = recurra("data", "show", "my_pairs:Pairs").out
+    assert "tokens, cut by 'bpe'" in out
+    assert "\n[/dim] The cat sat  on the mat.\n[/dim] The cat" in out
 
 
 def test_a_text_too_short_for_a_batch_is_bad_data(recurra, tmp_path):

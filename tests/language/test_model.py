@@ -1,4 +1,4 @@
-"""What holds for every language model: step by step, as a batch, saved and loaded, damaged."""
+"""Language models: what is measured of them, how they are saved, and what is refused."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
 from recurra.files import json_bytes
+from recurra.language.cache_model import cache
 from recurra.language.dataset import SplitFacts, encode_text
-from recurra.language.model import KIND, MODELS, VERSION, LanguageModel
+from recurra.language.mixture_model import mixture
+from recurra.language.model import KIND, MODELS, NESTED, VERSION, LanguageModel
 from recurra.language.network import LanguageNetwork
 from recurra.language.network_model import NetworkModel
 from recurra.language.ngram import KneserNey
 from recurra.language.ngram_model import NgramModel
 from recurra.language.options import NetworkOptions
 from recurra.language.vocabulary import Vocabulary
-from recurra.nn.state import flatten, unflatten
 from recurra.sealed import seal
 from recurra.tensors import load_tensors, write_tensors
 
@@ -87,68 +88,7 @@ def stepped(model: LanguageModel, ids: Ids) -> NDArray[np.float64]:
     return np.array(found)
 
 
-# One step
-
-
-def test_a_step_gives_a_distribution_over_the_vocabulary(model: LanguageModel) -> None:
-    state = model.initial_state()
-    for token in [EOS, *text(30).tolist()]:
-        log_probs, state = model.step(token, state)
-        assert log_probs.shape == (V,)
-        assert float(log_probs.double().exp().sum()) == pytest.approx(1, abs=1e-6)
-        assert torch.isfinite(log_probs).all()
-
-
-def test_a_step_of_many_rows_is_that_of_each(model: LanguageModel) -> None:
-    rows = [text(12, seed=seed) for seed in range(4)]
-    together = model.initial_state(4)
-    alone = [model.initial_state() for _ in rows]
-    for column in np.stack(rows, 1):
-        log_probs, together = model.step(torch.from_numpy(column.astype(np.int64)), together)
-        assert log_probs.shape == (4, V)
-        for n, token in enumerate(column):
-            expected, alone[n] = model.step(int(token), alone[n])
-            torch.testing.assert_close(log_probs[n], expected, rtol=0, atol=1e-5)
-
-
-def test_a_step_leaves_the_state_it_was_given(model: LanguageModel) -> None:
-    _, state = model.step(EOS, model.initial_state())
-    before = {name: tensor.clone() for name, tensor in flatten(state).items()}
-    first, _ = model.step(2, state)
-    again, _ = model.step(2, state)
-    assert torch.equal(first, again)
-    for name, tensor in flatten(state).items():
-        assert torch.equal(tensor, before[name])
-
-
-def test_a_step_keeps_no_gradients(model: LanguageModel) -> None:
-    log_probs, state = model.step(EOS, model.initial_state())
-    assert not log_probs.requires_grad
-    assert not any(tensor.requires_grad for tensor in flatten(state).values())
-
-
-def test_the_state_can_be_saved_and_gone_on_from(model: LanguageModel, tmp_path: Path) -> None:
-    state = model.initial_state(2)
-    for token in (1, 2, 0):
-        _, state = model.step(torch.tensor([token, 3]), state)
-    (tmp_path / "state").write_bytes(saved(flatten(state)))
-    loaded = unflatten(load_tensors(tmp_path / "state"), model.initial_state(2))
-    expected, _ = model.step(torch.tensor([4, 5]), state)
-    found, _ = model.step(torch.tensor([4, 5]), loaded)
-    assert torch.equal(found, expected)
-
-
-# A document and its lines
-
-
-def test_a_document_at_once_is_the_same_as_token_by_token(model: LanguageModel) -> None:
-    ids = text(300)
-    expected, found = stepped(model, ids), model.log_probs_of(ids)
-    assert found.dtype == np.float64
-    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
-    assert np.abs(found - expected).mean() < 1e-6
-    perplexity = model.evaluate(ids, facts(ids)).perplexity
-    assert perplexity == pytest.approx(math.exp(-expected.mean()), rel=1e-5)
+# Evaluation
 
 
 def lines_of(ids: Ids) -> list[Ids]:
@@ -159,27 +99,6 @@ def lines_of(ids: Ids) -> list[Ids]:
             found.append(ids[start:end])
         start = end
     return found
-
-
-@pytest.mark.parametrize("length", [1, 2, 150])
-def test_a_line_alone_is_a_document_of_one_line(model: LanguageModel, length: int) -> None:
-    lines = lines_of(text(length))
-    expected = [model.log_probs_of(line) for line in lines]
-    found = model.log_probs_of_lines(lines)
-    assert len(found) == len(lines)
-    for scores, own in zip(found, expected, strict=True):
-        np.testing.assert_allclose(scores, own, rtol=0, atol=5e-6)
-    backwards = model.log_probs_of_lines(lines[::-1])[::-1]
-    for scores, own in zip(backwards, found, strict=True):
-        np.testing.assert_allclose(scores, own, rtol=0, atol=5e-6)
-
-
-def test_no_line_and_an_empty_line_have_no_scores(model: LanguageModel) -> None:
-    assert model.log_probs_of_lines([]) == []
-    nothing = text(3)[:0]
-    between = model.log_probs_of_lines([text(3), nothing, text(4)])
-    assert [len(scores) for scores in between] == [3, 0, 4]
-    assert len(model.log_probs_of(nothing)) == 0
 
 
 def test_evaluation_in_both_contexts(model: LanguageModel) -> None:
@@ -215,8 +134,11 @@ def test_no_tokens_have_no_perplexity(model: LanguageModel, context: str) -> Non
     assert metrics.as_dict() == {
         "tokens": 0,
         "oov": 0,
+        "oov_rate": 0.0,
         "nats_per_token": None,
         "perplexity": None,
+        "perplexity_low": None,
+        "perplexity_high": None,
     }
 
 
@@ -299,28 +221,6 @@ def test_unk_is_not_written_even_where_nothing_else_is_likely(
 # Saved and loaded
 
 
-def test_what_is_saved_is_loaded_to_the_bit(model: LanguageModel, tmp_path: Path) -> None:
-    model.save_pretrained(tmp_path / "model")
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
-        "manifest.json",
-        "model.json",
-        "vocabulary.json",
-        "weights.safetensors",
-    ]
-    loaded = LanguageModel.from_pretrained(tmp_path / "model")
-    assert type(loaded) is type(model)
-    assert (loaded.vocabulary, loaded.rule) == (model.vocabulary, model.rule)
-    assert loaded.facts() == model.facts()
-    mine, theirs = model.tensors(), loaded.tensors()
-    assert mine.keys() == theirs.keys()
-    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-    assert np.array_equal(loaded.log_probs_of(text(60)), model.log_probs_of(text(60)))
-    assert loaded.generate(30) == model.generate(30)
-    loaded.save_pretrained(tmp_path / "again")
-    for path in (tmp_path / "model").iterdir():
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
-
-
 def test_it_is_found_from_the_run_and_replaced_when_saved_again(tmp_path: Path) -> None:
     ngram(2).save_pretrained(tmp_path / "model")
     ngram(3).save_pretrained(tmp_path / "model")
@@ -344,7 +244,7 @@ def contents(model: LanguageModel, folder: Path) -> dict[str, Any]:
     }
 
 
-def refusal(folder: Path, files: dict[str, Any]) -> str:
+def refusal(folder: Path, files: dict[str, Any], version: int = VERSION) -> str:
     """Seal these files as a model; return with what words it is refused."""
     as_bytes = {
         name: value
@@ -352,7 +252,7 @@ def refusal(folder: Path, files: dict[str, Any]) -> str:
         else (saved if name.endswith("tensors") else json_bytes)(value)
         for name, value in files.items()
     }
-    seal(folder, as_bytes, KIND, VERSION)
+    seal(folder, as_bytes, KIND, version)
     with pytest.raises(CheckpointError) as caught:
         LanguageModel.from_pretrained(folder)
     assert caught.value.exit_code == 4
@@ -512,10 +412,138 @@ def test_another_kind_of_sealed_directory_is_refused(tmp_path: Path) -> None:
     seal(tmp_path / "model", {"facts.json": b"{}"}, "checkpoint", 1)
     with pytest.raises(CheckpointError, match="expected a recurra-language-model, found"):
         LanguageModel.from_pretrained(tmp_path)
-    seal(tmp_path / "model", {}, KIND, VERSION + 1)
+    seal(tmp_path / "model", {}, KIND, NESTED + 1)
     with pytest.raises(CheckpointError, match="a newer Recurra wrote it"):
         LanguageModel.from_pretrained(tmp_path)
 
 
 def test_every_kind_says_its_name_in_the_table() -> None:
     assert {name: MODELS[name].kind for name in MODELS} == {name: name for name in MODELS}
+
+
+# Models made of others
+
+
+def nested(folder: Path) -> dict[str, Any]:
+    """Return the files of a mixture of a network, a cache over it, and n-grams."""
+    lm = network()
+    return contents(mixture([lm, cache(lm), ngram(2)]), folder)
+
+
+def test_a_model_alone_is_written_as_version_1(tmp_path: Path) -> None:
+    files = contents(ngram(2), tmp_path / "model")
+    assert files["model.json"] == {"kind": "ngram", "rule": "words"}
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_bytes())
+    assert (manifest["kind"], manifest["version"]) == (KIND, 1)
+
+
+def test_each_model_of_a_graph_is_written_once_before_those_made_of_it(tmp_path: Path) -> None:
+    files = nested(tmp_path / "model")
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_bytes())
+    assert (manifest["kind"], manifest["version"]) == (KIND, 2)
+    facts = files["model.json"]
+    assert (facts["kind"], facts["rule"], len(facts)) == ("mixture", "words", 3)
+    assert [(each["kind"], each["inner"]) for each in facts["models"]] == [
+        ("network", []),
+        ("cache", [0]),
+        ("ngram", []),
+        ("mixture", [0, 1, 2]),
+    ]
+    names = {name.split("/")[0] for name in files["weights.safetensors"]}
+    assert names == {"0", "2", "3"}  # a cache has learned nothing
+    loaded = LanguageModel.from_pretrained(tmp_path / "model")
+    assert loaded.inner[1].inner[0] is loaded.inner[0]
+
+
+def test_a_part_that_stands_there_twice_is_one_model(tmp_path: Path) -> None:
+    one = ngram(2)
+    mixture([one, one], [0.5, 0.5]).save_pretrained(tmp_path / "model")
+    loaded = LanguageModel.from_pretrained(tmp_path / "model")
+    assert loaded.inner[0] is loaded.inner[1]
+    ids = text(30)
+    np.testing.assert_allclose(loaded.log_probs_of(ids), one.log_probs_of(ids), atol=1e-12)
+
+
+def changed_models(facts: dict[str, Any], n: int, **entry: Any) -> dict[str, Any]:
+    models = [dict(each) for each in facts["models"]]
+    models[n] |= entry
+    return {**facts, "models": models}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: changed_models(f, 3, inner=[0, 1, 3]), "model 3 is made of"),
+        (lambda f: changed_models(f, 1, inner=[2]), "model 1 is made of"),
+        (lambda f: changed_models(f, 1, inner=[-1]), "model 1 is made of"),
+        (lambda f: changed_models(f, 1, inner=[False]), "model 1 is made of"),
+        (lambda f: changed_models(f, 1, inner=["0"]), "model 1 is made of"),
+        (lambda f: changed_models(f, 1, inner=0), "model 1 is of no known kind"),
+        (lambda f: changed_models(f, 1, inner=[]), "a cache model is made of one model"),
+        (lambda f: changed_models(f, 2, inner=[0]), "is made of no model"),
+        (lambda f: changed_models(f, 3, inner=[0, 0, 2]), "the last model is not a mixture made"),
+        (lambda f: changed_models(f, 0, kind="transformer"), "model 0 is of no known kind"),
+        (lambda f: changed_models(f, 0, kind="json:dumps"), "model 0 is of no known kind"),
+        (lambda f: changed_models(f, 0, kind=None), "model 0 is of no known kind"),
+        (lambda f: changed_models(f, 1, theta="high"), "cache model's options"),
+        (lambda f: changed_models(f, 3, more=1), "made of weights and buckets"),
+        (lambda f: {**f, "kind": "cache"}, "the last model is not a cache"),
+        (lambda f: {**f, "more": 1}, "expected 2 to 64 models"),
+        (lambda f: {**f, "models": []}, "expected 2 to 64 models"),
+        (lambda f: {**f, "models": f["models"][:1]}, "expected 2 to 64 models"),
+        (lambda f: {**f, "models": f["models"][-1:] * 65}, "expected 2 to 64 models"),
+        (lambda f: {**f, "models": {"0": {}}}, "expected 2 to 64 models"),
+        (lambda f: {**f, "models": [*f["models"][:3], []]}, "model 3 is of no known kind"),
+        (lambda f: {**f, "models": f["models"][:3]}, "the tensor '3/buckets' is of none"),
+    ],
+)
+def test_a_graph_that_is_none_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]], message: str
+) -> None:
+    files = nested(tmp_path / "model")
+    files["model.json"] = change(files["model.json"])
+    assert message in refusal(tmp_path / "model", files, NESTED)
+
+
+@pytest.mark.parametrize("name", ["4/weights", "weights", "-1/weights", "00/weights", "٣/weights"])
+def test_tensors_of_no_model_are_refused(tmp_path: Path, name: str) -> None:
+    files = nested(tmp_path / "model")
+    files["weights.safetensors"][name] = torch.ones(1)
+    assert "is of none of its models" in refusal(tmp_path / "model", files, NESTED)
+
+
+def test_a_tensor_under_another_models_number_is_refused(tmp_path: Path) -> None:
+    files = nested(tmp_path / "model")
+    files["weights.safetensors"]["1/embedding"] = torch.ones(1)
+    assert "no tensors" in refusal(tmp_path / "model", files, NESTED)
+
+
+def test_a_kind_that_is_made_of_others_is_not_one_alone(tmp_path: Path) -> None:
+    files = contents(ngram(2), tmp_path / "model")
+    for kind in ("cache", "unigram_cache", "dynamic", "mixture", "temperature"):
+        refusal(tmp_path / "model", {**files, "model.json": {"kind": kind, "rule": "words"}})
+
+
+def test_more_models_than_a_file_may_hold_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="at most 64"):
+        mixture([ngram(1) for _ in range(64)]).save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    mixture([ngram(1) for _ in range(63)]).save_pretrained(tmp_path / "model")
+    assert len(LanguageModel.from_pretrained(tmp_path / "model").inner) == 63
+
+
+def test_models_of_two_vocabularies_are_not_written_as_one(tmp_path: Path) -> None:
+    both = mixture([ngram(1), ngram(2)])
+    both.inner[0].rule = "split"
+    with pytest.raises(ConfigError, match="made of a ngram model of another, cannot be saved"):
+        both.save_pretrained(tmp_path / "model")
+
+
+def test_an_arpa_file_is_a_model(tmp_path: Path) -> None:
+    counted = ngram(3)
+    counted.to_arpa(tmp_path / "counts.arpa")
+    loaded = LanguageModel.from_pretrained(tmp_path / "counts.arpa")
+    assert isinstance(loaded, NgramModel)
+    words = [WORDS.tokens[index] for index in text(50)]
+    found = loaded.log_probs_of(loaded.vocabulary.encode(words))
+    np.testing.assert_allclose(found, counted.log_probs_of(WORDS.encode(words)), atol=1e-5)

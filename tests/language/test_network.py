@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,9 +17,12 @@ from recurra.errors import ConfigError, RunError, ShapeError
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
 from recurra.nn.cells.lstm import LSTMCell
+from recurra.nn.head import AdaptiveHead, MixtureOfSoftmaxesHead
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.state import State, flatten, map_tensors
+from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.residual import Residual
 
 V, H, B, T = 13, 6, 3, 5
 
@@ -270,6 +274,390 @@ def test_without_dropout_or_in_evaluation_no_generator_is_needed() -> None:
         network.train()(ids(), network.initial_state(B))
 
 
+def test_each_place_has_its_own_probability() -> None:
+    """Input, hidden and output dropout: each of its own, `dropout` where none is named."""
+    network = make(
+        dropout=0.1,
+        input_dropout=0.2,
+        hidden_dropout=0.5,
+        output_dropout=0.7,
+        num_layers=3,
+        variational=True,
+    )
+    text, drawn = ids(), torch.Generator().manual_seed(9)
+    found, _ = network.double().train()(
+        text, network.initial_state(B), torch.Generator().manual_seed(9)
+    )
+    x = F.embedding(text, network.embedding) * dropout_mask((B, 1, H), 0.2, drawn, torch.float64)
+    for layer, p in enumerate((0.5, 0.5, 0.7)):
+        x, _ = unroll(cell(network, layer), x)
+        x = x * dropout_mask((B, 1, H), p, drawn, torch.float64)
+    torch.testing.assert_close(found, x, rtol=0, atol=1e-12)
+    fallback = make(dropout=0.1, output_dropout=0.0)
+    assert [fallback.recurrence.inner(n).input for n in range(2)] == [0.1, 0.0]
+    assert [fallback.recurrence.inner(n).output for n in range(2)] == [0.1, 0.0]
+    assert fallback.output_dropout == 0.0
+
+
+# Words and weights dropped
+
+
+def test_a_dropped_word_is_dropped_wherever_it_stands_in_the_chunk() -> None:
+    """Embedding dropout against its transcription: a mask of V rows, one a chunk."""
+    network = make(embedding_dropout=0.4, init_scale=0.8).double().train()
+    text = ids(length=30)
+    found, _ = network(text, network.initial_state(B), torch.Generator().manual_seed(9))
+    rows = dropout_mask((V, 1), 0.4, torch.Generator().manual_seed(9), torch.float64)
+    assert 0 < int((rows == 0).sum()) < V
+    silenced = make(init_scale=0.8).double().eval()
+    with torch.no_grad():
+        silenced.embedding *= rows
+        expected, _ = silenced(text, silenced.initial_state(B))
+    torch.testing.assert_close(found.detach(), expected, rtol=0, atol=1e-12)
+
+
+def test_dropped_words_keep_their_softmax_and_get_no_gradient_from_below() -> None:
+    network = make(embedding_dropout=0.4, init_scale=0.8).train()
+    text = torch.arange(V).unsqueeze(0)
+    hidden, _ = network(text, network.initial_state(), torch.Generator().manual_seed(9))
+    network.head.loss(hidden, text).backward()
+    rows = dropout_mask((V, 1), 0.4, torch.Generator().manual_seed(9)).flatten()
+    grad = network.embedding.grad
+    assert grad is not None
+    assert torch.equal(grad.abs().sum(1) == 0, rows == 0)
+    tied = make(embedding_dropout=0.4, init_scale=0.8, tied=True).train()
+    hidden, _ = tied(text, tied.initial_state(), torch.Generator().manual_seed(9))
+    tied.head.loss(hidden, text).backward()
+    assert tied.embedding.grad is not None
+    assert bool((tied.embedding.grad.abs().sum(1) > 0).all())
+
+
+def test_the_share_of_words_that_is_dropped() -> None:
+    settings = NetworkOptions(hidden_size=1, num_layers=1, embedding_dropout=0.1)
+    network = LanguageNetwork(settings, 20_000, torch.Generator().manual_seed(1)).train()
+    nn.init.ones_(network.embedding)
+    text = torch.arange(20_000).unsqueeze(0)
+    hidden, _ = network(text, network.initial_state(), torch.Generator().manual_seed(2))
+    (grad,) = torch.autograd.grad(hidden.sum(), network.embedding)
+    assert float((grad == 0).double().mean()) == pytest.approx(0.1, abs=0.007)
+
+
+def test_sparse_gradients_know_dropped_words() -> None:
+    settings = NetworkOptions(hidden_size=H, precision="float32", embedding_dropout=0.4)
+    grads = []
+    for sparse in (False, True):
+        network = LanguageNetwork(settings, V, torch.Generator().manual_seed(1), sparse).train()
+        state, stream = network.initial_state(B), torch.Generator().manual_seed(3)
+        network.loss(ids(), ids(1), state, stream)[0].backward()
+        assert network.embedding.grad is not None
+        grads.append(network.embedding.grad.to_dense())
+    torch.testing.assert_close(grads[0], grads[1])
+
+
+def test_recurrent_weights_are_dropped_once_a_chunk() -> None:
+    network = make(weight_dropout=0.5, init_scale=0.8).double().train()
+    found, state = network(ids(), network.initial_state(B), torch.Generator().manual_seed(9))
+    twin, drawn = make(init_scale=0.8).double().eval(), torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for layer in range(2):
+            cell(twin, layer).weight_hh *= dropout_mask((4 * H, H), 0.5, drawn, torch.float64)
+    expected, expected_state = twin(ids(), twin.initial_state(B))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for part, tensor in flatten(expected_state).items():
+        torch.testing.assert_close(flatten(state)[part], tensor, rtol=0, atol=1e-12)
+
+
+def test_no_regularisation_changes_the_names_or_what_is_evaluated() -> None:
+    plain = make()
+    network = make(
+        weight_dropout=0.5,
+        embedding_dropout=0.2,
+        dropout=0.3,
+        activation_penalty=2.0,
+        temporal_penalty=1.0,
+    )
+    assert list(network.state_dict()) == list(plain.state_dict())
+    network.load_state_dict(plain.state_dict())
+    state = plain.initial_state(B)
+    one = plain.eval().loss(ids(), ids(1), state)[0]
+    assert torch.equal(network.eval().loss(ids(), ids(1), state)[0], one)
+
+
+# Penalties
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_penalties_are_of_what_was_dropped_and_of_what_was_not(length: int) -> None:
+    settings = {"dropout": 0.4, "variational": True, "init_scale": 0.8}
+    network = make(**settings, activation_penalty=2.0, temporal_penalty=3.0).double().train()
+    plain = make(**settings).double().train()
+    text, targets = ids(length=length), ids(1, length)
+    state = network.initial_state(B)
+
+    def seeded() -> torch.Generator:
+        return torch.Generator().manual_seed(9)
+
+    with torch.no_grad():
+        nats, penalty, _ = network.loss_parts(text, targets, state, seeded())
+        loss, _ = network.loss(text, targets, state, seeded())
+        quiet, _ = plain.loss(text, targets, state, seeded())
+        raw, hidden, _ = plain.outputs(text, state, seeded())
+    expected = 2.0 * float((hidden**2).sum()) / hidden.numel()
+    steps = [float(((raw[:, t + 1] - raw[:, t]) ** 2).mean()) for t in range(length - 1)]
+    expected += 3.0 * float(np.mean(steps)) if steps else 0.0
+    assert float(penalty) == pytest.approx(expected, rel=1e-12)
+    assert float(loss) == pytest.approx(float(nats) + expected, rel=1e-12)
+    assert float(nats) == pytest.approx(float(quiet), rel=1e-12)
+    assert float(network.eval().loss_parts(text, targets, state).penalty) == 0
+    assert (raw != 0).all()
+    assert (hidden == 0).any()
+
+
+# Widths
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_layers_may_have_different_widths(tied: bool) -> None:
+    network = make(layer_sizes="9/7/4", embedding_size=4, tied=tied).eval()
+    hidden, state = network(ids(), network.initial_state(B))
+    assert hidden.shape == (B, T, 4)
+    assert [part.h.shape[1] for part in state] == [9, 7, 4]
+    assert network.embedding.shape == (V, 4)
+    layers = 4 * (9 * (4 + 9 + 2) + 7 * (9 + 7 + 2) + 4 * (7 + 4 + 2))
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count == V * 4 * (1 if tied else 2) + V + layers
+
+
+def test_the_published_awd_lstm_has_its_parameters() -> None:
+    """24 million by the paper; 24,221,600 as its program counts them, with both biases."""
+    options = NetworkOptions(layer_sizes="1150/1150/400", embedding_size=400, tied=True)
+    with torch.device("meta"):
+        network = LanguageNetwork(options, 10_000, None)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 24_221_600
+
+
+def test_sizes_that_are_not_named_follow_from_the_others() -> None:
+    assert NetworkOptions().widths == (200, 200)
+    assert NetworkOptions(embedding_size=7).widths == (200, 200)
+    assert NetworkOptions(embedding_size=7, tied=True, num_layers=3).widths == (200, 200, 7)
+    assert NetworkOptions(layer_sizes="9/4", tied=True).embedding_width == 4
+    assert NetworkOptions(layer_sizes="9/4").embedding_width == 200
+    mixture = NetworkOptions(embedding_size=7, tied=True, softmax="mixture")
+    assert (mixture.widths, mixture.embedding_width) == ((200, 200), 7)
+    hidden, _ = make(embedding_size=3, num_layers=1).eval()(ids())
+    assert hidden.shape == (B, T, H)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"layer_sizes": "9/4", "embedding_size": 5}, "the last of network.layer_sizes is 4, "),
+        ({"softmax": "mixture", "latent_size": 5}, "network.latent_size is 5, network.embedding_"),
+        ({"softmax": "adaptive"}, "network.softmax=adaptive has no matrix"),
+    ],
+)
+def test_tied_weights_are_of_one_size(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"{said}.*network.tied"):
+        make(tied=True, **options)
+    make(tied=False, **options)
+
+
+@pytest.mark.parametrize("sizes", ["", "0", "5/", "a", "5//5", "5/0", "100000"])
+def test_layer_sizes_are_numbers_with_slashes(sizes: str) -> None:
+    with pytest.raises(ValidationError, match="layer_sizes"):
+        NetworkOptions(layer_sizes=sizes)
+
+
+def test_residual_layers_add_their_input_where_they_can() -> None:
+    network = make(layer_sizes="6/6/4/4", embedding_size=6, residual=True, init_scale=0.8)
+    network = network.double().eval()
+    found, _ = network(ids(), network.initial_state(B))
+    x = F.embedding(ids(), network.embedding)
+    for layer, adds in enumerate((False, True, False, True)):
+        inner = network.recurrence.inner(layer).inner()
+        assert isinstance(inner, Residual) is adds
+        y, _ = unroll(inner.inner() if adds else inner, x)
+        x = x + y if adds else y
+    torch.testing.assert_close(found, x, rtol=0, atol=1e-12)
+
+
+# Start by width
+
+
+def test_layers_may_start_by_their_widths() -> None:
+    settings = NetworkOptions(
+        layer_sizes="400/100",
+        embedding_size=50,
+        init="width",
+        zero_bias=False,
+        forget_bias=0.0,
+        softmax="mixture",
+        experts=4,
+    )
+    network = LanguageNetwork(settings, 500, torch.Generator().manual_seed(1))
+    bounds = {
+        "embedding": 0.1,
+        "head.weight": 0.1,
+        "head.bias": 0.0,
+        "head.latent.weight": 0.1,
+        "head.latent.bias": 0.0,
+        "head.prior.weight": 0.1,
+    }
+    for layer, bound in enumerate((0.05, 0.1)):
+        for name in ("weight_ih", "weight_hh", "bias_ih"):
+            bounds[f"recurrence.cells.{layer}.cells.0.{name}"] = bound
+        bounds[f"recurrence.cells.{layer}.cells.0.bias_hh"] = 0.0
+    for name, tensor in network.state_dict().items():
+        assert float(tensor.abs().max()) == pytest.approx(bounds.pop(name), rel=0.03)
+    assert not bounds
+
+
+# Other softmaxes
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_mixture_of_softmaxes_is_a_language_network(tied: bool) -> None:
+    network = make(
+        tied=tied,
+        softmax="mixture",
+        experts=3,
+        layer_sizes="9/7",
+        embedding_size=5,
+        latent_dropout=0.3,
+        variational=True,
+        output_dropout=0.2,
+        init_scale=0.8,
+    ).double()
+    assert isinstance(network.head, MixtureOfSoftmaxesHead)
+    assert (network.head.weight is network.embedding) is tied
+    assert network.head.latent.weight.shape == (3 * 5, 7)
+    state = network.initial_state(B)
+    stream = torch.Generator().manual_seed(9)
+    loss, _ = network.train().loss(ids(), ids(1), state, stream)
+    stream = torch.Generator().manual_seed(9)
+    hidden, _ = network(ids(), state, stream)
+    torch.testing.assert_close(loss, network.head.loss(hidden, ids(1), stream))
+    hidden, _ = network.eval()(ids(), state)
+    nats = -network.head.log_probs(hidden).gather(2, ids(1).unsqueeze(2)).mean()
+    torch.testing.assert_close(network.loss(ids(), ids(1), state)[0], nats)
+
+
+def test_an_adaptive_softmax_is_a_language_network() -> None:
+    network = make(softmax="adaptive", cutoffs="3/8", init_scale=0.8).double()
+    assert isinstance(network.head, AdaptiveHead)
+    assert network.head.softmax.cutoffs == [3, 8, V]
+    state = network.initial_state(B)
+    hidden, _ = network.eval()(ids(), state)
+    nats = -network.head.log_probs(hidden).gather(2, ids(1).unsqueeze(2)).mean()
+    torch.testing.assert_close(network.train().loss(ids(), ids(1), state)[0], nats)
+    with pytest.raises(ConfigError, match="cutoffs increase between 1 and 12 for 13 classes"):
+        make(softmax="adaptive", cutoffs="3/13")
+    default = make(softmax="adaptive").head
+    assert isinstance(default, AdaptiveHead)
+    assert default.softmax.cutoffs == [1, 6, V]
+
+
+@pytest.mark.parametrize("softmax", ["full", "mixture", "adaptive"])
+def test_every_softmax_learns(softmax: str) -> None:
+    network = make(softmax=softmax, experts=2, num_layers=1, init_scale=0.5).train()
+    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=3.0)
+    text = torch.arange(12).unsqueeze(0)
+    for _ in range(40):
+        loss, _ = network.loss(text[:, :-1], text[:, 1:], network.initial_state())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert float(loss.detach()) < 1.5 < math.log(11)  # what words without a context cost
+
+
+# Everything at once
+
+
+def test_the_whole_of_it_is_its_transcription() -> None:
+    """The AWD-LSTM's loss with every mask drawn in the documented order, by torch's nn.LSTM."""
+    options = {
+        "tied": True,
+        "layer_sizes": "9/7/4",
+        "embedding_size": 4,
+        "input_dropout": 0.4,
+        "hidden_dropout": 0.25,
+        "output_dropout": 0.3,
+        "embedding_dropout": 0.1,
+        "weight_dropout": 0.5,
+        "variational": True,
+        "activation_penalty": 2.0,
+        "temporal_penalty": 1.0,
+    }
+    network = make(**options, init_scale=0.8).double().train()
+    state = network.initial_state(B)
+    loss, _ = network.loss(ids(), ids(1), state, torch.Generator().manual_seed(9))
+    gradients = torch.autograd.grad(
+        loss, [p for p in network.parameters() if p.requires_grad], retain_graph=True
+    )
+
+    drawn = torch.Generator().manual_seed(9)
+
+    def mask(*shape: int, p: float) -> Tensor:
+        return dropout_mask(shape, p, drawn, torch.float64)
+
+    words = network.embedding * mask(V, 1, p=0.1)
+    sizes = [4, 9, 7, 4]
+    weights = [cell(network, n).weight_hh * mask(4 * H, H, p=0.5)
+               for n, H in enumerate(sizes[1:])]  # fmt: skip
+    x = words[ids()] * mask(B, 1, 4, p=0.4)
+    for n, (size, above, p) in enumerate(zip(sizes, sizes[1:], (0.25, 0.25, 0.3))):
+        own, zeros = cell(network, n), torch.zeros(1, B, above, dtype=torch.float64)
+        twin = nn.LSTM(size, above, batch_first=True).double()
+        given = {"weight_ih_l0": own.weight_ih, "weight_hh_l0": weights[n]}
+        given |= {"bias_ih_l0": own.bias_ih, "bias_hh_l0": own.bias_hh}
+        raw, _ = torch.func.functional_call(twin, given, (x, (zeros, zeros)))
+        x = raw * mask(B, 1, above, p=p)
+    nats = F.cross_entropy(
+        F.linear(x, network.embedding, network.head.bias).flatten(0, 1), ids(1).flatten()
+    )
+    expected = nats + 2 * (x**2).mean() + ((raw[:, 1:] - raw[:, :-1]) ** 2).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    by_hand = torch.autograd.grad(expected, [p for p in network.parameters() if p.requires_grad])
+    torch.testing.assert_close(gradients, by_hand, rtol=1e-9, atol=1e-12)
+
+
+def test_a_network_saved_before_these_options_still_loads() -> None:
+    before = {
+        "cell": "lstm",
+        "hidden_size": H,
+        "num_layers": 2,
+        "tied": False,
+        "dropout": 0.5,
+        "variational": False,
+        "init_scale": 0.1,
+        "zero_bias": True,
+        "forget_bias": 1.0,
+        "precision": "float32",
+    }
+    options = NetworkOptions.model_validate(before)
+    network = LanguageNetwork(options, V, torch.Generator().manual_seed(1))
+    layer = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    assert list(network.state_dict()) == [
+        "embedding",
+        *(f"recurrence.cells.0.cells.0.{name}" for name in layer),
+        *(f"recurrence.cells.1.cells.0.{name}" for name in layer),
+        "head.weight",
+        "head.bias",
+    ]
+
+
+def test_lengths_end_rows_early() -> None:
+    network = make(init_scale=0.8).double().eval()
+    lengths = torch.tensor([5, 2, 0])
+    hidden, state = network(ids(), lengths=lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone, end = network(ids()[row : row + 1, :length])
+        torch.testing.assert_close(hidden[row, :length], alone[0])
+        assert not hidden[row, length:].any()
+        for part, tensor in flatten(end).items():
+            torch.testing.assert_close(flatten(state)[part][row], tensor[0])
+
+
 # Loss, gradients and states
 
 
@@ -283,9 +671,11 @@ def test_the_loss_is_the_mean_surprise_of_the_targets() -> None:
         torch.testing.assert_close(flatten(state)[part], tensor)
 
 
-def test_narrow_products_change_the_loss_and_the_gradients_by_little() -> None:
-    exact = make(dropout=0.3, init_scale=0.5).train()
-    settings = NetworkOptions(hidden_size=H, precision="bfloat16", dropout=0.3, init_scale=0.5)
+@pytest.mark.parametrize("softmax", ["full", "mixture", "adaptive"])
+def test_narrow_products_change_the_loss_and_the_gradients_by_little(softmax: str) -> None:
+    options = {"dropout": 0.3, "init_scale": 0.5, "softmax": softmax, "experts": 2}
+    exact = make(**options).train()
+    settings = NetworkOptions(hidden_size=H, precision="bfloat16", **options)
     narrow = LanguageNetwork(settings, V, torch.Generator().manual_seed(1)).train()
     losses = []
     for network in (exact, narrow):
@@ -300,7 +690,8 @@ def test_narrow_products_change_the_loss_and_the_gradients_by_little() -> None:
     for one, other in zip(exact.parameters(), narrow.parameters(), strict=True):
         if one.grad is not None and other.grad is not None:
             assert other.grad.dtype == torch.float32
-            assert (one.grad - other.grad).norm() < 0.03 * one.grad.norm()
+            # Experts that are nearly alike leave little of the gradient of their priors.
+            assert (one.grad - other.grad).norm() < 0.03 * one.grad.norm() + 1e-4
 
 
 def test_sparse_gradients_of_the_embedding_are_the_dense_ones() -> None:

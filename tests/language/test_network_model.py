@@ -20,6 +20,7 @@ from recurra.language.network import LanguageNetwork
 from recurra.language.network_model import NetworkModel, _batches
 from recurra.language.options import NetworkOptions
 from recurra.language.vocabulary import Vocabulary
+from recurra.nn.head import softmax
 
 WORDS = Vocabulary([*(f"w{n}" for n in range(28)), "<eos>", "<unk>"])
 V, EOS = len(WORDS), WORDS.eos
@@ -105,7 +106,7 @@ def test_the_most_logits_held_at_once_changes_nothing(
     ids = text(100)
     whole = model.log_probs_of(ids)
     for chunk in (1, V, 7 * V, 99 * V):
-        monkeypatch.setattr(network_model, "CHUNK", chunk)
+        monkeypatch.setattr(softmax, "CHUNK", chunk)
         np.testing.assert_allclose(model.log_probs_of(ids), whole, rtol=0, atol=2e-6)
 
 
@@ -141,7 +142,7 @@ def test_where_memory_is_short_the_chunks_are_halved_and_the_numbers_the_same(
 ) -> None:
     ids = text(300)
     whole = model.log_probs_of(ids)
-    monkeypatch.setattr(network_model, "CHUNK", 256 * V)
+    monkeypatch.setattr(softmax, "CHUNK", 256 * V)
     asked = short_of_memory(monkeypatch, most, error)
     np.testing.assert_allclose(model.log_probs_of(ids), whole, rtol=0, atol=2e-6)
     assert max(n for n in asked if n <= most) > most / 2 or most == 299
@@ -218,7 +219,7 @@ def test_no_more_than_a_chunk_of_logits_or_of_steps_is_ever_held(
     model: NetworkModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network_model, "STEPS", 64)
-    monkeypatch.setattr(network_model, "CHUNK", 16 * V)
+    monkeypatch.setattr(softmax, "CHUNK", 16 * V)
     steps: list[int] = []
     original = LanguageNetwork.forward
 
@@ -238,3 +239,50 @@ def test_making_a_model_ends_the_networks_training() -> None:
     options = NetworkOptions(hidden_size=4, dropout=0.5)
     network = LanguageNetwork(options, V, torch.Generator()).train()
     assert not NetworkModel(network, options, WORDS, "split").network.training
+
+
+# Hidden vectors
+
+
+@pytest.mark.parametrize("length", [0, 1, 13, 60])
+def test_spans_are_the_document_with_the_vectors_it_was_predicted_from(
+    model: NetworkModel, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setattr(network_model, "STEPS", 13)
+    ids = text(length)
+    spans = [*model.spans(ids)]
+    assert [len(span.hidden) for span in spans] == [len(span.log_probs) for span in spans]
+    assert sum(len(span.log_probs) for span in spans) == length
+    for span in spans:
+        assert span.log_probs.dtype == np.float64
+        assert span.hidden.shape[1] == model.hidden_size == 9
+        assert not span.hidden.requires_grad
+    if length:
+        found = np.concatenate([span.log_probs for span in spans])
+        assert np.array_equal(found, model.log_probs_of(ids))
+        hidden = torch.cat([span.hidden for span in spans])
+        state = model.initial_state()
+        for n, before in enumerate([EOS, *ids[:-1].tolist()]):
+            log_probs, vector, state = model.step_with_hidden(before, state)
+            assert (log_probs.shape, vector.shape) == ((1, V), (1, 9))
+            torch.testing.assert_close(vector[0], hidden[n], rtol=0, atol=1e-5)
+            torch.testing.assert_close(model.network.head.log_probs(vector), log_probs)
+
+
+def test_spans_of_lines_are_those_of_each_line_alone(model: NetworkModel) -> None:
+    lines = [text(length, seed=length) for length in (3, 0, 11, 5, 5, 1)]
+    found = dict(model.spans_of_lines(lines))
+    assert sorted(found) == [0, 2, 3, 4, 5]
+    for n, span in found.items():
+        (alone,) = model.spans(lines[n])
+        torch.testing.assert_close(span.hidden, alone.hidden, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(span.log_probs, alone.log_probs, rtol=0, atol=1e-5)
+
+
+def test_a_step_with_hidden_of_many_rows_is_the_step(model: NetworkModel) -> None:
+    rows = torch.tensor([1, EOS, 4])
+    log_probs, hidden, state = model.step_with_hidden(rows, model.initial_state(3))
+    expected, after = model.step(rows, model.initial_state(3))
+    assert torch.equal(log_probs, expected)
+    assert hidden.shape == (3, 9)
+    assert torch.equal(state[1].h, after[1].h)

@@ -16,10 +16,15 @@ from torch.nn import functional as F
 
 from recurra.errors import CheckpointError, ConfigError, DataError
 from recurra.language import task as module
+from recurra.language.cache_model import cache, unigram_cache
 from recurra.language.corpora.grammar import Grammar
+from recurra.language.dataset import TextDataset
+from recurra.language.dynamic_model import DynamicModel
+from recurra.language.mixture_model import MixtureModel, fit_weights
 from recurra.language.model import LanguageModel
 from recurra.language.network_model import NetworkModel
-from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.language.ngram_model import NgramModel
+from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
 from recurra.language.task import LanguageTask, NgramTask
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.state import flatten
@@ -191,7 +196,7 @@ def test_a_small_network_comes_within_15_percent_of_the_true_perplexity(
     above, error = excess(task.model, task, truth)
     assert above < math.log(1.15)
     assert above > -4 * error
-    behind, _ = excess(module._count(task.dataset, 5), task, truth)
+    behind, _ = excess(task._ngrams(5)["kn5"].model, task, truth)
     assert above < behind - 0.2, "what a network can carry over any distance, n-grams cannot see"
     validated = [e.metrics["nats_per_token"] for e in events if isinstance(e, Validated)]
     assert len(validated) == 10
@@ -451,9 +456,16 @@ def test_the_baseline_is_counted_in_the_same_ids(tmp_path: Path) -> None:
     assert isinstance(task.model, NetworkModel)
     counted = NgramTask(NgramRun(preset="n", data=data, ngram=NgramOptions(order=5)), CPU)
     fit(counted, tmp_path)
-    assert task.baselines() == {
-        "kn5": {"valid": counted.measure("valid"), "test": counted.measure("test")}
+    cached = unigram_cache(counted.model)
+    rows = {
+        split: cached.evaluate(task.dataset.ids(split), task.dataset.facts(split)).as_dict()
+        for split in ("valid", "test")
     }
+    assert task.baselines() == {
+        "kn5": {"valid": counted.measure("valid"), "test": counted.measure("test")},
+        "kn5_cache": rows,
+    }
+    assert task.companions() == {}
 
 
 # What a session asks of a task
@@ -490,3 +502,160 @@ def test_a_model_without_its_run_is_evaluated_on_a_text(tmp_path: Path) -> None:
     assert (found["tokens"], found["oov"]) == (8, 1)
     named = NgramTask.evaluate(run, None, "grammar", "test", "document")
     assert named == pytest.approx(task.measure("test"))
+
+
+# What the network is mixed with
+
+
+EVERYTHING = MixtureOptions(
+    cache=True, dynamic=True, order=3, unigram_cache=True, buckets="previous"
+)
+TINY = {"network": {"hidden_size": 6, "num_layers": 1}, "train": {"steps": 40, "batch_size": 30}}
+
+
+def short(folder: Path) -> TextOptions:
+    """Return the beginnings of the grammar's splits, as dynamic evaluation is slow."""
+    dataset = TextDataset.open(GRAMMAR)
+    for split, count in {"train": 2000, "valid": 300, "test": 250}.items():
+        words = " ".join(dataset.vocabulary.decode(dataset.ids(split)[:count]))
+        (folder / f"{split}.txt").write_text(words.replace(" <eos> ", "\n") + "\n")
+    return TextOptions(corpus=str(folder), rule="split", chunk_length=5)
+
+
+@pytest.fixture(scope="module")
+def mixing(tmp_path_factory: pytest.TempPathFactory) -> LanguageTask:
+    """A task that mixes everything, fitted."""
+    folder = tmp_path_factory.mktemp("mixing")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECURRA_CACHE", str(folder / "cache"))
+        (folder / "text").mkdir()
+        task = LanguageTask(config(**TINY, data=short(folder / "text"), mix=EVERYTHING), CPU)
+        fit(task, folder)
+    return task
+
+
+def test_a_mixture_has_the_parts_that_are_asked_for(mixing: LanguageTask) -> None:
+    mixed = mixing.companions()["mixture"]
+    assert isinstance(mixed, MixtureModel)
+    assert list(mixing.extras()["mixture"]["parts"]) == [
+        "network",
+        "network_cache",
+        "network_dynamic",
+        "network_dynamic_cache",
+        "kn3",
+        "kn3_cache",
+    ]
+    network, cached, adapting, both, counted, beside = mixed.inner
+    assert network is mixing.model
+    assert [m.kind for m in mixed.inner[1:4]] == ["cache", "dynamic", "cache"]
+    assert cached.inner == adapting.inner == (network,)
+    assert both.inner == (adapting,)
+    assert isinstance(counted, NgramModel)
+    assert counted.counts.order == 3
+    assert (beside.kind, beside.inner) == ("unigram_cache", (counted,))
+    assert [m.options.weight for m in (cached, both, beside)] == [1, 1, 1]  # learned by the mixture
+
+
+def test_a_cache_is_told_of_with_the_model_it_is_over(mixing: LanguageTask) -> None:
+    """By the weight and the setting that are the best of validation."""
+    ids, test = mixing.dataset.ids("valid"), mixing.dataset.ids("test")
+    parts = mixing.extras()["mixture"]["parts"]
+    theta, window = (mixing.companions()["mixture"].inner[1].options.theta,
+                     mixing.companions()["mixture"].inner[1].options.window)  # fmt: skip
+    best = parts["network_cache"]["valid_perplexity"]
+    for weight in (0.0, 0.05, 0.1, 0.2, 0.4, 0.7):
+        other = cache(mixing.model, weight=weight, theta=theta, window=window)
+        assert best < math.exp(-other.log_probs_of(ids).mean()) * 1.0001
+    counted = unigram_cache(mixing.companions()["mixture"].inner[4])
+    expected = math.exp(-counted.log_probs_of(test).mean())
+    assert parts["kn3_cache"]["test_perplexity"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_report_of_a_mixture_is_what_each_model_measures(mixing: LanguageTask) -> None:
+    report, mixed = mixing.extras()["mixture"], mixing.companions()["mixture"]
+    for split in ("valid", "test"):
+        ids, facts = mixing.dataset.ids(split), mixing.dataset.facts(split)
+        assert report[split] == pytest.approx(mixed.evaluate(ids, facts).as_dict(), rel=1e-6)
+        for part, entry in zip(mixed.inner, report["parts"].values(), strict=True):
+            if "cache" not in part.kind:
+                expected = part.evaluate(ids, facts).perplexity
+                assert entry[f"{split}_perplexity"] == pytest.approx(expected, rel=1e-5)
+    entries = report["parts"].values()
+    assert sum(entry["weight"] for entry in entries) == pytest.approx(1)
+    assert all(set(entry) == ENTRY for entry in entries)
+    best = min(entry["valid_perplexity"] for entry in entries)
+    assert report["valid"]["perplexity"] < best * 1.0001
+
+
+ENTRY = {"weight", "valid_perplexity", "test_perplexity", "without"}
+
+
+def test_what_a_part_adds_is_the_mixture_of_the_others(mixing: LanguageTask) -> None:
+    mixed, report = mixing.companions()["mixture"], mixing.extras()["mixture"]
+    assert isinstance(mixed, MixtureModel)
+    valid, test = mixing.dataset.ids("valid"), mixing.dataset.ids("test")
+    others = [part for part in mixed.inner if part.kind != "ngram"]
+    buckets, count = mixed.buckets_of(valid), len(mixed.weights)
+    weights = fit_weights([part.log_probs_of(valid) for part in others], buckets, count)
+    rest = MixtureModel(others, weights, mixed.buckets)
+    expected = math.exp(-rest.log_probs_of(test).mean())
+    assert report["parts"]["kn3"]["without"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_nothing_is_scored_twice(mixing: LanguageTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation and test of each model of the mixture, by the longest road only."""
+    read: list[tuple[str, int]] = []
+    for kind in (NetworkModel, DynamicModel):
+        original = kind.spans
+
+        def spans(self: Any, ids: Ids, original: Any = original) -> Any:
+            read.append((self.kind, len(ids)))
+            return original(self, ids)
+
+        monkeypatch.setattr(kind, "spans", spans)
+    task = LanguageTask(mixing.config, CPU)
+    task.learner.network.load_state_dict(mixing.learner.network.state_dict())
+    task.scores = type(task.scores)(task.dataset)
+    assert task.extras()["mixture"] == mixing.extras()["mixture"]
+    adapted = [size for kind, size in read if kind == "dynamic"]
+    lengths = [len(task.dataset.ids(split)) for split in ("valid", "test")]
+    assert adapted == lengths
+    read.clear()
+    task.companions()
+    assert task.baselines().keys() == {"kn5", "kn5_cache"}
+    assert task.measure("test") == mixing.measure("test")
+    assert read == []
+
+
+def test_a_mixture_needs_a_text_to_learn_its_weights_on(tmp_path: Path) -> None:
+    data = lines(tmp_path / "text", train="the cat sat on the mat\n" * 30)
+    with pytest.raises(ConfigError, match="weights are learned on validation"):
+        LanguageTask(config(data=data, mix=MixtureOptions(order=2)), CPU)
+
+
+def test_without_a_test_split_validation_says_what_a_part_adds(tmp_path: Path) -> None:
+    line = "the cat sat on the mat\na dog barked\n"
+    data = lines(tmp_path / "text", train=line * 30, valid=line * 4)
+    task = LanguageTask(
+        config(data=data, mix=MixtureOptions(unigram_cache=True), train={"batch_size": 5}), CPU
+    )
+    fit(task, tmp_path)
+    report = task.extras()["mixture"]
+    assert report["test"] is None
+    assert list(report["parts"]) == ["network", "network_unigram_cache"]
+    for name, other in (("network", "network_unigram_cache"), ("network_unigram_cache", "network")):
+        entry = report["parts"][name]
+        assert entry["test_perplexity"] is None
+        if other == "network":
+            alone = report["parts"][other]["valid_perplexity"]
+            assert entry["without"] == pytest.approx(alone, rel=1e-9)
+        else:  # a cache for itself finds a new word impossible
+            assert entry["without"] is None
+
+
+def test_no_mixture_is_asked_for_by_default() -> None:
+    assert not MixtureOptions().wanted
+    for name in ("cache", "dynamic", "unigram_cache"):
+        assert MixtureOptions(**{name: True}).wanted
+    assert MixtureOptions(order=1).wanted
+    assert not MixtureOptions(buckets="previous").wanted

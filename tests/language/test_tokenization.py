@@ -2,21 +2,41 @@ from __future__ import annotations
 
 import codecs
 import os
-from itertools import chain
+import sys
+import unicodedata
+from collections import Counter
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import ConfigError, DataError
-from recurra.language import tokenization
-from recurra.language.tokenization import EOS, UNK, detokenize, read_text, tokenize, tokens
+from recurra.language import byte_pairs, tokenization
+from recurra.language.tokenization import (
+    EOS,
+    UNK,
+    detokenize,
+    learn_merges,
+    read_text,
+    tokenize,
+    tokens,
+)
 
-RULES = ["split", "words", "characters"]
+RULES = ["split", "words", "characters", "bpe"]
+MERGES = (
+    ("\u0120", "a"),
+    ("a", "B"),
+    ("\u0120", "("),
+    ("'", "-"),
+    ("\u0120a", "B"),
+    ("\u0120", "\u0120"),
+)
 TEXTS = st.text(
     st.sampled_from("aB1_'-\u2019.,()[] \t\n\r\x00\x85\u00a0\u0301\u05e9Σς\U0001f600<>")
 )
 TEXTS |= st.text()
+PAIRED = "aB1_'-\u2019.( \t\n\r\x00\u00a0\u0301\u05e9\U0001f600<"
 
 
 def write(folder, data):
@@ -65,7 +85,7 @@ def plain_words(text):
 
 
 def _wordy(char):
-    category = tokenization.unicodedata.category
+    category = unicodedata.category
     return bool(char) and (char.isalnum() or char == "_" or category(char).startswith("M"))
 
 
@@ -99,8 +119,8 @@ class TestRules:
         assert tokenize(text, rule) == expected
 
     def test_unknown_rule(self):
-        with pytest.raises(ConfigError, match="'bpe'"):
-            tokenize("a", "bpe")
+        with pytest.raises(ConfigError, match=r"'syllables'.* split, words, characters and bpe"):
+            tokenize("a", "syllables")
 
     @given(TEXTS)
     def test_split_is_the_tutorials_reader(self, text):
@@ -123,12 +143,12 @@ class TestChunks:
 
         @given(TEXTS, st.lists(st.integers(0, 30)))
         def check(text, cuts):
-            chunked = chain.from_iterable(tokens(divide(text, cuts), rule))
-            assert list(chunked) == tokenize(text, rule)
+            chunked = chain.from_iterable(tokens(divide(text, cuts), rule, MERGES))
+            assert list(chunked) == tokenize(text, rule, MERGES)
 
         check()
 
-    @pytest.mark.parametrize("rule", RULES)
+    @pytest.mark.parametrize("rule", RULES[:3])
     @given(text=TEXTS)
     def test_nothing_is_lost_beside_white_space(self, rule, text):
         kept = "".join("" if token == EOS else token for token in tokenize(text, rule))
@@ -174,6 +194,152 @@ class TestDetokenize:
 
     def test_special_token_inside_another_stays(self):
         assert detokenize(["a<eos>b", EOS, "c"], "split") == "a<eos>b\nc"
+
+
+def plain_byte_pairs(text, merges):
+    """The rule `bpe`: each merge in its turn, over one stretch after another."""
+    found = []
+    for stretch in stretches_of(text):
+        if stretch == "\n":
+            found.append(EOS)
+            continue
+        parts = [shown(byte) for byte in stretch.encode("utf-8", "surrogatepass")]
+        for left, right in merges:
+            place = 0
+            while place < len(parts) - 1:
+                if (parts[place], parts[place + 1]) == (left, right):
+                    parts[place : place + 2] = [left + right]
+                place += 1
+        found += parts
+    return found
+
+
+def shown(byte):
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    if byte in visible:
+        return chr(byte)
+    return chr(256 + [b for b in range(256) if b not in visible].index(byte))
+
+
+def stretches_of(text):
+    """The stretches of a text, a character at a time."""
+    kinds = [_kind(char) for char in text]
+    place = 0
+    while place < len(text):
+        end = place
+        while end < len(text) and kinds[end] == "space":
+            end += 1
+        spaces = end - place
+        whole = end < len(text) and kinds[end] != "newline"
+        if spaces > (1 if whole else 0):
+            yield text[place : place + spaces - whole]
+            place += spaces - whole
+            continue
+        if kinds[end] == "newline":
+            yield "\n"
+            place = end + 1
+            continue
+        after = end + 1
+        while after < len(text) and kinds[end] != "newline":
+            inner = text[after] in "'\u2019" and kinds[after + 1 : after + 2] == ["letter"]
+            same = kinds[after] == kinds[end] or (kinds[end] == "letter" and inner)
+            if not same or (kinds[end] == "digit" and after - end == 3):
+                break
+            after += 1
+        yield text[place:after]
+        place = after
+
+
+def _kind(char):
+    if char in " \n_":
+        return {" ": "space", "\n": "newline", "_": "low line"}[char]
+    if char.isspace():
+        return "white"
+    if char.isdecimal():
+        return "digit"
+    letter = char.isalnum() or tokenization.marks().find(char) >= 0
+    return "letter" if letter else "other"
+
+
+class TestBytePairs:
+    @given(TEXTS)
+    def test_against_each_merge_in_its_turn(self, text):
+        assert tokenize(text, "bpe", MERGES) == plain_byte_pairs(text, MERGES)
+
+    @given(st.text(st.sampled_from(PAIRED)) | st.text(st.characters(exclude_categories=["Cs"])))
+    def test_any_text_comes_back(self, text):
+        for merges in ((), MERGES):
+            assert detokenize(tokenize(text, "bpe", merges), "bpe") == text
+
+    def test_literal_special_tokens_are_characters(self):
+        text = "<unk> <eos>\n" * 50
+        merges = learn_merges([text], 400)
+        found = tokenize(text, "bpe", merges)
+        assert found[:7] == ["<", "unk", ">", "\u0120<", "eos", ">", EOS]
+        assert UNK not in found and found.count(EOS) == 50
+
+    def test_learning_is_by_frequency(self):
+        counts = {"ab": 30, "abc": 20, "xy": 7, "x": 3}
+        text = "\n".join(" ".join([word] * count) for word, count in counts.items())
+        merges = learn_merges([text], 262)
+        assert merges[0] == ("a", "b")
+        assert merges == plain_learning(text, 262)
+        assert learn_merges([text], 262, min_count=15) == merges[:3]
+
+    def test_where_the_text_is_divided_does_not_matter(self):
+        text = "the cat sat on the mat, and the other cats sat on the other mats\n" * 20
+        whole = learn_merges([text], 300)
+        for step in (1, 7, 64):
+            chunks = [text[start : start + step] for start in range(0, len(text), step)]
+            assert learn_merges(chunks, 300) == whole
+
+    def test_no_room_for_the_bytes(self):
+        assert learn_merges(["ab ab"], 257) == ()
+        with pytest.raises(ConfigError, match=r"vocabulary_size is 256, .* at least 257"):
+            learn_merges(["ab ab"], 256)
+
+    def test_without_the_library(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tokenizers", None)
+        for use in (lambda: learn_merges(["a"], 300), lambda: tokenize("a", "bpe", (("a", "b"),))):
+            with pytest.raises(ConfigError, match=r"pip install 'recurra\[bpe\]'"):
+                use()
+
+    def test_what_is_remembered_is_bounded(self, monkeypatch):
+        monkeypatch.setattr(byte_pairs, "MEMO", 100)
+        encoder = byte_pairs.Encoder(MERGES)
+        text = " ".join(f"w{number}" for number in range(500))
+        for start in range(0, len(text), 50):
+            piece = text[start : start + 50]
+            assert encoder.tokens(piece) == plain_byte_pairs(piece, MERGES)
+            assert sum(map(len, encoder._known)) <= 150
+
+    def test_encoders_are_made_once(self):
+        merges = (("a", "b"),)
+        assert byte_pairs.encoder(merges) is byte_pairs.encoder(merges)
+        for letter in "cdefgh":
+            byte_pairs.encoder((("a", letter),))
+        assert len(byte_pairs._KEPT) <= byte_pairs.ENCODERS
+
+    def test_what_no_text_gives(self):
+        assert detokenize(["\u00c3", EOS, UNK, "a"], "bpe") == "\ufffd\n\ufffda"
+        assert detokenize(["\u4e00"], "bpe") == "\ufffd"
+
+
+def plain_learning(text, size):
+    """The most frequent pair of all stretches is merged, again and again; ties are told apart."""
+    words = [[shown(b) for b in stretch.encode()] for stretch in stretches_of(text)]
+    words = [word for word in words if word != [shown(10)]]
+    merges = []
+    while len(merges) < size - 257:
+        pairs = Counter(pair for word in words for pair in pairwise(word))
+        (best, most), *rest = pairs.most_common()
+        assert not rest or rest[0][1] < most, "the text of a test has no ties"
+        merges.append(best)
+        for word in words:
+            for place in range(len(word) - 2, -1, -1):
+                if tuple(word[place : place + 2]) == best:
+                    word[place : place + 2] = ["".join(best)]
+    return tuple(merges)
 
 
 class TestReadText:

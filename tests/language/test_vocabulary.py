@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from recurra.errors import CheckpointError, DataError
 from recurra.language import vocabulary as module
-from recurra.language.tokenization import EOS, UNK
+from recurra.language.byte_pairs import BYTES
+from recurra.language.tokenization import (
+    EOS,
+    UNK,
+    detokenize,
+    learn_merges,
+    tokenize,
+    tokens,
+)
 from recurra.language.vocabulary import Vocabulary
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "é", EOS, UNK]) | st.text(max_size=2))
@@ -116,6 +124,73 @@ class TestEncode:
     def test_round_trip(self, text):
         vocabulary = Vocabulary.count([text])
         assert vocabulary.decode(vocabulary.encode(text)) == text
+
+
+class TestMerges:
+    merges = (("a", "b"), ("ab", "c"), ("b", "c"), ("a", "bc"))
+    tokens = (EOS, UNK, *BYTES, "ab", "abc", "bc")
+
+    def test_counted_with_all_that_can_be_made(self):
+        stream = [["abc", "abc", "a", EOS], ["z", "z", "z"]]
+        vocabulary = Vocabulary.count(stream, 260, 2, self.merges)
+        assert vocabulary.tokens[:4] == ("z", "abc", EOS, "a")
+        assert set(vocabulary.tokens) == set(self.tokens)
+        assert vocabulary.tokens[4:] == tuple(sorted(vocabulary.tokens[4:]))
+        assert vocabulary.merges == self.merges
+
+    def test_json(self):
+        vocabulary = Vocabulary(self.tokens, self.merges)
+        again = Vocabulary.from_json(vocabulary.to_json())
+        assert again == vocabulary and again.merges == self.merges
+        assert again.fingerprint() == vocabulary.fingerprint()
+        assert vocabulary.fingerprint() != Vocabulary(self.tokens).fingerprint()
+
+    def test_none_are_not_written(self):
+        assert Vocabulary(["a", EOS, UNK]).to_json() == b'{"tokens": ["a", "<eos>", "<unk>"]}'
+        assert Vocabulary(["a", EOS, UNK]).merges == ()
+
+    def test_read_back_they_cut_as_before(self):
+        text = "the cat sat on the mat, the other cats sat on the other mats\n" * 9
+        merges = learn_merges([text], 270)
+        vocabulary = Vocabulary.count(tokens([text], "bpe", merges), merges=merges)
+        again = Vocabulary.from_json(vocabulary.to_json())
+        other = "another cat's mat: caf\u00e9\n"
+        for each in (text, other):
+            first = vocabulary.encode(tokenize(each, "bpe", merges))
+            assert again.encode(tokenize(each, "bpe", again.merges)).tolist() == first.tolist()
+            assert again.unk not in first
+            assert detokenize(again.decode(first), "bpe") == each
+        assert len(vocabulary) == 270
+
+    @pytest.mark.parametrize(
+        ("tokens", "merges", "message"),
+        [
+            (tokens, (*merges, ("a", "b")), "a merge is in the vocabulary twice"),
+            (tokens, (("ab", "c"), ("a", "b")), "'ab' and 'c' cannot be"),
+            (tokens, (("a", "\n"),), "cannot be"),
+            (tokens, (("", "a"),), "cannot be"),
+            (tokens, (("a", EOS),), "cannot be"),
+            (tokens, (("<", "u"), ("<u", "n"), ("<un", "k"), ("<unk", ">")), "cannot be"),
+            (tokens, merges[:1], "2 tokens differ .* 'abc'"),
+            (tokens[:-1], merges, "1 tokens differ .* 'bc'"),
+            ((EOS, UNK, "ab"), merges[:1], "255 tokens differ"),
+        ],
+    )
+    def test_those_that_make_other_tokens_are_refused(self, tokens, merges, message):
+        with pytest.raises(DataError, match=message):
+            Vocabulary(tokens, merges)
+        written = json.dumps({"tokens": tokens, "merges": merges}).encode()
+        with pytest.raises(CheckpointError, match="vocabulary"):
+            Vocabulary.from_json(written)
+
+    @pytest.mark.parametrize(
+        "merges",
+        [3, "ab", {"a": "b"}, ["ab"], [["a"]], [["a", "b", "c"]], [["a", 3]], [None], None],
+    )
+    def test_hostile(self, merges):
+        data = json.dumps({"tokens": self.tokens, "merges": merges}).encode()
+        with pytest.raises(CheckpointError, match="vocabulary"):
+            Vocabulary.from_json(data)
 
 
 class TestJson:

@@ -25,6 +25,7 @@ from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
+from recurra.nn.wrappers.weight_drop import WeightDrop
 
 Make = Callable[[int, int], Recurrence]
 
@@ -36,11 +37,15 @@ CELL_CASES: dict[str, Make] = {
     "own step of an LSTM": lambda i, o: CELLS["own_cells:PeepholeCell"](i, o),
 }
 
+RECURRENT = ("weight_hh", "value.weight")
+"""What the cells call the weights that WeightDrop drops; the last is of a cell without any."""
+
 SURE: dict[str, Callable[[Make], Recurrence]] = {
     "bare": lambda make: make(3, 4),
     "stack": lambda make: Stack([make(3, 5), make(5, 2)]),
     "residual": lambda make: Residual(make(3, 3)),
     "dropout asleep": lambda make: Dropout(make(3, 4), 0.5, 0.5, 0.5).eval(),
+    "weight drop asleep": lambda make: WeightDrop(make(3, 4), 0.5, RECURRENT).eval(),
     "stack of residuals": lambda make: Stack([make(3, 4), Residual(Stack([make(4, 4)]))]),
 }
 """Wrappers that know no future and draw no masks: one step at a time is defined for them."""
@@ -66,6 +71,18 @@ DRAWING: dict[str, Callable[[Make], Recurrence]] = {
     "dropout of state variational": lambda make: Dropout(make(3, 4), 0, 0, 0.4, True),
     "dropout of a stack's state": lambda make: Dropout(
         Stack([make(3, 4), Dropout(make(4, 4), output=0.2)]), state=0.4, variational=True
+    ),
+    "weight drop": lambda make: WeightDrop(make(3, 4), 0.5, RECURRENT),
+    "weight drop of a nest": lambda make: WeightDrop(
+        Bidirectional(
+            Stack([Dropout(make(3, 4), input=0.3, state=0.4), make(4, 2)]),
+            WeightDrop(make(3, 2), 0.3, RECURRENT),
+        ),
+        0.5,
+        RECURRENT,
+    ),
+    "weight drop between steps": lambda make: Dropout(
+        Stack([WeightDrop(Dropout(make(3, 4), output=0.2), 0.5, RECURRENT), make(4, 2)]), state=0.4
     ),
     "nested": lambda make: Stack(
         [

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-from recurra.run.config import LabelRun, LanguageRun, NgramRun, SeriesRun
-from recurra.run.report import Judged, compose, figure, render, shown, table, verdict
+from recurra.run.config import GIVEN, LabelRun, LanguageRun, NgramRun, settings, with_settings
+from recurra.run.preset import PRESETS, preset
+from recurra.run.report import Judged, command, compose, render, verdict
+from recurra.series.options import SeriesOptions
 
 VALID = {"tokens": 900, "oov": 0, "nats_per_token": 5.25, "perplexity": 190.6}
 TEST = {"tokens": 1000, "oov": 12, "nats_per_token": 5.2045, "perplexity": 182.1}
@@ -27,13 +30,13 @@ def report(config=None, **changes):
         "baselines": {"kn5": KN5},
         "extras": {"sample": "the company said\nit will"},
     }
-    run = Path("runs/ptb-seed")
-    return compose(config or LanguageRun(preset="ptb-seed", seed=3), run, **(given | changes))
+    seed = preset("ptb-seed").model_copy(update={"seed": 3})
+    return compose(config or seed, Path("runs/mine"), **(given | changes))
 
 
 def test_it_has_the_keys_that_programs_read():
     assert report() == {
-        "run": "runs/ptb-seed",
+        "run": "runs/mine",
         "preset": "ptb-seed",
         "task": "language",
         "seed": 3,
@@ -47,6 +50,7 @@ def test_it_has_the_keys_that_programs_read():
         "baselines": {"kn5": KN5},
         "judged": {"metric": "perplexity", "better": "lower"},
         "verdict": "test perplexity 182.1 is 29% worse than kn5's 141.2",
+        "command": "recurra train ptb-seed --out=runs/mine --seed=3",
         "sample": "the company said\nit will",
     }
     assert json.loads(json.dumps(report(), allow_nan=False)) == report()
@@ -88,23 +92,24 @@ def test_without_a_test_the_validation_is_judged():
 
 def test_it_reads_well():
     assert render(report()).splitlines() == [
-        "                test perplexity  nats per token",
-        "ptb-seed                  182.1          5.2045",
-        "kn5                       141.2          4.9502",
+        "          test perplexity  nats per token",
+        "ptb-seed            182.1          5.2045",
+        "kn5                 141.2          4.9502",
         "",
         "Test perplexity 182.1 is 29% worse than kn5's 141.2.",
         "",
+        "12 of 1,000 test tokens became <unk> (1.2%).",
         "Trained 2,654 steps, 2 epochs, in 74.0 s (25,105 tokens/s); "
         "the whole command took 93.5 s.",
-        "12 of 1,000 test tokens became <unk>.",
+        "Again: recurra train ptb-seed --out=runs/mine --seed=3",
         "",
         "A sample:",
         "  the company said",
         "  it will",
         "",
-        "model   runs/ptb-seed/model",
-        "report  runs/ptb-seed/report.json",
-        "curves  runs/ptb-seed/curves.png",
+        "model   runs/mine/model",
+        "report  runs/mine/report.json",
+        "curves  runs/mine/curves.png",
     ]
 
 
@@ -116,6 +121,155 @@ def test_bits_are_shown_where_they_are_known():
 def test_n_grams_are_counted_not_trained():
     lines = render(report(NgramRun(preset="kn5"), steps=1, baselines={}))
     assert "Counted in 74.0 s" in lines and "curves" not in lines
+
+
+def test_the_interval_stands_beside_the_perplexity():
+    test = TEST | {"perplexity_low": 175.25, "perplexity_high": 189.9}
+    heading, ours, rival = render(report(test=test)).splitlines()[:3]
+    assert heading.split() == ["test", "perplexity", "95%", "interval", "nats", "per", "token"]
+    assert ours.split() == ["ptb-seed", "182.1", "175.2", "-", "189.9", "5.2045"]
+    assert rival.split() == ["kn5", "141.2", "-", "4.9502"]
+    unknown = TEST | {"perplexity_low": None, "perplexity_high": None}
+    assert "interval" not in render(report(test=unknown))
+
+
+@pytest.mark.parametrize(
+    ("oov", "said"),
+    [
+        (0, "1,000 test tokens, none outside the vocabulary."),
+        (200, "200 of 1,000 test tokens became <unk> (20.0%)."),
+        (
+            201,
+            "201 of 1,000 test tokens became <unk> (20.1%). So many say that the perplexity means "
+            "little: look at the bits per character.",
+        ),
+    ],
+)
+def test_what_was_scored_is_said(oov, said):
+    assert said in render(report(test=TEST | {"oov": oov})).splitlines()
+
+
+MIXTURE = {
+    "valid": VALID | {"perplexity": 88.0},
+    "test": TEST | {"perplexity": 84.0, "nats_per_token": 4.4308},
+    "parts": {
+        "network": {
+            "weight": 0.55,
+            "valid_perplexity": 190.6,
+            "test_perplexity": 182.1,
+            "without": 120.5,
+        },
+        "kn5": {"weight": 0.45, "valid_perplexity": 150, "test_perplexity": 141.2, "without": None},
+    },
+}
+
+
+def test_a_mixture_is_judged_and_its_parts_are_told():
+    found = report(extras={"mixture": MIXTURE})
+    assert found["verdict"] == (
+        "test perplexity 182.1 is 29% worse than kn5's 141.2; mixed with others it is 84.00, "
+        "which is 54% better than alone"
+    )
+    lines = render(found).splitlines()
+    assert lines[1:4] == [
+        "ptb-seed            182.1          5.2045",
+        "mixture             84.00          4.4308",
+        "kn5                 141.2          4.9502",
+    ]
+    start = lines.index("part     weight  alone  mixture without it")
+    assert lines[start + 1 : start + 4] == [
+        "network   0.550  182.1      120.5 (+43.5%)",
+        "kn5       0.450  141.2                   -",
+        "",
+    ]
+
+
+def test_a_mixture_without_a_test_is_judged_on_validation():
+    lone = MIXTURE | {"test": None}
+    found = report(test=None, extras={"mixture": lone})
+    assert found["verdict"].endswith(
+        "mixed with others it is 88.00, which is 54% better than alone"
+    )
+    assert "network   0.550  190.6" in render(found)
+    unknown = MIXTURE | {"test": TEST | {"perplexity": None}}
+    assert "mixed" not in report(extras={"mixture": unknown})["verdict"]
+    render(report(extras={"mixture": unknown}))
+    lost = report(test=TEST | {"perplexity": None}, baselines={}, extras={"mixture": MIXTURE})
+    assert lost["verdict"].endswith("mixed with others it is 84.00")
+
+
+class TestCommand:
+    """The command is read as the command line reads it, and gives the same settings."""
+
+    @pytest.mark.parametrize(
+        ("name", "changes", "said"),
+        [
+            ("kn5", [], "recurra train kn5"),
+            ("ptb-tied", ["seed=4"], "recurra train ptb-tied --seed=4"),
+            (
+                "ptb-tied",
+                ["train.epochs=2", "data.rule=bpe", "network.variational=false", "threads=2"],
+                "recurra train ptb-tied --set threads=2 --set data.rule=bpe "
+                "--set network.variational=False --set train.epochs=2.0",
+            ),
+            (
+                "ptb-tied",
+                ["train.clip_norm=none"],
+                "recurra train ptb-tied --set train.clip_norm=none",
+            ),
+            ("m4-hourly", [], "recurra train m4-hourly"),
+            ("iris", ["seed=2"], "recurra train iris --seed=2"),
+        ],
+    )
+    def test_it_says_what_differs_from_the_preset(self, name, changes, said):
+        config = with_settings(preset(name), changes)
+        assert command(config, Path("runs") / name) == said
+        assert settings(read(said)) == settings(config)
+
+    def test_data_minutes_and_place(self, tmp_path):
+        path = tmp_path / "my text.txt"
+        path.write_text("a b c\n" * 500)
+        config = preset("words", data=str(path), minutes=2.5)
+        frozen = with_settings(config, ["train.steps=300"])  # as measured on this machine
+        said = command(frozen, tmp_path / "out")
+        assert said == (
+            f"recurra train words '--data={path}' --out={tmp_path / 'out'} --minutes=2.5"
+        )
+        assert settings(read(said)) == settings(config)
+
+    def test_weights_to_start_from(self):
+        config = preset("ptb-tied").model_copy(update={"start_from": "runs/first"})
+        said = command(config, Path("runs/ptb-tied"))
+        assert said == "recurra train ptb-tied --from=runs/first"
+
+    def test_every_preset_is_itself(self):
+        for name in PRESETS:
+            if "minutes" not in name:  # it measures this machine
+                assert command(preset(name), Path("runs") / name) == f"recurra train {name}"
+
+    def test_there_is_none_for_data_that_were_handed_over_or_a_preset_that_is_not_here(self):
+        given = preset("series").model_copy(update={"data": SeriesOptions(dataset=GIVEN)})
+        assert command(given, Path("runs/series")) is None
+        assert command(LanguageRun(preset="mine"), Path("runs/mine")) is None
+        assert "Again" not in render(report(LanguageRun(preset="mine")))
+
+
+def read(said):
+    """The config of a command, as the command line composes it."""
+    found = {"--set": []}
+    words = shlex.split(said)[3:]
+    while words:
+        flag, _, value = words.pop(0).partition("=")
+        if flag == "--set":
+            found["--set"].append(words.pop(0))
+        else:
+            found[flag] = value
+    minutes = found.get("--minutes")
+    made = preset(
+        shlex.split(said)[2], data=found.get("--data"), minutes=minutes and float(minutes)
+    )
+    seed = [f"seed={found['--seed']}"] if "--seed" in found else []
+    return with_settings(made, [*seed, *found["--set"]])
 
 
 # Other tasks
@@ -140,7 +294,7 @@ def series_report(**changes):
             "pictures": ["curves.png", "forecast.png", "errors.png"],
         },
     }
-    return report(SeriesRun(preset="m4-hourly"), **(given | changes))
+    return report(preset("m4-hourly"), **(given | changes))
 
 
 def test_forecasts_are_judged_by_their_own_metric():
@@ -160,20 +314,14 @@ def test_forecasts_are_judged_by_their_own_metric():
         "",
         "Trained 2,654 steps, 2 epochs, in 74.0 s (25,105 windows/s); "
         "the whole command took 93.5 s.",
+        "Again: recurra train m4-hourly --out=runs/mine",
         "",
-        "model     runs/ptb-seed/model",
-        "report    runs/ptb-seed/report.json",
-        "curves    runs/ptb-seed/curves.png",
-        "forecast  runs/ptb-seed/forecast.png",
-        "errors    runs/ptb-seed/errors.png",
+        "model     runs/mine/model",
+        "report    runs/mine/report.json",
+        "curves    runs/mine/curves.png",
+        "forecast  runs/mine/forecast.png",
+        "errors    runs/mine/errors.png",
     ]
-
-
-def test_the_squared_error_has_the_absolute_one_beside_it():
-    rows = [("etth1", forecasts(0.9, mse=0.3514, mae=0.3901))]
-    heading, row = table("series", "mse", "test", rows)
-    assert heading.split()[:3] == ["test", "MSE", "MAE"]
-    assert row.split()[:3] == ["etth1", "0.351", "0.390"]
 
 
 @pytest.mark.parametrize(
@@ -240,46 +388,6 @@ def test_no_throughput_reads_too():
     assert "in 0.0 s; the whole command" in render(report(train_seconds=0.0))
 
 
-@pytest.mark.parametrize(
-    ("metric", "value", "text"),
-    [
-        ("perplexity", None, "overflow"),
-        ("nats_per_token", None, "overflow"),
-        ("nats_per_token", 5.0, "5.0000"),
-        ("mase", None, "-"),
-        ("mase", 0.8424, "0.842"),
-        ("smape", 13.9124, "13.912"),
-        ("rmse", 123.456, "123.5"),
-        ("rmse", 0.0014321, "0.00143"),
-        ("rmse", 2.5e12, "2.50e+12"),
-        ("accuracy", 1.0, "1.000"),
-        ("accuracy", 0.05, "0.050"),
-        ("coverage_95", 0.95, "0.950"),
-        ("series", 414, "414"),
-        ("tokens", 82_430, "82,430"),
-    ],
-)
-def test_metrics_have_the_places_one_reads(metric, value, text):
-    assert shown(metric, value) == text
-
-
 def test_a_run_without_any_split_still_reads():
     assert "Neither" not in render(report(test=None, valid=None, baselines={}, extras=None))
     assert "There is neither" in render(report(test=None, valid=None, baselines={}))
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (7.1234, "7.12"),
-        (99.99, "99.99"),
-        (100.04, "100.0"),
-        (10_000, "10,000.0"),
-        (None, "overflow"),
-        (float("inf"), "overflow"),
-        (float("nan"), "overflow"),
-    ],
-)
-def test_figures_have_the_places_one_reads(value, text):
-    assert figure(value) == text
-    assert figure(2.0, 4) == "2.0000"

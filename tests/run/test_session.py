@@ -19,8 +19,9 @@ from recurra.errors import CheckpointError, ConfigError, DataError, RunError
 from recurra.files import lock, sha256
 from recurra.labels.classifier import Classifier
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
+from recurra.language.mixture_model import MixtureModel
 from recurra.language.model import LanguageModel
-from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
 from recurra.run import session
 from recurra.run.config import GIVEN, LabelRun, LanguageRun, NgramRun, RunConfig, SeriesRun
 from recurra.run.session import TASKS, Opened, Reported, Task, evaluate, train
@@ -55,6 +56,18 @@ INTERFACE = {
     "judged",
     "verdict",
     "pictures",
+    "command",
+}
+
+METRICS = {
+    "tokens",
+    "oov",
+    "oov_rate",
+    "nats_per_token",
+    "perplexity",
+    "perplexity_low",
+    "perplexity_high",
+    "bits_per_char",
 }
 
 CONFIG = LanguageRun(
@@ -158,11 +171,12 @@ def test_the_report_is_what_the_interface_says(finished: tuple[Path, list[Any]])
     assert report["train_seconds"] < report["seconds"] < 120
     assert report["throughput"]["unit"] == "tokens/s"
     assert report["throughput"]["value"] == pytest.approx(done.items / done.seconds, rel=1e-3)
-    assert report["baselines"].keys() == {"kn5"}
-    for entry in (report["valid"], report["test"], report["baselines"]["kn5"]):
-        assert entry.keys() == {"tokens", "oov", "nats_per_token", "perplexity", "bits_per_char"}
+    assert report["baselines"].keys() == {"kn5", "kn5_cache"}
+    for entry in (report["valid"], report["test"], *report["baselines"].values()):
+        assert entry.keys() == METRICS
+        assert entry["perplexity_low"] < entry["perplexity"] < entry["perplexity_high"]
         assert entry["perplexity"] == pytest.approx(math.exp(entry["nats_per_token"]))
-    assert "worse than kn5's" in report["verdict"]
+    assert "worse than kn5" in report["verdict"]
     assert len(report["sample"].replace("\n", " <eos> ").split()) == 60
 
 
@@ -212,6 +226,66 @@ def test_n_grams_are_a_run_too(tmp_path: Path) -> None:
     assert (report["task"], report["steps"], report["baselines"]) == ("ngram", 1, {})
     assert report["test"] == evaluate(tmp_path / "run")
     assert report_of(list(train(NGRAMS, out=tmp_path / "run"))) == report
+
+
+@pytest.fixture
+def mixing(tmp_path: Path) -> LanguageRun:
+    """A small text, and what it is learned and mixed by."""
+    (tmp_path / "text").write_text("the cat sat on the mat .\na dog barked at the cat .\n" * 60)
+    options = MixtureOptions(cache=True, order=2)
+    small = changed(data={"corpus": str(tmp_path / "text")}, train={"batch_size": 4, "steps": 9})
+    return small.model_copy(update={"mix": options})
+
+
+def test_a_mixture_lies_beside_the_model(mixing: LanguageRun, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    report = report_of(list(train(mixing, out=run)))
+    assert {path.name for path in run.iterdir()} == FILES | {"mixture"}
+    assert report.keys() == INTERFACE | {"sample", "mixture"}
+    assert list(report["mixture"]["parts"]) == ["network", "network_cache", "kn2"]
+    assert report["mixture"]["parts"]["network"]["test_perplexity"] == report["test"]["perplexity"]
+    model = LanguageModel.from_pretrained(run / "mixture")
+    assert model.kind == "mixture"
+    for split in ("valid", "test"):
+        expected = pytest.approx(report["mixture"][split], rel=1e-6)
+        assert evaluate(run / "mixture", split=split) == expected
+        assert evaluate(run / "model", split=split) == pytest.approx(report[split], rel=1e-6)
+    assert report_of(list(train(mixing, out=run))) == report
+
+
+def test_what_is_mixed_is_a_setting_like_another(mixing: LanguageRun, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    list(train(mixing, out=run))
+    without = mixing.model_copy(update={"mix": MixtureOptions()})
+    with pytest.raises(ConfigError, match=r"mix\.cache: True there, False asked; mix\.order: 2"):
+        list(train(without, out=run))
+    report = report_of(list(train(without, out=run, restart=True)))
+    assert "mixture" not in report
+    assert not (run / "mixture").exists()
+
+
+def test_killed_before_the_mixture_is_saved_it_is_made_again(
+    mixing: LanguageRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MixtureModel, "save_pretrained", die)
+        with pytest.raises(KeyboardInterrupt):
+            list(train(mixing, out=run))
+    assert not (run / "report.json").exists()
+    events = list(train(mixing, out=run))
+    assert not any(isinstance(event, Stepped) for event in events)
+    assert evaluate(run / "mixture") == pytest.approx(report_of(events)["mixture"]["test"])
+
+
+def test_a_mixture_without_a_run_is_never_replaced(mixing: LanguageRun, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "mixture").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"holds mixture but no config\.json"):
+        list(train(mixing, out=tmp_path / "mine"))
 
 
 def test_a_split_that_is_not_there_is_null(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def test_fields_are_what_readers_of_events_rely_on() -> None:
         "Started": ["step", "steps", "steps_per_epoch", "parameters", "device"],
         "Stepped": ["step", "epoch", "loss", "items", "learning_rate", "gradient_norm", "seconds"],
         "Validated": ["step", "epoch", "metrics", "best", "seconds"],
+        "Averaged": ["step", "epoch"],
         "Saved": ["step", "path"],
         "Warned": ["message"],
         "Stopped": ["step"],

@@ -25,6 +25,7 @@ from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError
 from recurra.train import loop
 from recurra.train.checkpoint import Checkpoint, Checkpoints
 from recurra.train.event import (
+    Averaged,
     Event,
     Finished,
     Saved,
@@ -94,6 +95,16 @@ class Copier:
 
     def unpack(self, tensors: Mapping[str, Tensor]) -> Tensor:
         return tensors["h"].clone()
+
+
+class Uneven(Copier):
+    """Epochs of 4, 2 and 5 steps, in turn; steps whose rates differ."""
+
+    def steps_in(self, epoch: int) -> int:
+        return (4, 2, 5)[epoch % 3]
+
+    def rate_factor(self, epoch: int, step: int) -> float:
+        return 1 / (1 + epoch + step)
 
 
 class Unvalidated(Copier):
@@ -293,25 +304,35 @@ RESUMED = {
     "linear": {"schedule": "linear", "warmup_steps": 3},
     "cosine": {"schedule": "cosine", "keep": "best", "clip_norm": 0.1},
     "best": {"optimizer": "adam", "keep": "best", "patience": 100},
+    "ema": {"average": "ema", "average_decay": 0.9, "average_start": 0.3},
+    "ema, the best": {"optimizer": "adam", "average": "ema", "keep": "best"},
+    "asgd": {"average": "asgd", "average_patience": 1, "validate_epochs": 0.25},
+    "asgd, the best": {"average": "asgd", "average_patience": 0, "keep": "best"},
 }
 
 
-@pytest.mark.parametrize("name", RESUMED)
-def test_stopped_after_any_step_it_resumes_to_the_bit(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [*((name, Copier) for name in RESUMED), ("linear", Uneven), ("asgd", Uneven)]
+)
+def test_stopped_after_any_step_it_resumes_to_the_bit(
+    tmp_path: Path, name: str, kind: type[Copier]
+) -> None:
     options = OPTIONS.model_copy(update=RESUMED[name])
-    whole = Copier()
+    if kind is Uneven:
+        options = options.model_copy(update={"epochs": 2.8})  # 4 + 2 + 4 steps
+    whole = kind()
     uninterrupted = run(tmp_path / "whole", options, whole)
     expected = state(tmp_path / "whole")
     for step in range(1, 10):
         folder = tmp_path / str(step)
-        first = run(folder, options, stop_after=step)
+        first = run(folder, options, kind(), stop_after=step)
         assert first[-1] == Stopped(step)
-        learner = Copier()
+        learner = kind()
         second = run(folder, options, learner)
         assert of(second, Started)[0].step == step
         assert of(second, Warned) == []
-        for kind in (Stepped, Validated, Finished):
-            assert of(first, kind) + of(second, kind) == of(uninterrupted, kind)
+        for event in (Stepped, Validated, Averaged, Finished):
+            assert of(first, event) + of(second, event) == of(uninterrupted, event)
         assert state(folder) == expected
         for ours, theirs in zip(learner.model.parameters(), whole.model.parameters(), strict=True):
             assert torch.equal(ours, theirs)
@@ -355,7 +376,161 @@ def test_learning_rates_go_on_where_they_were(tmp_path: Path) -> None:
     options = OPTIONS.model_copy(update={"schedule": "cosine", "warmup_steps": 2})
     run(tmp_path, options, stop_after=6)
     rates = [step.learning_rate for step in of(run(tmp_path, options), Stepped)]
-    assert rates == [learning_rate(options, step, 10, PER_EPOCH) for step in range(6, 10)]
+    assert rates == [learning_rate(options, step, 10, step // PER_EPOCH) for step in range(6, 10)]
+
+
+# Epochs of different lengths
+
+
+def test_epochs_of_different_lengths_are_walked_as_they_are(tmp_path: Path) -> None:
+    learner = Uneven()
+    options = OPTIONS.model_copy(update={"epochs": 4.0, "validate_epochs": 1.0})
+    events = run(tmp_path, options, learner)
+    walked = [(e, k) for e, length in enumerate((4, 2, 5, 4)) for k in range(length)]
+    assert learner.asked == walked
+    assert of(events, Started)[0].steps == 15
+    assert [v.step for v in of(events, Validated)] == [4, 6, 11, 15]
+    assert [v.epoch for v in of(events, Validated)] == [1, 2, 3, 4]
+    assert of(events, Stepped)[4].epoch == 1.5
+    assert [step.learning_rate for step in of(events, Stepped)] == [
+        0.3 * (1 / (1 + epoch + k)) for epoch, k in walked
+    ]
+    for (_, position), carry in zip(walked, learner.given, strict=True):
+        assert bool(carry.abs().sum() == 0) == (position == 0)
+
+
+def test_the_tutorials_decay_sets_in_with_the_epochs_as_they_are(tmp_path: Path) -> None:
+    options = OPTIONS.model_copy(
+        update={"epochs": 3.0, "schedule": "tutorial", "flat_epochs": 1, "decay": 0.5}
+    )
+    learner = Uneven()
+    events = run(tmp_path, options, learner)
+    rates = [
+        step.learning_rate / learner.rate_factor(*place)
+        for step, place in zip(of(events, Stepped), learner.asked, strict=True)
+    ]
+    assert rates == pytest.approx([0.3] * 4 + [0.15] * 2 + [0.075] * 5)
+
+
+# Averages of weights
+
+
+class Recorded(Copier):
+    """Remembers its weights after every step, and those it was validated with."""
+
+    def __init__(self, validations: Iterable[float | None] | None = None) -> None:
+        super().__init__(validations)
+        self.stepped: list[Tensor] = []
+        self.validated: list[Tensor] = []
+
+    def batch(self, epoch: int, step: int) -> tuple[int, Tensor]:
+        self.stepped.append(self.now())
+        return super().batch(epoch, step)
+
+    def validate(self) -> Mapping[str, float | int | None] | None:
+        self.validated.append(self.now())
+        return super().validate()
+
+    def now(self) -> Tensor:
+        named = sorted(self.model.named_parameters())
+        return torch.cat([parameter.detach().flatten() for _, parameter in named])
+
+
+def weights_of(folder: Path, part: str) -> Tensor:
+    checkpoint, _ = Checkpoints(folder).newest()
+    assert checkpoint is not None
+    named = sorted(checkpoint.tensors[part].items())
+    return torch.cat([tensor.flatten() for _, tensor in named])
+
+
+def test_averaging_leaves_the_steps_themselves_alone(tmp_path: Path) -> None:
+    plain = run(tmp_path / "plain")
+    for average in ("ema", "asgd"):
+        options = OPTIONS.model_copy(update={"average": average, "average_patience": 0})
+        events = run(tmp_path / average, options)
+        assert of(events, Stepped) == of(plain, Stepped)
+
+
+def test_an_average_begins_at_its_share_of_the_training_and_is_what_is_validated_and_kept(
+    tmp_path: Path,
+) -> None:
+    learner = Recorded()
+    options = OPTIONS.model_copy(
+        update={"average": "ema", "average_decay": 0.5, "average_start": 0.5}
+    )
+    run(tmp_path, options, learner)
+    after = [*learner.stepped[1:], weights_of(tmp_path, "weights")]
+    expected = after[4]  # the weights after half of the ten steps
+    for k, weights in enumerate(after[5:], start=1):
+        decay = min(0.5, (1 + k) / (10 + k))
+        expected = decay * expected + (1 - decay) * weights
+    torch.testing.assert_close(learner.now(), expected)
+    assert torch.equal(learner.now(), learner.validated[-1])
+    assert torch.equal(learner.now(), weights_of(tmp_path, "average"))
+    assert torch.equal(learner.validated[1], after[3])
+    assert not torch.equal(learner.validated[2], after[5])
+
+
+def test_asgd_averages_from_the_validation_that_was_worse(tmp_path: Path) -> None:
+    learner = Recorded([3.0, 2.0, 2.5, 1.9, 1.8])
+    options = OPTIONS.model_copy(update={"average": "asgd", "average_patience": 0})
+    events = run(tmp_path, options, learner)
+    assert of(events, Averaged) == [Averaged(6, 1.5)]
+    at = events.index(Averaged(6, 1.5))
+    assert isinstance(events[at - 1], Validated)
+    after = [*learner.stepped[1:], weights_of(tmp_path, "weights")]
+    for validated, until in ((3, 8), (4, 10)):
+        mean = torch.stack(after[5:until]).mean(0)
+        torch.testing.assert_close(learner.validated[validated], mean)
+    for validated, until in ((0, 2), (1, 4), (2, 6)):
+        assert torch.equal(learner.validated[validated], after[until - 1])
+    assert torch.equal(learner.now(), learner.validated[-1])
+
+
+@pytest.mark.parametrize(("losses", "chosen"), [([3, 1, 2, 1.5, 1.2], 1), ([3, 1, 2, 0.9, 1.2], 3)])
+def test_the_best_is_an_average_where_that_was_the_best(
+    tmp_path: Path, losses: list[float], chosen: int
+) -> None:
+    learner = Recorded(losses)
+    options = OPTIONS.model_copy(update={"average": "asgd", "average_patience": 0, "keep": "best"})
+    run(tmp_path, options, learner)
+    assert torch.equal(learner.now(), learner.validated[chosen])
+
+
+def test_a_finished_average_is_there_again_without_a_step(tmp_path: Path) -> None:
+    learner, again = Recorded(), Recorded()
+    options = OPTIONS.model_copy(update={"average": "ema"})
+    run(tmp_path, options, learner)
+    run(tmp_path, options, again)
+    assert again.stepped == []
+    assert torch.equal(again.now(), learner.now())
+
+
+def test_a_checkpoint_without_averages_says_nothing_of_them(tmp_path: Path) -> None:
+    run(tmp_path)
+    checkpoint, _ = Checkpoints(tmp_path).newest()
+    assert checkpoint is not None
+    assert "average" not in checkpoint.facts
+    assert "average" not in checkpoint.tensors
+
+
+def test_a_step_that_is_not_finite_does_not_enter_the_average(tmp_path: Path) -> None:
+    learner = spoiled([2, 5, 6], "nan")
+    run(tmp_path, OPTIONS.model_copy(update={"average": "asgd", "average_patience": 0}), learner)
+    options = OPTIONS.model_copy(update={"average": "ema"})
+    run(tmp_path / "ema", options, spoiled([2, 5, 6], "nan"))
+    checkpoint, _ = Checkpoints(tmp_path / "ema").newest()
+    assert checkpoint is not None
+    assert checkpoint.facts["average"]["entered"] == 7
+    assert torch.isfinite(weights_of(tmp_path / "ema", "average")).all()
+
+
+def test_measuring_counts_the_average_in_and_leaves_the_model_as_it_was() -> None:
+    options = OPTIONS.model_copy(update={"average": "ema", "average_start": 0.9})
+    learner, plain = Copier(), Copier()
+    measure_seconds_per_step(learner, options, warmup=1, least_seconds=0.001)
+    for ours, theirs in zip(learner.model.parameters(), plain.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 # Which weights are kept

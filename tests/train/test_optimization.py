@@ -27,7 +27,7 @@ from recurra.train.optimization import (
 
 
 def rates(options: TrainOptions, steps: int, per_epoch: int) -> list[float]:
-    return [learning_rate(options, step, steps, per_epoch) for step in range(steps)]
+    return [learning_rate(options, step, steps, step // per_epoch) for step in range(steps)]
 
 
 def test_constant() -> None:
@@ -254,6 +254,7 @@ BOUNDS = {
     "epochs": ([1e-6, 100_000], [0, -1, 100_001, math.nan, math.inf, "many", None]),
     "steps": ([1, None, 10**12], [0, -5, 1.5, "none"]),
     "minutes": ([0.01, None], [0, -1, math.inf]),
+    "sized": ([False, True], ["perhaps", None]),
     "batch_size": ([1, 1_000_000], [0, -20, 1_000_001, 2.5]),
     "optimizer": (["sgd", "adagrad", "adam", "adamw"], ["SGD", "rmsprop", None]),
     "learning_rate": ([1e-9, 10_000], [0, -1, 10_001, math.nan, math.inf]),
@@ -268,6 +269,11 @@ BOUNDS = {
     "validations": ([None, 1], [0, 1.5]),
     "keep": (["last", "best"], ["worst"]),
     "patience": ([None, 1], [0]),
+    "average": (["none", "ema", "asgd"], ["swa", None]),
+    "average_decay": ([1e-6, 0.9999], [0, 1, math.nan]),
+    "average_start": ([0, 0.99], [-0.1, 1]),
+    "average_patience": ([0, 5], [-1, 1.5]),
+    "average_steps": ([1, 10], [0, 2.5]),
     "save_seconds": ([0, 3600], [-1]),
 }
 
@@ -293,10 +299,13 @@ def test_the_options_are_frozen_described_and_know_no_other_key() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam", "adamw"])
 @pytest.mark.parametrize("clip_norm", [None, 0.5, 1e3])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_a_step_is_clip_then_update(
-    optimizer: Any, clip_norm: float | None, momentum: float
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_a_step_is_clip_then_update_with_weight_decay_unclipped(
+    optimizer: Any, clip_norm: float | None, momentum: float, decay: float
 ) -> None:
-    options = TrainOptions(optimizer=optimizer, clip_norm=clip_norm, momentum=momentum)
+    options = TrainOptions(
+        optimizer=optimizer, clip_norm=clip_norm, momentum=momentum, weight_decay=decay
+    )
     ours, theirs = (nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2))
     stepper, reference = make_optimizer([ours], options), make_optimizer([theirs], options)
     for gradient in ([3.0, 4.0], [0.3, 0.1], [-2.0, 1.0]):

@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
-from recurra.cli import classify, compare, data, demo, doctor, forecast, show, train
+from recurra.cli import (
+    classify,
+    compare,
+    data,
+    demo,
+    doctor,
+    explain,
+    forecast,
+    mix,
+    show,
+    text,
+    train,
+)
 from recurra.cli.console import say
 from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
 
@@ -26,6 +38,11 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("evaluate")(train.evaluate)
+app.command("score")(text.score)
+app.command("generate")(text.generate)
+app.command("suggest")(text.suggest)
+app.command("explain")(explain.explain)
+app.command("mix")(mix.mix)
 app.command("forecast")(forecast.forecast)
 app.command("backtest")(forecast.backtest)
 app.command("classify")(classify.classify)

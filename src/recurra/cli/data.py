@@ -145,9 +145,12 @@ def _describe_text(name: str) -> dict[str, Any]:
     from recurra.language.batches import StreamBatches
     from recurra.language.dataset import TextDataset
     from recurra.language.options import TextOptions
+    from recurra.language.tokenization import detokenize
 
     dataset = TextDataset.open(TextOptions(corpus=name))
     first = [int(token) for token in dataset.ids("train")[:_FIRST_IDS]]
+    words = dataset.vocabulary.decode(first)
+    spaced = dataset.rule in ("split", "words")  # the other rules keep the text's own spaces
     batches = StreamBatches(dataset.ids("train"), _BATCH_SIZE, _CHUNK_LENGTH)
     shown = []
     for number in range(min(_BATCHES, len(batches))):
@@ -161,7 +164,7 @@ def _describe_text(name: str) -> dict[str, Any]:
         "rule": dataset.rule,
         "first_ids": first,
         "batches": shown,
-        "words": " ".join(dataset.vocabulary.decode(first)),
+        "words": " ".join(words) if spaced else detokenize(words, dataset.rule).rstrip("\n"),
     }
 
 
@@ -173,7 +176,7 @@ def _tell_text(console: Console, shown: dict[str, Any], words: str) -> None:
     for number, batch in enumerate(shown["batches"]):
         for letter in ("x", "y"):
             console.print(f"{letter.upper()}{number}: {_grid(batch[letter])}")
-    console.print(f"\n[dim]{words}", soft_wrap=True)
+    console.print(f"\n{words}", style="dim", markup=False, soft_wrap=True)
 
 
 def _describe_series(name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 
 from recurra.run.report import figure, shown
 from recurra.run.session import Opened, Reported
-from recurra.train.event import Event, Saved, Started, Stepped, Validated, Warned
+from recurra.train.event import Averaged, Event, Saved, Started, Stepped, Validated, Warned
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,6 +133,9 @@ class Progress:
                 self._validate(event, self._pace)
             case Warned():
                 self.console.print(f"[yellow]warning:[/yellow] {escape(event.message)}")
+            case Averaged():
+                said = "validation improves no longer: weights are averaged from here"
+                self.console.print(f"[bold]epoch {event.epoch:<7.4g}[/bold] {said}")
             case Saved():
                 pass  # the promise is that it happens; saying so each time is noise
             case _:

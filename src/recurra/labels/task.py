@@ -186,6 +186,10 @@ class LabelTask:
                 pass
             yield Classifier(network, self.data.classes).evaluate(test).accuracy
 
+    def companions(self) -> Mapping[str, Any]:
+        """Return nothing: the model is all that is saved."""
+        return {}
+
     def evidence(self) -> LabelEvidence:
         """Return which classes of the test split were taken for which."""
         test = self.data.split("test")

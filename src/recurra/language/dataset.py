@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -17,13 +18,16 @@ from recurra.folders import cached, is_full
 from recurra.language.corpora import open_corpus
 from recurra.language.corpora.base import Corpus, digest
 from recurra.language.options import TextOptions
-from recurra.language.tokenization import UNK, read_text, tokens
+from recurra.language.spelling import Spelling
+from recurra.language.tokenization import UNK, Merges, learn_merges, read_text, tokens
 from recurra.language.vocabulary import Vocabulary
 from recurra.sealed import read_json
 
 __all__ = ["SplitFacts", "TextDataset", "encode_text"]
 
-VERSION = 1  # of the tokenization rules and of what is cached; any change to them raises it
+RULES = 1  # version of the tokenization rules; any change to what they yield raises it
+VERSION = 2  # of what is cached, the nats of spelling included
+BYTE_PAIR_TOKENS = 8_000  # unless `vocabulary_size` says otherwise
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class SplitFacts:
         oov: how many became `<unk>`; a literal `<unk>` is not counted.
         characters: of the text, newlines included.
         replaced: byte sequences that were not UTF-8 and became U+FFFD.
+        spelling_nats: of spelling the tokens that `oov` counts, letter by letter.
 
     Example:
         >>> SplitFacts(tokens=10, oov=2, characters=50, replaced=0).oov_rate
@@ -45,6 +50,7 @@ class SplitFacts:
     oov: int
     characters: int
     replaced: int
+    spelling_nats: float = 0.0
 
     @property
     def oov_rate(self) -> float:
@@ -93,7 +99,7 @@ class TextDataset:
         """
         corpus = open_corpus(options)
         rule = corpus.rule if options.rule == "auto" else options.rule
-        text = digest(VERSION, corpus.fingerprint(), rule)
+        text = digest(RULES, corpus.fingerprint(), rule)
         known = vocabulary or _count_vocabulary(corpus, rule, text, options)
         fingerprint = digest(text, known.fingerprint())
         paths = cached(fingerprint, "text", VERSION, lambda: _encode_splits(corpus, rule, known))
@@ -146,8 +152,12 @@ def _count_vocabulary(corpus: Corpus, rule: str, text: str, options: TextOptions
     size, least = options.vocabulary_size, options.min_count
 
     def build() -> dict[str, Content]:
-        stream = tokens(corpus.chunks("train"), rule)
-        return {"vocabulary.json": Vocabulary.count(stream, size, least).to_json()}
+        merges: Merges | None = None
+        if rule == "bpe":
+            wanted = BYTE_PAIR_TOKENS if size is None else size
+            merges = learn_merges(corpus.chunks("train"), wanted, least)
+        stream = tokens(corpus.chunks("train"), rule, merges or ())
+        return {"vocabulary.json": Vocabulary.count(stream, size, least, merges).to_json()}
 
     paths = cached(digest(text, size, least), "vocabulary", VERSION, build)
     return Vocabulary.from_json(paths["vocabulary.json"].read_bytes())
@@ -181,6 +191,8 @@ def _encode(
     place: str,
 ) -> SplitFacts:
     total = oov = characters = 0
+    nats = 0.0
+    spelling = cache(lambda: Spelling.of(vocabulary))
 
     def counted() -> Iterator[str]:
         nonlocal characters
@@ -188,14 +200,17 @@ def _encode(
             characters += len(chunk)
             yield chunk
 
-    for part in tokens(counted(), rule):
+    for part in tokens(counted(), rule, vocabulary.merges):
         ids = vocabulary.encode(part)
         total += len(ids)
-        oov += int(np.count_nonzero(ids == vocabulary.unk)) - part.count(UNK)
+        unknown = Counter(part[index] for index in np.flatnonzero(ids == vocabulary.unk))
+        del unknown[UNK]
+        oov += unknown.total()
+        nats -= sum(count * spelling().log_prob_outside(word) for word, count in unknown.items())
         write(ids.data)
     if not total:
         raise DataError(f"no tokens in {place}: it is empty, or white space alone")
-    return SplitFacts(total, oov, characters, 0)
+    return SplitFacts(total, oov, characters, 0, nats)
 
 
 def encode_text(

@@ -5,36 +5,47 @@ B rows, V tokens in the vocabulary, N tokens in a text.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, Unpack, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
+from recurra.language import decoding, scoring
 from recurra.language.dataset import SplitFacts
 from recurra.language.metrics import TextMetrics
-from recurra.language.tokenization import Rule, detokenize, tokens
+from recurra.language.sampling import How
+from recurra.language.scoring import Context, Score
+from recurra.language.suggestion import Suggestion
+from recurra.language.tokenization import Rule
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.state import State
-from recurra.pretrained import open_pretrained, save_pretrained
-from recurra.randomness import generator
+from recurra.pretrained import Pretrained, open_pretrained, save_pretrained
+from recurra.sealed import MANIFEST, read_json
 from recurra.table import Table
 
 __all__ = ["MODELS", "LanguageModel"]
 
-KIND, VERSION = "recurra-language-model", 1
+KIND = "recurra-language-model"
+VERSION, NESTED = 1, 2
+"""The format of a model alone, and of one that is made of others."""
 VOCABULARY = "vocabulary.json"
+MOST_MODELS = 64
+"""In one file."""
 
 MODELS = Table(
     "language model",
     {
         "network": "recurra.language.network_model:NetworkModel",
         "ngram": "recurra.language.ngram_model:NgramModel",
+        "cache": "recurra.language.cache_model:CacheModel",
+        "unigram_cache": "recurra.language.cache_model:UnigramCacheModel",
+        "dynamic": "recurra.language.dynamic_model:DynamicModel",
+        "mixture": "recurra.language.mixture_model:MixtureModel",
+        "temperature": "recurra.language.temperature_model:TemperatureModel",
     },
 )
 """What a saved model says it is -> its class."""
@@ -48,7 +59,12 @@ class LanguageModel:
         rule: how text is cut into tokens.
     """
 
-    kind: str
+    kind: ClassVar[str]
+    """Its name in MODELS."""
+    inner: tuple[LanguageModel, ...] = ()
+    """The models it is made of."""
+    most_rows: int | None = None
+    """How many texts it can read side by side; None: any number."""
 
     def __init__(self, vocabulary: Vocabulary, rule: str) -> None:
         self.vocabulary = vocabulary
@@ -114,40 +130,93 @@ class LanguageModel:
             log_probs = np.concatenate([np.zeros(0), *self.log_probs_of_lines(lines)])
         else:
             raise ConfigError(f"context is 'document' or 'independent', got {context!r}")
-        nats = float(-log_probs.mean()) if len(log_probs) else math.nan
-        return TextMetrics(len(log_probs), facts.oov, nats, facts.characters)
+        return TextMetrics.of(log_probs, facts)
 
-    def generate(
-        self, num_tokens: int = 100, *, prompt: str = "", temperature: float = 1.0, seed: int = 1
-    ) -> str:
-        """Return text that goes on from `prompt`, drawn token by token, without `<unk>`.
+    def score(
+        self,
+        texts: Iterable[str],
+        *,
+        context: Context = "independent",
+        given: str = "",
+        open_vocabulary: bool = False,
+    ) -> list[Score]:
+        """Return how likely each line is, as `recurra.language.scoring.score` tells it.
 
         Args:
-            num_tokens: how many to draw.
-            prompt: what the text begins with.
-            temperature: above 0; below 1 prefers what is likely.
-            seed: of the draws.
+            texts: lines, with their newlines or without.
+            context: `"independent"` scores each alone, `"document"` as the lines of one text.
+            given: text that is read first and not scored.
+            open_vocabulary: whether a word outside the vocabulary is spelled out.
+
+        Raises:
+            ConfigError: for another context, or a single string as `texts`.
         """
-        draws = generator(seed, "generate")
-        unk = torch.tensor(self.vocabulary.unk)
-        given = [token for part in tokens([prompt], self.rule) for token in part]
-        ids = [int(index) for index in self.vocabulary.encode(given)]
-        state = self.initial_state()
-        for index in [self.vocabulary.eos, *ids]:
-            log_probs, state = self.step(index, state)
-        for _ in range(num_tokens):
-            known = log_probs.cpu().index_fill(0, unk, -math.inf)
-            weights = torch.softmax((known - known.max()) / temperature, dim=0)
-            ids.append(int(torch.multinomial(weights, 1, generator=draws)))
-            log_probs, state = self.step(ids[-1], state)
-        return detokenize(self.vocabulary.decode(ids), self.rule)
+        return list(
+            scoring.score(
+                self, texts, context=context, given=given, open_vocabulary=open_vocabulary
+            )
+        )
+
+    def generate(
+        self, num_tokens: int = 100, *, prompt: str = "", seed: int = 1, **how: Unpack[How]
+    ) -> str:
+        """Return text that goes on from `prompt`, written token by token, without `<unk>`.
+
+        Args:
+            num_tokens: most tokens to write.
+            prompt: what the text begins with.
+            seed: of the draws.
+            how: `temperature`, `top_k`, `top_p`, `min_p`, `beam`, `stop` and the other arguments
+                of `recurra.language.sampling.Decoding`.
+
+        Raises:
+            ConfigError: a value is out of range; names the argument.
+        """
+        return decoding.generate(self, num_tokens, prompt=prompt, seed=seed, **how)
+
+    def generate_many(
+        self,
+        num_samples: int,
+        num_tokens: int = 100,
+        *,
+        prompt: str = "",
+        seed: int = 1,
+        **how: Unpack[How],
+    ) -> list[str]:
+        """Return texts written side by side; the first is what `generate` returns.
+
+        Args:
+            num_samples: how many texts.
+            num_tokens: most tokens of each to write.
+            prompt: what each begins with.
+            seed: of the draws.
+            how: as for `generate`.
+
+        Raises:
+            ConfigError: a value is out of range; names the argument.
+        """
+        return decoding.generate_many(
+            self, num_samples, num_tokens, prompt=prompt, seed=seed, **how
+        )
+
+    def suggest(self, text: str = "", top: int = 5) -> list[Suggestion]:
+        """Return the likeliest next words, or completions of the word that `text` ends within.
+
+        Args:
+            text: what was written so far; white space at its end says that a word is complete.
+            top: most suggestions.
+
+        Raises:
+            ConfigError: `top` is not positive.
+        """
+        return decoding.suggest(self, text, top)
 
     def facts(self) -> dict[str, Any]:
-        """Return what `restore` needs beside tensors, as JSON values."""
+        """Return what `restore` needs beside tensors, as JSON values; not what `inner` needs."""
         raise NotImplementedError
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what the model has learned."""
+        """Return what the model has learned; not what those in `inner` have."""
         raise NotImplementedError
 
     @classmethod
@@ -157,6 +226,7 @@ class LanguageModel:
         rule: str,
         facts: Mapping[str, Any],
         tensors: dict[str, Tensor],
+        inner: tuple[LanguageModel, ...] = (),
     ) -> LanguageModel:
         """Return the model that `facts` and `tensors` describe.
 
@@ -165,40 +235,143 @@ class LanguageModel:
             rule: how text is cut into tokens.
             facts: as `facts` returned them.
             tensors: as `tensors` returned them.
+            inner: the models it is made of, as `inner` gave them.
+
+        Raises:
+            CheckpointError: they are not those of such a model.
         """
         raise NotImplementedError
 
     def save_pretrained(self, directory: Path | str) -> None:
-        """Write the model as a directory that is loadable alone.
+        """Write the model, and those that it is made of, as a directory that is loadable alone.
 
         Args:
             directory: its place; what is there is replaced.
+
+        Raises:
+            ConfigError: it is made of models of different vocabularies.
+            CheckpointError: it is made of too many.
         """
-        facts = {"rule": self.rule, **self.facts()}
+        models = _graph(self)
+        facts: dict[str, Any] = {"rule": self.rule}
+        if len(models) == 1:
+            version, tensors = VERSION, self.tensors()
+            facts |= self.facts()
+        else:
+            version = NESTED
+            place = {id(model): n for n, model in enumerate(models)}
+            facts["models"] = [
+                {"kind": each.kind, "inner": [place[id(part)] for part in each.inner]}
+                | each.facts()
+                for each in models
+            ]
+            tensors = {
+                f"{n}/{name}": tensor
+                for n, each in enumerate(models)
+                for name, tensor in each.tensors().items()
+            }
         files = {VOCABULARY: self.vocabulary.to_json()}
-        save_pretrained(directory, KIND, VERSION, self.kind, facts, self.tensors(), files)
+        save_pretrained(directory, KIND, version, self.kind, facts, tensors, files)
 
     @staticmethod
     def from_pretrained(run: Path | str) -> LanguageModel:
         """Return the model of a finished run.
 
         Args:
-            run: a run directory, or the `model` directory in one.
+            run: a run directory, the `model` directory in one, or n-grams in an `.arpa` or
+                `.arpa.gz` file.
 
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        found = open_pretrained(run, KIND, VERSION, [VOCABULARY])
-        facts = dict(found.facts)
+        if Path(run).name.endswith((".arpa", ".arpa.gz")) and not Path(run).is_dir():
+            counted: LanguageModel = MODELS["ngram"].from_arpa(Path(run))
+            return counted
+        found = open_pretrained(run, KIND, _version(Path(run)), [VOCABULARY])
+        rule = found.facts.get("rule")
         # A place of one's own, `module:Name`, would let a file choose what is imported.
-        if found.kind not in MODELS.places or "rule" not in facts:
+        if found.kind not in MODELS.places or rule is None:
             raise CheckpointError(f"{found.facts_path} describes no known kind of model")
-        rule = facts.pop("rule")
         if rule not in get_args(Rule):
             raise CheckpointError(
                 f"{found.facts_path}: no rule of tokenization is named {rule!r:.80}"
             )
         vocabulary = Vocabulary.from_json(found.files[VOCABULARY].read_bytes())
-        make = MODELS[found.kind]
-        restored: LanguageModel = make.restore(vocabulary, rule, facts, found.tensors)
-        return restored
+        models: list[LanguageModel] = []
+        for kind, inner, facts, tensors in _entries(found):
+            parts = tuple(models[n] for n in inner)
+            model = MODELS[kind].restore(
+                vocabulary, rule, facts, tensors, *([parts] if parts else [])
+            )
+            if model.inner != parts:
+                raise CheckpointError(f"{found.facts_path}: a {kind} model is not made of others")
+            models.append(model)
+        return models[-1]
+
+
+def _graph(root: LanguageModel) -> list[LanguageModel]:
+    """Return every model that `root` is made of, once, before those made of it; `root` last."""
+    found: dict[int, LanguageModel] = {}
+
+    def visit(model: LanguageModel) -> None:
+        if id(model) in found:
+            return
+        if (model.vocabulary, model.rule) != (root.vocabulary, root.rule):
+            raise ConfigError(
+                f"a {root.kind} model of one vocabulary, made of a {model.kind} model of another, "
+                "cannot be saved"
+            )
+        for part in model.inner:
+            visit(part)
+        found[id(model)] = model
+
+    visit(root)
+    if len(found) > MOST_MODELS:
+        raise CheckpointError(
+            f"a model made of {len(found)} others cannot be saved: at most {MOST_MODELS}"
+        )
+    return list(found.values())
+
+
+def _version(run: Path) -> int:
+    """Return which of the two formats to read; what is wrong there is said by who reads it."""
+    for path in (run / "model" / MANIFEST, run / MANIFEST):
+        if path.is_file():
+            manifest = read_json(path)
+            nested = isinstance(manifest, dict) and manifest.get("version") == NESTED
+            return NESTED if nested else VERSION
+    return VERSION
+
+
+_Entry = tuple[str, list[int], dict[str, Any], dict[str, Tensor]]
+
+
+def _entries(found: Pretrained) -> Iterator[_Entry]:
+    """Yield kind, inner ones by number, facts and tensors of each model in a file, checked."""
+    facts = {name: value for name, value in found.facts.items() if name != "rule"}
+    if "models" not in facts:
+        yield found.kind, [], facts, found.tensors
+        return
+    models, path = facts.pop("models"), found.facts_path
+    if facts or not isinstance(models, list) or not 2 <= len(models) <= MOST_MODELS:
+        raise CheckpointError(f"{path}: expected 2 to {MOST_MODELS} models and nothing beside")
+    tensors: list[dict[str, Tensor]] = [{} for _ in models]
+    for name, tensor in found.tensors.items():
+        number, _, rest = name.partition("/")
+        if not (number.isdecimal() and str(int(number)) == number and int(number) < len(models)):
+            raise CheckpointError(f"{path}: the tensor {name!r:.80} is of none of its models")
+        tensors[int(number)][rest] = tensor
+    parts: set[int] = set()
+    for n, entry in enumerate(models):
+        match entry:
+            case {"kind": str(kind), "inner": [*inner], **own} if kind in MODELS.places:
+                if not all(type(part) is int and 0 <= part < n for part in inner):
+                    raise CheckpointError(
+                        f"{path}: model {n} is made of {inner!r:.80}, but only of those before it"
+                    )
+                parts.update(inner)
+                yield kind, inner, {str(name): own[name] for name in own}, tensors[n]
+            case _:
+                raise CheckpointError(f"{path}: model {n} is of no known kind: {entry!r:.80}")
+    if len(parts) != len(models) - 1 or kind != found.kind:
+        raise CheckpointError(f"{path}: the last model is not a {found.kind} made of the others")

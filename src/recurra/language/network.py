@@ -1,43 +1,78 @@
 """The recurrent language network: embedding, layers of one cell, softmax.
 
-B rows, T steps, H units, V words.
+B rows, T steps, V words; E units of an embedding, H of the last layer.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recurra.errors import ConfigError
 from recurra.language.options import NetworkOptions
 from recurra.machine import native_bfloat16
 from recurra.nn.cells import CELLS
+from recurra.nn.cells.base import Cell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.rnn import RNNCell
-from recurra.nn.head import SoftmaxHead
+from recurra.nn.head import AdaptiveHead, MixtureOfSoftmaxesHead, SoftmaxHead
 from recurra.nn.state import State
 from recurra.nn.unroll import unroll
+from recurra.nn.wrappers.base import Masks, Recurrence
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
+from recurra.nn.wrappers.weight_drop import WeightDrop
 
-__all__ = ["LanguageNetwork"]
+__all__ = ["LanguageNetwork", "LossParts", "Outputs"]
+
+Head = SoftmaxHead | MixtureOfSoftmaxesHead | AdaptiveHead
+
+
+class Outputs(NamedTuple):
+    """What the layers gave: `raw (B, T, H)`, `hidden (B, T, H)` after dropout, and the state."""
+
+    raw: Tensor
+    hidden: Tensor
+    state: State
+
+
+class LossParts(NamedTuple):
+    """Mean surprise of the targets in nats, what is added to it in training, and the state."""
+
+    nats: Tensor
+    penalty: Tensor
+    state: State
 
 
 class LanguageNetwork(nn.Module):
     """Words in, at every step a hidden vector whose softmax is the next word's distribution.
 
-    Dropout acts on the embeddings and on every layer's outputs, as in the source.
+    In training mode, where the options ask for it, words lose their whole embedding, dropout acts
+    on the embeddings and on every layer's outputs, and recurrent weights are dropped; all of it
+    anew for each call. Masks are drawn in this order: words, recurrent weights, embeddings, the
+    outputs of each layer, the mixture's units. `weight_dropout` changes no parameter's name.
 
-    Shapes: ids `(B, T)`; hidden `(B, T, H)`; `embedding (V, H)`.
+    Shapes: ids `(B, T)`; hidden `(B, T, H)`; `embedding (V, E)`.
 
     Args:
         options: cell, width, depth and regularisation.
         vocabulary_size: V.
         generator: where the initial weights come from; torch's own by default.
         sparse: whether the embedding's gradient holds the rows of the batch alone, which
-            spares plain SGD a matrix of V rows; a tied one is never sparse.
+            spares plain SGD a matrix of V rows; a tied one only where its softmax is sampled.
 
-    Source: Zaremba, Sutskever & Vinyals 2014, "Recurrent neural network regularization".
+    Raises:
+        ConfigError: for sizes that tied weights do not allow, or cutoffs beyond the vocabulary.
+
+    Source: Zaremba, Sutskever & Vinyals 2014, "Recurrent neural network regularization"; Gal &
+        Ghahramani 2016, "A theoretically grounded application of dropout in recurrent neural
+        networks", for variational masks and words; Merity et al. 2018, "Regularizing and
+        optimizing LSTM language models", for the rest.
 
     Example:
         >>> network = LanguageNetwork(NetworkOptions(hidden_size=8), 10, torch.Generator())
@@ -54,39 +89,54 @@ class LanguageNetwork(nn.Module):
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        self.sparse = sparse and not options.tied
-        self.precision = options.precision
-        H = options.hidden_size
-        self.embedding = nn.Parameter(torch.empty(vocabulary_size, H))
+        _require_sizes(options)
+        self.options = options
+        self.sparse = sparse and (not options.tied or options.sampled is not None)
+        widths = (options.embedding_width, *options.widths)
+        self.embedding = nn.Parameter(torch.empty(vocabulary_size, widths[0]))
         make = CELLS[options.cell]
-        layers = [make(H, H) for _ in range(options.num_layers)]
-        p = options.dropout
-        self.recurrence = Stack(
-            [
-                Dropout(layer, p if n == 0 else 0.0, p, variational=options.variational)
-                for n, layer in enumerate(layers)
-            ]
-        )
-        shared = self.embedding if options.tied else None
-        self.head = SoftmaxHead(H, vocabulary_size, shared)
-        self._initialize(layers, options, generator)
+        layers = [make(below, width) for below, width in pairwise(widths)]
+        self.recurrence = Stack(_around(layers, options))
+        self.output_dropout = _or(options.output_dropout, options.dropout)
+        self.head: Head = _head(options, widths[-1], self.embedding, self.sparse)
+        self._initialize(layers, generator)
 
-    def _initialize(
-        self, layers: list[nn.Module], options: NetworkOptions, generator: torch.Generator | None
-    ) -> None:
+    def _initialize(self, layers: list[Cell], generator: torch.Generator | None) -> None:
+        options = self.options
+
+        def draw(parameter: Tensor, bound: float) -> None:
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
         for parameter in self.parameters():
-            nn.init.uniform_(
-                parameter, -options.init_scale, options.init_scale, generator=generator
-            )
+            draw(parameter, options.init_scale)
+        if options.init == "width":
+            for name, parameter in self.head.named_parameters():
+                if parameter.dim() == 1:
+                    nn.init.zeros_(parameter)
+                elif name != "weight":
+                    draw(parameter, parameter.shape[1] ** -0.5)
         for layer in layers:
-            if options.zero_bias:
-                for name, parameter in layer.named_parameters():
-                    if "bias" in name:
-                        nn.init.zeros_(parameter)
+            for name, parameter in layer.named_parameters():
+                if options.init == "width":
+                    draw(parameter, layer.output_size**-0.5)
+                if options.zero_bias and "bias" in name:
+                    nn.init.zeros_(parameter)
             if isinstance(layer, LSTMCell | RNNCell):
                 layer.hold_bias_hh()
             if isinstance(layer, LSTMCell):
                 layer.add_forget_bias(options.forget_bias)
+
+    @torch.no_grad()
+    def start_at_frequencies(self, counts: Tensor) -> None:
+        """Let the softmax's bias be the words' log-frequencies, which training need not find.
+
+        Args:
+            counts: `(V,)`, how often each word occurs; half an occurrence is added.
+        """
+        if isinstance(self.head, AdaptiveHead):
+            raise ConfigError("network.unigram_bias: an adaptive softmax has no bias of each word")
+        smoothed = counts + 0.5
+        self.head.bias.copy_((smoothed / smoothed.sum()).log())
 
     def initial_state(self, batch_size: int = 1) -> State:
         """Return the state before the first word.
@@ -97,17 +147,53 @@ class LanguageNetwork(nn.Module):
         return self.recurrence.initial_state(batch_size)
 
     def forward(
-        self, ids: Tensor, state: State, generator: torch.Generator | None = None
+        self,
+        ids: Tensor,
+        state: State = None,
+        generator: torch.Generator | None = None,
+        lengths: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Return the hidden vectors after each word, and the state after the last.
 
         Args:
             ids: `(B, T)` int64.
-            state: as `initial_state` or an earlier call returned it.
+            state: as `initial_state` or an earlier call returned it; the initial one by default.
             generator: where dropout masks come from, needed in training mode.
+            lengths: `(B,)` words of each row; all of them.
         """
+        _, hidden, state = self.outputs(ids, state, generator, lengths)
+        return hidden, state
+
+    def outputs(
+        self,
+        ids: Tensor,
+        state: State = None,
+        generator: torch.Generator | None = None,
+        lengths: Tensor | None = None,
+    ) -> Outputs:
+        """Return the last layer's outputs before and after dropout, and the state.
+
+        Args:
+            ids: `(B, T)` int64.
+            state: as `initial_state` or an earlier call returned it; the initial one by default.
+            generator: where dropout masks come from, needed in training mode.
+            lengths: `(B,)` words of each row; all of them.
+        """
+        options, masks = self.options, Masks(generator, ids.shape[1])
         x = F.embedding(ids, self.embedding, sparse=self.sparse)
-        return unroll(self.recurrence, x, state, generator=generator)
+        recurrence: Recurrence = self.recurrence
+        if self.training and options.embedding_dropout:
+            words = masks.draw((len(self.embedding), 1), options.embedding_dropout, x)
+            x = x * F.embedding(ids, words)
+        if self.training and options.weight_dropout:
+            recurrence = WeightDrop(recurrence, options.weight_dropout)
+        raw, state = unroll(recurrence, x, state, lengths=lengths, generator=generator)
+        hidden = raw
+        if self.training and self.output_dropout:
+            steps = 1 if options.variational else raw.shape[1]
+            shape = (len(raw), steps, raw.shape[2])
+            hidden = raw * masks.draw(shape, self.output_dropout, raw)
+        return Outputs(raw, hidden, state)
 
     def loss(
         self,
@@ -118,6 +204,26 @@ class LanguageNetwork(nn.Module):
     ) -> tuple[Tensor, State]:
         """Return the mean surprise of the targets in nats, to be learned from, and the state.
 
+        The penalties that the options name are in it, in training mode.
+
+        Args:
+            ids: `(B, T)` int64.
+            targets: `(B, T)` int64, the word after each.
+            state: as `initial_state` or an earlier call returned it.
+            generator: where dropout masks come from, needed in training mode.
+        """
+        nats, penalty, state = self.loss_parts(ids, targets, state, generator)
+        return nats + penalty, state
+
+    def loss_parts(
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State,
+        generator: torch.Generator | None = None,
+    ) -> LossParts:
+        """Return the two summands of `loss`, and the state.
+
         Matrix products are of the precision that the options name; the weights, their gradients
         and the state between chunks stay in float32.
 
@@ -127,9 +233,82 @@ class LanguageNetwork(nn.Module):
             state: as `initial_state` or an earlier call returned it.
             generator: where dropout masks come from, needed in training mode.
         """
-        narrow = self.precision == "bfloat16" or (
-            self.precision == "auto" and native_bfloat16(ids.device)
-        )
+        precision = self.options.precision
+        narrow = precision == "bfloat16" or (precision == "auto" and native_bfloat16(ids.device))
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=narrow):
-            hidden, state = self(ids, state, generator)
-            return self.head.loss(hidden, targets), state
+            raw, hidden, state = self.outputs(ids, state, generator)
+            nats = self.head.loss(hidden, targets, generator)
+        return LossParts(nats, self._penalty(raw, hidden), state)
+
+    def _penalty(self, raw: Tensor, hidden: Tensor) -> Tensor:
+        """Return what keeps the last layer's outputs small, and what keeps them from changing."""
+        alpha, beta = self.options.activation_penalty, self.options.temporal_penalty
+        penalty = raw.new_zeros(())
+        if self.training and alpha:
+            penalty = penalty + alpha * hidden.square().mean()
+        if self.training and beta and raw.shape[1] > 1:
+            penalty = penalty + beta * (raw[:, 1:] - raw[:, :-1]).square().mean()
+        return penalty
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _around(layers: list[Cell], options: NetworkOptions) -> list[Recurrence]:
+    """Return the layers with what acts on them; the last one's outputs the network drops itself."""
+    hidden = _or(options.hidden_dropout, options.dropout)
+    wrapped: list[Recurrence] = []
+    for n, layer in enumerate(layers):
+        adds = options.residual and n > 0 and layer.input_size == layer.output_size
+        wrapped.append(
+            Dropout(
+                Residual(layer) if adds else layer,
+                input=0.0 if n else _or(options.input_dropout, options.dropout),
+                output=hidden if n < len(layers) - 1 else 0.0,
+                variational=options.variational,
+            )
+        )
+    return wrapped
+
+
+def _head(options: NetworkOptions, hidden_size: int, embedding: nn.Parameter, sparse: bool) -> Head:
+    V = len(embedding)
+    shared = embedding if options.tied else None
+    if options.softmax == "adaptive":
+        cutoffs = [int(cutoff) for cutoff in (options.cutoffs or "").split("/") if cutoff]
+        return AdaptiveHead(hidden_size, V, cutoffs or None)
+    if options.softmax == "mixture":
+        return MixtureOfSoftmaxesHead(
+            hidden_size,
+            V,
+            options.experts,
+            options.latent_size or options.embedding_width,
+            shared,
+            options.latent_dropout,
+            options.variational,
+        )
+    return SoftmaxHead(hidden_size, V, shared, options.sampled, sparse)
+
+
+def _require_sizes(options: NetworkOptions) -> None:
+    if options.sampled is not None and options.softmax != "full":
+        raise ConfigError(
+            f"network.sampled samples the words of a full softmax; this one is {options.softmax}"
+        )
+    if not options.tied:
+        return
+    E = options.embedding_width
+    if options.softmax == "adaptive":
+        raise ConfigError(
+            "network.softmax=adaptive has no matrix that network.tied could share with the "
+            "embedding; set network.tied=false"
+        )
+    named, size = "network.latent_size", options.latent_size or E
+    if options.softmax == "full":
+        named, size = "the last of network.layer_sizes", options.widths[-1]
+    if size != E:
+        raise ConfigError(
+            f"network.tied shares one matrix: {named} is {size}, network.embedding_size {E}; "
+            "make them equal, or set network.tied=false"
+        )

@@ -6,37 +6,69 @@ B rows, T steps, H units, V tokens in the vocabulary, N tokens in a text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
-from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from recurra.errors import CheckpointError, ConfigError, ResourceError
+from recurra.errors import CheckpointError, ConfigError
 from recurra.language.model import LanguageModel
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
 from recurra.language.vocabulary import Vocabulary
-from recurra.machine import is_out_of_memory
 from recurra.nn.state import State
-from recurra.nn.unroll import unroll
 from recurra.randomness import generator
 from recurra.train.loop import load_weights, require_fit
 
-__all__ = ["NetworkModel"]
-
-CHUNK = 2**23
-"""Most logits held at once while scoring: 32 MB."""
+__all__ = ["Hidden", "NetworkModel", "Span"]
 
 STEPS = 1024
 """Steps that one call of a kernel takes through a document."""
 
 BATCH = 16_384
 """Most tokens, padding included, that lines scored side by side have."""
+
+
+class Span(NamedTuple):
+    """A stretch of a text that has been read.
+
+    Args:
+        hidden: `(n, H)`, the vector that each of its tokens was predicted from.
+        log_probs: `(n,)` float64, each token's log-probability in nats.
+    """
+
+    hidden: Tensor
+    log_probs: NDArray[np.float64]
+
+
+@runtime_checkable
+class Hidden(Protocol):
+    """A language model that shows the vectors it predicts from."""
+
+    @property
+    def hidden_size(self) -> int:
+        """H, units of a hidden vector."""
+        ...
+
+    def initial_state(self, batch_size: int = 1) -> State:
+        """Return the state before any token."""
+        ...
+
+    def step_with_hidden(self, token: int | Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """Return `(B, V)` log-probabilities, `(B, H)` hidden vectors and the state."""
+        ...
+
+    def spans(self, ids: NDArray[np.integer]) -> Iterator[Span]:
+        """Yield one text in stretches from its start."""
+        ...
+
+    def spans_of_lines(self, lines: list[NDArray[np.integer]]) -> Iterator[tuple[int, Span]]:
+        """Yield the number and the whole of every line that has a token."""
+        ...
 
 
 class NetworkModel(LanguageModel):
@@ -58,6 +90,11 @@ class NetworkModel(LanguageModel):
         self.network = network.eval()
         self.options = options
 
+    @property
+    def hidden_size(self) -> int:
+        """H, units of a hidden vector."""
+        return self.network.recurrence.output_size
+
     def initial_state(self, batch_size: int = 1) -> State:
         """Return the network's initial state.
 
@@ -66,7 +103,6 @@ class NetworkModel(LanguageModel):
         """
         return self.network.initial_state(batch_size)
 
-    @torch.no_grad()
     def step(self, token: int | Tensor, state: State) -> tuple[Tensor, State]:
         """Read a token; return the next one's log-probabilities in nats, and the state.
 
@@ -74,31 +110,52 @@ class NetworkModel(LanguageModel):
             token: an id, or `(B,)` ids.
             state: as `initial_state` or the step before returned it.
         """
-        ids = torch.as_tensor(token, device=self._device).view(-1, 1)
-        hidden, state = self.network(ids, state)
-        log_probs = self.network.head.log_probs(hidden[:, 0])
+        log_probs, _, state = self.step_with_hidden(token, state)
         return (log_probs[0] if isinstance(token, int) else log_probs), state
 
     @torch.no_grad()
+    def step_with_hidden(self, token: int | Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """Read a token; return what `step` does, and the vector the next one is predicted from.
+
+        Shapes: returns `(B, V)`, `(B, H)` and the state, whether given an id or many.
+
+        Args:
+            token: an id, or `(B,)` ids.
+            state: as `initial_state` or the step before returned it.
+        """
+        ids = torch.as_tensor(token, device=self._device).view(-1, 1)
+        hidden, state = self.network(ids, state)
+        return self.network.head.log_probs(hidden[:, 0]), hidden[:, 0], state
+
     def log_probs_of(self, ids: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
 
         Args:
             ids: `(N,)`.
         """
+        return np.concatenate([np.zeros(0), *(span.log_probs for span in self.spans(ids))])
+
+    @torch.no_grad()
+    def _span(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Span, State]:
+        hidden, state = self.network(inputs.unsqueeze(0), state)
+        return Span(hidden[0], self._score(hidden[0], targets)), state
+
+    def spans(self, ids: NDArray[np.integer]) -> Iterator[Span]:
+        """Yield one text's hidden vectors and log-probabilities, in stretches from its start.
+
+        Args:
+            ids: `(N,)`; before the first stands `<eos>`.
+        """
         state = self.initial_state()
         before = self.vocabulary.eos
-        parts = []
         for start in range(0, len(ids), STEPS):
             targets = torch.from_numpy(ids[start : start + STEPS].astype(np.int64))
             targets = targets.to(self._device)
             inputs = torch.cat([targets.new_tensor([before]), targets[:-1]])
-            hidden, state = self.network(inputs.unsqueeze(0), state)
-            parts.append(self._score(hidden[0], targets))
+            span, state = self._span(inputs, targets, state)
             before = int(targets[-1])
-        return np.concatenate(parts) if parts else np.zeros(0)
+            yield span
 
-    @torch.no_grad()
     def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[NDArray[np.float64]]:
         """Return the log-probabilities of lines that know nothing of each other, side by side.
 
@@ -106,42 +163,38 @@ class NetworkModel(LanguageModel):
             lines: ids of each.
         """
         results: list[NDArray[np.float64]] = [np.zeros(0)] * len(lines)
-        for chosen in _batches([len(line) for line in lines]):
-            targets = [torch.from_numpy(lines[n].astype(np.int64)) for n in chosen]
-            lengths = torch.tensor([len(line) for line in targets], device=self._device)
-            padded = pad_sequence(targets, batch_first=True).to(self._device)
-            inputs = padded.roll(1, dims=1)
-            inputs[:, 0] = self.vocabulary.eos
-            embedded = F.embedding(inputs, self.network.embedding)
-            hidden, _ = unroll(self.network.recurrence, embedded, lengths=lengths)
-            real = torch.arange(padded.shape[1], device=self._device) < lengths.unsqueeze(1)
-            scores = self._score(hidden[real], padded[real])
-            ends = np.cumsum([len(line) for line in targets])
-            for n, score in zip(chosen, np.split(scores, ends[:-1])):
-                results[n] = score
+        for n, span in self.spans_of_lines(lines):
+            results[n] = span.log_probs
         return results
 
-    def _score(self, hidden: Tensor, targets: Tensor) -> NDArray[np.float64]:
-        """Return `(N,)` log-probabilities of targets; where memory is short, in smaller chunks."""
-        rows = max(1, CHUNK // len(self.vocabulary))
-        while True:
-            try:
-                return np.concatenate([*self._score_chunks(hidden, targets, rows)])
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if rows == 1:
-                    raise ResourceError("out of memory while scoring a single token") from error
-                rows //= 2
+    def spans_of_lines(self, lines: list[NDArray[np.integer]]) -> Iterator[tuple[int, Span]]:
+        """Yield the number and the whole of every line that has a token, those of like length
+        side by side.
 
-    def _score_chunks(
-        self, hidden: Tensor, targets: Tensor, rows: int
-    ) -> Iterator[NDArray[np.float64]]:
-        head = self.network.head
-        for start in range(0, len(targets), rows):
-            logits = F.linear(hidden[start : start + rows], head.weight, head.bias)
-            nats = F.cross_entropy(logits, targets[start : start + rows], reduction="none")
-            yield -nats.double().cpu().numpy()
+        Args:
+            lines: ids of each; they know nothing of each other.
+        """
+        for chosen in _batches([len(line) for line in lines]):
+            targets = [torch.from_numpy(lines[n].astype(np.int64)) for n in chosen]
+            hidden, log_probs = self._side_by_side(targets)
+            lengths = [len(line) for line in targets]
+            parts = np.split(log_probs, np.cumsum(lengths)[:-1])
+            for n, own, scores in zip(chosen, torch.split(hidden, lengths), parts, strict=True):
+                yield n, Span(own, scores)
+
+    @torch.no_grad()
+    def _side_by_side(self, lines: list[Tensor]) -> tuple[Tensor, NDArray[np.float64]]:
+        """Return the hidden vectors and log-probabilities of lines, one line after the other."""
+        lengths = torch.tensor([len(line) for line in lines], device=self._device)
+        padded = pad_sequence(lines, batch_first=True).to(self._device)
+        inputs = padded.roll(1, dims=1)
+        inputs[:, 0] = self.vocabulary.eos
+        hidden, _ = self.network(inputs, lengths=lengths)
+        real = torch.arange(padded.shape[1], device=self._device) < lengths.unsqueeze(1)
+        return hidden[real], self._score(hidden[real], padded[real])
+
+    def _score(self, hidden: Tensor, targets: Tensor) -> NDArray[np.float64]:
+        return self.network.head.log_probs_of(hidden, targets).double().cpu().numpy()
 
     @property
     def _device(self) -> torch.device:
@@ -162,6 +215,7 @@ class NetworkModel(LanguageModel):
         rule: str,
         facts: Mapping[str, Any],
         tensors: dict[str, Tensor],
+        inner: tuple[LanguageModel, ...] = (),
     ) -> NetworkModel:
         """Return the model that `facts` and `tensors` describe.
 
@@ -170,6 +224,7 @@ class NetworkModel(LanguageModel):
             rule: how text is cut into tokens.
             facts: with `network`, the options.
             tensors: the weights.
+            inner: none.
 
         Raises:
             CheckpointError: the options or the weights do not fit.

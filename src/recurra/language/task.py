@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError
 from recurra.language.batches import StreamBatches
 from recurra.language.dataset import SplitFacts, TextDataset, encode_text
+from recurra.language.mixing import Mixed, Part, Scores, components, learn_mixture, ngram_parts
 from recurra.language.model import LanguageModel
 from recurra.language.network import LanguageNetwork
 from recurra.language.network_model import NetworkModel
-from recurra.language.ngram import KneserNey
 from recurra.language.ngram_model import NgramModel
-from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
+from recurra.language.sizing import with_size
 from recurra.machine import available_memory
 from recurra.nn.state import State, detach, flatten, unflatten
 from recurra.randomness import generator
@@ -56,6 +59,8 @@ class LanguageConfig(Config, Protocol):
     def network(self) -> NetworkOptions: ...
     @property
     def train(self) -> TrainOptions: ...
+    @property
+    def mix(self) -> MixtureOptions: ...
     def model_copy(self, *, update: Mapping[str, Any]) -> LanguageConfig: ...
 
 
@@ -80,7 +85,8 @@ class _Learner:
         self.model: nn.Module = network.to(device).train()
         self.network = network
         self.device = device
-        self.batches = StreamBatches(dataset.ids("train"), size, config.data.chunk_length)
+        seed = config.seed if config.data.random_chunks else None
+        self.batches = StreamBatches(dataset.ids("train"), size, config.data.chunk_length, seed)
         self.batch_size = size
         self.steps_per_epoch = len(self.batches)
         self.fingerprint: Mapping[str, str] = {
@@ -92,8 +98,14 @@ class _Learner:
         network.train()
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        inputs, targets = self.batches.batch(step)
+        inputs, targets = self.batches.batch(step, epoch)
         return inputs.to(self.device), targets.to(self.device)
+
+    def steps_in(self, epoch: int) -> int:
+        return self.batches.steps_in(epoch)
+
+    def rate_factor(self, epoch: int, step: int) -> float:
+        return self.batches.rate_factor(epoch, step)
 
     def initial_carry(self) -> State:
         return self.network.initial_state(self.batch_size)
@@ -127,6 +139,8 @@ class _TextTask:
 
     config: Any
     dataset: TextDataset
+    scores: Scores
+    """Of the model as it is now, and of those beside it."""
 
     @property
     def model(self) -> LanguageModel:
@@ -139,7 +153,7 @@ class _TextTask:
         Args:
             split: `"valid"` or `"test"`.
         """
-        return _measured(self.model, self.dataset, split)
+        return self.scores.metrics(self.model, split)
 
     def baselines(self) -> dict[str, dict[str, Metrics]]:
         """Return what every result is printed beside: name -> split -> metrics."""
@@ -148,6 +162,10 @@ class _TextTask:
     def extras(self) -> dict[str, Any]:
         """Return a sample of the model's own text, for the report."""
         return {"sample": self.model.generate(SAMPLE_TOKENS, seed=self.config.seed)}
+
+    def companions(self) -> Mapping[str, LanguageModel]:
+        """Return what is saved beside the model, by name: nothing."""
+        return {}
 
     def evidence(self) -> None:
         """Return nothing: of text there are no pictures but the curves."""
@@ -199,6 +217,8 @@ class LanguageTask(_TextTask):
         start = _network_model(config.start_from)
         self.dataset = _open(config, start)
         size = len(self.dataset.vocabulary)
+        if start is None:
+            config = with_size(config, size, self.dataset.facts("train").tokens, device)
         _require_memory(config.network, size)
         network = LanguageNetwork(
             config.network,
@@ -208,15 +228,25 @@ class LanguageTask(_TextTask):
         )
         if start:
             load_weights(network, start.tensors())
+        elif config.network.unigram_bias:
+            counts = np.bincount(self.dataset.ids("train"), minlength=size)
+            network.start_at_frequencies(torch.from_numpy(counts))
+        if config.mix.wanted and "valid" not in self.dataset.splits:
+            raise ConfigError("mix: weights are learned on validation; the text has no such split")
         self.learner = _Learner(network, self.dataset, config, device)
+        self.scores = Scores(self.dataset)
+        self._counted: dict[int, Mapping[str, Part]] = {}
         train = with_steps(config.train, self.learner)
         self.config = config.model_copy(update={"train": train})
 
     def facts(self) -> dict[str, str]:
         """Return in words what is learned."""
         train, options = self.dataset.facts("train"), self.config.network
-        shape = f"{options.num_layers} x {options.hidden_size} {options.cell}"
-        return {**_facts(self.config, self.dataset), "network": shape, "unknown": _oov(train)}
+        widths = options.widths
+        same = len(set(widths)) == 1
+        shape = f"{len(widths)} x {widths[0]}" if same else "/".join(map(str, widths))
+        said = {"network": f"{shape} {options.cell}", "unknown": _oov(train)}
+        return {**_facts(self.config, self.dataset), **said}
 
     def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """Train, yielding events.
@@ -226,7 +256,8 @@ class LanguageTask(_TextTask):
             should_stop: asked after every step.
         """
         train, seed = self.config.train, self.config.seed
-        return learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop)
+        yield from learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop)
+        self.scores = Scores(self.dataset)
 
     @property
     def model(self) -> NetworkModel:
@@ -235,9 +266,37 @@ class LanguageTask(_TextTask):
 
     def baselines(self) -> dict[str, dict[str, Metrics]]:
         """Return the metrics of n-grams of the same text: name -> split -> metrics."""
-        ngrams = _count(self.dataset, BASELINE_ORDER)
-        measured = {split: _measured(ngrams, self.dataset, split) for split in ("valid", "test")}
-        return {f"kn{BASELINE_ORDER}": {k: v for k, v in measured.items() if v is not None}}
+        found: dict[str, dict[str, Metrics]] = {}
+        for name, part in self._ngrams(BASELINE_ORDER).items():
+            rows = {split: self.scores.metrics(part.alone, split) for split in ("valid", "test")}
+            found[name] = {split: row for split, row in rows.items() if row is not None}
+        return found
+
+    def extras(self) -> dict[str, Any]:
+        """Return a sample of the model's own text and, where one is wanted, the mixture."""
+        found = super().extras()
+        if self._mixed is not None:
+            found["mixture"] = self._mixed.report
+        return found
+
+    def companions(self) -> Mapping[str, LanguageModel]:
+        """Return the mixture, where one is wanted."""
+        return {} if self._mixed is None else {"mixture": self._mixed.model}
+
+    @cached_property
+    def _mixed(self) -> Mixed | None:
+        options = self.config.mix
+        if not options.wanted:
+            return None
+        ngrams = self._ngrams(options.order) if options.order else {}
+        parts = components({"network": self.model}, options, ngrams, self.scores)
+        return learn_mixture(parts, self.scores, options.buckets)
+
+    def _ngrams(self, order: int) -> Mapping[str, Part]:
+        """Return the n-grams of the training text, and with a cache, counted once."""
+        if order not in self._counted:
+            self._counted[order] = ngram_parts(_count(self.dataset, NgramOptions(order=order)))
+        return self._counted[order]
 
 
 class NgramTask(_TextTask):
@@ -257,6 +316,7 @@ class NgramTask(_TextTask):
             raise ConfigError("--from: n-grams are counted anew, not from another run's weights")
         self.config = config
         self.dataset = TextDataset.open(config.data)
+        self.scores = Scores(self.dataset)
         self._counted: NgramModel
 
     def facts(self) -> dict[str, str]:
@@ -273,7 +333,7 @@ class NgramTask(_TextTask):
         """
         yield Started(step=0, steps=1, steps_per_epoch=1, parameters=0, device="cpu")
         begun = time.perf_counter()
-        self._counted = _count(self.dataset, self.config.ngram.order)
+        self._counted = _count(self.dataset, self.config.ngram)
         seconds = time.perf_counter() - begun
         begun = time.perf_counter()
         if (metrics := self.measure("valid")) is not None:
@@ -286,16 +346,8 @@ class NgramTask(_TextTask):
         return self._counted
 
 
-def _measured(model: LanguageModel, dataset: TextDataset, split: str) -> Metrics | None:
-    if split not in dataset.splits:
-        return None
-    return model.evaluate(dataset.ids(split), dataset.facts(split)).as_dict()
-
-
-def _count(dataset: TextDataset, order: int) -> NgramModel:
-    vocabulary = dataset.vocabulary
-    counts = KneserNey.fit(dataset.ids("train"), order, len(vocabulary), vocabulary.eos)
-    return NgramModel(counts, vocabulary, dataset.rule)
+def _count(dataset: TextDataset, options: NgramOptions) -> NgramModel:
+    return NgramModel.count(dataset.ids("train"), options, dataset.vocabulary, dataset.rule)
 
 
 def _network_model(run: str | None) -> NetworkModel | None:

@@ -13,6 +13,8 @@ Rules:
   joined by single inner apostrophes or hyphens, or else one punctuation character. A newline is
   one `<eos>`, but blank lines give none. A literal `<unk>` is that token.
 * `characters`: every character is a token, and a newline is `<eos>`.
+* `bpe`: byte pairs, merged in the order learned, as `recurra.language.byte_pairs` describes. A
+  newline is `<eos>`; spaces are kept, and nothing is ever unknown.
 
 So that no line or word is ever too long for memory, a stretch of more than 65,536 characters
 without a space or newline is cut there (this cannot matter to `characters`).
@@ -22,7 +24,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import chain
@@ -30,15 +31,26 @@ from pathlib import Path
 from typing import Literal
 
 from recurra.errors import ConfigError, DataError
+from recurra.language.byte_pairs import BYTES, Merges, encoder, learn, marks, text_of
 
-__all__ = ["EOS", "UNK", "Rule", "detokenize", "read_text", "tokenize", "tokens"]
+__all__ = [
+    "EOS",
+    "UNK",
+    "Merges",
+    "Rule",
+    "detokenize",
+    "learn_merges",
+    "read_text",
+    "tokenize",
+    "tokens",
+]
 
 EOS = "<eos>"
 UNK = "<unk>"
 LONGEST = 65_536  # characters that are handled at once, and of the longest token
 READ = 1 << 20  # bytes
 
-Rule = Literal["split", "words", "characters"]
+Rule = Literal["split", "words", "characters", "bpe"]
 
 
 def read_text(
@@ -127,15 +139,16 @@ def _unix_newlines(chunks: Iterable[str]) -> Iterator[str]:
         yield held
 
 
-def tokens(chunks: Iterable[str], rule: str) -> Iterator[list[str]]:
+def tokens(chunks: Iterable[str], rule: str, merges: Merges = ()) -> Iterator[list[str]]:
     """Yield lists of tokens; where the text is divided into chunks never changes them.
 
     Args:
         chunks: pieces of one text, of any length.
-        rule: `"split"`, `"words"` or `"characters"`, as the module describes.
+        rule: `"split"`, `"words"`, `"characters"` or `"bpe"`, as the module describes.
+        merges: of `bpe`, as `learn_merges` returned them or `Vocabulary.merges` holds them.
 
     Raises:
-        ConfigError: no such rule.
+        ConfigError: no such rule, or `bpe` without the library it needs.
 
     Example:
         >>> list(tokens(["The c", "at sat.\\n"], "words"))
@@ -149,22 +162,27 @@ def tokens(chunks: Iterable[str], rule: str) -> Iterator[list[str]]:
     elif rule == "characters":
         for piece in _slices(chunks):
             yield _characters(piece)
+    elif rule == "bpe":
+        merger = encoder(merges)
+        for piece in _pieces(chunks, _stretch_gap):
+            yield [EOS if token == "\n" else token for token in merger.tokens(piece)]
     else:
-        raise ConfigError(f"no rule is named {rule!r}: there are split, words and characters")
+        raise ConfigError(f"no rule is named {rule!r}: there are split, words, characters and bpe")
 
 
-def tokenize(text: str, rule: str) -> list[str]:
+def tokenize(text: str, rule: str, merges: Merges = ()) -> list[str]:
     """Return the tokens of a text that fits in memory.
 
     Args:
         text: any string.
         rule: as `tokens`.
+        merges: as `tokens`.
 
     Example:
         >>> tokenize("Don't panic!\\n", "words")
         ["don't", 'panic', '!', '<eos>']
     """
-    return list(chain.from_iterable(tokens([text], rule)))
+    return list(chain.from_iterable(tokens([text], rule, merges)))
 
 
 def _slices(chunks: Iterable[str]) -> Iterator[str]:
@@ -173,15 +191,26 @@ def _slices(chunks: Iterable[str]) -> Iterator[str]:
             yield chunk[start : start + LONGEST]
 
 
-def _pieces(chunks: Iterable[str]) -> Iterator[str]:
-    """Cut a text after spaces and newlines only, so that no piece ends inside a token."""
-    rest = ""  # holds no space and no newline
+def _gap(text: str, stop: int | None = None) -> int:
+    """Return the place of the last space or newline before `stop`; -1 where there is none."""
+    return max(text.rfind(" ", 0, stop), text.rfind("\n", 0, stop))
+
+
+def _stretch_gap(text: str, stop: int | None = None) -> int:
+    """Return the place before the last run of spaces, or of the last newline if that is later."""
+    spaces = text.rfind(" ", 0, stop)
+    return max(len(text[: spaces + 1].rstrip(" ")) - 1, text.rfind("\n", 0, stop))
+
+
+def _pieces(chunks: Iterable[str], gap: Callable[[str, int | None], int] = _gap) -> Iterator[str]:
+    """Cut a text after gaps only, so that no piece ends inside a token."""
+    rest = ""  # holds no gap
     for piece in _slices(chunks):
         text = rest + piece
-        while len(text) > LONGEST and _gap(text, LONGEST + 1) < 0:
+        while len(text) > LONGEST and gap(text, LONGEST + 1) < 0:
             yield text[:LONGEST]
             text = text[LONGEST:]
-        cut = _gap(text) + 1
+        cut = gap(text, None) + 1
         if cut:
             yield text[:cut]
         rest = text[cut:]
@@ -189,16 +218,9 @@ def _pieces(chunks: Iterable[str]) -> Iterator[str]:
         yield rest
 
 
-def _gap(text: str, stop: int | None = None) -> int:
-    return max(text.rfind(" ", 0, stop), text.rfind("\n", 0, stop))
-
-
 @cache
 def _word_pattern() -> re.Pattern[str]:
-    # Python's \w leaves out combining marks, without which Hindi or Arabic words fall apart.
-    basic = map(chr, range(0x10000))
-    marks = "".join(char for char in basic if unicodedata.category(char).startswith("M"))
-    word = rf"[\w{marks}]+"
+    word = rf"[\w{marks()}]+"
     return re.compile(rf"{UNK}|{word}(?:['\u2019-]{word})*|[^\w\s]|\n")
 
 
@@ -223,10 +245,35 @@ def _characters(piece: str) -> list[str]:
     return characters
 
 
+def learn_merges(chunks: Iterable[str], size: int, min_count: int = 1) -> Merges:
+    """Return the byte pairs that `bpe` merges, in their order, learned from a text.
+
+    Args:
+        chunks: pieces of one text, of any length.
+        size: most tokens that there are then, `<eos>` and `<unk>` included; at least 257.
+        min_count: occurrences a pair needs to be merged.
+
+    Raises:
+        ConfigError: the library is not installed, or `size` has no room for all bytes.
+
+    Example:
+        >>> learn_merges(["low lower ", "lowest"], size=260)
+        (('l', 'o'), ('lo', 'w'), ('Ġ', 'low'))
+    """
+    least = len(BYTES) + 2
+    if size < least:
+        raise ConfigError(
+            f"data.vocabulary_size is {size}, but bpe needs at least {least}: a token for each "
+            "byte, <eos> and <unk>"
+        )
+    return learn(_pieces(chunks, _stretch_gap), size - 2, min_count)
+
+
 def detokenize(tokens: Iterable[str], rule: str) -> str:
     """Return readable text; its tokens are again those given, if they came from a text.
 
-    Where `characters` holds `<unk>`, U+FFFD stands for it.
+    Of `characters` and `bpe` it is that text. Where they hold `<unk>`, U+FFFD stands for it, as
+    it does for bytes of `bpe` that are not UTF-8.
 
     Args:
         tokens: what `tokens` yields, chained.
@@ -239,6 +286,9 @@ def detokenize(tokens: Iterable[str], rule: str) -> str:
     if rule == "characters":
         special = {EOS: "\n", UNK: "\ufffd"}
         return "".join(special.get(token, token) for token in tokens)
+    if rule == "bpe":
+        special = {EOS: "\n", UNK: "\u00ef\u00bf\u00bd"}
+        return text_of("".join(special.get(token, token) for token in tokens))
     text = " ".join("\n" if token == EOS else token for token in tokens)
     text = re.sub(r" ?\n ?", "\n", text)
     if rule == "split":

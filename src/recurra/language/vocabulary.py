@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import CheckpointError, DataError
+from recurra.language.byte_pairs import BYTES, Merges
 from recurra.language.tokenization import EOS, UNK
 
 __all__ = ["Vocabulary"]
@@ -28,9 +29,12 @@ class Vocabulary:
 
     Args:
         tokens: each once; at most ten million.
+        merges: of the rule `bpe`, the byte pairs in the order they are merged. With them, the
+            tokens are the bytes, what the merges make, and the two special ones.
 
     Raises:
-        DataError: a token occurs twice, a special one is missing, or there are too many.
+        DataError: a token occurs twice, a special one is missing, there are too many, or the
+            tokens are not those that the merges make.
 
     Example:
         >>> vocabulary = Vocabulary(["the", "<eos>", "<unk>"])
@@ -41,6 +45,7 @@ class Vocabulary:
     """
 
     tokens: Sequence[str]
+    merges: Merges = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", tuple(self.tokens))
@@ -52,6 +57,22 @@ class Vocabulary:
         for special in (EOS, UNK):
             if special not in self.ids:
                 raise DataError(f"the vocabulary has no {special}")
+        if self.merges:
+            self._check_merges()
+
+    def _check_merges(self) -> None:
+        made = {EOS, UNK, *BYTES}
+        for left, right in self.merges:
+            if not {left, right} <= made or {EOS, UNK} & {left, right, left + right}:
+                raise DataError(f"the merge of {left!r:.80} and {right!r:.80} cannot be")
+            made.add(left + right)
+        if len(set(self.merges)) < len(self.merges):
+            raise DataError("a merge is in the vocabulary twice")
+        if odd := made.symmetric_difference(self.ids):
+            raise DataError(
+                f"{len(odd):,} tokens differ from those that the vocabulary's merges make, as "
+                f"{min(odd)!r:.80}"
+            )
 
     @classmethod
     def count(
@@ -59,6 +80,7 @@ class Vocabulary:
         stream: Iterable[list[str]],
         max_size: int | None = None,
         min_count: int = 1,
+        merges: Merges | None = None,
     ) -> Vocabulary:
         """Return the tokens of a text, the most frequent first, equal counts in code point order.
 
@@ -69,6 +91,7 @@ class Vocabulary:
             stream: the text as lists of tokens.
             max_size: most tokens in the vocabulary, the two special ones included; no bound.
             min_count: occurrences a token needs to be in.
+            merges: of the rule `bpe`; all bytes are in then, and all that the merges make.
 
         Raises:
             DataError: the text has more than ten million different tokens.
@@ -85,6 +108,10 @@ class Vocabulary:
                     f"the text has more than {LARGEST:,} different tokens, too many for a "
                     "vocabulary; try --set data.rule=characters"
                 )
+        if merges is not None:
+            made = [*BYTES, *(left + right for left, right in merges)]
+            counts.update(dict.fromkeys(made, 0))
+            min_count = 0
         special = {EOS: counts.pop(EOS, 0), UNK: counts.pop(UNK, 0)}
         frequent = [item for item in counts.items() if item[1] >= min_count]
         frequent.sort(key=lambda item: (-item[1], item[0]))
@@ -92,7 +119,7 @@ class Vocabulary:
             frequent = frequent[: max(0, max_size - len(special))]
         special[UNK] += counts.total() - sum(count for _, count in frequent)
         kept = sorted([*frequent, *special.items()], key=lambda item: (-item[1], item[0]))
-        return cls([token for token, _ in kept])
+        return cls([token for token, _ in kept], merges or ())
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -131,7 +158,8 @@ class Vocabulary:
 
     def to_json(self) -> bytes:
         """Return the vocabulary as JSON in ASCII, so that any string survives."""
-        return json.dumps({"tokens": self.tokens}).encode("ascii")
+        merges = {"merges": self.merges} if self.merges else {}
+        return json.dumps({"tokens": self.tokens, **merges}).encode("ascii")
 
     @classmethod
     def from_json(cls, data: bytes) -> Vocabulary:
@@ -147,12 +175,20 @@ class Vocabulary:
             raise CheckpointError(f"a vocabulary of {len(data):,} bytes is too large to be one")
         try:
             match json.loads(data):
-                case {"tokens": [*tokens]} if all(isinstance(token, str) for token in tokens):
+                case {"tokens": [*tokens], "merges": [*merges]} if _strings(tokens):
+                    if all(isinstance(m, list) and len(m) == 2 and _strings(m) for m in merges):
+                        return cls(tokens, tuple((left, right) for left, right in merges))
+                    raise CheckpointError("the vocabulary's merges are not pairs of strings")
+                case {"tokens": [*tokens], **rest} if _strings(tokens) and "merges" not in rest:
                     return cls(tokens)
             raise CheckpointError('the vocabulary is not of the form {"tokens": [strings]}')
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"the vocabulary cannot be read: {error}") from error
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the tokens in their order, as hexadecimal digits."""
+        """Return the SHA-256 of tokens and merges in their order, as hexadecimal digits."""
         return hashlib.sha256(self.to_json()).hexdigest()
+
+
+def _strings(values: list[object]) -> bool:
+    return all(isinstance(value, str) for value in values)

@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 
 from recurra.errors import ConfigError
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
-from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
+from recurra.language.sizing import SIZED
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.table import nearest
 from recurra.train.optimization import TrainOptions
@@ -65,6 +66,7 @@ class LanguageRun(RunConfig):
     data: TextOptions = TextOptions()
     network: NetworkOptions = NetworkOptions()
     train: TrainOptions = TrainOptions()
+    mix: MixtureOptions = MixtureOptions()
 
 
 class NgramRun(RunConfig):
@@ -210,8 +212,8 @@ def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
         prefix: put before each name.
 
     Example:
-        >>> [name for name, _ in fields(NgramRun)][-2:]
-        ['data.chunk_length', 'ngram.order']
+        >>> [name for name, _ in fields(NgramRun)][-3:]
+        ['ngram.order', 'ngram.cutoffs', 'ngram.prune']
     """
     for name, field in model.model_fields.items():
         inner = field.annotation
@@ -245,7 +247,7 @@ def settings(config: BaseModel, prefix: str = "") -> dict[str, Any]:
 def differences(there: RunConfig, asked: RunConfig) -> list[str]:
     """Return one line for every setting in which two runs differ; none if one resumes the other.
 
-    The step count that `train.minutes` froze into a run is no difference.
+    What `train.minutes` froze into a run, steps and sizes, is no difference.
 
     Args:
         there: the config of the run that exists.
@@ -258,6 +260,8 @@ def differences(there: RunConfig, asked: RunConfig) -> list[str]:
     old, new = settings(there), settings(asked)
     if old.get("train.minutes") is not None and old["train.minutes"] == new.get("train.minutes"):
         new["train.steps"] = new["train.steps"] or old["train.steps"]
+        if old.get("train.sized") and new.get("train.sized"):
+            new |= {name: old[name] for name in SIZED}
     lines = []
     for name in dict.fromkeys([*old, *new]):
         before, after = old.get(name, "nothing"), new.get(name, "nothing")

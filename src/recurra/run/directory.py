@@ -3,6 +3,7 @@
 config.json     the resolved settings        metrics.jsonl   a line for each step and validation
 checkpoints/    where training resumes       model/          the finished model, loadable alone
 report.json     the results                  *.png           the pictures that belong to it
+mixture/        the model mixed with others, loadable alone
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ from recurra.run.config import RunConfig, parse_config
 from recurra.sealed import read_json
 from recurra.train.event import Event, Stepped, Validated
 
-__all__ = ["PICTURES", "MetricLog", "RunDirectory", "metric"]
+__all__ = ["COMPANIONS", "PICTURES", "MetricLog", "RunDirectory", "metric"]
 
 PICTURES = ("curves.png", "forecast.png", "errors.png", "predicted.png", "confusion.png")
 """Every picture that a run directory may hold."""
+
+
+COMPANIONS = ("mixture",)
+"""The models that may lie beside the one that the run is of."""
 
 
 class RunDirectory:
@@ -83,7 +88,8 @@ class RunDirectory:
     def _refuse_others(self) -> None:
         """A model or checkpoints without a config are someone else's, never to be replaced."""
         if not self.config_path.exists():
-            for path in (self.checkpoints_path, self.model_path):
+            companions = (self.path / name for name in COMPANIONS)
+            for path in (self.checkpoints_path, self.model_path, *companions):
                 if path.exists():
                     raise RunError(
                         f"{self.path} holds {path.name} but no config.json, so it is not a run; "
@@ -97,6 +103,7 @@ class RunDirectory:
             *(self.path / name for name in PICTURES),
             self.metrics.path,
             self.checkpoints_path,
+            *(self.path / name for name in COMPANIONS),
             self.model_path,
             self.config_path,
         ):

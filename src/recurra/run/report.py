@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import math
+import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from recurra.run.config import RunConfig
+from recurra.errors import ConfigError
+from recurra.run.config import GIVEN, RunConfig, settings, source
+from recurra.run.figures import SHARES, TEXT, figure, shown, table, words
+from recurra.run.preset import preset
 
-__all__ = ["Judged", "compose", "figure", "render", "shown", "split_of", "table", "verdict"]
+__all__ = [
+    "Judged",
+    "command",
+    "compose",
+    "figure",
+    "render",
+    "shown",
+    "split_of",
+    "table",
+    "verdict",
+]
 
 Metrics = Mapping[str, float | int | None]
-Columns = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +44,8 @@ class Judged:
     unit: str = "tokens"
 
 
-# A task's columns with their least widths, beside the metric that is judged.
-_COLUMNS: dict[str, Columns] = {
-    "language": (("perplexity", 21), ("nats_per_token", 14), ("bits_per_char", 13)),
-    "ngram": (("perplexity", 21), ("nats_per_token", 14), ("bits_per_char", 13)),
-    "series": (("mase", 6), ("smape", 7), ("rmse", 8), ("crps", 7), ("coverage_95", 12)),
-    "labels": (("accuracy", 8), ("log_loss", 8), ("examples", 8)),
-}
-_BESIDE = {"mse": ("mae", 7)}
-_NAMES = {
-    "mase": "MASE",
-    "smape": "sMAPE",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "mse": "MSE",
-    "crps": "CRPS",
-    "msis": "MSIS",
-    "coverage_80": "80% coverage",
-    "coverage_95": "95% coverage",
-}
-_FOUR_PLACES = ("nats_per_token", "bits_per_char", "loss", "log_loss")
-_TEXT = ("perplexity", "nats_per_token", "bits_per_char")  # of these, None is an overflow
-_SHARES = ("accuracy", "coverage_80", "coverage_95")
 _SAME = 0.0005  # changes below it do not show
+_MANY = 0.2  # of the tokens; a perplexity with more of them unknown says little
 
 
 def compose(
@@ -112,10 +103,49 @@ def compose(
         "valid": dict(valid) if valid is not None else None,
         "test": dict(test) if test is not None else None,
         "baselines": {name: dict(metrics) for name, metrics in baselines.items()},
+        "verdict": "",  # its place; it is said of all the rest
     }
-    said = {"metric": judged.metric, "better": judged.better}
-    report |= {"verdict": verdict({**report, "judged": said}), "judged": said}
-    return report | dict(extras or {})
+    report |= {"judged": {"metric": judged.metric, "better": judged.better}}
+    report |= {"command": command(config, run), **(extras or {})}
+    return report | {"verdict": verdict(report)}
+
+
+def command(config: RunConfig, run: Path) -> str | None:
+    """Return the command that trains such a run again; None where its data were handed over.
+
+    What was chosen by measuring this machine's speed is measured again.
+
+    Args:
+        config: the run's.
+        run: its directory.
+
+    Example:
+        >>> config = preset("kn5", data="my novel.txt").model_copy(update={"seed": 3})
+        >>> command(config, Path("runs/kn5"))
+        "recurra train kn5 '--data=my novel.txt' --seed=3"
+    """
+    minutes = settings(config).get("train.minutes")
+    try:
+        plain = preset(config.preset, minutes=minutes)
+        data = None if source(plain) == source(config) else source(config)
+        asked = settings(preset(config.preset, data=data, minutes=minutes))
+    except ConfigError:  # a preset of someone's own, which is not here
+        return None
+    if data == GIVEN:
+        return None
+    flags = {
+        "data": data,
+        "out": None if run == Path("runs") / config.preset else run,
+        "from": config.start_from,
+        "minutes": None if minutes is None else f"{minutes:g}",
+        "seed": None if config.seed == asked["seed"] else config.seed,
+    }
+    given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
+    apart = {"seed", "start_from", *(["train.steps"] if minutes is not None else [])}
+    for name, value in settings(config).items():
+        if name not in apart and value != asked.get(name):
+            given += ["--set", f"{name}={str(value).lower() if value is None else value}"]
+    return shlex.join(["recurra", "train", config.preset, *given])
 
 
 def verdict(report: Mapping[str, Any]) -> str:
@@ -139,31 +169,50 @@ def verdict(report: Mapping[str, Any]) -> str:
         return "there is neither a test nor a validation split to judge by"
     metric, better = _judged(report)
     ours = metrics.get(metric)
-    said = f"{split} {_words(metric)} {shown(metric, ours)}"
+    said = f"{split} {words(metric)} {shown(metric, ours)}"
     rivals = {
         name: rival[metric]
         for name, rival in report["baselines"].items()
         if rival.get(metric) is not None
     }
-    if not rivals and (ours is not None or metric in _TEXT):
-        return f"{said}; there is no baseline beside it"
+    if not rivals and (ours is not None or metric in TEXT):
+        return f"{said}; there is no baseline beside it{_mixed(report, metric, better, ours)}"
     if not rivals:
-        return f"{split} {_words(metric)} could not be computed"
+        return f"{split} {words(metric)} could not be computed"
     choose = min if better == "lower" else max
     name = choose(rivals, key=lambda rival: rivals[rival])
     best = shown(metric, rivals[name])
     if ours is not None:
-        return f"{said} {_compared(metric, better, ours, rivals[name])} {name}'s {best}"
-    if metric in _TEXT:
+        said = f"{said} {_compared(metric, better, ours, rivals[name])} {name}'s {best}"
+        return said + _mixed(report, metric, better, ours)
+    if metric in TEXT:
         return f"{said} is worse than {name}'s {best}"
-    return f"{split} {_words(metric)} could not be computed; {name}'s is {best}"
+    return f"{split} {words(metric)} could not be computed; {name}'s is {best}"
+
+
+def _mixed(report: Mapping[str, Any], metric: str, better: str, ours: float | None) -> str:
+    """Return what the verdict says of the mixture, where there is one."""
+    found = (_mixture(report) or {}).get(metric)
+    if found is None:
+        return ""
+    said = f"; mixed with others it is {shown(metric, found)}"
+    if ours is None:
+        return said
+    return f"{said}, which {_compared(metric, better, found, ours)} alone"
+
+
+def _mixture(report: Mapping[str, Any]) -> Metrics | None:
+    """Return the mixture's metrics on the split that the run is judged by."""
+    mixture = report.get("mixture") or {}
+    found: Metrics | None = mixture.get("test" if report["test"] is not None else "valid")
+    return found
 
 
 def _compared(metric: str, better: str, ours: float, theirs: float) -> str:
     """Return the words between our figure and theirs."""
     ahead = ours < theirs if better == "lower" else ours > theirs
     word = "better" if ahead else "worse"
-    if metric in _SHARES:
+    if metric in SHARES:
         if abs(ours - theirs) < _SAME:
             return "equals"
         return f"is {100 * abs(ours - theirs):.1f} points {word} than"
@@ -188,14 +237,18 @@ def render(report: Mapping[str, Any]) -> str:
     """
     split, metrics = split_of(report)
     systems = [(report["preset"], metrics or {}), *report["baselines"].items()]
+    if mixture := _mixture(report):
+        systems.insert(1, ("mixture", mixture))
     lines = table(report["task"], _judged(report)[0], split, systems)
     said = report["verdict"]
-    lines += ["", said[:1].upper() + said[1:] + "."]
+    lines += ["", *textwrap.wrap(f"{said[:1].upper()}{said[1:]}.", 96)]
     for note in report.get("notes", []):
         lines += textwrap.wrap(f"{note[:1].upper()}{note[1:].rstrip('.')}.", 96)
-    lines += ["", _effort(report)]
-    if metrics and metrics.get("oov"):
-        lines.append(f"{metrics['oov']:,} of {metrics['tokens']:,} {split} tokens became <unk>.")
+    if mixture and (parts := report["mixture"].get("parts")):
+        lines += ["", *_parts(parts, mixture.get("perplexity"), split)]
+    lines += ["", *_scored(metrics or {}, split), _effort(report)]
+    if report.get("command"):
+        lines.append(f"Again: {report['command']}")
     if report.get("sample"):
         lines += ["", "A sample:"]
         for line in report["sample"].splitlines():
@@ -203,75 +256,34 @@ def render(report: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *_places(report)])
 
 
-def table(task: str, metric: str, split: str, systems: Sequence[tuple[str, Metrics]]) -> list[str]:
-    """Return the lines of a table: a system a row, the metric that is judged first.
-
-    Args:
-        task: which chooses the other metrics.
-        metric: the one that is judged.
-        split: what was measured, for the heading; may be empty.
-        systems: a name and its metrics each.
-
-    Example:
-        >>> rows = [("mine", {"accuracy": 0.98, "log_loss": 0.07}), ("linear", {"accuracy": 0.95})]
-        >>> print("\\n".join(table("labels", "accuracy", "test", rows)))
-                test accuracy  log loss
-        mine            0.980    0.0700
-        linear          0.950         -
-    """
-    least = {**dict([_BESIDE[metric]] if metric in _BESIDE else []), **dict(_COLUMNS.get(task, ()))}
-    names = [name for name in least if any(row.get(name) is not None for _, row in systems)]
-    wide = max(len(name) for name, _ in systems)
-    heading, rows = " " * wide, [f"{name:{wide}}" for name, _ in systems]
-    for name in dict.fromkeys([metric, *names]):
-        title = f"{split} {_title(name)}".strip() if name == metric else _title(name)
-        width = max(len(title), least.get(name, 0))
-        heading += f"  {title:>{width}}"
-        cells = [f"  {shown(name, metrics.get(name)):>{width}}" for _, metrics in systems]
-        rows = [row + cell for row, cell in zip(rows, cells)]
-    return [heading, *rows]
+def _parts(
+    parts: Mapping[str, Mapping[str, float | None]], mixed: float | None, split: str
+) -> list[str]:
+    """Return the lines of a table: what each part of a mixture weighs, and what it gains."""
+    key = "test_perplexity" if split == "test" else "valid_perplexity"
+    wide = max(len("part"), *map(len, parts))
+    lines = [f"{'part':{wide}}  weight  alone  mixture without it"]
+    for name, part in parts.items():
+        weight, without = part.get("weight"), part.get("without")
+        cell = "-" if weight is None else f"{weight:.3f}"
+        lost = "-"
+        if without is not None and mixed:
+            lost = f"{figure(without)} ({without / mixed - 1:+.1%})"
+        lines.append(f"{name:{wide}}  {cell:>6}  {figure(part.get(key)):>5}  {lost:>18}")
+    return lines
 
 
-def shown(metric: str, value: float | int | None) -> str:
-    """Return a metric's value with the places one reads.
-
-    Args:
-        metric: its name, as in the report's entries.
-        value: its value; None where it could not be computed.
-
-    Example:
-        >>> [shown("mase", value) for value in (1.1934, 0.00142, 1234.5, None)]
-        ['1.193', '0.00142', '1,234.5', '-']
-        >>> shown("perplexity", 141.23), shown("examples", 1500), shown("log_loss", 0.5)
-        ('141.2', '1,500', '0.5000')
-    """
-    if metric == "perplexity":
-        return figure(value)
-    if value is None:
-        return "overflow" if metric in _TEXT else "-"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if metric in _FOUR_PLACES:
-        return figure(value, 4)
-    if metric in _SHARES or 0.1 <= abs(value) < 100 or value == 0:
-        return f"{value:.3f}"
-    return f"{value:,.1f}" if 100 <= abs(value) < 1e9 else f"{value:#.3g}"
-
-
-def figure(value: float | int | None, places: int | None = None) -> str:
-    """Return a number with as many places as one reads: two below 100, one above.
-
-    Args:
-        value: the number; None is one too large for a float.
-        places: digits after the point, in place of that rule.
-
-    Example:
-        >>> figure(7.123), figure(141.23), figure(None)
-        ('7.12', '141.2', 'overflow')
-    """
-    if value is None or not math.isfinite(value):
-        return "overflow"
-    return f"{value:,.{places or (2 if value < 100 else 1)}f}"
+def _scored(metrics: Metrics, split: str) -> list[str]:
+    """Return a line on what was scored of a text."""
+    tokens, oov = metrics.get("tokens"), metrics.get("oov")
+    if tokens is None or oov is None:
+        return []
+    if not oov:
+        return [f"{tokens:,} {split} tokens, none outside the vocabulary."]
+    said = f"{oov:,} of {tokens:,} {split} tokens became <unk> ({oov / tokens:.1%})."
+    if oov > _MANY * tokens:
+        said += " So many say that the perplexity means little: look at the bits per character."
+    return [said]
 
 
 def split_of(report: Mapping[str, Any]) -> tuple[str, Metrics | None]:
@@ -293,14 +305,6 @@ def _judged(report: Mapping[str, Any]) -> tuple[str, str]:
     """Return the metric and which way it is better; what does not say so is of text."""
     said = report.get("judged", {"metric": "perplexity", "better": "lower"})
     return said["metric"], said["better"]
-
-
-def _words(metric: str) -> str:
-    return metric.replace("_", " ")
-
-
-def _title(metric: str) -> str:
-    return _NAMES.get(metric, _words(metric))
 
 
 def _effort(report: Mapping[str, Any]) -> str:

@@ -14,13 +14,13 @@ from recurra.errors import ConfigError
 from recurra.machine import choose_device, keep_freed_memory
 from recurra.pretrained import format_of
 from recurra.run.config import GIVEN, RunConfig, differences, source, with_data
-from recurra.run.directory import RunDirectory
+from recurra.run.directory import COMPANIONS, RunDirectory
 from recurra.run.plot import curves, pictures
 from recurra.run.report import Judged, compose
 from recurra.table import Table
 from recurra.train.event import Event, Finished, Started, Stopped, Warned
 
-__all__ = ["TASKS", "Opened", "Reported", "Task", "evaluate", "train"]
+__all__ = ["TASKS", "Opened", "Reported", "Task", "config_of", "evaluate", "train"]
 
 Metrics = Mapping[str, float | int | None]
 
@@ -82,6 +82,9 @@ class Task(Protocol):
 
     def extras(self) -> dict[str, Any]:
         """Return more entries of the report, JSON values; `"notes"` are lines to print."""
+
+    def companions(self) -> Mapping[str, Model]:
+        """Return what is saved beside the model, by the names of `COMPANIONS`; often nothing."""
 
     def evidence(self) -> Any:
         """Return what pictures are drawn from; None where there is nothing but the curves."""
@@ -221,6 +224,8 @@ def _run(
             return
     task.model.save_pretrained(directory.model_path)
     report = _report(task, directory, finished, begun)
+    for name, model in task.companions().items():
+        model.save_pretrained(directory.path / name)
     directory.write_report(report)
     yield Reported(report)
 
@@ -282,7 +287,7 @@ def evaluate(
     """Return the metrics of a finished run's model on its own data or on others.
 
     Args:
-        run: a run directory, or a model's.
+        run: a run directory, or that of a model or a mixture in one, or elsewhere.
         data: a name, a directory or a file, or a frame or arrays for series and labels; a
             text file is scored whole. By default the run's own data.
         split: which part of the data, `"train"`, `"valid"` or `"test"`.
@@ -298,7 +303,7 @@ def evaluate(
         >>> evaluate("runs/kn5", split="valid")["perplexity"]  # doctest: +SKIP
         148.0
     """
-    config = RunDirectory(run).config() if not Path(run).is_file() else None
+    config = config_of(run) if data is None else _config_in(Path(run))
     if config is not None and data is not None:
         with_data(config, data)  # refuses what the task cannot read
     elif config is not None:
@@ -306,3 +311,25 @@ def evaluate(
     name = config.task if config else _FORMATS.get(format_of(run), "language")
     given = str(data) if isinstance(data, str | Path) else data
     return dict(TASKS[name].evaluate(Path(run), config, given, split, context))
+
+
+def config_of(run: Path | str) -> RunConfig | None:
+    """Return the config of a run, or of the run whose model or mixture is given; None if of none.
+
+    Args:
+        run: a run directory, that of a model or a mixture in one, or elsewhere, or a file.
+
+    Raises:
+        CheckpointError: there is a `config.json`, but it cannot be understood.
+
+    Example:
+        >>> config_of("nowhere") is None
+        True
+    """
+    place = Path(run).resolve()
+    inside = place.name in ("model", *COMPANIONS) and place.is_dir()
+    return _config_in(Path(run)) or (_config_in(place.parent) if inside else None)
+
+
+def _config_in(directory: Path) -> RunConfig | None:
+    return None if directory.is_file() else RunDirectory(directory).config()

@@ -181,6 +181,10 @@ class SeriesTask:
         said = f"Running freely on its own predictions over {steps:,} steps: RMSE {rmse:.4g}."
         return {"free_running": {"steps": steps, "rmse": rmse}, "notes": [said]}
 
+    def companions(self) -> Mapping[str, Any]:
+        """Return nothing: the model is all that is saved."""
+        return {}
+
     def evidence(self) -> ForecastEvidence:
         """Return what the pictures are drawn from; errors of several series are scaled as MASE."""
         trial = self._trial("test")

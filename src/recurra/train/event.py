@@ -9,12 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Event", "Finished", "Saved", "Started", "Stepped", "Stopped", "Validated", "Warned"]
+__all__ = [
+    "Averaged",
+    "Event",
+    "Finished",
+    "Saved",
+    "Started",
+    "Stepped",
+    "Stopped",
+    "Validated",
+    "Warned",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Training begins, or goes on at `step` of `steps`."""
+    """Training begins, or goes on at `step` of `steps`; `steps_per_epoch` may be of the first."""
 
     step: int
     steps: int
@@ -52,6 +62,14 @@ class Validated:
 
 
 @dataclass(frozen=True, slots=True)
+class Averaged:
+    """Validation improves no longer: from `step` on weights are averaged, and that is validated."""
+
+    step: int
+    epoch: float
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint of `step` is safe on disk."""
 
@@ -83,4 +101,4 @@ class Finished:
     items: int
 
 
-Event = Started | Stepped | Validated | Saved | Warned | Stopped | Finished
+Event = Started | Stepped | Validated | Averaged | Saved | Warned | Stopped | Finished

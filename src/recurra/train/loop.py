@@ -15,10 +15,20 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError
+from recurra.errors import ConfigError, ResourceError, RunError
 from recurra.randomness import generator
-from recurra.train.checkpoint import Checkpoint, Checkpoints, pack_optimizer, unpack_optimizer
+from recurra.train.averaging import WeightAverage
+from recurra.train.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    load_weights,
+    pack_optimizer,
+    require_fit,
+    unpack_optimizer,
+)
+from recurra.train.epochs import Epochs
 from recurra.train.event import (
+    Averaged,
     Event,
     Finished,
     Saved,
@@ -28,7 +38,12 @@ from recurra.train.event import (
     Validated,
     Warned,
 )
-from recurra.train.optimization import TrainOptions, learning_rate, make_optimizer, take_step
+from recurra.train.optimization import (
+    TrainOptions,
+    learning_rate,
+    make_optimizer,
+    take_step,
+)
 
 __all__ = [
     "Learner",
@@ -47,7 +62,7 @@ PATIENCE_FOR_NANS = 3
 
 
 class Learner(Protocol):
-    """What a task hands to the loop."""
+    """What a task hands to the loop; where its epochs differ, it is `Uneven` too."""
 
     model: nn.Module
     steps_per_epoch: int
@@ -108,7 +123,7 @@ def learn(
     yield Started(
         step=training.step,
         steps=training.steps,
-        steps_per_epoch=training.per_epoch,
+        steps_per_epoch=learner.steps_per_epoch,
         parameters=sum(parameter.numel() for parameter in training.parameters),
         device=str(training.device),
     )
@@ -133,11 +148,14 @@ class _Training:
         self.learner = learner
         self.options = options
         self.seed = seed
-        self.parameters = [p for p in learner.model.parameters() if p.requires_grad]
+        learning = {n: p for n, p in learner.model.named_parameters() if p.requires_grad}
+        self.parameters = list(learning.values())
         self.device = self.parameters[0].device
         self.optimizer = make_optimizer(self.parameters, options)
-        self.per_epoch = learner.steps_per_epoch
-        self.steps = options.steps or max(1, round(options.epochs * self.per_epoch))
+        self.average = WeightAverage(learning, options)
+        self.epochs = Epochs(learner)
+        self.steps = options.steps or self.epochs.steps(options.epochs)
+        self.average_from = options.average_start * self.steps
         self.step = 0
         self.carry = learner.initial_carry()
         self.seconds = 0.0
@@ -151,7 +169,7 @@ class _Training:
     @property
     def epoch(self) -> float:
         """Passes over the data so far."""
-        return self.step / self.per_epoch
+        return self.epochs.passes(self.step)
 
     def done(self) -> bool:
         """Whether no step is left, or patience has run out."""
@@ -161,10 +179,11 @@ class _Training:
     def advance(self) -> Event:
         """Take one step; one whose loss or gradient is not finite changes no weight."""
         begun = time.perf_counter()
-        epoch, position = divmod(self.step, self.per_epoch)
+        epoch, position = self.epochs.place(self.step)
         if position == 0:
             self.carry = self.learner.initial_carry()
-        rate = learning_rate(self.options, self.step, self.steps, self.per_epoch)
+        rate = learning_rate(self.options, self.step, self.steps, epoch)
+        rate *= self.epochs.rate_factor(epoch, position)
         masks = generator(self.seed, "dropout", epoch, position, self.device)
         batch = self.learner.batch(epoch, position)
         loss, carry, items = self.learner.loss(batch, self.carry, masks)
@@ -175,6 +194,7 @@ class _Training:
             norm = take_step(self.optimizer, self.options, rate)
         if finite := math.isfinite(norm):
             self.carry = carry
+            self._add_to_average()
         self.optimizer.zero_grad()
         self.step += 1
         self.seconds += time.perf_counter() - begun
@@ -183,6 +203,13 @@ class _Training:
         self.not_finite = 0
         self.items += items
         return Stepped(self.step, self.epoch, value, items, rate, norm, self.seconds)
+
+    def _add_to_average(self) -> None:
+        average = self.average
+        if average.begun:
+            average.add()
+        elif average.options.average == "ema" and self.step + 1 >= self.average_from:
+            average.begin()
 
     def _skipped(self, loss: float, norm: float, rate: float) -> Warned:
         self.not_finite += 1
@@ -196,27 +223,37 @@ class _Training:
 
     def validation_due(self) -> bool:
         """Whether this step ends a stretch between validations, or is the last."""
-        every = max(1, round(self.options.validate_epochs * self.per_epoch))
+        if self.step >= self.steps:
+            return True
+        between = self.options.validate_epochs
         if self.options.validations:
             every = -(-self.steps // self.options.validations)
-        return self.step % every == 0 or self.step >= self.steps
+        elif not between % 1:
+            epoch, position = self.epochs.place(self.step)
+            return not position and not epoch % int(between)
+        else:
+            every = max(1, round(between * self.learner.steps_per_epoch))
+        return self.step % every == 0
 
     def validate(self) -> Iterator[Event]:
         """Evaluate the validation split, and remember the weights if they are the best yet."""
         begun = time.perf_counter()
-        self.learner.model.eval()
-        metrics = self.learner.validate()
-        self.learner.model.train()
-        if metrics is None:
-            return
-        loss = math.inf if metrics["loss"] is None else metrics["loss"]
-        best = loss < self.best_loss
+        model = self.learner.model
+        with self.average.applied():
+            model.eval()
+            metrics = self.learner.validate()
+            model.train()
+            if metrics is None:
+                return
+            loss = math.inf if metrics["loss"] is None else metrics["loss"]
+            best = loss < self.best_loss
+            if best and self.options.keep == "best":
+                self.best = {k: v.clone() for k, v in model.state_dict().items()}
+        self.best_loss = loss if best else self.best_loss
         self.stale = 0 if best else self.stale + 1
-        if best:
-            self.best_loss = loss
-            if self.options.keep == "best":
-                self.best = {k: v.clone() for k, v in self.learner.model.state_dict().items()}
         yield Validated(self.step, self.epoch, metrics, best, time.perf_counter() - begun)
+        if self.average.judge(loss):
+            yield Averaged(self.step, self.epoch)
 
     def save_due(self) -> bool:
         """Whether it is time for a checkpoint; never while the numbers are not finite."""
@@ -247,7 +284,7 @@ class _Training:
         }
         if self.best:
             tensors["best"] = self.best
-        facts = {
+        facts: dict[str, Any] = {
             "seed": self.seed,
             "fingerprint": dict(self.learner.fingerprint),
             "device": self.device.type,
@@ -258,6 +295,8 @@ class _Training:
             "not_finite": self.not_finite,
             "optimizer": optimizer_facts,
         }
+        if self.options.average != "none":
+            tensors["average"], facts["average"] = self.average.pack()
         return Checkpoint(self.step, tensors, facts)
 
     def resume(self, checkpoints: Checkpoints) -> list[str]:
@@ -276,6 +315,8 @@ class _Training:
         unpack_optimizer(self.optimizer, tensors["optimizer"], facts["optimizer"])
         self.carry = self.learner.unpack(tensors["carry"])
         self.best = dict(tensors.get("best", {}))
+        if "average" in facts:
+            self.average.unpack(tensors.get("average", {}), facts["average"])
         self.step = checkpoint.step
         self.seconds, self.items = facts["seconds"], facts["items"]
         self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
@@ -295,49 +336,9 @@ class _Training:
         """Leave the kept weights in the model, ready for use."""
         if self.best:
             load_weights(self.learner.model, self.best)
+        else:
+            self.average.settle()
         self.learner.model.eval()
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy `weights` into `model`: all of them, or none.
-
-    Args:
-        model: where to.
-        weights: name -> tensor, the names and shapes of the model's.
-
-    Raises:
-        CheckpointError: names or shapes differ; lists missing, unexpected and mismatched ones.
-
-    Example:
-        >>> load_weights(nn.Linear(2, 1), {"weight": torch.zeros(1, 2)})
-        Traceback (most recent call last):
-        ...
-        recurra.errors.CheckpointError: the weights do not fit the model: missing bias
-    """
-    require_fit(model, weights)
-    model.load_state_dict(dict(weights))
-
-
-def require_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Raise unless `weights` has the names and shapes of the model's.
-
-    Args:
-        model: may be on the meta device, where it costs no memory.
-        weights: name -> tensor.
-
-    Raises:
-        CheckpointError: lists missing, unexpected and mismatched ones.
-    """
-    own = model.state_dict()
-    faults = [f"missing {name}" for name in own if name not in weights]
-    faults += [f"unexpected {name}" for name in weights if name not in own]
-    faults += [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
-    if faults:
-        raise CheckpointError(f"the weights do not fit the model: {'; '.join(faults)}")
 
 
 def with_steps(options: TrainOptions, learner: Learner) -> TrainOptions:
@@ -368,6 +369,8 @@ def measure_seconds_per_step(
     kept = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
     quiet = options.model_copy(update={"learning_rate": 1e-12, "schedule": "constant"})
     training = _Training(learner, quiet, seed=0)
+    if options.average != "none":
+        training.average.begin()
     times: list[float] = []
     while len(times) < warmup + 3 or sum(times[warmup:]) < least_seconds:
         before = training.seconds

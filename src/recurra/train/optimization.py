@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and gradient clipping, with their options."""
+"""Optimizers, learning-rate schedules and gradient clipping, with the options of a training."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class TrainOptions(BaseModel):
     minutes: float | None = Field(
         None, gt=0, le=100_000, description="budget of training alone, sets steps; in minutes"
     )
+    sized: bool = Field(
+        False,
+        description="of a text: whether minutes choose width, dropout and learning rate too, by "
+        "measured speed",
+    )
     batch_size: int = Field(20, ge=1, le=1_000_000, description="sequences in a step")
     optimizer: Literal["sgd", "adagrad", "adam", "adamw"] = Field(
         "sgd", description="the update rule"
@@ -59,21 +64,38 @@ class TrainOptions(BaseModel):
     patience: int | None = Field(
         None, ge=1, description="validations without a new best before training ends; never"
     )
+    average: Literal["none", "ema", "asgd"] = Field(
+        "none",
+        description="what is validated and kept: the weights, an exponential moving average of "
+        "them, or their mean from when validation stops improving",
+    )
+    average_decay: float = Field(
+        0.999, gt=0, lt=1, description="of ema: what is left of the average after a step"
+    )
+    average_start: float = Field(
+        0.0, ge=0, lt=1, description="of ema: share of the training before it begins"
+    )
+    average_patience: int = Field(
+        5, ge=0, description="of asgd: newest validations that one is not compared with"
+    )
+    average_steps: int = Field(
+        1, ge=1, description="steps from one set of weights that enters the average to the next"
+    )
     save_seconds: float = Field(60.0, ge=0, description="time between checkpoints, in seconds")
 
 
-def learning_rate(options: TrainOptions, step: int, steps: int, steps_per_epoch: int) -> float:
+def learning_rate(options: TrainOptions, step: int, steps: int, epoch: int) -> float:
     """Return the learning rate of one step; a pure function, so a schedule has no state.
 
     Args:
         options: names the schedule and its constants.
         step: which step, from 0.
         steps: how many the whole training takes.
-        steps_per_epoch: how many one pass over the data takes.
+        epoch: the pass over the data that it belongs to, from 0.
 
     Example:
         >>> half = TrainOptions(learning_rate=1, schedule="tutorial", flat_epochs=2, decay=0.5)
-        >>> [learning_rate(half, epoch * 10, 40, 10) for epoch in range(4)]
+        >>> [learning_rate(half, epoch * 10, 40, epoch) for epoch in range(4)]
         [1.0, 1.0, 0.5, 0.25]
     """
     peak = options.learning_rate
@@ -85,7 +107,6 @@ def learning_rate(options: TrainOptions, step: int, steps: int, steps_per_epoch:
     if options.schedule == "cosine":
         return peak * 0.5 * (1 + math.cos(math.pi * done))
     if options.schedule == "tutorial":
-        epoch = step // max(1, steps_per_epoch)
         return peak * options.decay ** max(epoch + 1 - options.flat_epochs, 0)
     return peak
 
@@ -179,7 +200,7 @@ def clip_gradients(parameters: Parameters, most: float | None) -> Tensor:
 def take_step(optimizer: torch.optim.Optimizer, options: TrainOptions, rate: float) -> float:
     """Clip the gradients, update at the given rate, and return the gradients' norm before.
 
-    Where the norm is not finite, nothing is updated.
+    Where the norm is not finite, nothing is updated. Weight decay is added to the clipped gradient.
 
     Args:
         optimizer: as `make_optimizer(..., options)` returned it.
@@ -195,14 +216,16 @@ def take_step(optimizer: torch.optim.Optimizer, options: TrainOptions, rate: flo
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     most = options.clip_norm
-    if _is_plain_sgd(options):
+    decay = options.weight_decay
+    if options.optimizer == "sgd" and not options.momentum:
         norm = float(clip_gradients(parameters, None))
-        if most is not None and norm > most:
-            rate *= most / norm  # the same update, without a pass over the gradients
+        if most is not None and math.isfinite(norm) and norm > most:
+            # The same update, without a pass over the gradients.
+            rate, decay = rate * (most / norm), decay * (norm / most)
     else:
         norm = float(clip_gradients(parameters, most))
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"], group["weight_decay"] = rate, decay
     if math.isfinite(norm):
         optimizer.step()
     return norm
@@ -218,10 +241,6 @@ def takes_sparse_gradients(options: TrainOptions) -> bool:
         >>> takes_sparse_gradients(TrainOptions(optimizer="adam"))
         False
     """
-    return _is_plain_sgd(options)
-
-
-def _is_plain_sgd(options: TrainOptions) -> bool:
     return options.optimizer == "sgd" and not options.momentum and not options.weight_decay
 
 

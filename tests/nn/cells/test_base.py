@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells import CELLS
-from recurra.nn.cells.base import Cell, check_step
+from recurra.nn.cells.base import Cell, check_step, gates_of
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
 
 
@@ -92,3 +92,55 @@ def test_parameters_come_from_the_generator_alone(name: str) -> None:
 def test_sizes_stand_in_the_printed_form(name: str) -> None:
     assert str(CELLS[name](3, 4)).endswith("Cell(3, 4)")
     assert isinstance(CELLS[name](3, 4), nn.Module)
+
+
+class Gated(LSTMCell):
+    """Changes the step and says how its gates are now."""
+
+    def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        return super().forward(2 * x, state)
+
+    def gates(self, x: Tensor, state: LSTMState) -> dict[str, Tensor]:
+        return super().gates(2 * x, state)
+
+
+class Silent(LSTMCell):
+    """Changes the step alone: the inherited gates are not its own."""
+
+    def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        return super().forward(2 * x, state)
+
+
+class Wide(LSTMCell):
+    """Changes neither."""
+
+
+class Linear(Unfinished):
+    """Calls a layer `gates`, as anyone may."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 3)
+        self.gates = nn.Linear(2, 3)
+
+
+def test_gates_are_those_of_the_class_that_gives_the_step() -> None:
+    x, cell = torch.randn(1, 2), Gated(2, 3)
+    state = cell.initial_state()
+    _, after = cell(x, state)
+    found = gates_of(cell, x, state)
+    torch.testing.assert_close(after.c, found["i"] * found["g"])  # c was zero
+    assert gates_of(Silent(2, 3), x, state) == {}
+    assert list(gates_of(Wide(2, 3), x, state)) == ["i", "f", "g", "o"]
+    assert gates_of(CELLS["rnn"](2, 3), x, CELLS["rnn"](2, 3).initial_state()) == {}
+    assert gates_of(Linear(), x, ()) == {}
+
+
+def test_a_step_whose_gates_a_subclass_replaces_is_still_its_own() -> None:
+    class Shown(LSTMCell):
+        def gates(self, x: Tensor, state: LSTMState) -> dict[str, Tensor]:
+            return {name: 1 - gate for name, gate in super().gates(x, state).items()}
+
+    cell, plain = Shown(2, 3), LSTMCell(2, 3)
+    cell.load_state_dict(plain.state_dict())
+    x, state = torch.randn(1, 2), plain.initial_state()
+    assert torch.equal(cell(x, state)[0], plain(x, state)[0])

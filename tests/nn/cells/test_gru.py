@@ -75,3 +75,21 @@ def test_the_kernel_says_what_it_is_or_why_there_is_none() -> None:
     assert GRUCell(3, 4, reset_after=False).kernel(x) == (
         "vendor kernels reset after the product with weight_hh, this cell before it"
     )
+
+
+@BOTH
+def test_the_gates_are_those_of_the_equations_and_make_the_state(reset_after: bool) -> None:
+    cell = GRUCell(3, 4, reset_after).double()
+    p = {name: parameter.detach().numpy() for name, parameter in cell.named_parameters()}
+    x, h = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
+    gates = {name: g.detach().numpy() for name, g in cell.gates(x, GRUState(h)).items()}
+    assert list(gates) == ["r", "z", "n"]
+    into = np.split(x.numpy() @ p["weight_ih"].T + p["bias_ih"], 3, axis=1)
+    back = np.split(h.numpy() @ p["weight_hh"].T + p["bias_hh"], 3, axis=1)
+    for name, gate, sums in zip("rz", into, back):
+        np.testing.assert_allclose(gates[name], logistic(gate + sums), rtol=1e-12)
+    expected = cho(x.numpy(), h.numpy(), p, reset_after)
+    z, n = gates["z"], gates["n"]
+    np.testing.assert_allclose((1 - z) * n + z * h.numpy(), expected, rtol=1e-12)
+    after = cell(x, GRUState(h))[0].detach().numpy()
+    np.testing.assert_allclose(after, expected, rtol=1e-12)

@@ -126,3 +126,21 @@ def test_a_held_second_bias_is_zero_and_not_learned() -> None:
     assert cell.bias_hh.grad is None
     assert cell.bias_ih.grad is not None
     assert "bias_hh" in cell.state_dict()
+
+
+def test_the_gates_are_those_of_the_equations_and_make_the_state() -> None:
+    cell = LSTMCell(3, 4).double()
+    p = {name: parameter.detach().numpy() for name, parameter in cell.named_parameters()}
+    x = torch.randn(2, 3, dtype=torch.float64)
+    state = LSTMState(*torch.randn(2, 2, 4, dtype=torch.float64))
+    gates = {name: gate.detach().numpy() for name, gate in cell.gates(x, state).items()}
+    assert list(gates) == ["i", "f", "g", "o"]
+    sums = x.numpy() @ p["weight_ih"].T + p["bias_ih"] + state.h.numpy() @ p["weight_hh"].T
+    i, f, g, o = np.split(sums + p["bias_hh"], 4, axis=1)
+    expected = {"i": logistic(i), "f": logistic(f), "g": np.tanh(g), "o": logistic(o)}
+    for name, gate in expected.items():
+        np.testing.assert_allclose(gates[name], gate, rtol=1e-12)
+    y, after = cell(x, state)
+    c = gates["f"] * state.c.numpy() + gates["i"] * gates["g"]
+    np.testing.assert_allclose(after.c.detach().numpy(), c, rtol=1e-12)
+    np.testing.assert_allclose(y.detach().numpy(), gates["o"] * np.tanh(c), rtol=1e-12)

@@ -15,8 +15,11 @@ from torch.profiler import ProfilerActivity, profile
 from recurra.errors import DataError, ShapeError
 from recurra.nn.kernels import linear_cross_entropy as module
 from recurra.nn.kernels.linear_cross_entropy import (
+    check_targets,
     linear_cross_entropy,
     linear_cross_entropy_plain,
+    mixture_cross_entropy,
+    mixture_cross_entropy_plain,
 )
 
 
@@ -197,9 +200,14 @@ def test_targets_that_do_not_fit_are_refused() -> None:
 def allocations(function: Callable[..., Tensor], learning: bool, *dtype: Any) -> tuple[int, int]:
     """Bytes of the largest buffer, and of all at once, for 100,000 words and 256 targets."""
     *leaves, targets = problem(256, 100_000, 30, torch.float32, 0.1)
+    return held(lambda: function(*leaves, targets, *dtype), learning)
+
+
+def held(function: Callable[[], Tensor], learning: bool) -> tuple[int, int]:
+    """Bytes of the largest buffer of a loss, and of all at once."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         with torch.set_grad_enabled(learning):
-            loss = function(*leaves, targets, *dtype)
+            loss = function()
         if learning:
             loss.backward()
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
@@ -222,3 +230,101 @@ def test_the_plain_form_holds_all_logits() -> None:
     largest, at_once = allocations(linear_cross_entropy_plain, True)
     assert largest == 256 * 100_000 * 4  # so the count above does count
     assert at_once > 2 * largest
+
+
+# Mixtures of softmaxes
+
+
+def mixture(
+    N: int, K: int, V: int, H: int, dtype: torch.dtype = torch.float64, scale: float = 1.0
+) -> tuple[Tensor, ...]:
+    latent, weight, bias, targets = problem(N * K, V, H, dtype, scale)
+    leaf = latent.detach().view(N, K, H).requires_grad_()
+    log_priors = torch.randn(N, K, dtype=dtype).log_softmax(1).requires_grad_()
+    return log_priors, leaf, weight, bias, targets[:N]
+
+
+@given(
+    st.integers(1, 9), st.integers(1, 5), st.integers(1, 9), st.integers(1, 40), st.integers(1, 200)
+)
+def test_a_mixture_of_any_shape_and_chunk(N: int, K: int, V: int, H: int, chunk: int) -> None:
+    *leaves, targets = mixture(N, K, V, H)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", chunk)
+        loss = mixture_cross_entropy(*leaves, targets, torch.float64)
+        with torch.no_grad():
+            quiet = mixture_cross_entropy(*leaves, targets, torch.float64)
+    expected = mixture_cross_entropy_plain(*leaves, targets)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(quiet, expected.detach())
+    torch.testing.assert_close(
+        gradients(-0.37 * loss, *leaves), gradients(-0.37 * expected, *leaves)
+    )
+
+
+def test_a_mixtures_gradients_are_those_of_finite_differences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 2 * 3 * 7)
+    *leaves, targets = mixture(5, 3, 7, 4)
+
+    def loss(*leaves: Tensor) -> Tensor:
+        return mixture_cross_entropy(*leaves, targets, torch.float64)
+
+    assert torch.autograd.gradcheck(loss, leaves)
+
+
+def test_a_mixture_of_one_is_a_softmax() -> None:
+    _, latent, weight, bias, targets = mixture(6, 1, 7, 4)
+    found = mixture_cross_entropy(
+        torch.zeros(6, 1, dtype=torch.float64), latent, weight, bias, targets, torch.float64
+    )
+    expected = linear_cross_entropy(latent[:, 0], weight, bias, targets, torch.float64)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("chunk", [2**23, 100 * 1000])
+def test_a_mixture_in_bfloat16_keeps_to_its_tolerance(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    *leaves, targets = mixture(100, 3, 1000, 100, torch.float32, 0.3)
+    loss = mixture_cross_entropy(*leaves, targets, torch.bfloat16)
+    expected = mixture_cross_entropy_plain(*leaves, targets)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=3e-3)
+    for got, exact in zip(gradients(loss, *leaves), gradients(expected, *leaves), strict=True):
+        assert got.dtype == torch.float32
+        assert (got - exact).norm() < 0.015 * exact.norm()
+
+
+def test_where_every_softmax_of_a_mixture_underflows_all_is_finite() -> None:
+    latent = torch.full((1, 2, 1), 1000.0, requires_grad=True)
+    weight = torch.tensor([[1.0], [-1.0]], requires_grad=True)
+    log_priors = torch.tensor([[0.25, 0.75]]).log()
+    loss = mixture_cross_entropy(log_priors, latent, weight, torch.zeros(2), torch.tensor([1]))
+    assert 80 < loss.item() < 2001
+    d_latent, d_weight = gradients(loss, latent, weight)
+    torch.testing.assert_close(d_latent.flatten(), torch.tensor([0.5, 1.5]))
+    torch.testing.assert_close(d_weight.flatten(), torch.tensor([1000.0, -1000.0]))
+
+
+def test_a_mixtures_targets_that_do_not_fit_are_refused() -> None:
+    *leaves, targets = mixture(4, 2, 5, 3)
+    with pytest.raises(ShapeError, match="mixture_cross_entropy: 4 hidden vectors, targets of"):
+        mixture_cross_entropy(*leaves, targets[:3])
+    with pytest.raises(DataError, match="mixture_cross_entropy: targets are classes 0 to 4, got"):
+        mixture_cross_entropy(*leaves, torch.tensor([0, 5, 1, 2]))
+    check_targets("mine", torch.tensor([0, 4]), 2, 5)
+
+
+@pytest.mark.parametrize("learning", [True, False], ids=["learning", "evaluating"])
+def test_no_buffer_of_a_mixture_is_larger_than_a_chunk(learning: bool) -> None:
+    """Of 64 targets, 4 softmaxes and 100,000 words the logits are 102 MB, a chunk is 32."""
+    *leaves, targets = mixture(64, 4, 100_000, 30, torch.float32, 0.1)
+    largest, at_once = held(lambda: mixture_cross_entropy(*leaves, targets), learning)
+    chunk, weight = module.CHUNK * 4, 100_000 * 32 * 4
+    assert largest <= chunk
+    assert at_once < 2 * chunk + 5 * weight
+    plain, _ = held(lambda: mixture_cross_entropy_plain(*leaves, targets), learning)
+    assert plain >= 64 * 4 * 100_000 * 4, "the measurement sees what it is for"

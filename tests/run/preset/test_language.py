@@ -54,7 +54,7 @@ def test_the_converted_update_is_the_summed_loss_s_own(scale):
 
 def test_the_small_recipe_halves_after_four_epochs():
     train = preset("ptb-small").train
-    rates = [learning_rate(train, epoch * 10, 130, 10) for epoch in range(13)]
+    rates = [learning_rate(train, epoch * 10, 130, epoch) for epoch in range(13)]
     assert rates[:5] == [20, 20, 20, 20, 10]
     assert rates[-1] == 20 / 2**9
 

@@ -5,6 +5,7 @@ B rows, T steps, I inputs, O outputs.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from recurra.errors import ShapeError
 from recurra.nn.state import State, flatten
 
-__all__ = ["Cell", "Kernel", "check_step"]
+__all__ = ["Cell", "Kernel", "check_step", "gates_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class Cell(nn.Module):
     """A recurrence over vectors that is one step by itself; subclasses give the step.
 
     A subclass sets `input_size`, `output_size` and defines `initial_state` and `forward`. It
-    may define `kernel` as well, where something faster than the loop over `forward` exists.
+    may define `kernel` as well, where something faster than the loop over `forward` exists,
+    and `gates(x, state) -> dict[str, Tensor]`, where it has any to be looked at: each `(B, O)`
+    after its activation, under the letter it has in the cell's equation.
 
     Args:
         input_size: I, features of an input.
@@ -109,6 +112,29 @@ class Cell(nn.Module):
     def extra_repr(self) -> str:
         """Return the sizes, for printing."""
         return f"{self.input_size}, {self.output_size}"
+
+
+def gates_of(cell: Cell, x: Tensor, state: State) -> dict[str, Tensor]:
+    """Return the gates of one step; none where the cell's class has none, or only the step.
+
+    Args:
+        cell: whose step it is.
+        x: `(B, I)`.
+        state: before the step.
+
+    Example:
+        >>> from recurra.nn.cells.gru import GRUCell
+        >>> cell = GRUCell(3, 5)
+        >>> list(gates_of(cell, torch.zeros(1, 3), cell.initial_state()))
+        ['r', 'z', 'n']
+    """
+    for owner in type(cell).__mro__:
+        if inspect.isfunction(method := vars(owner).get("gates")):
+            gates: dict[str, Tensor] = method(cell, x, state)
+            return gates
+        if "forward" in vars(owner):  # it may have changed the step behind the gates' back
+            break
+    return {}
 
 
 def check_step(cell: Cell, x: Tensor, state: State) -> None:

@@ -86,20 +86,32 @@ class GRUCell(Cell):
             x: `(B, I)`.
             state: `h (B, H)`.
         """
+        _, z, n = GRUCell.gates(self, x, state).values()
+        h = (1 - z) * n + z * state[0]
+        return h, GRUState(h)
+
+    def gates(self, x: Tensor, state: GRUState) -> dict[str, Tensor]:
+        """Return the gates r, z in (0, 1) and the candidate n in (-1, 1), each `(B, H)`.
+
+        h' = (1 - z) * n + z * h
+
+        Args:
+            x: `(B, I)`.
+            state: `h (B, H)`, before the step.
+        """
         check_step(self, x, state)
         (h,) = state
         H = self.hidden_size
         x_r, x_z, x_n = F.linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=1)
         if self.reset_after:
             h_r, h_z, h_n = F.linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=1)
-            n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
+            r = torch.sigmoid(x_r + h_r)
+            n = torch.tanh(x_n + r * h_n)
         else:
             h_r, h_z = F.linear(h, self.weight_hh[: 2 * H], self.bias_hh[: 2 * H]).chunk(2, dim=1)
             r = torch.sigmoid(x_r + h_r)
             n = torch.tanh(x_n + F.linear(r * h, self.weight_hh[2 * H :], self.bias_hh[2 * H :]))
-        z = torch.sigmoid(x_z + h_z)
-        h = (1 - z) * n + z * h
-        return h, GRUState(h)
+        return {"r": r, "z": torch.sigmoid(x_z + h_z), "n": n}
 
     def kernel(self, x: Tensor) -> Kernel | str:
         """Return the vendor's GRU, which resets after the product only.

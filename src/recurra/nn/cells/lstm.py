@@ -120,15 +120,27 @@ class LSTMCell(Cell):
             x: `(B, I)`.
             state: `h (B, H)`, `c (B, H)`.
         """
-        check_step(self, x, state)
-        h, c = state
-        gates = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(
-            h, self.weight_hh, self.bias_hh
-        )
-        i, f, g, o = gates.chunk(4, dim=1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
+        i, f, g, o = LSTMCell.gates(self, x, state).values()
+        c = f * state[1] + i * g
+        h = o * torch.tanh(c)
         return h, LSTMState(h, c)
+
+    def gates(self, x: Tensor, state: LSTMState) -> dict[str, Tensor]:
+        """Return the gates i, f, o in (0, 1) and the candidate g in (-1, 1), each `(B, H)`.
+
+        c' = f * c + i * g,  h' = o * tanh(c')
+
+        Args:
+            x: `(B, I)`.
+            state: `h (B, H)`, `c (B, H)`, before the step.
+        """
+        check_step(self, x, state)
+        sums = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(
+            state[0], self.weight_hh, self.bias_hh
+        )
+        i, f, g, o = sums.chunk(4, dim=1)
+        sigmoid = torch.sigmoid
+        return {"i": sigmoid(i), "f": sigmoid(f), "g": torch.tanh(g), "o": sigmoid(o)}
 
     def kernel(self, x: Tensor) -> Kernel:
         """Return the vendor's LSTM.

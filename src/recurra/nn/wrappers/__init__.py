@@ -13,6 +13,7 @@ WRAPPERS = Table(
         "bidirectional": "recurra.nn.wrappers.bidirectional:Bidirectional",
         "dropout": "recurra.nn.wrappers.dropout:Dropout",
         "residual": "recurra.nn.wrappers.residual:Residual",
+        "weight_drop": "recurra.nn.wrappers.weight_drop:WeightDrop",
     },
 )
 """Name -> wrapper class."""

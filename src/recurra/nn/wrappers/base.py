@@ -7,8 +7,8 @@ B rows, T steps, I inputs, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,14 @@ from recurra.nn.state import State
 
 __all__ = ["Masks", "Pass", "Recurrence", "StepPass", "Wrapper"]
 
+Made = TypeVar("Made")
+
 
 class Pass(Protocol):
     """How a wrapper reaches what it wraps: by one step, or over whole sequences."""
+
+    masks: Masks
+    """What is drawn once for all steps of the unroll."""
 
     def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run `inner` over `x` from `state`."""
@@ -129,7 +134,7 @@ class Masks:
     def __init__(self, generator: torch.Generator | None, steps: int) -> None:
         self.generator = generator
         self.steps = steps
-        self.drawn: dict[Any, Tensor] = {}
+        self.made: dict[Any, Any] = {}
 
     def get(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
         """Return the mask `(B, T, ...)`, or `(B, 1, ...)` where all steps share it.
@@ -141,17 +146,36 @@ class Masks:
             p: probability of dropping a unit.
             shared: whether one mask serves all steps.
         """
+        shape = (len(x), 1 if shared else self.steps, *x.shape[2:])
+        return self.once(owner, place, lambda: self.draw(shape, p, x))
+
+    def once(self, owner: Wrapper, place: str, make: Callable[[], Made]) -> Made:
+        """Return what `make` returns, which is called at the first of the steps alone.
+
+        Args:
+            owner: whose it is.
+            place: which of the owner's.
+            make: makes it.
+        """
         key = (id(owner), place)
-        if key not in self.drawn:
-            if self.generator is None:
-                raise RunError(
-                    "Dropout in training mode draws its masks from a generator: pass "
-                    "generator=torch.Generator(), or call .eval() first"
-                )
-            shape = (len(x), 1 if shared else self.steps, *x.shape[2:])
-            mask = dropout_mask(shape, p, self.generator, x.dtype)
-            self.drawn[key] = mask.to(x.device)
-        return self.drawn[key]
+        if key not in self.made:
+            self.made[key] = make()
+        return cast("Made", self.made[key])
+
+    def draw(self, shape: Sequence[int], p: float, like: Tensor) -> Tensor:
+        """Return a new mask, of the dtype and device of `like`.
+
+        Args:
+            shape: of the mask.
+            p: probability of dropping a unit.
+            like: what will be masked.
+        """
+        if self.generator is None:
+            raise RunError(
+                "Dropout in training mode draws its masks from a generator: pass "
+                "generator=torch.Generator(), or call .eval() first"
+            )
+        return dropout_mask(shape, p, self.generator, like.dtype).to(like.device)
 
 
 class StepPass:

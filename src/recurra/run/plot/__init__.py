@@ -12,16 +12,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recurra.errors import ConfigError
 from recurra.folders import cache_folder
-from recurra.run.plot import confusion, errors, fans, learning, predicted
+from recurra.run.plot import (
+    comparison,
+    confusion,
+    errors,
+    fans,
+    gates,
+    gradients,
+    learning,
+    predicted,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["curves", "forecasts", "pictures"]
+__all__ = ["compared", "curves", "explained", "forecasts", "gradient_norms", "latch", "pictures"]
 
 _COLORS = ["1f5a96", "c2571a", "9ab7d3", "333333", "4f8a5b", "8a6fb0", "b0903a", "808080"]
 _INK = "#333333"
+_METADATA: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None}}
+"""Suffix -> what must not be in the file for the same picture to be the same bytes."""
 _STYLE: dict[str, Any] = {
     "axes.edgecolor": _INK,
     "axes.grid": True,
@@ -37,6 +49,7 @@ _STYLE: dict[str, Any] = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.8,
     "legend.frameon": False,
+    "svg.hashsalt": "recurra",
     "legend.labelcolor": _INK,
     "text.color": _INK,
     "xtick.color": _INK,
@@ -64,6 +77,27 @@ def curves(
     panels = learning.panels(records, metric)
     with _canvas(path, 8, 4.8 if panels == 1 else 6.4) as figure:
         learning.draw(figure, records, title, metric, baseline)
+
+
+def compared(
+    runs: Sequence[comparison.Curve],
+    path: Path,
+    *,
+    metric: str,
+    better: str,
+    baselines: Sequence[tuple[str, float]] = (),
+) -> None:
+    """Draw how the validation of several runs went, by the minute, into a file.
+
+    Args:
+        runs: the curve of each.
+        path: the file to write.
+        metric: what they are judged by.
+        better: whether a lower or a higher one is better.
+        baselines: name and value of each, drawn as lines.
+    """
+    with _canvas(path, 10, 5.4) as figure:
+        comparison.draw(figure, runs, baselines, metric=metric, better=better)
 
 
 def forecasts(series: Sequence[Any], path: Path, *, title: str) -> None:
@@ -107,9 +141,49 @@ def pictures(evidence: Any, folder: Path, *, title: str) -> list[str]:
     return drawn
 
 
+def explained(explanation: Any, path: Path, *, layer: int | None, title: str) -> None:
+    """Draw a text's surprise, and a layer's gates and states over it, into a PNG or SVG file.
+
+    Args:
+        explanation: `recurra.language.explanation.Explanation`.
+        path: the file to write.
+        layer: which, from 1; None draws the surprise alone.
+        title: what stands above.
+    """
+    shown = None if layer is None else explanation.layers[layer - 1]
+    with _canvas(path, *gates.size(explanation.tokens, shown)) as figure:
+        gates.draw(figure, explanation, layer, title)
+
+
+def gradient_norms(found: Any, path: Path, *, title: str) -> None:
+    """Draw how gradients vanish over distance into a PNG or SVG file.
+
+    Args:
+        found: `recurra.run.demo.gradients.GradientNorms`.
+        path: the file to write.
+        title: what stands above.
+    """
+    with _canvas(path, 9, 5.4) as figure:
+        gradients.draw(figure, found, title)
+
+
+def latch(watched: Any, path: Path, *, title: str) -> None:
+    """Draw the gates of the unit that remembers a bit into a PNG or SVG file.
+
+    Args:
+        watched: `recurra.run.demo.gates.Watched`.
+        path: the file to write.
+        title: what stands above.
+    """
+    with _canvas(path, 11, 5.2) as figure:
+        gates.draw_latch(figure, watched, title)
+
+
 @contextmanager
 def _canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
     """Give an empty figure of so many inches in our style; save it at the end."""
+    if path.suffix.lower() not in _METADATA:
+        raise ConfigError(f"a picture is written as .png or .svg, got {path}")
     # matplotlib keeps a font cache; it goes where all our caches go
     os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     import matplotlib
@@ -122,4 +196,4 @@ def _canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        figure.savefig(path, metadata={"Software": None})
+        figure.savefig(path, metadata=_METADATA[path.suffix.lower()])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
 from recurra.run.config import LanguageRun, NgramRun
 from recurra.train.optimization import TrainOptions
 
@@ -20,8 +20,12 @@ __all__ = [
     "kn3",
     "kn4",
     "kn5",
+    "ptb_awd",
     "ptb_large",
     "ptb_medium",
+    "ptb_minutes",
+    "ptb_mos",
+    "ptb_quick",
     "ptb_seed",
     "ptb_small",
     "ptb_tied",
@@ -145,13 +149,96 @@ def ptb_large() -> LanguageRun:
     )
 
 
-def ptb_tied() -> LanguageRun:
-    """Penn Treebank, 2 x 200 with one matrix for embedding and softmax, 14 epochs."""
+def ptb_tied(minutes: float | None = None) -> LanguageRun:
+    """Penn Treebank, 2 x 300 tied, mixed with caches, dynamic evaluation and n-grams.
+
+    Dropout follows from the minutes there are.
+
+    Args:
+        minutes: of training; without them 38 epochs.
+    """
+    long = minutes is None or minutes > 20
+    dropout = 0.35 if long else 0.3
+    train = _falling(epochs=38, batch_size=20, optimizer="sgd", learning_rate=40.0)
     return LanguageRun(
         preset="ptb-tied",
         data=TextOptions(corpus="ptb", chunk_length=35),
-        network=NetworkOptions(hidden_size=200, tied=True, dropout=0.2),
-        train=_falling(epochs=14, batch_size=20, optimizer="sgd", learning_rate=70.0),
+        network=_tied(300, dropout, embedding_dropout=0.1 if long else 0.05),
+        train=train.model_copy(update={"warmup_steps": 300, "validations": 10}),
+        mix=MixtureOptions(
+            cache=True, dynamic=True, order=5, unigram_cache=True, buckets="previous"
+        ),
+    )
+
+
+def ptb_quick() -> LanguageRun:
+    """Penn Treebank to a perplexity below 180 in half a minute: one layer of 128, one pass."""
+    train = _falling(epochs=1.25, batch_size=20, optimizer="sgd", learning_rate=40.0)
+    return LanguageRun(
+        preset="ptb-quick",
+        data=TextOptions(corpus="ptb", chunk_length=35),
+        network=NetworkOptions(
+            hidden_size=128, num_layers=1, tied=True, sampled=1500, unigram_bias=True, dropout=0.2
+        ),
+        train=train.model_copy(update={"warmup_steps": 50, "validations": 1, "keep": "last"}),
+    )
+
+
+def ptb_awd() -> LanguageRun:
+    """Penn Treebank by AWD-LSTM (Merity et al. 2018): 1150-1150-400, 24M weights, 500 epochs.
+
+    Departs from the paper's program in this: a layer has one bias, not two that are added; the
+    last chunk of an epoch is weighed by what is left of it; the average has the weights of the
+    moment it begins in it; validation reads the text as one stream; products are in bfloat16
+    where that is native (network.precision=float32 for the program's). It ends before the
+    "finetuning", a second such training from the weights of the first.
+    """
+    return LanguageRun(
+        preset="ptb-awd",
+        data=TextOptions(corpus="ptb", chunk_length=70, random_chunks=True),
+        network=_awd(embedding=400, layers="1150/1150/400", between=0.25),
+        train=_averaged(epochs=500, batch_size=20, learning_rate=30.0),
+    )
+
+
+def ptb_mos() -> LanguageRun:
+    """Penn Treebank by a mixture of 15 softmaxes (Yang et al. 2018): 22M weights, 1000 epochs.
+
+    Everything but the sizes, the mixture and four constants is `ptb-awd`'s, and so is what it
+    departs in. A chunk may also be longer than 110 tokens, where the paper's program cuts it.
+    """
+    mixture = {"softmax": "mixture", "experts": 15, "latent_size": 280, "latent_dropout": 0.29}
+    network = _awd(embedding=280, layers="960/960/620", between=0.225)
+    return LanguageRun(
+        preset="ptb-mos",
+        data=TextOptions(corpus="ptb", chunk_length=70, random_chunks=True),
+        network=network.model_copy(update=mixture),
+        train=_averaged(epochs=1000, batch_size=12, learning_rate=20.0),
+    )
+
+
+def ptb_minutes(minutes: float | None = None) -> LanguageRun:
+    """Penn Treebank in the minutes there are, by the network that suits them on this machine.
+
+    A few networks are trained for two seconds each; the widest that sees the text often enough in
+    the time is taken, with dropout by how often that is. What was chosen is in config.json.
+
+    Args:
+        minutes: of training; 10 by default.
+    """
+    train = _falling(epochs=1, batch_size=20, optimizer="sgd", learning_rate=40.0)
+    return LanguageRun(
+        preset="ptb-minutes",
+        data=TextOptions(corpus="ptb", chunk_length=35),
+        network=_tied(200, dropout=0.2, embedding_dropout=0.05),
+        train=train.model_copy(
+            update={
+                "minutes": minutes or 10.0,
+                "sized": True,
+                "warmup_steps": 300,
+                "validations": 10,
+            }
+        ),
     )
 
 
@@ -187,6 +274,54 @@ def _zaremba(hidden_size: int, dropout: float, init_scale: float) -> NetworkOpti
         init_scale=init_scale,
         zero_bias=False,
         forget_bias=0.0,
+    )
+
+
+def _tied(hidden_size: int, dropout: float, embedding_dropout: float) -> NetworkOptions:
+    """What learns Penn Treebank fastest on a processor: `docs/LOG.md` has what was compared."""
+    return NetworkOptions(
+        hidden_size=hidden_size,
+        tied=True,
+        residual=True,
+        sampled=1500,
+        unigram_bias=True,
+        dropout=dropout,
+        embedding_dropout=embedding_dropout,
+        variational=True,
+    )
+
+
+def _awd(embedding: int, layers: str, between: float) -> NetworkOptions:
+    """What Merity et al. 2018 and Yang et al. 2018 share."""
+    return NetworkOptions(
+        embedding_size=embedding,
+        layer_sizes=layers,
+        tied=True,
+        input_dropout=0.4,
+        hidden_dropout=between,
+        output_dropout=0.4,
+        embedding_dropout=0.1,
+        weight_dropout=0.5,
+        variational=True,
+        activation_penalty=2.0,
+        temporal_penalty=1.0,
+        init="width",
+        zero_bias=False,
+        forget_bias=0.0,
+    )
+
+
+def _averaged(epochs: int, batch_size: int, learning_rate: float) -> TrainOptions:
+    """Plain descent, averaged from when it improves no longer: NT-ASGD."""
+    return TrainOptions(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=1.2e-6,
+        clip_norm=0.25,
+        average="asgd",
+        average_patience=5,
+        keep="best",
     )
 
 

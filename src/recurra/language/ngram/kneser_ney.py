@@ -1,4 +1,4 @@
-"""The n-gram language model: interpolated modified Kneser-Ney, in sorted numpy arrays.
+"""The n-gram language model: interpolated modified Kneser-Ney, counted in sorted numpy arrays.
 
 Shapes: V words of the vocabulary, N the order, T tokens of a text, M_n distinct n-grams.
 An n-gram is known by its rank among the n-grams of its length, and found by its key
@@ -9,67 +9,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recurra.errors import CheckpointError, ConfigError, DataError
+from recurra.language.ngram.arrays import (
+    LAST_KEY,
+    Floats,
+    Integers,
+    checked_eos,
+    checked_keys,
+    expect,
+    lengths_in,
+    opened,
+)
+from recurra.language.ngram.backoff import BackoffLevel, BackoffNgrams
+from recurra.language.ngram.pruning import pruned
 
 __all__ = ["KneserNey", "Level"]
 
-Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-LAST_KEY = np.iinfo(np.int64).max  # sorts after every n-gram, so a search never runs off the end
 FIELDS = ("keys", "probabilities", "backoffs")
 
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """All n-grams of one length n >= 2, sorted by key.
+    """What all n-grams of one length n >= 2, sorted by key, add to the shorter ones.
 
     Each array ends in an entry for rank -1, the unseen: as an n-gram it adds nothing,
-    as a context it hands everything to the shorter ones. So no look-up asks whether it hit.
+    as a context it hands everything to the shorter ones.
 
     Args:
         keys: `(M_n + 1,)` int64, increasing.
         probabilities: `(M_n + 1,)` discounted share of its context's counts, 0 to 1.
         backoffs: `(M_{n-1} + 1,)` weight of the shorter context's distribution, 0 to 1; M_1 = V.
-        vocabulary_size: V, in words.
-
-    Example:
-        >>> keys, half = np.array([0 * 3 + 2, 1 * 3 + 0, LAST_KEY]), np.array([0.5, 0.5, 0.0])
-        >>> level = Level(keys, half, np.array([0.5, 0.5, 1.0, 1.0]), vocabulary_size=3)
-        >>> level.find(np.array([0, 0, 1, -1]), np.array([1, 2, 0, 2]))
-        array([-1,  0,  1, -1])
     """
 
     keys: Integers
     probabilities: Floats
     backoffs: Floats
-    vocabulary_size: int
-
-    def find(self, contexts: Integers, words: Integers) -> Integers:
-        """Return the ranks of n-grams, -1 where unseen.
-
-        Args:
-            contexts: `(T,)` ranks of their first n - 1 words, -1 where unseen.
-            words: `(T,)` ids of their last words.
-        """
-        keys = contexts * self.vocabulary_size + words
-        ranks = np.searchsorted(self.keys, keys)
-        return np.where(self.keys[ranks] == keys, ranks, -1)
-
-    def followers(self, context: int) -> tuple[Integers, Floats]:
-        """Return the words seen after a context, and their probabilities.
-
-        Args:
-            context: rank of the n - 1 words, -1 if unseen.
-        """
-        first_key = context * self.vocabulary_size
-        start, stop = np.searchsorted(self.keys, [first_key, first_key + self.vocabulary_size])
-        return self.keys[start:stop] - first_key, self.probabilities[start:stop]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +102,14 @@ class KneserNey:
         return len(self.unigrams)
 
     @classmethod
-    def fit(cls, ids: ArrayLike, order: int, vocabulary_size: int, eos: int) -> KneserNey:
+    def fit(
+        cls,
+        ids: ArrayLike,
+        order: int,
+        vocabulary_size: int,
+        eos: int,
+        cutoffs: Sequence[int] = (0,),
+    ) -> KneserNey:
         """Count the n-grams of a text and smooth them.
 
         Args:
@@ -130,25 +117,72 @@ class KneserNey:
             order: words in the longest n-gram, at least 1.
             vocabulary_size: V, in words.
             eos: id of `<eos>`.
+            cutoffs: an n-gram that occurs at most this often is left out, and its share of the
+                context goes to the shorter ones: one for each length from 1 on, the last for
+                all longer ones; the first is 0, none is less than the one before.
 
         Raises:
-            ConfigError: the order is below 1.
+            ConfigError: the order is below 1, or the cut-offs are none.
             DataError: there is no token, or an id outside the vocabulary.
         """
         if order < 1:
             raise ConfigError(f"the order of an n-gram model is {order}; it starts at 1")
-        text = _opened(ids, vocabulary_size, eos)
+        limits = list(cutoffs)
+        if not limits or limits[0] != 0 or sorted(limits) != limits:
+            raise ConfigError(
+                f"cut-offs of n-grams are {limits}; the first is 0, and none is below the one "
+                "before, as 0, 0, 1"
+            )
+        text = opened(ids, vocabulary_size, eos)
         if len(text) == 1:
             raise DataError("no tokens: an n-gram model is counted from at least one")
         counted = _adjusted_counts(text, order, vocabulary_size, eos)
-        _, counts = next(counted)
+        _, counts, _ = next(counted)
         discounts = _discounts(counts)
         unigrams = (counts - discounts + discounts.sum() / vocabulary_size) / counts.sum()
         levels: list[Level] = []
-        for keys, counts in counted:
-            shorter = len(levels[-1].keys) - 1 if levels else vocabulary_size
-            levels.append(_smooth(keys, counts, shorter, vocabulary_size))
+        before = np.arange(vocabulary_size)  # ranks of the shorter n-grams that stayed
+        count = vocabulary_size
+        for n, (keys, counts, occurrences) in enumerate(counted, start=2):
+            stays = np.flatnonzero(occurrences > limits[min(n, len(limits)) - 1])
+            levels.append(_smooth(keys, counts, count, vocabulary_size, before, stays))
+            count, before = len(keys), stays
         return cls(unigrams, tuple(levels), eos)
+
+    @cached_property
+    def backoff(self) -> BackoffNgrams:
+        """The same model as tables of logarithms, which it is asked through.
+
+        Raises:
+            CheckpointError: the end of an n-gram is no n-gram, which none that was counted has.
+        """
+        probabilities, shorter = self.unigrams, np.arange(0)
+        levels: list[BackoffLevel] = []
+        for level in self.levels:
+            contexts, words = np.divmod(level.keys[:-1], self.vocabulary_size)
+            # `shorter`: the rank of each n-gram's last n - 1 words
+            shorter = levels[-1].find(shorter[contexts], words) if levels else words
+            if (shorter < 0).any():
+                raise CheckpointError("n-gram model: the end of an n-gram is not in it")
+            probabilities = probabilities[shorter] * level.backoffs[contexts]
+            probabilities += level.probabilities[:-1]
+            log_probs = np.append(np.log(probabilities), 0.0)
+            log_backoffs = np.log(level.backoffs)
+            levels.append(BackoffLevel(level.keys, log_probs, log_backoffs, self.vocabulary_size))
+        return BackoffNgrams(np.log(self.unigrams), tuple(levels), self.eos)
+
+    def pruned(self, threshold: float, ids: ArrayLike) -> BackoffNgrams:
+        """Return the model without the n-grams that it hardly misses, as `pruning.pruned` does.
+
+        Args:
+            threshold: part of the perplexity that doing without an n-gram may cost.
+            ids: `(T,)` the training text, for how often each context occurs.
+
+        Raises:
+            ConfigError: the threshold is negative or not a number.
+            DataError: an id is outside the vocabulary.
+        """
+        return pruned(self.backoff, threshold, ids)
 
     def log_probs_of(self, ids: ArrayLike) -> Floats:
         """Return the `(T,)` natural-log probabilities of a document's tokens, all at once.
@@ -165,20 +199,10 @@ class KneserNey:
             >>> bool(np.isclose(model.log_probs_of([1, 2])[1], given_one[2]))
             True
         """
-        text = _opened(ids, self.vocabulary_size, self.eos)
-        probabilities = self.unigrams[text[1:]]
-        ranks = text  # of the n-grams, n growing, that end at each token from the n-th on
-        for n, level in enumerate(self.levels, start=1):
-            contexts, ranks = ranks[:-1], level.find(ranks[:-1], text[n:])
-            reached = probabilities[n - 1 :]
-            reached *= level.backoffs[contexts]
-            reached += level.probabilities[ranks]
-        return np.log(probabilities)
+        return self.backoff.log_probs_of(ids)
 
     def distribution(self, history: Sequence[int] | Integers) -> Floats:
         """Return the `(V,)` natural-log probabilities of the token after a document's beginning.
-
-        Costs O(V) and the words seen after each context, whatever the history's length.
 
         Args:
             history: the tokens so far, none at the start; the context before them is `<eos>`.
@@ -186,17 +210,7 @@ class KneserNey:
         Raises:
             DataError: one of the last N - 1 ids is outside the vocabulary.
         """
-        longest = len(self.levels)
-        text = _opened(history[max(len(history) - longest, 0) :], self.vocabulary_size, self.eos)
-        probabilities = self.unigrams.copy()
-        ranks = text
-        for n, level in enumerate(self.levels[: len(text)], start=1):
-            context = int(ranks[-1])
-            words, shares = level.followers(context)
-            probabilities *= level.backoffs[context]
-            probabilities[words] += shares
-            ranks = level.find(ranks[:-1], text[n:])
-        return np.log(probabilities)
+        return self.backoff.distribution(history)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything the model is made of, by name, for saving."""
@@ -222,49 +236,27 @@ class KneserNey:
             >>> KneserNey.from_tensors(model.tensors()).order
             2
         """
-        order = 1 + len({name.split(".")[0] for name in tensors if "." in name})
-        names = {f"{n}.{field}" for n in range(2, order + 1) for field in FIELDS}
-        names |= {"eos", "unigrams"}
-        if names != set(tensors):
-            raise CheckpointError(
-                f"n-gram model: arrays missing: {sorted(names - set(tensors))}, "
-                f"unexpected: {sorted(set(tensors) - names)}"
-            )
+        order = lengths_in(tensors, "unigrams", FIELDS)
         vocabulary_size = shorter = tensors["unigrams"].size
-        unigrams = _expect(tensors, "unigrams", np.float64, vocabulary_size)
-        eos = int(_expect(tensors, "eos", np.int64, 1)[0])
-        if not 0 <= eos < vocabulary_size:
-            raise CheckpointError(
-                f"n-gram model: eos is {eos} in a vocabulary of {vocabulary_size}"
-            )
+        unigrams = expect(tensors, "unigrams", np.float64, vocabulary_size)
+        eos = checked_eos(tensors, vocabulary_size)
         levels = []
         for n in range(2, order + 1):
-            size = tensors[f"{n}.keys"].size
-            keys = _expect(tensors, f"{n}.keys", np.int64, size)
-            probabilities = _expect(tensors, f"{n}.probabilities", np.float64, size)
-            backoffs = _expect(tensors, f"{n}.backoffs", np.float64, shorter + 1)
-            if keys[-1:].tolist() != [LAST_KEY] or (keys[1:] <= keys[:-1]).any():
-                raise CheckpointError(f"n-gram model: {n}.keys are not in order")
-            levels.append(Level(keys, probabilities, backoffs, vocabulary_size))
-            shorter = size - 1
+            keys = checked_keys(tensors, n, shorter * vocabulary_size)
+            probabilities = expect(tensors, f"{n}.probabilities", np.float64, len(keys))
+            backoffs = expect(tensors, f"{n}.backoffs", np.float64, shorter + 1)
+            levels.append(Level(keys, probabilities, backoffs))
+            shorter = len(keys) - 1
+        parts = [a for level in levels for a in (level.probabilities[:-1], level.backoffs)]
+        if not all(((part > 0) & (part < 1.001)).all() for part in [unigrams, *parts]):
+            raise CheckpointError("n-gram model: a probability or a weight is not from 0 to 1")
         return cls(unigrams, tuple(levels), eos)
-
-
-def _opened(ids: ArrayLike, vocabulary_size: int, eos: int) -> Integers:
-    """Return the `(T + 1,)` text with the `<eos>` that stands before its first token."""
-    text = np.concatenate(([eos], np.asarray(ids, dtype=np.int64)))
-    if text.min() < 0 or text.max() >= vocabulary_size:
-        raise DataError(
-            f"token ids from {text.min()} to {text.max()}; "
-            f"the model's vocabulary has 0 to {vocabulary_size - 1}"
-        )
-    return text
 
 
 def _adjusted_counts(
     text: Integers, order: int, vocabulary_size: int, eos: int
-) -> Iterator[tuple[Integers, Integers]]:
-    """Yield the sorted keys and adjusted counts of the n-grams of lengths 1 to `order`."""
+) -> Iterator[tuple[Integers, Integers, Integers]]:
+    """Yield the sorted keys, adjusted counts and occurrences of n-grams, length by length."""
     positions = np.arange(len(text))
     last_eos = np.maximum.accumulate(np.where(text == eos, positions, 0))
     context_length = positions[1:] - last_eos[:-1]  # words back to the `<eos>`, it included
@@ -280,10 +272,10 @@ def _adjusted_counts(
         )
         # Each distinct longer n-gram is one distinct word before the n-gram it ends in.
         preceding = np.bincount(ranks[ends[somewhere]], minlength=len(counts))
-        yield keys, np.where(preceding > 0, preceding, counts)
+        yield keys, np.where(preceding > 0, preceding, counts), counts
         keys, counts = longer_keys, occurrences
         ranks[ends] = longer_ranks
-    yield keys, counts
+    yield keys, counts, counts
 
 
 def _discounts(counts: Integers) -> Floats:
@@ -301,29 +293,29 @@ def _discounts(counts: Integers) -> Floats:
     return amounts[np.minimum(counts, 3)]
 
 
-def _smooth(keys: Integers, counts: Integers, shorter: int, vocabulary_size: int) -> Level:
-    """Return the level of n-grams with these counts, over `shorter` n-grams one word shorter."""
+def _smooth(
+    keys: Integers,
+    counts: Integers,
+    shorter: int,
+    vocabulary_size: int,
+    before: Integers,
+    stays: Integers,
+) -> Level:
+    """Return the level of the n-grams of rank `stays` among those counted.
+
+    Their contexts are among `before`, ranks of the `shorter` n-grams that are one word shorter.
+    """
     contexts = keys // vocabulary_size
+    totals = np.bincount(contexts, counts, minlength=shorter)
     discounts = _discounts(counts)
-    totals = np.bincount(contexts, counts, minlength=shorter + 1)
-    withheld = np.bincount(contexts, discounts, minlength=shorter + 1)
-    never_followed = np.ones(shorter + 1)
+    withheld = counts.astype(float)
+    withheld[stays] = discounts[stays]
+    given_back = np.bincount(contexts, withheld, minlength=shorter)
+    never_followed = np.ones(shorter)
+    backoffs = np.divide(given_back, totals, out=never_followed, where=totals > 0)
+    words, contexts, counts = keys[stays] % vocabulary_size, contexts[stays], counts[stays]
     return Level(
-        keys=np.append(keys, LAST_KEY),
-        probabilities=np.append((counts - discounts) / totals[contexts], 0.0),
-        backoffs=np.divide(withheld, totals, out=never_followed, where=totals > 0),
-        vocabulary_size=vocabulary_size,
+        keys=np.append(np.searchsorted(before, contexts) * vocabulary_size + words, LAST_KEY),
+        probabilities=np.append((counts - discounts[stays]) / totals[contexts], 0.0),
+        backoffs=np.append(backoffs[before], 1.0),
     )
-
-
-def _expect(
-    tensors: Mapping[str, NDArray[Any]], name: str, kind: type[np.generic], length: int
-) -> NDArray[Any]:
-    """Return the array of that name, refused if it does not have this type and length."""
-    array = tensors[name]
-    if array.dtype != kind or array.shape != (length,):
-        raise CheckpointError(
-            f"n-gram model: {name} is {array.dtype} {array.shape}, "
-            f"expected {kind.__name__} ({length},)"
-        )
-    return array

@@ -1,0 +1,172 @@
+"""The arrays n-grams are kept in: how they are searched, and checked when they are loaded.
+
+Shapes: V words of the vocabulary, T tokens of a text, M_n distinct n-grams of length n.
+An n-gram is known by its rank among the n-grams of its length, and found by its key
+`rank of its first n - 1 words * V + last word`. A word is its own rank; -1 is unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from recurra.errors import CheckpointError, DataError
+
+__all__ = [
+    "LAST_KEY",
+    "Floats",
+    "Integers",
+    "checked_eos",
+    "checked_keys",
+    "expect",
+    "find",
+    "lengths_in",
+    "opened",
+]
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+LAST_KEY = np.iinfo(np.int64).max  # sorts after every n-gram, so a search never runs off the end
+
+
+def find(keys: Integers, vocabulary_size: int, contexts: Integers, words: Integers) -> Integers:
+    """Return the ranks of n-grams of one length, -1 where unseen.
+
+    Args:
+        keys: `(M_n + 1,)` of that length, increasing, the last one `LAST_KEY`.
+        vocabulary_size: V, in words.
+        contexts: `(T,)` ranks of their first n - 1 words, -1 where unseen.
+        words: `(T,)` ids of their last words.
+
+    Example:
+        >>> keys = np.array([0 * 3 + 2, 1 * 3 + 0, LAST_KEY])
+        >>> find(keys, 3, np.array([0, 0, 1, -1]), np.array([1, 2, 0, 2]))
+        array([-1,  0,  1, -1])
+    """
+    wanted = contexts * vocabulary_size + words
+    ranks = np.searchsorted(keys, wanted)
+    return np.where(keys[ranks] == wanted, ranks, -1)
+
+
+def opened(ids: ArrayLike, vocabulary_size: int, eos: int) -> Integers:
+    """Return the `(T + 1,)` text with the `<eos>` that stands before its first token.
+
+    Args:
+        ids: `(T,)`.
+        vocabulary_size: V.
+        eos: id of `<eos>`.
+
+    Raises:
+        DataError: an id is outside the vocabulary.
+
+    Example:
+        >>> opened([2, 1], vocabulary_size=3, eos=0)
+        array([0, 2, 1])
+    """
+    text = np.concatenate(([eos], np.asarray(ids, dtype=np.int64)))
+    if text.min() < 0 or text.max() >= vocabulary_size:
+        raise DataError(
+            f"token ids from {text.min()} to {text.max()}; "
+            f"the model's vocabulary has 0 to {vocabulary_size - 1}"
+        )
+    return text
+
+
+def lengths_in(tensors: Mapping[str, NDArray[Any]], unigrams: str, fields: Sequence[str]) -> int:
+    """Return the order of the model that has these tensors.
+
+    Args:
+        tensors: name -> array.
+        unigrams: what the table of the words alone is called.
+        fields: the arrays of each length, each named `n.field`.
+
+    Raises:
+        CheckpointError: a name is missing or unexpected.
+
+    Example:
+        >>> one = np.zeros(1)
+        >>> lengths_in({"eos": one, "words": one, "2.keys": one}, "words", ["keys"])
+        2
+    """
+    order = 1 + len({name.split(".")[0] for name in tensors if "." in name})
+    names = {f"{n}.{field}" for n in range(2, order + 1) for field in fields} | {"eos", unigrams}
+    if names != set(tensors):
+        raise CheckpointError(
+            f"n-gram model: arrays missing: {sorted(names - set(tensors))}, "
+            f"unexpected: {sorted(set(tensors) - names)}"
+        )
+    return order
+
+
+def checked_eos(tensors: Mapping[str, NDArray[Any]], vocabulary_size: int) -> int:
+    """Return the id of `<eos>`.
+
+    Args:
+        tensors: name -> array.
+        vocabulary_size: V.
+
+    Raises:
+        CheckpointError: it is no id.
+
+    Example:
+        >>> checked_eos({"eos": np.array([2])}, vocabulary_size=3)
+        2
+    """
+    eos = int(expect(tensors, "eos", np.int64, 1)[0])
+    if not 0 <= eos < vocabulary_size:
+        raise CheckpointError(f"n-gram model: eos is {eos} in a vocabulary of {vocabulary_size}")
+    return eos
+
+
+def checked_keys(tensors: Mapping[str, NDArray[Any]], n: int, bound: int) -> Integers:
+    """Return the keys of one length.
+
+    Args:
+        tensors: name -> array.
+        n: the length, in words.
+        bound: what every key but the last is below.
+
+    Raises:
+        CheckpointError: they are no such keys.
+
+    Example:
+        >>> checked_keys({"2.keys": np.array([1, 3, LAST_KEY])}, n=2, bound=4).tolist()[:2]
+        [1, 3]
+    """
+    keys = expect(tensors, f"{n}.keys", np.int64, tensors[f"{n}.keys"].size)
+    if keys[-1:].tolist() != [LAST_KEY] or (keys[1:] <= keys[:-1]).any():
+        raise CheckpointError(f"n-gram model: {n}.keys are not in order")
+    if len(keys) > 1 and (keys[0] < 0 or keys[-2] >= bound):
+        raise CheckpointError(f"n-gram model: {n}.keys are not from 0 to {bound - 1}")
+    return keys
+
+
+def expect(
+    tensors: Mapping[str, NDArray[Any]], name: str, kind: type[np.generic], length: int
+) -> NDArray[Any]:
+    """Return the array of that name, refused if it does not have this type and length.
+
+    Args:
+        tensors: name -> array.
+        name: of the array.
+        kind: its type.
+        length: its only dimension.
+
+    Raises:
+        CheckpointError: it is another.
+
+    Example:
+        >>> expect({"eos": np.zeros(1)}, "eos", np.float64, 1)
+        array([0.])
+    """
+    array = tensors[name]
+    if array.dtype != kind or array.shape != (length,):
+        raise CheckpointError(
+            f"n-gram model: {name} is {array.dtype} {array.shape}, "
+            f"expected {kind.__name__} ({length},)"
+        )
+    return array

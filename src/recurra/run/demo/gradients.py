@@ -1,0 +1,172 @@
+"""How much of a gradient comes back through k steps: the vanishing gradient, measured.
+
+    norm(k) = || d h_T / d x_{T-k} ||_F        k = 0, 1, 2, ...
+
+of fresh cells as they are usually initialised, in float64. Every factor d h_{t+1} / d h_t that lies
+on the way multiplies it, so that it falls, or grows, by a rate to the power of k.
+
+H units, I inputs, T steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recurra.nn.cells import CELLS
+from recurra.nn.cells.base import Cell
+from recurra.nn.unroll import unroll
+from recurra.randomness import generator
+
+__all__ = ["GradientNorms", "gradients", "jacobian_norms"]
+
+CASES: dict[str, tuple[str, dict[str, float]]] = {
+    "rnn": ("rnn", {}),
+    "gru": ("gru", {}),
+    "lstm": ("lstm", {}),
+    "lstm_forget_bias_3": ("lstm", {"forget_bias": 3.0}),
+}
+"""What is compared -> the cell's name and its options; an LSTM's forget bias is 1 by itself."""
+
+WARM_UP = 20
+"""Steps before the first input whose gradient is taken, so that no state is that of zeros."""
+
+
+@dataclass(frozen=True)
+class GradientNorms:
+    """Norms by distance, for each kind of cell.
+
+    Args:
+        distances: 0, 1, 2, ... steps between an input and the output it acts on.
+        norms: kind of cell -> the geometric mean over networks, at each distance.
+        lowest: the same for the network with the least.
+        highest: the same for the network with the most.
+        hidden_size: H of every cell.
+        input_size: I.
+        networks: how many of a kind were drawn, each with an input sequence of its own.
+    """
+
+    distances: list[int]
+    norms: dict[str, list[float]]
+    lowest: dict[str, list[float]]
+    highest: dict[str, list[float]]
+    hidden_size: int
+    input_size: int
+    networks: int
+
+    def falls_to(self, name: str, share: float) -> int | None:
+        """Return the least distance where the norm is below a share of that at 0; None if none is.
+
+        Args:
+            name: kind of cell.
+            share: as .5.
+
+        Example:
+            >>> norms = {"rnn": [8.0, 6.0, 3.0]}
+            >>> GradientNorms([0, 1, 2], norms, norms, norms, 4, 2, 1).falls_to("rnn", 0.5)
+            2
+        """
+        norms = self.norms[name]
+        below = (k for k, norm in zip(self.distances, norms) if norm < share * norms[0])
+        return next(below, None)
+
+    def rate(self, name: str) -> float:
+        """Return the factor by which a step multiplies the norm, over the farther half.
+
+        Args:
+            name: kind of cell.
+        """
+        middle = len(self.distances) // 2
+        steps = self.distances[-1] - self.distances[middle]
+        norms = self.norms[name]
+        return float((norms[-1] / norms[middle]) ** (1 / max(steps, 1)))
+
+
+def gradients(
+    distance: int = 100,
+    *,
+    hidden_size: int = 64,
+    input_size: int = 16,
+    networks: int = 8,
+    seed: int = 1,
+) -> GradientNorms:
+    """Return the norms for RNN, GRU, LSTM, and an LSTM that begins with open forget gates.
+
+    Inputs are normal noise; weights are drawn as torch draws them, uniform in
+    (-1/sqrt(H), 1/sqrt(H)).
+
+    Args:
+        distance: the farthest.
+        hidden_size: H.
+        input_size: I.
+        networks: of each kind.
+        seed: of weights and inputs.
+
+    Source: Hochreiter 1991, "Untersuchungen zu dynamischen neuronalen Netzen", chapter 4; Bengio,
+        Simard & Frasconi 1994, "Learning long-term dependencies with gradient descent is
+        difficult"; Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent
+        neural networks", section 2.
+
+    Example:
+        >>> found = gradients(10, hidden_size=8, input_size=2, networks=2)
+        >>> found.norms["rnn"][10] < 0.1 * found.norms["lstm_forget_bias_3"][10]
+        True
+    """
+    measured = {
+        name: np.array(
+            [
+                _one_network(name, distance, hidden_size, input_size, seed, number)
+                for number in range(networks)
+            ]
+        )
+        for name in CASES
+    }
+    return GradientNorms(
+        list(range(distance + 1)),
+        {name: np.exp(np.log(each).mean(axis=0)).tolist() for name, each in measured.items()},
+        {name: each.min(axis=0).tolist() for name, each in measured.items()},
+        {name: each.max(axis=0).tolist() for name, each in measured.items()},
+        hidden_size,
+        input_size,
+        networks,
+    )
+
+
+def _one_network(
+    name: str, distance: int, hidden_size: int, input_size: int, seed: int, number: int
+) -> NDArray[np.float64]:
+    kind, options = CASES[name]
+    cell = CELLS[kind](input_size, hidden_size, **options).double()
+    # the same stream for every kind: they differ by their equations, not by luck
+    cell.reset_parameters(generator(seed, "gradients weights", step=number))
+    draws = generator(seed, "gradients inputs", step=number)
+    x = torch.randn(WARM_UP + distance + 1, input_size, generator=draws, dtype=torch.float64)
+    return jacobian_norms(cell, x)[: distance + 1]
+
+
+def jacobian_norms(cell: Cell, x: Tensor) -> NDArray[np.float64]:
+    """Return `(T,)`: the Frobenius norm of d y_T / d x_{T-k} for k = 0 ... T - 1.
+
+    One backward pass gives the whole Jacobian: row j of a batch of H copies is asked for the
+    gradient of unit j.
+
+    Args:
+        cell: any cell, from its initial state.
+        x: `(T, I)`.
+
+    Example:
+        >>> cell = CELLS["rnn"](1, 1)
+        >>> _ = cell.weight_ih.data.fill_(0.5), cell.weight_hh.data.fill_(0.1)
+        >>> _ = cell.bias_ih.data.zero_(), cell.bias_hh.data.zero_()
+        >>> jacobian_norms(cell, torch.zeros(3, 1)).round(4).tolist()
+        [0.5, 0.05, 0.005]
+    """
+    copies = x.expand(cell.output_size, *x.shape).clone().requires_grad_()
+    y, _ = unroll(cell, copies)
+    (rows,) = torch.autograd.grad(y[:, -1].diagonal().sum(), copies)
+    norms: NDArray[np.float64] = rows.square().sum(dim=(0, 2)).sqrt().flip(0).double().numpy()
+    return norms

@@ -1,0 +1,154 @@
+"""Figures as one reads them: with their places, in a table of systems and metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+__all__ = ["SHARES", "TEXT", "figure", "shown", "spread", "table", "words"]
+
+Metrics = Mapping[str, float | int | None]
+Columns = tuple[tuple[str, int], ...]
+
+_LANGUAGE: Columns = (
+    ("perplexity", 15),
+    ("interval", 13),
+    ("nats_per_token", 14),
+    ("bits_per_char", 13),
+)
+# A task's columns with their least widths, beside the metric that is judged.
+_COLUMNS: dict[str, Columns] = {
+    "language": _LANGUAGE,
+    "ngram": _LANGUAGE,
+    "series": (("mase", 6), ("smape", 7), ("rmse", 8), ("crps", 7), ("coverage_95", 12)),
+    "labels": (("accuracy", 8), ("log_loss", 8), ("examples", 8)),
+}
+_BESIDE = {"mse": ("mae", 7)}
+_NAMES = {
+    "mase": "MASE",
+    "smape": "sMAPE",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mse": "MSE",
+    "crps": "CRPS",
+    "msis": "MSIS",
+    "coverage_80": "80% coverage",
+    "coverage_95": "95% coverage",
+    "interval": "95% interval",
+}
+_FOUR_PLACES = ("nats_per_token", "bits_per_char", "loss", "log_loss")
+TEXT = ("perplexity", "nats_per_token", "bits_per_char")  # of these, None is an overflow
+SHARES = ("accuracy", "coverage_80", "coverage_95")
+
+
+def table(task: str, metric: str, split: str, systems: Sequence[tuple[str, Metrics]]) -> list[str]:
+    """Return the lines of a table: a system a row, the metric that is judged first.
+
+    Args:
+        task: which chooses the other metrics.
+        metric: the one that is judged.
+        split: what was measured, for the heading; may be empty.
+        systems: a name and its metrics each.
+
+    Example:
+        >>> rows = [("mine", {"accuracy": 0.98, "log_loss": 0.07}), ("linear", {"accuracy": 0.95})]
+        >>> print("\\n".join(table("labels", "accuracy", "test", rows)))
+                test accuracy  log loss
+        mine            0.980    0.0700
+        linear          0.950         -
+    """
+    least = {**dict([_BESIDE[metric]] if metric in _BESIDE else []), **dict(_COLUMNS.get(task, ()))}
+    names = [name for name in least if any(_known(name, row) for _, row in systems)]
+    wide = max(len(name) for name, _ in systems)
+    heading, rows = " " * wide, [f"{name:{wide}}" for name, _ in systems]
+    for name in dict.fromkeys([metric, *names]):
+        title = f"{split} {_title(name)}".strip() if name == metric else _title(name)
+        width = max(len(title), least.get(name, 0))
+        heading += f"  {title:>{width}}"
+        cells = [f"  {_cell(name, metrics):>{width}}" for _, metrics in systems]
+        rows = [row + cell for row, cell in zip(rows, cells)]
+    return [heading, *rows]
+
+
+def _known(name: str, metrics: Metrics) -> bool:
+    return metrics.get("perplexity_high" if name == "interval" else name) is not None
+
+
+def _cell(name: str, metrics: Metrics) -> str:
+    if name != "interval":
+        return shown(name, metrics.get(name))
+    if not _known(name, metrics):
+        return "-"
+    return " - ".join(figure(metrics.get(f"perplexity_{bound}")) for bound in ("low", "high"))
+
+
+def shown(metric: str, value: float | int | None) -> str:
+    """Return a metric's value with the places one reads.
+
+    Args:
+        metric: its name, as in the report's entries.
+        value: its value; None where it could not be computed.
+
+    Example:
+        >>> [shown("mase", value) for value in (1.1934, 0.00142, 1234.5, None)]
+        ['1.193', '0.00142', '1,234.5', '-']
+        >>> shown("perplexity", 141.23), shown("examples", 1500), shown("log_loss", 0.5)
+        ('141.2', '1,500', '0.5000')
+    """
+    if metric == "perplexity":
+        return figure(value)
+    if value is None:
+        return "overflow" if metric in TEXT else "-"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if metric in _FOUR_PLACES:
+        return figure(value, 4)
+    if metric in SHARES or 0.1 <= abs(value) < 100 or value == 0:
+        return f"{value:.3f}"
+    return f"{value:,.1f}" if 100 <= abs(value) < 1e9 else f"{value:#.3g}"
+
+
+def figure(value: float | int | None, places: int | None = None) -> str:
+    """Return a number with as many places as one reads: two below 100, one above.
+
+    Args:
+        value: the number; None is one too large for a float.
+        places: digits after the point, in place of that rule.
+
+    Example:
+        >>> figure(7.123), figure(141.23), figure(None)
+        ('7.12', '141.2', 'overflow')
+    """
+    if value is None or not math.isfinite(value):
+        return "overflow"
+    return f"{value:,.{places or (2 if value < 100 else 1)}f}"
+
+
+def spread(deviation: float) -> str:
+    """Return a standard deviation with two digits.
+
+    Args:
+        deviation: not negative.
+
+    Example:
+        >>> spread(0.4321), spread(0.0123), spread(1234.0)
+        ('0.43', '0.012', '1,234')
+    """
+    return f"{deviation:,.0f}" if deviation >= 10 else f"{deviation:#.2g}"
+
+
+def words(metric: str) -> str:
+    """Return a metric's name as words.
+
+    Args:
+        metric: its name, as in the report's entries.
+
+    Example:
+        >>> words("log_loss")
+        'log loss'
+    """
+    return metric.replace("_", " ")
+
+
+def _title(metric: str) -> str:
+    return _NAMES.get(metric, words(metric))

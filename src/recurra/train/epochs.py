@@ -1,0 +1,111 @@
+"""Epochs of as many steps each, or of so many as chance gives them."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from typing import Protocol, runtime_checkable
+
+__all__ = ["Epochs", "Uneven"]
+
+
+class Even(Protocol):
+    """What every learner says of its epochs."""
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+
+@runtime_checkable
+class Uneven(Protocol):
+    """What a learner says beside that where epochs differ in their steps, or steps in weight.
+
+    Its `steps_per_epoch` is that of the first epoch.
+    """
+
+    def steps_in(self, epoch: int) -> int:
+        """Return how many batches `epoch` has, at least one: a pure function of it."""
+        ...
+
+    def rate_factor(self, epoch: int, step: int) -> float:
+        """Return what the learning rate is multiplied by for batch `step` of `epoch`."""
+        ...
+
+
+class Epochs:
+    """Which epoch a step belongs to, and where in it the step stands.
+
+    Args:
+        learner: what says how many steps an epoch has; `Uneven` or not.
+
+    Example:
+        >>> class Growing:
+        ...     steps_per_epoch = 1
+        ...     def steps_in(self, epoch):
+        ...         return epoch + 1
+        ...     def rate_factor(self, epoch, step):
+        ...         return 1.0
+        >>> epochs = Epochs(Growing())
+        >>> [epochs.place(step) for step in range(4)]
+        [(0, 0), (1, 0), (1, 1), (2, 0)]
+        >>> epochs.passes(2), epochs.steps(3)
+        (1.5, 6)
+    """
+
+    def __init__(self, learner: Even) -> None:
+        self.uneven = learner if isinstance(learner, Uneven) else None
+        self.per_epoch = learner.steps_per_epoch
+        self.starts = [0]
+
+    def steps_in(self, epoch: int) -> int:
+        """Return how many steps an epoch has.
+
+        Args:
+            epoch: which, from 0.
+        """
+        return self.per_epoch if self.uneven is None else self.uneven.steps_in(epoch)
+
+    def rate_factor(self, epoch: int, position: int) -> float:
+        """Return what a step's learning rate is multiplied by.
+
+        Args:
+            epoch: the step's.
+            position: the step's place in it.
+        """
+        return 1.0 if self.uneven is None else self.uneven.rate_factor(epoch, position)
+
+    def place(self, step: int) -> tuple[int, int]:
+        """Return the epoch of a step, and its position there.
+
+        Args:
+            step: of the whole training, from 0.
+        """
+        if self.uneven is None:
+            return divmod(step, self.per_epoch)
+        while self.starts[-1] <= step:
+            self.starts.append(self.starts[-1] + self.steps_in(len(self.starts) - 1))
+        epoch = bisect_right(self.starts, step) - 1
+        return epoch, step - self.starts[epoch]
+
+    def passes(self, step: int) -> float:
+        """Return how many passes over the data are done before a step.
+
+        Args:
+            step: of the whole training, from 0.
+        """
+        epoch, position = self.place(step)
+        length = self.steps_in(epoch)
+        return (epoch * length + position) / length
+
+    def steps(self, passes: float) -> int:
+        """Return how many steps so many passes take, at least one.
+
+        Args:
+            passes: over the data, above 0.
+        """
+        if self.uneven is None:
+            return max(1, round(passes * self.per_epoch))
+        lengths = [self.steps_in(epoch) for epoch in range(math.ceil(passes))]
+        whole = int(passes)
+        part = round((passes - whole) * lengths[-1]) if whole < passes else 0
+        return max(1, sum(lengths[:whole]) + part)
