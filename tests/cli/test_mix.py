@@ -129,3 +129,35 @@ def test_a_text_without_validation_cannot_teach_weights(recurra, runs):
     assert answer.code in (2, 3)
     assert "valid" in answer.err
     assert not (runs / "both").exists()
+
+
+def test_runs_of_one_name_stay_two(recurra, runs):
+    (runs / "other").mkdir()
+    (runs / "counts").rename(runs / "other" / "net")
+    answer = recurra("mix", "net", "other/net", "net/model", "--out", "both", "--json")
+    assert (answer.code, answer.err) == (0, "")
+    assert list(answer.json["parts"]) == [str(runs / "net"), str(runs / "other" / "net")]
+    assert [part.kind for part in LanguageModel.from_pretrained("both").inner] == [
+        "network",
+        "ngram",
+    ]
+
+
+def test_an_empty_directory_is_free(recurra, runs):
+    (runs / "both").mkdir()
+    assert recurra("mix", "net", "counts", "--out", "both").code == 0
+
+
+def test_a_mixture_far_from_its_runs_is_evaluated_on_a_text_that_is_named(recurra, runs):
+    assert recurra("mix", "net", "counts", "--out", "both").code == 0
+    answer = recurra("evaluate", "both")
+    assert answer.code == 2
+    assert "both does not say what text it learned from; give --data" in answer.err
+
+
+def test_an_arpa_file_is_evaluated_like_the_run_it_is_from(recurra, runs):
+    LanguageModel.from_pretrained("counts").to_arpa(runs / "counts.arpa")
+    ours = recurra("evaluate", "counts", "--json").json
+    theirs = recurra("evaluate", "counts.arpa", "--data", "text", "--json").json
+    assert theirs["perplexity"] == pytest.approx(ours["perplexity"], rel=1e-9)
+    assert recurra("evaluate", "counts.arpa").code == 2

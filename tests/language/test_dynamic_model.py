@@ -140,6 +140,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "gru": {"cell": "gru", "num_layers": 1},
     "mixture of softmaxes": {"softmax": "mixture", "experts": 2},
     "trained with dropout": {"dropout": 0.5, "tied": True},
+    "adaptive": {"softmax": "adaptive", "cutoffs": "2/9"},
 }
 
 
@@ -155,6 +156,17 @@ def test_one_by_one_is_the_document_for_other_networks(
     np.testing.assert_allclose(stepped(model, ids), found, rtol=0, atol=2e-5)
     np.testing.assert_allclose(found[:5], lm.log_probs_of(ids[:5]), rtol=0, atol=2e-6)
     assert np.abs(found[5:] - lm.log_probs_of(ids)[5:]).max() > 1e-3
+
+
+def test_a_cluster_that_no_target_is_in_stays_as_it_is() -> None:
+    lm = network(softmax="adaptive", cutoffs="2/9")
+    ids = np.zeros(40, np.int32)
+    found = dynamic(lm, gradient_statistics(lm.network, ids, rows=4), segment=5)
+    assert np.isfinite(found.log_probs_of(ids)).all()
+    assert found.statistics is not None
+    assert not found.statistics["head.softmax.tail.0.0.weight"].any()
+    plain = dynamic(lm, segment=5)
+    np.testing.assert_allclose(stepped(plain, ids), plain.log_probs_of(ids), rtol=0, atol=2e-5)
 
 
 def test_a_text_that_repeats_itself_is_learned() -> None:
@@ -273,6 +285,17 @@ def test_only_networks_are_evaluated_dynamically() -> None:
 def test_options_out_of_range_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changes))):
         dynamic(network(), **changes)
+
+
+@pytest.mark.parametrize("value", [-1e-3, math.nan, math.inf])
+def test_statistics_that_are_none_are_refused(value: float) -> None:
+    lm = network()
+    found = statistics(lm)
+    found["embedding"][1, 2] = value
+    with pytest.raises(ConfigError, match="finite and not negative"):
+        dynamic(lm, found)
+    with pytest.raises(CheckpointError, match="finite and not negative"):
+        DynamicModel.restore(WORDS, "split", dynamic(lm).facts(), found, (lm,))
 
 
 def test_statistics_of_another_network_are_refused() -> None:

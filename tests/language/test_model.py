@@ -333,6 +333,9 @@ def test_facts_of_another_form_are_refused(tmp_path: Path, facts: Any) -> None:
         {"hidden_size": 10**9},
         {"hidden_size": 7, "cell": "lsmt"},
         {"hidden_size": 7, "cell": "no.such:Cell"},
+        {"hidden_size": 7, "cell": "builtins:print"},
+        {"hidden_size": 7, "cell": "os:kill"},
+        {"hidden_size": 7, "cell": "torch.nn:Linear"},
         {"hidden_size": 7, "num_layers": 3},
         {"hidden_size": 8},
         {"hidden_size": 7, "cell": "gru"},
@@ -530,6 +533,21 @@ def test_more_models_than_a_file_may_hold_are_not_written(tmp_path: Path) -> Non
     assert not (tmp_path / "model").exists()
     mixture([ngram(1) for _ in range(63)]).save_pretrained(tmp_path / "model")
     assert len(LanguageModel.from_pretrained(tmp_path / "model").inner) == 63
+
+
+def test_sharing_that_doubles_again_and_again_is_refused(tmp_path: Path) -> None:
+    deep: LanguageModel = ngram(1)
+    for _ in range(9):
+        deep = mixture([deep, deep])
+    deep.save_pretrained(tmp_path / "model")  # reads a token 1023 times
+    files = contents(deep, tmp_path / "model")
+    with pytest.raises(CheckpointError, match="at most 1,024"):
+        mixture([deep, deep]).save_pretrained(tmp_path / "deeper")
+    assert not (tmp_path / "deeper").exists()
+    files["model.json"]["models"].append({"kind": "mixture", "inner": [9, 9]})
+    for name in ("weights", "buckets"):
+        files["weights.safetensors"][f"10/{name}"] = files["weights.safetensors"][f"9/{name}"]
+    assert "at most 1,024" in refusal(tmp_path / "model", files, NESTED)
 
 
 def test_models_of_two_vocabularies_are_not_written_as_one(tmp_path: Path) -> None:

@@ -382,6 +382,23 @@ def saved_run(folder: Path, task: LanguageTask | NgramTask) -> str:
     return str(folder)
 
 
+def test_a_run_that_took_its_rule_from_another_is_evaluated_by_it(tmp_path: Path) -> None:
+    text = "a cat sat on a mat\n" * 40
+    data = lines(tmp_path / "text", train=text, test=text)
+    spelled = data.model_copy(update={"rule": "characters"})
+    first = LanguageTask(config(data=spelled, train={"steps": 2, "batch_size": 5}), CPU)
+    fit(first, tmp_path / "a")
+    start = saved_run(tmp_path / "first", first)
+    second = LanguageTask(
+        config(data=data, start_from=start, train={"steps": 2, "batch_size": 5}), CPU
+    )
+    fit(second, tmp_path / "b")
+    run = Path(saved_run(tmp_path / "second", second))
+    again = LanguageTask.evaluate(run, second.config, None, "test", "document")
+    assert again == pytest.approx(second.measure("test"), rel=1e-6)
+    assert again["oov"] == 0
+
+
 def test_it_begins_with_another_runs_weights_and_vocabulary(tmp_path: Path) -> None:
     first = LanguageTask(config(train={"steps": 3}, data={"vocabulary_size": 60}), CPU)
     fit(first, tmp_path)

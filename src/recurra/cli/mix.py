@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -59,7 +59,7 @@ def mix(
     from recurra.language.options import MixtureOptions
 
     _require_free(out)
-    models = {_name(run): LanguageModel.from_pretrained(run) for run in dict.fromkeys(runs)}
+    models = {name: LanguageModel.from_pretrained(run) for name, run in _named(runs).items()}
     first = next(iter(models.values()))
     for name, model in models.items():
         _require_same(name, model, first)
@@ -97,7 +97,7 @@ def _require_free(out: Path) -> None:
     from recurra.pretrained import format_of
     from recurra.sealed import read_json
 
-    if not out.exists():
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
         bare = format_of(out) == "recurra-language-model" and not (out / "model").exists()
@@ -108,10 +108,13 @@ def _require_free(out: Path) -> None:
     raise ConfigError(f"{out} is there already and is no mixture; give another --out")
 
 
-def _name(run: Path) -> str:
-    """Return what a run is called in the table: the last of its path that says anything."""
-    place = run.resolve()
-    return place.parent.name if place.name == "model" else place.name.partition(".arpa")[0]
+def _named(runs: Sequence[Path]) -> dict[str, Path]:
+    """Return each run once, by the last of its path that says anything, or by all of it."""
+    places = {run.parent if run.name == "model" else run: None for run in map(Path.resolve, runs)}
+    short = [place.name.partition(".arpa")[0] for place in places]
+    return {
+        name if short.count(name) == 1 else str(place): place for name, place in zip(short, places)
+    }
 
 
 def _require_same(name: str, model: LanguageModel, first: LanguageModel) -> None:

@@ -209,7 +209,7 @@ class _Rescorer:
 def generate(
     run: Run,
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text begins with.")] = "",
-    tokens: Annotated[int, typer.Option(metavar="N", help="Most tokens to write.")] = 100,
+    tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Most tokens to write.")] = 100,
     temperature: Annotated[
         float, typer.Option(metavar="T", help="Below 1 prefers what is likely; 0: the likeliest.")
     ] = 1.0,
@@ -229,7 +229,7 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="End before this; may be repeated.")
     ] = None,
-    samples: Annotated[int, typer.Option(metavar="N", help="How many texts.")] = 1,
+    samples: Annotated[int, typer.Option(min=1, metavar="N", help="How many texts.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 1,
     allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Let <unk> be written.")] = False,
     json: Json = False,

@@ -134,7 +134,9 @@ class AdaptedNetwork:
         weights = [*self.learned.values()]
         if segment.embedded is None:
             mean = torch.full_like(segment.scored, -1 / n)
-            return [Gradient(g) for g in torch.autograd.grad(segment.scored, weights, mean)]
+            # A cluster that no target is in has no part in it.
+            found = torch.autograd.grad(segment.scored, weights, mean, materialize_grads=True)
+            return [Gradient(gradient) for gradient in found]
         head, embedding = self.network.head, self.network.embedding
         # A rank of n, and n rows: never a whole matrix of the vocabulary's length.
         d_logits = segment.scored.exp()
@@ -143,8 +145,8 @@ class AdaptedNetwork:
         d_hidden = torch.mm(d_logits, head.weight.detach())  # type: ignore[operator]
         of_layers = [w for w in weights if not any(w is x for x in (*head.parameters(), embedding))]
         wanted = [segment.embedded, *of_layers]
-        d_embedded, *found = torch.autograd.grad(segment.hidden, wanted, d_hidden)
-        of_layer = {id(weight): gradient for weight, gradient in zip(of_layers, found)}
+        d_embedded, *of_each = torch.autograd.grad(segment.hidden, wanted, d_hidden)
+        of_layer = {id(weight): gradient for weight, gradient in zip(of_layers, of_each)}
         gradients = []
         for weight in weights:
             gradient = Gradient(of_layer.get(id(weight)))
@@ -228,7 +230,7 @@ def gradient_statistics(
         with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=narrow):
             hidden, state = own(inputs[:, at], detach(state))
             loss = own.head.loss(hidden, targets[:, at])
-        gradients = torch.autograd.grad(loss, list(learned(own).values()))
+        gradients = torch.autograd.grad(loss, list(learned(own).values()), materialize_grads=True)
         for total, gradient in zip(sums.values(), gradients, strict=True):
             total.addcmul_(gradient, gradient)
     return {name: total.div_(chunks).sqrt_() for name, total in sums.items()}

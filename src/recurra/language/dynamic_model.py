@@ -287,5 +287,7 @@ def _fitting(lm: NetworkModel, statistics: Statistics) -> Statistics:
     if found != expected:
         wrong = sorted(name for name, _ in set(expected.items()) ^ set(found.items()))
         raise ConfigError(f"gradient statistics of another network: {wrong[:3]} do not fit")
+    if not all(bool(((rms >= 0) & rms.isfinite()).all()) for rms in statistics.values()):
+        raise ConfigError("gradient statistics are finite and not negative; these are not")
     device = lm.network.embedding.device
     return {name: statistics[name].to(device, torch.float32) for name in expected}

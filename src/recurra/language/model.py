@@ -35,6 +35,8 @@ VERSION, NESTED = 1, 2
 VOCABULARY = "vocabulary.json"
 MOST_MODELS = 64
 """In one file."""
+MOST_READINGS = 1024
+"""By the models of one file, of one token: one that stands in two others reads it twice."""
 
 MODELS = Table(
     "language model",
@@ -260,6 +262,7 @@ class LanguageModel:
         else:
             version = NESTED
             place = {id(model): n for n, model in enumerate(models)}
+            _readings([place[id(part)] for part in each.inner] for each in models)
             facts["models"] = [
                 {"kind": each.kind, "inner": [place[id(part)] for part in each.inner]}
                 | each.facts()
@@ -343,6 +346,18 @@ def _version(run: Path) -> int:
     return VERSION
 
 
+def _readings(graph: Iterable[list[int]]) -> None:
+    """Refuse a graph whose sharing, doubled again and again, makes one token take forever."""
+    readings: list[int] = []
+    for inner in graph:
+        readings.append(1 + sum(readings[part] for part in inner))
+        if readings[-1] > MOST_READINGS:
+            raise CheckpointError(
+                f"the models that others are made of would read every token {readings[-1]:,} "
+                f"times; at most {MOST_READINGS:,} is allowed"
+            )
+
+
 _Entry = tuple[str, list[int], dict[str, Any], dict[str, Tensor]]
 
 
@@ -361,7 +376,7 @@ def _entries(found: Pretrained) -> Iterator[_Entry]:
         if not (number.isdecimal() and str(int(number)) == number and int(number) < len(models)):
             raise CheckpointError(f"{path}: the tensor {name!r:.80} is of none of its models")
         tensors[int(number)][rest] = tensor
-    parts: set[int] = set()
+    graph: list[list[int]] = []
     for n, entry in enumerate(models):
         match entry:
             case {"kind": str(kind), "inner": [*inner], **own} if kind in MODELS.places:
@@ -369,9 +384,11 @@ def _entries(found: Pretrained) -> Iterator[_Entry]:
                     raise CheckpointError(
                         f"{path}: model {n} is made of {inner!r:.80}, but only of those before it"
                     )
-                parts.update(inner)
+                graph.append(inner)
+                _readings(graph)
                 yield kind, inner, {str(name): own[name] for name in own}, tensors[n]
             case _:
                 raise CheckpointError(f"{path}: model {n} is of no known kind: {entry!r:.80}")
+    parts = {part for inner in graph for part in inner}
     if len(parts) != len(models) - 1 or kind != found.kind:
         raise CheckpointError(f"{path}: the last model is not a {found.kind} made of the others")

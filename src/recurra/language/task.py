@@ -192,9 +192,11 @@ class _TextTask:
         if data is not None and Path(data).is_file():
             ids, facts = encode_text(Path(data), model.vocabulary, model.rule)
         else:
+            if config is None and data is None:
+                raise ConfigError(f"{run} does not say what text it learned from; give --data")
             options = config.data if config else TextOptions()
-            if data is not None:
-                options = options.model_copy(update={"corpus": data, "rule": model.rule})
+            named = {} if data is None else {"corpus": data}
+            options = options.model_copy(update={"rule": model.rule, **named})
             dataset = TextDataset.open(options, model.vocabulary)
             ids, facts = dataset.ids(split), dataset.facts(split)
         return model.evaluate(ids, facts, context).as_dict()

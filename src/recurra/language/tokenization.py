@@ -123,7 +123,7 @@ def _not_utf8(path: Path, offset: int, byte: int) -> DataError:
         line = 1 + sum(block.count(b"\n") for block in _blocks(file.read, offset))
     return DataError(
         f"{path} is not UTF-8: byte 0x{byte:02x} at offset {offset}, line {line}; "
-        "convert the file, or read it with --set data.errors=replace"
+        "convert the file (a training may read it with --set data.errors=replace)"
     )
 
 

@@ -313,8 +313,9 @@ def _effort(report: Mapping[str, Any]) -> str:
         return f"Counted in {report['train_seconds']:,.1f} s; {whole}."
     rate = report["throughput"]
     pace = f" ({rate['value']:,.0f} {rate['unit']})" if rate["value"] is not None else ""
+    epochs = f"{report['epochs']:.4g} epoch{'' if report['epochs'] == 1 else 's'}"
     return (
-        f"Trained {report['steps']:,} steps, {report['epochs']:.4g} epochs, in "
+        f"Trained {report['steps']:,} steps, {epochs}, in "
         f"{report['train_seconds']:,.1f} s{pace}; {whole}."
     )
 

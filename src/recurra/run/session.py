@@ -308,9 +308,16 @@ def evaluate(
         with_data(config, data)  # refuses what the task cannot read
     elif config is not None:
         _require_name(config)
-    name = config.task if config else _FORMATS.get(format_of(run), "language")
+    name = config.task if config else _task_of(Path(run))
     given = str(data) if isinstance(data, str | Path) else data
     return dict(TASKS[name].evaluate(Path(run), config, given, split, context))
+
+
+def _task_of(run: Path) -> str:
+    """Return the task of a model that no run is around."""
+    if run.is_file() and run.name.endswith((".arpa", ".arpa.gz")):
+        return "ngram"
+    return _FORMATS.get(format_of(run), "language")
 
 
 def config_of(run: Path | str) -> RunConfig | None:

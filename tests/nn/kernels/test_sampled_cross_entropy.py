@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, DataError
 from recurra.nn.kernels.sampled_cross_entropy import sampled_classes, sampled_cross_entropy
 
 N, H, V = 12, 5, 40
@@ -87,6 +87,12 @@ def test_the_same_generator_draws_the_same_classes(given):
     first, second = (sampled_classes(targets, V, 4, 9, seeded(7))[0] for _ in range(2))
     assert first.tolist() == second.tolist()
     assert sampled_classes(targets, V, 4, 9, seeded(8))[0].tolist() != first.tolist()
+
+
+@pytest.mark.parametrize("target", [-1, V])
+def test_a_target_that_is_no_class_is_refused(target):
+    with pytest.raises(DataError, match="targets are classes 0 to 39"):
+        sampled_classes(torch.tensor([3, target]), V, 3, 4, seeded())
 
 
 def test_nothing_to_sample_is_refused(given):

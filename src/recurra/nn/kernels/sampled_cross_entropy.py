@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recurra.errors import ConfigError
-from recurra.nn.kernels.linear_cross_entropy import linear_cross_entropy
+from recurra.nn.kernels.linear_cross_entropy import check_targets, linear_cross_entropy
 
 __all__ = ["sampled_classes", "sampled_cross_entropy"]
 
@@ -82,6 +82,8 @@ def sampled_classes(
 
     Raises:
         ConfigError: nothing is to be sampled.
+        ShapeError: there is no target.
+        DataError: for a target outside 0..V-1.
 
     Source: as `sampled_cross_entropy`.
 
@@ -93,6 +95,7 @@ def sampled_classes(
     """
     if sampled < 1:
         raise ConfigError(f"a sampled softmax samples at least one class, got {sampled}")
+    check_targets("sampled_classes", targets, targets.numel(), num_classes)
     is_certain = torch.zeros(num_classes, dtype=torch.bool, device=targets.device)
     is_certain[:certain] = True
     is_certain[targets] = True

@@ -86,7 +86,10 @@ def characters(size: int | None = None, minutes: float | None = None) -> Languag
         preset="characters",
         data=TextOptions(rule="characters", chunk_length=100),
         network=NetworkOptions(
-            hidden_size=256 if seen < 25_000_000 else 512, dropout=_dropout(passes) / 3
+            hidden_size=256 if seen < 25_000_000 else 512,
+            residual=True,
+            unigram_bias=True,
+            dropout=_dropout(passes) / 3,
         ),
         train=_falling(
             epochs=min(40.0, max(1.0, round(passes))),
