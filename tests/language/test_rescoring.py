@@ -169,7 +169,7 @@ def test_lists_without_what_is_needed_are_refused() -> None:
         rescore(bare)
     with pytest.raises(ConfigError, match="x: no log-probabilities"):
         learn([bare])
-    with pytest.raises(DataError, match="x: no reference"):
+    with pytest.raises(DataError, match="list x has no reference"):
         learn([NBest("x", [Hypothesis("a", 1.0)], log_probs=[0.0])])
     with pytest.raises(DataError, match="no lists"):
         learn([])

@@ -298,9 +298,7 @@ def learn(lists: Iterable[NBest]) -> Learned:
     for nbest in lists:
         _require_log_probs(nbest)
         if nbest.reference is None:
-            raise DataError(
-                f"list {nbest.id}: no reference; weights are learnt from lists with one"
-            )
+            raise DataError(f"list {nbest.id} has no reference, from which weights are learnt")
         texts = [hypothesis.text for hypothesis in nbest.hypotheses]
         development.append(
             _Development(

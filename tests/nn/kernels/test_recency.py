@@ -24,3 +24,11 @@ def test_a_word_that_never_stops_has_all_the_mass_and_one_that_is_new_none() -> 
     torch.testing.assert_close(same, torch.ones(4999, dtype=torch.float64))
     assert not recency(torch.arange(50), 3.0).any()
     assert len(recency(torch.tensor([4]), 3.0)) == 0
+
+
+def test_a_long_text_of_few_words_is_finite() -> None:
+    words = torch.arange(30_000) % 2
+    words[0] = 2  # its neighbour in order is 30,000 steps back: 0.5 ** -30,000 has no float
+    found = recency(words, 10.0)
+    assert bool(torch.isfinite(found).all())
+    torch.testing.assert_close(found[-1], recency_plain(words[-200:], 10.0)[-1])

@@ -50,8 +50,9 @@ def recency(words: Tensor, half_life: float) -> Tensor:
         tensor([0.0000, 0.3333, 0.7143], dtype=torch.float64)
     """
     order = torch.argsort(words, stable=True)
-    gaps = order.diff().double()
     same = words[order].diff() == 0
+    # From one word to another the gap is negative, and its power may overflow.
+    gaps = order.diff().double() * same
     # A word's count right after it stood is carry * (the count after it stood before) + 1: a scan,
     # whose carries are multiplied out over twice the length each time.
     carry = torch.cat([gaps.new_zeros(1), 0.5 ** (gaps / half_life) * same])
