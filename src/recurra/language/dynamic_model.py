@@ -23,7 +23,7 @@ from recurra.language.adaptation import (
     shell,
 )
 from recurra.language.model import LanguageModel
-from recurra.language.network_model import NetworkModel, Span
+from recurra.language.network_model import NetworkModel, Span, joined
 from recurra.language.options import DynamicOptions
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.kernels.descent import Rate
@@ -203,7 +203,7 @@ class DynamicModel(LanguageModel):
         Args:
             ids: `(N,)`.
         """
-        return np.concatenate([np.zeros(0), *(span.log_probs for span in self.spans(ids))])
+        return joined(self.spans(ids), len(ids))
 
     def spans(self, ids: NDArray[np.integer]) -> Iterator[Span]:
         """Yield one text's hidden vectors and log-probabilities, segment by segment.

@@ -5,7 +5,7 @@ B rows, T steps, H units, V tokens in the vocabulary, N tokens in a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -24,7 +24,7 @@ from recurra.nn.state import State
 from recurra.randomness import generator
 from recurra.train.loop import load_weights, require_fit
 
-__all__ = ["Hidden", "NetworkModel", "Span"]
+__all__ = ["Hidden", "NetworkModel", "Span", "joined"]
 
 STEPS = 1024
 """Steps that one call of a kernel takes through a document."""
@@ -69,6 +69,22 @@ class Hidden(Protocol):
     def spans_of_lines(self, lines: list[NDArray[np.integer]]) -> Iterator[tuple[int, Span]]:
         """Yield the number and the whole of every line that has a token."""
         ...
+
+
+def joined(spans: Iterable[Span], length: int) -> NDArray[np.float64]:
+    """Return `(N,)`: the log-probabilities of one text's stretches.
+
+    Args:
+        spans: in order.
+        length: N, tokens of all of them.
+    """
+    # One array from the start: small ones that stay would keep what lies between from reuse.
+    found = np.empty(length)
+    at = 0
+    for span in spans:
+        found[at : at + len(span.log_probs)] = span.log_probs
+        at += len(span.log_probs)
+    return found
 
 
 class NetworkModel(LanguageModel):
@@ -133,7 +149,7 @@ class NetworkModel(LanguageModel):
         Args:
             ids: `(N,)`.
         """
-        return np.concatenate([np.zeros(0), *(span.log_probs for span in self.spans(ids))])
+        return joined(self.spans(ids), len(ids))
 
     @torch.no_grad()
     def _span(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Span, State]:
