@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from recurra.estimators.softmax import SoftmaxClassifier
     from recurra.labels.classifier import Classifier
     from recurra.language.adaptation import gradient_statistics
-    from recurra.language.cache_model import cache, unigram_cache
+    from recurra.language.cache_model import cache
     from recurra.language.dynamic_model import dynamic
     from recurra.language.explanation import explain
     from recurra.language.mixture_model import fit_weights, mixture
     from recurra.language.model import LanguageModel
     from recurra.language.temperature_model import calibrated
+    from recurra.language.unigram_cache_model import unigram_cache
     from recurra.nn.cells import CELLS
     from recurra.nn.cells.gru import GRUCell
     from recurra.nn.cells.lstm import LSTMCell
@@ -92,7 +93,7 @@ _MODULES = {
     "WeightDrop": "recurra.nn.wrappers.weight_drop",
     "LanguageModel": "recurra.language.model",
     "cache": "recurra.language.cache_model",
-    "unigram_cache": "recurra.language.cache_model",
+    "unigram_cache": "recurra.language.unigram_cache_model",
     "dynamic": "recurra.language.dynamic_model",
     "gradient_statistics": "recurra.language.adaptation",
     "mixture": "recurra.language.mixture_model",

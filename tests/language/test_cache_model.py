@@ -17,10 +17,8 @@ from recurra.errors import CheckpointError, ConfigError
 from recurra.language import cache_model
 from recurra.language.cache_model import (
     CacheModel,
-    UnigramCacheModel,
     cache,
     pointer_log_probs,
-    unigram_cache,
 )
 from recurra.language.dynamic_model import dynamic
 from recurra.language.model import LanguageModel
@@ -29,6 +27,7 @@ from recurra.language.network_model import NetworkModel, Span
 from recurra.language.ngram import KneserNey
 from recurra.language.ngram_model import NgramModel
 from recurra.language.options import NetworkOptions
+from recurra.language.unigram_cache_model import UnigramCacheModel, unigram_cache
 from recurra.language.vocabulary import Vocabulary
 
 WORDS = Vocabulary([*(f"w{n}" for n in range(10)), "<eos>", "<unk>"])

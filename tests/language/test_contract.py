@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import ConfigError
-from recurra.language.cache_model import cache, unigram_cache
+from recurra.language.cache_model import cache
 from recurra.language.dynamic_model import dynamic
 from recurra.language.mixture_model import MixtureModel, by_previous, mixture
 from recurra.language.model import MODELS, LanguageModel
@@ -30,6 +30,7 @@ from recurra.language.ngram import KneserNey
 from recurra.language.ngram_model import NgramModel
 from recurra.language.options import NetworkOptions
 from recurra.language.temperature_model import TemperatureModel
+from recurra.language.unigram_cache_model import unigram_cache
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.state import flatten, index, unflatten, where
 from recurra.tensors import load_tensors, write_tensors

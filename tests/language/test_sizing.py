@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from recurra.errors import ConfigError
 from recurra.language import sizing
-from recurra.language.options import NetworkOptions
-from recurra.language.sizing import RECIPES, SIZED, sized, tokens_per_second, with_size
+from recurra.language.options import SIZED, NetworkOptions
+from recurra.language.sizing import RECIPES, sized, tokens_per_second, with_size
 from recurra.run.config import LanguageRun, fields
 from recurra.run.preset import preset
 from recurra.train.loop import BUDGET

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from recurra.errors import CheckpointError, ConfigError, DataError
 from recurra.language import task as module
-from recurra.language.cache_model import cache, unigram_cache
+from recurra.language.cache_model import cache
 from recurra.language.corpora.grammar import Grammar
 from recurra.language.dataset import TextDataset
 from recurra.language.dynamic_model import DynamicModel
@@ -26,6 +26,7 @@ from recurra.language.network_model import NetworkModel
 from recurra.language.ngram_model import NgramModel
 from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
 from recurra.language.task import LanguageTask, NgramTask
+from recurra.language.unigram_cache_model import unigram_cache
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.state import flatten
 from recurra.randomness import generator

@@ -17,15 +17,11 @@ from torch import Tensor
 from recurra.errors import CheckpointError, ConfigError
 from recurra.language.model import LanguageModel
 from recurra.language.network_model import Hidden, Span
-from recurra.language.options import CacheOptions
+from recurra.language.options import CacheOptions, checked
 from recurra.language.unigram_cache_model import (
-    UnigramCacheModel,
-    UnigramCacheState,
-    checked,
     device_of,
     mix,
     restored,
-    unigram_cache,
 )
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.kernels.pointer import pointer
@@ -34,11 +30,8 @@ from recurra.nn.state import State
 __all__ = [
     "CacheModel",
     "CacheState",
-    "UnigramCacheModel",
-    "UnigramCacheState",
     "cache",
     "pointer_log_probs",
-    "unigram_cache",
 ]
 
 ROWS = 256
@@ -75,7 +68,9 @@ def cache(
     Raises:
         ConfigError: for a model without hidden vectors, or a value out of range.
     """
-    return CacheModel(lm, checked(CacheOptions, weight=weight, theta=theta, window=window))
+    return CacheModel(
+        lm, checked(CacheOptions, "a cache", weight=weight, theta=theta, window=window)
+    )
 
 
 def pointer_log_probs(
@@ -97,7 +92,7 @@ def pointer_log_probs(
         ConfigError: for a model without hidden vectors, or a value out of range.
     """
     for theta, window in settings:
-        checked(CacheOptions, theta=theta, window=window)
+        checked(CacheOptions, "a cache", theta=theta, window=window)
     return _look_up(_hidden(lm).spans(ids), ids, settings)
 
 

@@ -18,18 +18,17 @@ from recurra.errors import CheckpointError, ConfigError
 from recurra.language.adaptation import (
     AdaptedNetwork,
     Statistics,
-    gradient_statistics,
     learned,
     shell,
 )
 from recurra.language.model import LanguageModel
 from recurra.language.network_model import NetworkModel, Span, joined
-from recurra.language.options import DynamicOptions
+from recurra.language.options import DynamicOptions, checked
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.kernels.descent import Rate
 from recurra.nn.state import State
 
-__all__ = ["DynamicModel", "DynamicState", "dynamic", "gradient_statistics"]
+__all__ = ["DynamicModel", "DynamicState", "dynamic"]
 
 
 class DynamicState(NamedTuple):
@@ -75,12 +74,14 @@ def dynamic(
         learning_rate = 0.001 if measured else 0.2
     if decay is None:
         decay = 0.02 if measured else 0.001
-    values = {"decay": decay, "epsilon": epsilon, "segment": segment}
-    try:
-        options = DynamicOptions.model_validate({"learning_rate": learning_rate, **values})
-    except ValidationError as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"dynamic evaluation's options are not valid: {said}") from error
+    options = checked(
+        DynamicOptions,
+        "dynamic evaluation",
+        learning_rate=learning_rate,
+        decay=decay,
+        epsilon=epsilon,
+        segment=segment,
+    )
     return DynamicModel(lm, options, statistics)
 
 

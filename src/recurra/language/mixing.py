@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError
-from recurra.language.cache_model import CacheModel, cache, pointer_log_probs, unigram_cache
+from recurra.language.adaptation import gradient_statistics
+from recurra.language.cache_model import CacheModel, cache, pointer_log_probs
 from recurra.language.dataset import TextDataset
-from recurra.language.dynamic_model import dynamic, gradient_statistics
+from recurra.language.dynamic_model import dynamic
 from recurra.language.metrics import TextMetrics
 from recurra.language.mixture_model import MixtureModel, by_previous, fit_weights, mixed
 from recurra.language.model import LanguageModel
 from recurra.language.network_model import NetworkModel
 from recurra.language.ngram_model import NgramModel
 from recurra.language.options import MixtureOptions
+from recurra.language.unigram_cache_model import UnigramCacheModel, mix, unigram_cache
 
 __all__ = ["Mixed", "Part", "Scores", "components", "learn_mixture", "ngram_parts"]
 
@@ -85,7 +87,9 @@ class Scores:
         if isinstance(model, CacheModel):
             lm, given = model.inner[0], model.options
             (cached,) = self.cached(lm, split, [(given.theta, given.window)])
-            return mixed([self.of(lm, split), cached], [1 - given.weight, given.weight])
+            return mix(self.of(lm, split), cached, given.weight)
+        if isinstance(model, UnigramCacheModel):
+            return model.mixed(self.of(model.inner[0], split), ids)
         return model.log_probs_of(ids)
 
     def metrics(self, model: LanguageModel, split: str) -> Metrics | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
 from recurra.language import decoding, scoring
+from recurra.language.arpa import is_arpa
 from recurra.language.dataset import SplitFacts
 from recurra.language.metrics import TextMetrics
 from recurra.language.sampling import How
@@ -44,7 +45,7 @@ MODELS = Table(
         "network": "recurra.language.network_model:NetworkModel",
         "ngram": "recurra.language.ngram_model:NgramModel",
         "cache": "recurra.language.cache_model:CacheModel",
-        "unigram_cache": "recurra.language.cache_model:UnigramCacheModel",
+        "unigram_cache": "recurra.language.unigram_cache_model:UnigramCacheModel",
         "dynamic": "recurra.language.dynamic_model:DynamicModel",
         "mixture": "recurra.language.mixture_model:MixtureModel",
         "temperature": "recurra.language.temperature_model:TemperatureModel",
@@ -287,7 +288,7 @@ class LanguageModel:
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        if Path(run).name.endswith((".arpa", ".arpa.gz")) and not Path(run).is_dir():
+        if is_arpa(Path(run)):
             counted: LanguageModel = MODELS["ngram"].from_arpa(Path(run))
             return counted
         found = open_pretrained(run, KIND, _version(Path(run)), [VOCABULARY])

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recurra.errors import ConfigError
 
 __all__ = [
+    "SIZED",
     "CacheOptions",
     "DynamicOptions",
     "MixtureOptions",
     "NetworkOptions",
     "NgramOptions",
+    "Options",
     "TextOptions",
     "UnigramCacheOptions",
+    "checked",
 ]
+
+
+SIZED = ("network.hidden_size", "network.dropout", "train.learning_rate")
+"""The settings that a run whose `train.sized` is set chooses by measuring."""
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 class TextOptions(BaseModel):
@@ -257,3 +268,25 @@ class DynamicOptions(BaseModel):
         0.001, gt=0, le=1000, description="added to a weight's root mean square gradient"
     )
     segment: int = Field(10, ge=1, le=10_000, description="tokens between two updates")
+
+
+def checked(options: type[Options], whose: str, **values: float) -> Options:
+    """Return the options that a function was given as arguments.
+
+    Args:
+        options: their class.
+        whose: for the message, as `"a cache"`.
+        values: name -> value.
+
+    Raises:
+        ConfigError: for a value out of range.
+
+    Example:
+        >>> checked(CacheOptions, "a cache", weight=0.1, theta=1, window=500).window
+        500
+    """
+    try:
+        return options.model_validate(values)
+    except ValidationError as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{whose}'s options are not valid: {said}") from error

@@ -19,10 +19,7 @@ from recurra.randomness import generator
 from recurra.train.loop import BUDGET, measure_seconds_per_step
 from recurra.train.optimization import TrainOptions, takes_sparse_gradients
 
-__all__ = ["RECIPES", "SIZED", "Recipe", "sized", "tokens_per_second", "with_size"]
-
-SIZED = ("network.hidden_size", "network.dropout", "train.learning_rate")
-"""The settings that `sized` chooses."""
+__all__ = ["RECIPES", "Recipe", "sized", "tokens_per_second", "with_size"]
 
 
 class Config(Protocol):

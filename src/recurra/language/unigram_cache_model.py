@@ -6,17 +6,17 @@ B rows, V tokens in the vocabulary, N tokens in a text.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 
-from recurra.errors import CheckpointError, ConfigError
+from recurra.errors import CheckpointError
 from recurra.language.model import LanguageModel
-from recurra.language.options import UnigramCacheOptions
+from recurra.language.options import Options, UnigramCacheOptions, checked
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.kernels.recency import recency
 from recurra.nn.state import State, flatten
@@ -24,7 +24,6 @@ from recurra.nn.state import State, flatten
 __all__ = [
     "UnigramCacheModel",
     "UnigramCacheState",
-    "checked",
     "device_of",
     "mix",
     "restored",
@@ -32,7 +31,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-Options = TypeVar("Options", bound=BaseModel)
 
 
 class UnigramCacheState(NamedTuple):
@@ -60,7 +58,9 @@ def unigram_cache(
     Raises:
         ConfigError: for a value out of range.
     """
-    return UnigramCacheModel(lm, checked(UnigramCacheOptions, weight=weight, half_life=half_life))
+    return UnigramCacheModel(
+        lm, checked(UnigramCacheOptions, "a cache", weight=weight, half_life=half_life)
+    )
 
 
 class UnigramCacheModel(LanguageModel):
@@ -126,7 +126,7 @@ class UnigramCacheModel(LanguageModel):
         Args:
             ids: `(N,)`.
         """
-        return self._mixed(self.lm.log_probs_of(ids), ids)
+        return self.mixed(self.lm.log_probs_of(ids), ids)
 
     def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[Floats]:
         """Return the log-probabilities of lines that know nothing of each other.
@@ -135,9 +135,15 @@ class UnigramCacheModel(LanguageModel):
             lines: ids of each.
         """
         own = self.lm.log_probs_of_lines(lines)
-        return [self._mixed(*each) for each in zip(own, lines, strict=True)]
+        return [self.mixed(*each) for each in zip(own, lines, strict=True)]
 
-    def _mixed(self, own: Floats, ids: NDArray[np.integer]) -> Floats:
+    def mixed(self, own: Floats, ids: NDArray[np.integer]) -> Floats:
+        """Return `(N,)` log-probabilities of a text out of those that the wrapped model gave it.
+
+        Args:
+            own: `(N,)`, the wrapped model's.
+            ids: `(N,)`, the text.
+        """
         words = torch.from_numpy(np.concatenate([[self.vocabulary.eos], ids]).astype(np.int64))
         cached = recency(words, self.options.half_life).log().numpy()
         return mix(own, cached, self.options.weight)
@@ -200,23 +206,6 @@ def device_of(state: State) -> torch.device:
         state: of at least one tensor.
     """
     return next(iter(flatten(state).values())).device
-
-
-def checked(options: type[Options], **values: float) -> Options:
-    """Return a cache's options.
-
-    Args:
-        options: their class.
-        values: name -> value.
-
-    Raises:
-        ConfigError: for a value out of range.
-    """
-    try:
-        return options.model_validate(values)
-    except ValidationError as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"a cache's options are not valid: {said}") from error
 
 
 def restored(

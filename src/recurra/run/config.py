@@ -12,8 +12,13 @@ from pydantic.fields import FieldInfo
 
 from recurra.errors import ConfigError
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
-from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
-from recurra.language.sizing import SIZED
+from recurra.language.options import (
+    SIZED,
+    MixtureOptions,
+    NetworkOptions,
+    NgramOptions,
+    TextOptions,
+)
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.table import nearest
 from recurra.train.optimization import TrainOptions

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 
 from recurra.errors import ConfigError
+from recurra.language.arpa import is_arpa
 from recurra.machine import choose_device, keep_freed_memory
 from recurra.pretrained import format_of
 from recurra.run.config import GIVEN, RunConfig, differences, source, with_data
@@ -315,7 +316,7 @@ def evaluate(
 
 def _task_of(run: Path) -> str:
     """Return the task of a model that no run is around."""
-    if run.is_file() and run.name.endswith((".arpa", ".arpa.gz")):
+    if run.is_file() and is_arpa(run):
         return "ngram"
     return _FORMATS.get(format_of(run), "language")
 

@@ -24,6 +24,7 @@ __all__ = [
     "expect",
     "find",
     "lengths_in",
+    "named",
     "opened",
 ]
 
@@ -74,6 +75,29 @@ def opened(ids: ArrayLike, vocabulary_size: int, eos: int) -> Integers:
             f"the model's vocabulary has 0 to {vocabulary_size - 1}"
         )
     return text
+
+
+def named(
+    eos: int, words: Mapping[str, Floats], levels: Sequence[Any], fields: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """Return all arrays of a model by name, as `lengths_in` and `expect` find them again.
+
+    Args:
+        eos: id of `<eos>`.
+        words: the table of the words alone, by its name.
+        levels: the n-grams of lengths from 2 on.
+        fields: the arrays of each length.
+
+    Example:
+        >>> list(named(0, {"words": np.ones(2)}, [], ["keys"]))
+        ['eos', 'words']
+    """
+    lengths = {
+        f"{n}.{field}": getattr(level, field)
+        for n, level in enumerate(levels, start=2)
+        for field in fields
+    }
+    return {"eos": np.array([eos], np.int64), **words, **lengths}
 
 
 def lengths_in(tensors: Mapping[str, NDArray[Any]], unigrams: str, fields: Sequence[str]) -> int:

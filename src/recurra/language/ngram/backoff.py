@@ -24,6 +24,7 @@ from recurra.language.ngram.arrays import (
     expect,
     find,
     lengths_in,
+    named,
     opened,
 )
 
@@ -260,12 +261,7 @@ class BackoffNgrams:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything the model is made of, by name, for saving."""
-        lengths = {
-            f"{n}.{field}": getattr(level, field)
-            for n, level in enumerate(self.levels, start=2)
-            for field in FIELDS
-        }
-        return {"eos": np.array([self.eos], np.int64), "log_unigrams": self.log_unigrams, **lengths}
+        return named(self.eos, {"log_unigrams": self.log_unigrams}, self.levels, FIELDS)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> BackoffNgrams:

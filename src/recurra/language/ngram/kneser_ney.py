@@ -24,6 +24,7 @@ from recurra.language.ngram.arrays import (
     checked_keys,
     expect,
     lengths_in,
+    named,
     opened,
 )
 from recurra.language.ngram.backoff import BackoffLevel, BackoffNgrams
@@ -214,12 +215,7 @@ class KneserNey:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything the model is made of, by name, for saving."""
-        lengths = {
-            f"{n}.{field}": getattr(level, field)
-            for n, level in enumerate(self.levels, start=2)
-            for field in FIELDS
-        }
-        return {"eos": np.array([self.eos], np.int64), "unigrams": self.unigrams, **lengths}
+        return named(self.eos, {"unigrams": self.unigrams}, self.levels, FIELDS)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> KneserNey:
