@@ -39,9 +39,9 @@ ORDER = {
         cli
         __main__
     """,
-    "recurra.nn": "state\n kernels\n cells\n wrappers\n unroll\n head",
+    "recurra.nn": "state\n kernels\n cells\n wrappers\n unroll\n head weights\n prepacked",
     "recurra.nn.head": "*",
-    "recurra.nn.kernels": "autocast\n linear_cross_entropy\n *",
+    "recurra.nn.kernels": "autocast compiled\n matmul\n linear_cross_entropy\n *",
     "recurra.nn.cells": "base\n *",
     "recurra.nn.wrappers": "base\n *",
     "recurra.train": "event\n optimization\n averaging\n epochs\n checkpoint\n loop",
@@ -65,6 +65,7 @@ ORDER = {
         rescoring
         model
         network_model
+        prepacked_model
         ngram_model
         unigram_cache_model
         cache_model
@@ -124,6 +125,7 @@ ORDER = {
     "recurra.run": "config\n preset\n directory\n figures\n report\n plot\n session\n bench\n demo",
     "recurra.run.preset": "*",
     "recurra.run.plot": "*",
+    "recurra.run.bench": "*",
     "recurra.run.demo": "*",
     "recurra.cli": "console\n interrupt\n progress\n *",
 }
