@@ -260,14 +260,14 @@ class DynamicOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    learning_rate: float = Field(0.001, ge=0, le=1000, description="of a segment's mean gradient")
+    learning_rate: float = Field(0.004, ge=0, le=1000, description="of a segment's mean gradient")
     decay: float = Field(
-        0.02, ge=0, le=1, description="share of the way back to the trained weights, per segment"
+        0.005, ge=0, le=1, description="share of the way back to the trained weights, per segment"
     )
     epsilon: float = Field(
         0.001, gt=0, le=1000, description="added to a weight's root mean square gradient"
     )
-    segment: int = Field(10, ge=1, le=10_000, description="tokens between two updates")
+    segment: int = Field(20, ge=1, le=10_000, description="tokens between two updates")
 
 
 def checked(options: type[Options], whose: str, **values: float) -> Options:
