@@ -13,6 +13,11 @@ settings.register_profile("recurra", deadline=None, derandomize=True)
 settings.load_profile("recurra")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile each kernel once for all tests and workers, and for the processes they start."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(config.rootpath / ".pytest_cache" / "compiled"))
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache folder of this test alone."""

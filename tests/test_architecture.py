@@ -41,7 +41,14 @@ ORDER = {
     """,
     "recurra.nn": "state\n kernels\n cells\n wrappers\n unroll\n head weights\n prepacked",
     "recurra.nn.head": "*",
-    "recurra.nn.kernels": "autocast compiled\n matmul\n linear_cross_entropy\n *",
+    "recurra.nn.kernels": """
+        autocast compiled team
+        channels exponentials matmul pointwise packed_product
+        sequence_product
+        sequence_linear
+        linear_cross_entropy lstm_steps
+        *
+    """,
     "recurra.nn.cells": "base\n *",
     "recurra.nn.wrappers": "base\n *",
     "recurra.train": "event\n optimization\n averaging\n epochs\n checkpoint\n loop",
@@ -125,7 +132,15 @@ ORDER = {
     "recurra.run": "config\n preset\n directory\n figures\n report\n plot\n session\n bench\n demo",
     "recurra.run.preset": "*",
     "recurra.run.plot": "*",
-    "recurra.run.bench": "*",
+    "recurra.run.bench": """
+        tasks
+        network
+        measure trial
+        workers worker verdict
+        result
+        cells
+    """,
+    "recurra.run.bench.tasks": "base\n *",
     "recurra.run.demo": "*",
     "recurra.cli": "console\n interrupt\n progress\n *",
 }

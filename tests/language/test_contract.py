@@ -29,6 +29,7 @@ from recurra.language.network_model import NetworkModel
 from recurra.language.ngram import KneserNey
 from recurra.language.ngram_model import NgramModel
 from recurra.language.options import NetworkOptions
+from recurra.language.prepacked_model import prepacked
 from recurra.language.temperature_model import TemperatureModel
 from recurra.language.unigram_cache_model import unigram_cache
 from recurra.language.vocabulary import Vocabulary
@@ -73,10 +74,13 @@ ROWS: dict[str, Callable[[], LanguageModel]] = {
     "network mixture of softmaxes": lambda: network(softmax="mixture", experts=3),
     "network adaptive softmax": lambda: network(softmax="adaptive", cutoffs="4/7"),
     "network of layers 5/4/7": lambda: network(layer_sizes="5/4/7", tied=True),
+    "prepacked": lambda: prepacked(network()),
+    "prepacked int8": lambda: prepacked(network(cell="gru", residual=True), precision="int8"),
     "ngram 5": lambda: ngram(5),
     "ngram 2": lambda: ngram(2),
     "ngram 1": lambda: ngram(1),
     "cache": lambda: cache(network(), weight=0.3, theta=0.2, window=9),
+    "cache of prepacked": lambda: cache(prepacked(network(), precision="int8")),
     "cache alone": lambda: cache(network(), weight=1.0),
     "unigram cache": lambda: unigram_cache(ngram()),
     "unigram cache of a cache": lambda: unigram_cache(cache(network())),

@@ -11,11 +11,13 @@ from torch.nn.utils import parametrizations
 
 from recurra.errors import ShapeError
 from recurra.nn.cells import CELLS
+from recurra.nn.cells.base import Kernel
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
 from recurra.nn.cells.rnn import RNNCell
-from recurra.nn.state import detach, flatten
+from recurra.nn.state import detach, flatten, where
 from recurra.nn.unroll import plan, unroll, unroll_plain
+from recurra.nn.wrappers.base import Masks, Wrapper
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.residual import Residual
@@ -49,6 +51,37 @@ class LearnedStart(GRUCell):
     def initial_state(self, batch_size: int = 1, **where: Any) -> Any:
         zeros = super().initial_state(batch_size, **where)
         return zeros._replace(h=zeros.h + self.start)
+
+
+class Leak(Wrapper):
+    """The masked hidden state, doubled, is what the next step starts from: with a kernel."""
+
+    def __init__(self, cell: GRUCell) -> None:
+        super().__init__([cell], cell.input_size, cell.output_size)
+        self.pieces: list[tuple[int, int]] = []
+
+    def through(self, x: Tensor, state: Any, run: Any) -> tuple[Tensor, Any]:
+        y, state = run(self.inner(), x, state)
+        return y, state._replace(h=2 * run.drop(self, "h", state.h, 0.5, False))
+
+    def stepwise(self) -> str:
+        return "it leaks between steps"
+
+    def fused(self, x: Tensor, masks: Masks | None, start: int = 0) -> Kernel:
+        def run(x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+            assert masks is not None
+            drawn = masks.get(self, "h", state.h.unsqueeze(1), 0.5, False)[:, start:]
+            self.pieces.append((start, x.shape[1]))
+            outputs = []
+            for t in range(x.shape[1]):
+                y, after = self.inner()(x[:, t], state)
+                after = after._replace(h=2 * after.h * drawn[:, t])
+                alive = t < (torch.tensor(99) if lengths is None else lengths)
+                state = after if lengths is None else where(alive, after, state)
+                outputs.append(y)
+            return torch.stack(outputs, dim=1), state
+
+        return Kernel("a leaking loop", run)
 
 
 batches = st.integers(1, 4).flatmap(
@@ -102,10 +135,13 @@ def test_without_gradients_the_numbers_are_the_same(name: str, dtype: torch.dtyp
 @pytest.mark.parametrize("name", CELLS)
 def test_some_parameters_may_be_frozen(name: str) -> None:
     cell = CELLS[name](3, 4)
-    cell.weight_ih.requires_grad_(False)
+    frozen, *others = cell.parameters()
+    frozen.requires_grad_(False)
     y, _ = unroll(cell, torch.randn(2, 5, 3), lengths=torch.tensor([5, 2]))
     y.sum().backward()
-    assert cell.weight_ih.grad is None and cell.weight_hh.grad.abs().sum() > 0
+    assert frozen.grad is None
+    assert all(other.grad is not None for other in others)
+    assert any(other.grad.any() for other in others)
 
 
 def test_inputs_that_are_not_contiguous() -> None:
@@ -126,6 +162,47 @@ def test_a_learned_first_state_is_where_resets_go() -> None:
     assert plan(cell).endswith("whole sequences at once")
 
 
+@pytest.mark.parametrize("lengths", [None, torch.tensor([4, 2])], ids=["all", "lengths"])
+def test_a_wrapper_may_bring_a_kernel_for_what_goes_step_by_step(lengths: Tensor | None) -> None:
+    cell = Leak(GRUCell(3, 4))
+    x = torch.randn(2, 4, 3)
+
+    def run(how: Any, **options: Any) -> Any:
+        generator = torch.Generator().manual_seed(1)
+        return how(cell, x, lengths=lengths, generator=generator, **options)
+
+    torch.testing.assert_close(run(unroll), run(unroll_plain))
+    assert cell.pieces == [(0, 4)]
+    reset = torch.tensor([[False, True, False, False], [False, False, False, True]])
+    torch.testing.assert_close(run(unroll, reset=reset), run(unroll_plain, reset=reset))
+    assert cell.pieces[1:] == [(0, 1), (1, 2), (3, 1)]
+    assert plan(Stack([cell])) == (
+        "Stack(3 -> 4): around whole sequences\n"
+        "  Leak(3 -> 4): a leaking loop, whole sequences at once\n"
+        "    GRUCell(3 -> 4): within it"
+    )
+
+
+def test_the_kernel_of_a_wrapper_is_not_that_of_a_subclass_that_does_something_else() -> None:
+    class Straight(Leak):
+        def through(self, x: Tensor, state: Any, run: Any) -> tuple[Tensor, Any]:
+            return run(self.inner(), x, state)
+
+    cell = Straight(GRUCell(3, 4))
+    x = torch.randn(2, 4, 3)
+    torch.testing.assert_close(unroll(cell, x), unroll(cell.inner(), x))
+    assert not cell.pieces
+    assert plan(cell).startswith("Straight(3 -> 4): the plain loop: it leaks between steps")
+
+
+def test_no_rows_and_no_steps_reach_no_kernel() -> None:
+    cell = Leak(GRUCell(3, 4))
+    for B, T in ((0, 3), (2, 0)):
+        y, _ = unroll(cell, torch.zeros(B, T, 3), generator=torch.Generator())
+        assert y.shape == (B, T, 4)
+    assert not cell.pieces
+
+
 def test_somebodys_module_runs_by_the_loop() -> None:
     duck: Any = Duck()
     x = torch.randn(2, 5, 3)
@@ -144,7 +221,7 @@ def test_a_parametrised_weight_reaches_the_kernel() -> None:
     cell = GRUCell(3, 4)
     parametrizations.weight_norm(cell, "weight_hh")
     x = torch.randn(2, 5, 3)
-    assert "ATen's GRU loop" in plan(cell)
+    assert plan(cell).endswith("whole sequences at once")
     y, _ = unroll(cell, x)
     torch.testing.assert_close(y, unroll_plain(cell, x)[0])
     y.sum().backward()
@@ -170,12 +247,8 @@ def test_the_plan_of_every_kind() -> None:
     assert plan(LSTMCell(3, 4), torch.zeros(1, dtype=torch.float64)) == plan(
         LSTMCell(3, 4).double()
     )
-    assert plan(GRUCell(3, 4)) == f"GRUCell(3 -> 4): ATen's GRU loop, as oneDNN has none, {whole}"
+    assert plan(GRUCell(3, 4)) == f"GRUCell(3 -> 4): the compiled GRU, {whole}"
     assert plan(RNNCell(3, 4)) == f"RNNCell(3 -> 4): ATen's RNN loop, {whole}"
-    assert plan(GRUCell(3, 4, reset_after=False)) == (
-        "GRUCell(3 -> 4): the plain loop: vendor kernels reset after the product with "
-        "weight_hh, this cell before it"
-    )
     own = CELLS["own_cells:FastWeightCell"](3, 4)
     assert plan(own) == (
         "FastWeightCell(3 -> 4): the plain loop: its class gives the step and no kernel for it"
@@ -190,7 +263,7 @@ def test_the_plan_of_a_nest() -> None:
     cell = Stack(
         [
             Dropout(LSTMCell(3, 4), output=0.5),
-            Residual(Bidirectional(GRUCell(4, 2), GRUCell(4, 2, reset_after=False))),
+            Residual(Bidirectional(GRUCell(4, 2), CELLS["own_cells:PeepholeCell"](4, 2))),
             Dropout(Residual(LSTMCell(4, 4)), state=0.5),
         ]
     )
@@ -204,9 +277,9 @@ Stack(3 -> 4): around whole sequences
     LSTMCell(3 -> 4): oneDNN's LSTM, whole sequences at once
   Residual(4 -> 4): around whole sequences
     Bidirectional(4 -> 4): around whole sequences
-      GRUCell(4 -> 2): ATen's GRU loop, as oneDNN has none, whole sequences at once
-      GRUCell(4 -> 2): the plain loop: vendor kernels reset after the product with weight_hh, this cell before it
-{loop}"""  # noqa: E501
+      GRUCell(4 -> 2): the compiled GRU, whole sequences at once
+      PeepholeCell(4 -> 2): the plain loop: its class gives the step and no kernel for it
+{loop}"""
     assert plan(cell) == expected
     awake = """\
   Dropout(4 -> 4): around whole sequences

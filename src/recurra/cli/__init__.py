@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from recurra.cli import (
+    bench,
     classify,
     compare,
     data,
@@ -51,6 +52,7 @@ app.command("presets")(show.presets)
 app.command("show")(show.show)
 app.add_typer(data.app, name="data")
 app.add_typer(demo.app, name="demo")
+app.add_typer(bench.app, name="bench")
 app.command("doctor")(doctor.doctor)
 
 

@@ -43,6 +43,7 @@ MODELS = Table(
     "language model",
     {
         "network": "recurra.language.network_model:NetworkModel",
+        "prepacked": "recurra.language.prepacked_model:PrepackedModel",
         "ngram": "recurra.language.ngram_model:NgramModel",
         "cache": "recurra.language.cache_model:CacheModel",
         "unigram_cache": "recurra.language.unigram_cache_model:UnigramCacheModel",

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ShapeError
-from recurra.nn.cells.base import Cell, Kernel
+from recurra.nn.cells.base import Cell, Kernel, kernel_of
 from recurra.nn.state import State, flatten, where
-from recurra.nn.wrappers.base import Masks, Recurrence, StepPass, Wrapper
+from recurra.nn.wrappers.base import Masks, Recurrence, Starts, StepPass, Wrapper
 
 __all__ = ["plan", "unroll", "unroll_plain"]
 
@@ -119,13 +119,16 @@ class _SequencePass:
         self.reset = None if reset is None else _checked_reset(reset, x)
         self.mirrored = None if self.reset is None else self._mirrored(self.reset)
         self.masks = Masks(generator, x.shape[1])
+        self.starts = Starts()
         self.plain = plain
 
     def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         if isinstance(inner, Wrapper) and not inner.stepwise():
             return inner.through(x, state, self)
-        kernel = None if self.plain else _kernel(inner, x)
-        if isinstance(kernel, Kernel) and x.shape[1]:
+        if self.plain or not x.shape[0] or not x.shape[1]:
+            return self._loop(inner, x, state)
+        kernel = _kernel(inner, x, self.masks)
+        if isinstance(kernel, Kernel):
             return self._on_kernel(kernel, inner, x, state)
         return self._loop(inner, x, state)
 
@@ -139,6 +142,24 @@ class _SequencePass:
     def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
         """Return `x` times the masks of all steps."""
         return x * self.masks.get(owner, place, x, p, shared)
+
+    def starting(
+        self, inner: Recurrence, x: Tensor, state: State, initial: State
+    ) -> tuple[Tensor, State]:
+        """Run `inner`, whose resets go back to `initial`."""
+        return self(inner, x, self.starts.note(state, initial))
+
+    def resetting(
+        self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
+    ) -> tuple[Tensor, State]:
+        """Run `inner`, reset where `reset (B, T)` says so as well."""
+        outer = self.reset, self.mirrored
+        mirrored = self._mirrored(reset)
+        self.reset = reset if self.reset is None else self.reset | reset
+        self.mirrored = mirrored if self.mirrored is None else self.mirrored | mirrored
+        y, state = self(inner, x, state)
+        self.reset, self.mirrored = outer
+        return y, state
 
     def _reversed(self, x: Tensor) -> Tensor:
         if self.lengths is None:
@@ -159,7 +180,7 @@ class _SequencePass:
     ) -> tuple[Tensor, State]:
         if self.reset is None:
             return kernel.run(x, state, self.lengths)
-        initial = inner.initial_state(len(x), device=x.device, dtype=x.dtype)
+        initial = self.starts.of(inner, x, state)
         cuts = self.reset.any(dim=0).nonzero().flatten().tolist()
         outputs = []
         for start, end in zip([0, *cuts], [*cuts, x.shape[1]]):
@@ -169,7 +190,10 @@ class _SequencePass:
             lengths = self.lengths
             if lengths is not None:
                 lengths = (lengths - start).clamp(0, end - start)
-            y, state = kernel.run(x[:, start:end], state, lengths)
+            piece = x[:, start:end]
+            part = _kernel(inner, piece, self.masks, start) if start else kernel
+            assert isinstance(part, Kernel)
+            y, state = part.run(piece, state, lengths)
             outputs.append(y)
         return torch.cat(outputs, dim=1), state
 
@@ -179,18 +203,16 @@ class _SequencePass:
 
     def _loop(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         outputs = [x.new_zeros(len(x), 0, inner.output_size)]
-        initial = state
-        if self.reset is not None:
-            initial = inner.initial_state(len(x), device=x.device, dtype=x.dtype)
-        for t in range(x.shape[1]):
+        known = self.reset is not None or self.starts.noted
+        initial = self.starts.of(inner, x, state) if known else state
+        # Cut at once: the gradient of each x[:, t] would be as large as x.
+        for t, x_t in enumerate(x.unbind(1)):
             alive = self._alive(t)
             if self.reset is not None:
                 state = where(self.reset[:, t] & alive, initial, state)
             step = StepPass(self.masks, t)
-            if isinstance(inner, Wrapper):
-                y, after = inner.through(x[:, t], state, step)
-            else:
-                y, after = step(inner, x[:, t], state)
+            before = step.starts.note(state, initial) if self.starts.noted else state
+            y, after = step(inner, x_t, before)
             state = after if self.lengths is None else where(alive, after, state)
             outputs.append(y.unsqueeze(1))
         return torch.cat(outputs, dim=1), state
@@ -213,21 +235,25 @@ def _unroll(cell: Recurrence, x: Tensor, state: State, run: _SequencePass) -> tu
     return y.masked_fill(past, 0), state
 
 
-def _kernel(inner: Recurrence, x: Tensor) -> Kernel | str:
-    """Return the kernel of a cell, unless a subclass has changed the step behind its back."""
-    reason = inner.stepwise() if isinstance(inner, Wrapper) else None
-    if reason:
-        return reason
+def _kernel(
+    inner: Recurrence, x: Tensor, masks: Masks | None = None, start: int = 0
+) -> Kernel | str:
+    """Return the kernel of a cell or stepwise wrapper, or why there is none."""
+    if isinstance(inner, Wrapper):
+        return _fused(inner, x, masks, start) or inner.stepwise() or ""
     if not isinstance(inner, Cell):
         return "not a Cell of this package, so it has no kernel"
-    if inner._forward_hooks or inner._forward_pre_hooks:
-        return "its hooks act at every step"
+    return kernel_of(inner, x)
+
+
+def _fused(inner: Wrapper, x: Tensor, masks: Masks | None, start: int) -> Kernel | None:
+    """Return the kernel of a wrapper, unless a subclass has changed what is done between steps."""
     for owner in type(inner).__mro__:
-        if "kernel" in vars(owner):
-            return inner.kernel(x)
-        if "forward" in vars(owner):
+        if "fused" in vars(owner):
+            return inner.fused(x, masks, start)
+        if "through" in vars(owner):
             break
-    return "its class gives the step and no kernel for it"
+    return None
 
 
 def _describe(cell: Recurrence, x: Tensor, indent: str) -> list[str]:
@@ -239,19 +265,18 @@ def _describe(cell: Recurrence, x: Tensor, indent: str) -> list[str]:
         return lines
     kernel = _kernel(cell, x)
     if isinstance(kernel, Kernel):
-        return [f"{name}: {kernel.name}, whole sequences at once"]
-    inside = [f"{indent}  {line}" for line in _one_by_one(cell)]
+        inside = _inside(cell, "within it", indent + "  ")
+        return [f"{name}: {kernel.name}, whole sequences at once", *inside]
+    inside = _inside(cell, "one step at a time", indent + "  ")
     return [f"{name}: the plain loop: {kernel}", *inside]
 
 
-def _one_by_one(cell: Recurrence) -> list[str]:
-    if not isinstance(cell, Wrapper):
-        return []
+def _inside(cell: Recurrence, how: str, indent: str) -> list[str]:
     lines = []
-    for inner in map(cell.inner, range(len(cell.cells))):
+    for inner in map(cell.inner, range(len(cell.cells))) if isinstance(cell, Wrapper) else ():
         sizes = f"({inner.input_size} -> {inner.output_size})"
-        lines.append(f"{type(inner).__name__}{sizes}: one step at a time")
-        lines += [f"  {line}" for line in _one_by_one(inner)]
+        lines.append(f"{indent}{type(inner).__name__}{sizes}: {how}")
+        lines += _inside(inner, how, indent + "  ")
     return lines
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -52,7 +54,7 @@ def test_a_step_refuses_an_input_of_another_shape(name: str, shape: tuple[int, .
 def test_a_step_refuses_a_state_of_another_shape(name: str) -> None:
     cell = CELLS[name](3, 5)
     for state in (cell.initial_state(1), CELLS[name](3, 1).initial_state(2)):
-        with pytest.raises(ShapeError, match=r"state.h is \(.*\), expected \(2, 5\)"):
+        with pytest.raises(ShapeError, match=r"state\.\w+ is \(.*\), expected \(2(, \d+)+\)"):
             cell(torch.zeros(2, 3), state)
 
 
@@ -64,7 +66,48 @@ def test_check_step_names_the_part_of_the_state() -> None:
     check_step(cell, torch.zeros(2, 3), cell.initial_state(2))
 
 
-@pytest.mark.parametrize("name", CELLS)
+class ShapedState(NamedTuple):
+    h: Tensor
+    memory: Tensor
+
+
+class Shaped(Cell):
+    """A cell one tensor of whose state is not (B, O)."""
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"memory": (self.output_size, 2)}
+
+
+def test_check_step_asks_for_the_shapes_that_the_cell_declares() -> None:
+    cell, x = Shaped(3, 5), torch.zeros(2, 3)
+    check_step(cell, x, ShapedState(torch.zeros(2, 5), torch.zeros(2, 5, 2)))
+    for memory in ((2, 5), (1, 5, 2), (2, 5, 1), ()):
+        with pytest.raises(
+            ShapeError, match=r"Shaped: state.memory is \(.*\), expected \(2, 5, 2\)"
+        ):
+            check_step(cell, x, ShapedState(torch.zeros(2, 5), torch.zeros(memory)))
+    with pytest.raises(ShapeError, match=r"Shaped: state.h is \(2, 4\), expected \(2, 5\)"):
+        check_step(cell, x, ShapedState(torch.zeros(2, 4), torch.zeros(2, 5, 2)))
+
+
+def test_check_step_reads_any_nesting() -> None:
+    cell, x, good = Unfinished(3, 5), torch.zeros(2, 3), torch.zeros(2, 5)
+    for state in (good, (good,), (good, (good,)), LSTMState(good, (good,)), ()):  # type: ignore[arg-type]
+        check_step(cell, x, state)
+    bad = torch.zeros(2, 1)
+    for state, place in (
+        (bad, "state"),
+        ((good, bad), "state.1"),
+        ((good, (bad,)), "state.1.0"),
+        (LSTMState(good, (bad,)), "state.c.0"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(
+            ShapeError, match=rf"Unfinished: {place} is \(2, 1\), expected \(2, 5\)"
+        ):
+            check_step(cell, x, state)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
 def test_parameters_are_drawn_as_torch_draws_them(name: str) -> None:
     torch.manual_seed(3)
     cell = CELLS[name](30, 100)

@@ -70,11 +70,26 @@ def test_torch_twins_with_the_same_weights() -> None:
 
 
 def test_the_kernel_says_what_it_is_or_why_there_is_none() -> None:
-    x = torch.zeros(1)
-    assert GRUCell(3, 4).kernel(x).name == "ATen's GRU loop, as oneDNN has none"
-    assert GRUCell(3, 4, reset_after=False).kernel(x) == (
-        "vendor kernels reset after the product with weight_hh, this cell before it"
+    x, narrow = torch.zeros(1), torch.zeros(1).bfloat16()
+    for reset_after in (True, False):
+        assert GRUCell(3, 4, reset_after).kernel(x).name == "the compiled GRU"
+    reason = "compiled kernels are of float32 and float64, not bfloat16"
+    assert GRUCell(3, 4).kernel(narrow).name == f"ATen's GRU loop, as {reason}"
+    assert GRUCell(3, 4, reset_after=False).kernel(narrow) == (
+        f"{reason}; vendor kernels reset after the product with weight_hh alone"
     )
+
+
+def test_without_numba_it_runs_on_atens_or_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(3, 5, 3)
+    lengths = torch.tensor([5, 0, 2])
+    cells = [GRUCell(3, 4), GRUCell(3, 4, reset_after=False)]
+    compiled = [unroll(cell, x, lengths=lengths) for cell in cells]
+    monkeypatch.setattr("recurra.nn.kernels.compiled.missing", lambda: "numba is not here")
+    assert cells[0].kernel(x).name == "ATen's GRU loop, as numba is not here"
+    assert "numba is not here" in cells[1].kernel(x)
+    for cell, expected in zip(cells, compiled):
+        torch.testing.assert_close(unroll(cell, x, lengths=lengths), expected)
 
 
 @BOTH

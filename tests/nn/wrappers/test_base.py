@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -7,8 +9,10 @@ from torch import nn
 from recurra.errors import ConfigError, RunError, ShapeError
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
+from recurra.nn.state import flatten
+from recurra.nn.unroll import unroll, unroll_plain
 from recurra.nn.wrappers import WRAPPERS
-from recurra.nn.wrappers.base import Masks, StepPass, Wrapper
+from recurra.nn.wrappers.base import Masks, Starts, StepPass, Wrapper, steps_as
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.residual import Residual
@@ -85,6 +89,58 @@ def test_a_step_uses_the_mask_of_its_time() -> None:
     steps = [StepPass(masks, t).drop(owner, "input", ones, 0.5, False) for t in (3, 0, 1, 2)]
     drawn = masks.get(owner, "input", torch.zeros(2, 4, 3), 0.5, False)
     assert torch.equal(torch.stack(steps, dim=1), drawn[:, [3, 0, 1, 2]])
+
+
+def test_a_state_knows_where_resets_take_it() -> None:
+    cell, starts = LSTMCell(3, 4), Starts()
+    zero, x = torch.zeros(2, 4), torch.zeros(2, 3)
+    state = cell.initial_state(2)
+    assert starts.of(cell, x, state).c.sum() == 0
+    noted = starts.note((zero, zero), (zero + 1, zero + 2))
+    assert [each[0, 0].item() for each in starts.of(Pair(), x, noted)] == [1, 2]
+    inner = starts.note(noted, (zero + 3, zero + 4))
+    assert [each[0, 0].item() for each in starts.of(Pair(), x, inner)] == [1, 2]
+    assert [each[0, 0].item() for each in starts.of(Pair(), x, (zero, zero))] == [0, 0]
+
+
+class Pair(GRUCell):
+    def __init__(self) -> None:
+        super().__init__(3, 4)
+
+    def initial_state(self, batch_size: int = 1, **where: object) -> object:
+        return torch.zeros(batch_size, 4), torch.zeros(batch_size, 4)
+
+
+def test_whether_a_cell_steps_as_its_class_says() -> None:
+    class Renamed(GRUCell):
+        pass
+
+    assert steps_as(GRUCell(3, 4), GRUCell) and steps_as(Renamed(3, 4), GRUCell)
+    assert not steps_as(GRUCell(3, 4), LSTMCell) and not steps_as(Residual(GRUCell(3, 3)), GRUCell)
+    for register in ("register_forward_hook", "register_forward_pre_hook"):
+        watched = GRUCell(3, 4)
+        getattr(watched, register)(lambda *arguments: None)
+        assert not steps_as(watched, GRUCell)
+
+    class Other(GRUCell):
+        def forward(self, x: torch.Tensor, state: object) -> object:
+            return super().forward(2 * x, state)
+
+    assert not steps_as(Other(3, 4), GRUCell)
+
+
+@pytest.mark.parametrize("how", [unroll, unroll_plain])
+@pytest.mark.parametrize("name", ["projection", "highway", "attention", "mogrifier"])
+def test_products_alone_are_narrow_under_autocast(name: str, how: Any) -> None:
+    sizes = (4,) if name == "projection" else ()
+    cell = WRAPPERS[name](LSTMCell(4, 4), *sizes)
+    x = torch.randn(2, 5, 4)
+    expected, after = unroll(cell, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, state = how(cell, x)
+    y.sum().backward()
+    torch.testing.assert_close(y, expected, rtol=0, atol=0.05)
+    torch.testing.assert_close(flatten(state), flatten(after), rtol=0, atol=0.05)
 
 
 def test_the_table_finds_them_by_name() -> None:

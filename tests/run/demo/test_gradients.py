@@ -52,7 +52,7 @@ def test_any_cells_norms_are_those_of_small_changes(name: str) -> None:
         change[0, t, 0] = change[1, t, 1] = 1e-6
         rows = [(last(x + each) - last(x - each)) / 2e-6 for each in change]
         expected.append(float(torch.stack(rows).norm()))
-    np.testing.assert_allclose(jacobian_norms(cell, x), expected, rtol=1e-7)
+    np.testing.assert_allclose(jacobian_norms(cell, x), expected, rtol=1e-7, atol=1e-10)
 
 
 def test_a_relu_rnn_of_one_unit_multiplies_by_its_weight() -> None:

@@ -6,16 +6,18 @@ B rows, T steps, I inputs, O outputs.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from recurra.errors import ShapeError
-from recurra.nn.state import State, flatten
+from recurra.nn.state import State, flatten, where
 
-__all__ = ["Cell", "Kernel", "check_step", "gates_of"]
+__all__ = ["Cell", "Kernel", "check_step", "gates_of", "kernel_of", "steps_over"]
+
+ALL_LIKE_THE_OUTPUT: Mapping[str, tuple[int, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,10 @@ class Kernel:
 class Cell(nn.Module):
     """A recurrence over vectors that is one step by itself; subclasses give the step.
 
-    A subclass sets `input_size`, `output_size` and defines `initial_state` and `forward`. It
-    may define `kernel` as well, where something faster than the loop over `forward` exists,
-    and `gates(x, state) -> dict[str, Tensor]`, where it has any to be looked at: each `(B, O)`
+    A subclass sets `input_size`, `output_size` and defines `initial_state` and `forward`, and
+    `state_shapes` where a tensor of its state is not `(B, O)`. It may define `kernel` as well,
+    where something faster than the loop over `forward` exists, and
+    `gates(x, state) -> dict[str, Tensor]`, where it has any to be looked at: each `(B, O)`
     after its activation, under the letter it has in the cell's equation.
 
     Args:
@@ -74,6 +77,10 @@ class Cell(nn.Module):
             state: what `initial_state` or the step before returned.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return name -> shape without B, of those tensors of a state that are not `(B, O)`."""
+        return ALL_LIKE_THE_OUTPUT
 
     def kernel(self, x: Tensor) -> Kernel | str:
         """Return what runs this cell over `x (B, T, I)` faster than the loop, or why nothing does.
@@ -137,22 +144,89 @@ def gates_of(cell: Cell, x: Tensor, state: State) -> dict[str, Tensor]:
     return {}
 
 
+def kernel_of(cell: Cell, x: Tensor) -> Kernel | str:
+    """Return the kernel of a cell, or why it has none that does what its step does.
+
+    A subclass may have changed the step behind the back of the kernel it inherits.
+
+    Args:
+        cell: which.
+        x: the sequences, or anything of their device and dtype.
+
+    Example:
+        >>> kernel_of(Cell(3, 5), torch.zeros(1))
+        'the cell has no kernel of its own'
+    """
+    if cell._forward_hooks or cell._forward_pre_hooks:
+        return "its hooks act at every step"
+    for owner in type(cell).__mro__:
+        if "kernel" in vars(owner):
+            return cell.kernel(x)
+        if "forward" in vars(owner):
+            break
+    return "its class gives the step and no kernel for it"
+
+
+def steps_over(
+    step: Callable[[Tensor, State], tuple[Tensor, State]],
+    sums: Tensor,
+    state: State,
+    lengths: Tensor | None,
+) -> tuple[Tensor, State]:
+    """Run the recurrent part of a step over what all the inputs came to in one product.
+
+    That is faster than products step by step, and more so backwards, where the gradients of
+    the input's weights are one product too.
+
+    Shapes: `sums (B, T, K)`, `lengths (B,)`; returns `(B, T, O)` and the state at each row's
+    length.
+
+    Args:
+        step: `(sums (B, K), state) -> (y (B, O), state)`.
+        sums: of all steps, at least one.
+        state: before the first.
+        lengths: steps of each row, at most T; all of them.
+
+    Example:
+        >>> step = lambda sums, h: (h + sums, h + sums)
+        >>> steps_over(step, torch.ones(1, 3, 1), torch.zeros(1, 1), None)[0].flatten()
+        tensor([1., 2., 3.])
+    """
+    outputs = []
+    for t, part in enumerate(sums.unbind(1)):
+        y, after = step(part, state)
+        state = after if lengths is None else where(lengths > t, after, state)
+        outputs.append(y)
+    return torch.stack(outputs, dim=1), state
+
+
 def check_step(cell: Cell, x: Tensor, state: State) -> None:
-    """Raise ShapeError unless `x` is `(B, I)` and every tensor of `state` is `(B, O)`.
+    """Raise ShapeError unless `x` is `(B, I)` and `state` of B rows and the cell's shapes.
 
     Args:
         cell: whose step is taken.
         x: the input.
         state: the state.
     """
-    name = type(cell).__name__
-    if x.dim() != 2 or x.shape[1] != cell.input_size:
+    rows = x.shape[0] if x.dim() == 2 else None
+    if rows is None or x.shape[1] != cell.input_size:
         raise ShapeError(
-            f"{name}: a step takes x of shape (batch, {cell.input_size}), got {tuple(x.shape)}; "
-            "recurra.unroll takes whole sequences"
+            f"{type(cell).__name__}: a step takes x of shape (batch, {cell.input_size}), got "
+            f"{tuple(x.shape)}; recurra.unroll takes whole sequences"
         )
 
-    expected = (len(x), cell.output_size)
-    for place, tensor in flatten(state).items():
+    shapes, common = cell.state_shapes(), (rows, cell.output_size)
+    for name, tensor in zip(getattr(state, "_fields", ()), state):
+        expected = (rows, *shapes[name]) if name in shapes else common
+        if getattr(tensor, "shape", None) != expected:
+            break
+    else:
+        if hasattr(state, "_fields"):
+            return
+    for place, tensor in flatten(state).items():  # slower, as it makes the names
+        name = place.removeprefix("state.")
+        expected = (rows, *shapes[name]) if name in shapes else common
         if tensor.shape != expected:
-            raise ShapeError(f"{name}: {place} is {tuple(tensor.shape)}, expected {expected}")
+            raise ShapeError(
+                f"{type(cell).__name__}: {place} is {tuple(tensor.shape)}, expected {expected}"
+            )

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.vendor import gru_sequence
+from recurra.nn.kernels.compiled import served
+from recurra.nn.kernels.gru_sequence import gru_sequence
+from recurra.nn.kernels.vendor import gru_sequence as vendor_sequence
 
 __all__ = ["GRUCell", "GRUState"]
 
@@ -114,17 +116,23 @@ class GRUCell(Cell):
         return {"r": r, "z": torch.sigmoid(x_z + h_z), "n": n}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the vendor's GRU, which resets after the product only.
+        """Return our own GRU on a processor, else the vendor's, which resets after the product.
 
         Args:
             x: the sequences.
         """
-        if not self.reset_after:
-            return "vendor kernels reset after the product with weight_hh, this cell before it"
+        reason = served(x)
+        if reason and not self.reset_after:
+            return f"{reason}; vendor kernels reset after the product with weight_hh alone"
 
         def run(x: Tensor, state: GRUState, lengths: Tensor | None) -> tuple[Tensor, GRUState]:
             weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-            y, h = gru_sequence(x, state.h, weights, lengths)
+            if reason:
+                y, h = vendor_sequence(x, state[0], weights, lengths)
+            else:
+                y, h = gru_sequence(x, state[0], weights, lengths, self.reset_after)
             return y, GRUState(h)
 
-        return Kernel("cuDNN's GRU" if x.is_cuda else "ATen's GRU loop, as oneDNN has none", run)
+        if not reason:
+            return Kernel("the compiled GRU", run)
+        return Kernel("cuDNN's GRU" if x.is_cuda else f"ATen's GRU loop, as {reason}", run)

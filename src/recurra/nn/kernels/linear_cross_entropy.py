@@ -2,6 +2,7 @@
 
 N targets, H units, V classes, K softmaxes in a mixture; C is H and the bias columns, rounded up
 to what the matrix units of a processor like. No buffer is larger than one chunk of CHUNK logits.
+In bfloat16 on a processor softmax, loss and gradient are one compiled pass over the logits.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from recurra.errors import DataError, ShapeError
+from recurra.nn.kernels.compiled import missing
+from recurra.nn.kernels.exponentials import exponentials
 
 __all__ = [
     "check_targets",
@@ -29,6 +32,9 @@ CHUNK = 2**23
 
 COLUMNS = 32
 """Width in columns that the matrix units work in: a multiple of it halves the time of 200."""
+
+WORTH = 2**20
+"""Fewest logits for which numba is worth its import."""
 
 
 def linear_cross_entropy_plain(
@@ -210,23 +216,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         N, (V, H) = len(hidden), weight.shape
         h, W = _factors(hidden, weight, bias, dtype)
         gradients = d_hidden, d_weight, d_bias = [*map(torch.empty_like, (hidden, weight, bias))]
-        # The mean's 1 / N goes in here, where the matrix is small.
-        h_mean = _widened(hidden / N, dtype, 1 / N, 0)
         losses = []
         for at in _chunks(N, V):
-            z = h[at] @ W.t()
-            p = torch.softmax(z, dim=1, out=z)
-            targeted = torch.arange(len(p), device=p.device) * V + targets[at]
-            flat = p.view(-1)
-            p_target = flat[targeted]
-            losses.append(_nats(p_target).sum())
-            flat.index_copy_(0, targeted, p_target - 1)
-            d_hidden[at] = (p @ W)[:, :H]
-            d_W = p.t() @ h_mean[at]
+            slope, share, nats = _slope(h[at] @ W.t(), targets[at], N * V)
+            losses.append(nats.sum())
+            # The mean's 1 / N goes in here, where the matrices are small.
+            share = share.to(hidden.dtype) / N
+            d_hidden[at] = (slope @ W)[:, :H] * share.unsqueeze(-1)
+            d_W = slope.t() @ _widened(hidden[at] * share.unsqueeze(-1), dtype, share, 0)
             store = Tensor.add_ if at.start else Tensor.copy_
             store(d_weight, d_W[:, :H])
             store(d_bias, d_W[:, H])
-        d_hidden.div_(N)
         ctx.save_for_backward(*gradients)
         return torch.stack(losses).sum() / N
 
@@ -284,6 +284,23 @@ class _MixtureCrossEntropy(torch.autograd.Function):
         return (*(gradient * upstream for gradient in ctx.saved_tensors), None, None)
 
 
+def _slope(z: Tensor, targets: Tensor, logits: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradient of the nats by `z` but for a factor, that factor and the nats `(n,)`.
+
+    The factor is `(n,)`, or one for all; `z` is overwritten. `logits` are those of all chunks.
+    """
+    compilable = z.device.type == "cpu" and z.dtype == torch.bfloat16
+    if compilable and logits >= WORTH and not missing():
+        e, total, nats = exponentials(z, targets)
+        return e, 1 / total, nats
+    p = torch.softmax(z, dim=1, out=z)
+    targeted = torch.arange(len(p), device=p.device) * p.shape[1] + targets
+    flat = p.view(-1)
+    p_target = flat[targeted]
+    flat.index_copy_(0, targeted, p_target - 1)
+    return p, p.new_ones(()), _nats(p_target)
+
+
 def _chunks(N: int, V: int) -> list[slice]:
     rows = max(1, CHUNK // V)
     return [slice(start, min(start + rows, N)) for start in range(0, N, rows)]
@@ -304,12 +321,19 @@ def _widened(matrix: Tensor, dtype: torch.dtype, *columns: Tensor | float) -> Te
     """Return `(rows, C)`: the matrix, then the columns, then zeros."""
     rows, H = matrix.shape
     filled = H + len(columns)
-    wide = matrix.new_empty(rows, -(-filled // COLUMNS) * COLUMNS, dtype=dtype)
+    width = _width(matrix.device, dtype)
+    wide = matrix.new_empty(rows, -(-filled // width) * width, dtype=dtype)
     wide[:, :H] = matrix
     for place, column in enumerate(columns, start=H):
         wide[:, place] = column
     wide[:, filled:] = 0
     return wide
+
+
+def _width(device: torch.device, dtype: torch.dtype) -> int:
+    """Return what the matrices' columns are a multiple of: pairs suffice for AVX-512's bfloat16."""
+    pairs = device.type == "cpu" and dtype == torch.bfloat16
+    return 2 if pairs and not torch.cpu._is_amx_tile_supported() else COLUMNS
 
 
 def _nats(p: Tensor) -> Tensor:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, RunError, ShapeError
-from recurra.nn.cells.base import Cell
+from recurra.nn.cells.base import Cell, Kernel
 from recurra.nn.kernels.dropout import dropout_mask
-from recurra.nn.state import State
+from recurra.nn.state import State, map_tensors, where
 
-__all__ = ["Masks", "Pass", "Recurrence", "StepPass", "Wrapper"]
+__all__ = ["Masks", "Pass", "Recurrence", "Starts", "StepPass", "Wrapper", "steps_as"]
 
 Made = TypeVar("Made")
 
@@ -39,6 +39,18 @@ class Pass(Protocol):
 
     def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
         """Return `x` times the dropout mask of this owner and place."""
+        ...
+
+    def starting(
+        self, inner: Recurrence, x: Tensor, state: State, initial: State
+    ) -> tuple[Tensor, State]:
+        """Run `inner`, whose resets go back to `initial`."""
+        ...
+
+    def resetting(
+        self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
+    ) -> tuple[Tensor, State]:
+        """Run `inner`, whose state becomes the initial one before the steps of `reset`."""
         ...
 
 
@@ -119,8 +131,36 @@ class Wrapper(nn.Module):
         """Return why only a loop over steps will do just now; None where sequences pass whole."""
         return None
 
+    def fused(self, x: Tensor, masks: Masks | None, start: int = 0) -> Kernel | None:
+        """Return what runs this wrapper over whole sequences in the place of that loop.
+
+        It is asked for where `stepwise` gives a reason, and must do what `through` does step
+        by step. Between two resets it is run over a piece of the sequences: `run` gets the
+        steps `start, start + 1, ...` of the unroll, as many as its `x (B, T, I)` has.
+
+        Args:
+            x: the sequences, or anything of their device and dtype.
+            masks: of the whole unroll, to be cut at `start`; None where `plan` asks.
+            start: the first of the steps.
+        """
+        return None
+
 
 Recurrence = Cell | Wrapper
+
+
+def steps_as(cell: Recurrence, kind: type[Cell]) -> bool:
+    """Return whether the step of `cell` is that of `kind` and of no subclass, and unwatched.
+
+    A kernel of a wrapper reads the cell's parameters in the place of calling it, so it asks.
+
+    Args:
+        cell: what is wrapped.
+        kind: a class of cells.
+    """
+    if not isinstance(cell, kind) or cell._forward_hooks or cell._forward_pre_hooks:
+        return False
+    return type(cell).forward is kind.forward
 
 
 class Masks:
@@ -178,6 +218,46 @@ class Masks:
         return dropout_mask(shape, p, self.generator, like.dtype).to(like.device)
 
 
+class Starts:
+    """Where resets take a state, where that is not what the cell's `initial_state` says.
+
+    Tensors are known by identity: a wrapper that sequences pass whole hands the parts of its
+    state on as they are.
+    """
+
+    def __init__(self) -> None:
+        self.noted: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def note(self, state: State, initial: State) -> State:
+        """Return the state to hand on, whose start is `initial`, unless it has one already.
+
+        Args:
+            state: as a wrapper got it.
+            initial: of the same nesting and shapes.
+        """
+
+        def noted(tensor: Tensor, start: Tensor) -> Tensor:
+            own = tensor.view_as(tensor)  # one tensor may stand in two places
+            self.noted[id(own)] = (own, self._start(tensor, start))
+            return own
+
+        return map_tensors(noted, state, initial)
+
+    def of(self, inner: Recurrence, x: Tensor, state: State) -> State:
+        """Return where resets take the state of `inner`.
+
+        Args:
+            inner: a cell or wrapper.
+            x: its input `(B, ...)`.
+            state: what it was handed.
+        """
+        initial = inner.initial_state(len(x), device=x.device, dtype=x.dtype)
+        return map_tensors(self._start, state, initial) if self.noted else initial
+
+    def _start(self, tensor: Tensor, otherwise: Tensor) -> Tensor:
+        return self.noted[id(tensor)][1] if id(tensor) in self.noted else otherwise
+
+
 class StepPass:
     """The pass of one step, at position `t` of an unroll that `masks` belong to.
 
@@ -189,6 +269,7 @@ class StepPass:
     def __init__(self, masks: Masks, t: int) -> None:
         self.masks = masks
         self.t = t
+        self.starts = Starts()
 
     def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step of `inner`."""
@@ -208,3 +289,15 @@ class StepPass:
         """Return `x` times this step's mask."""
         masks = self.masks.get(owner, place, x.unsqueeze(1), p, shared)
         return x * masks[:, 0 if shared else self.t]
+
+    def starting(
+        self, inner: Recurrence, x: Tensor, state: State, initial: State
+    ) -> tuple[Tensor, State]:
+        """Take one step of `inner`, whose resets go back to `initial`."""
+        return self(inner, x, self.starts.note(state, initial))
+
+    def resetting(
+        self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
+    ) -> tuple[Tensor, State]:
+        """Take one step of `inner`, from the initial state in the rows of `reset (B,)`."""
+        return self(inner, x, where(reset, self.starts.of(inner, x, state), state))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from recurra.errors import ConfigError
 from recurra.folders import cache_folder
 from recurra.run.plot import (
+    cells,
     comparison,
     confusion,
     errors,
@@ -28,7 +29,16 @@ from recurra.run.plot import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["compared", "curves", "explained", "forecasts", "gradient_norms", "latch", "pictures"]
+__all__ = [
+    "cells_compared",
+    "compared",
+    "curves",
+    "explained",
+    "forecasts",
+    "gradient_norms",
+    "latch",
+    "pictures",
+]
 
 _COLORS = ["1f5a96", "c2571a", "9ab7d3", "333333", "4f8a5b", "8a6fb0", "b0903a", "808080"]
 _INK = "#333333"
@@ -177,6 +187,17 @@ def latch(watched: Any, path: Path, *, title: str) -> None:
     """
     with _canvas(path, 11, 5.2) as figure:
         gates.draw_latch(figure, watched, title)
+
+
+def cells_compared(result: Any, path: Path) -> None:
+    """Draw how cells of one size did into a PNG or SVG file.
+
+    Args:
+        result: as `recurra.run.bench.cells.compare_cells` gives it at its end.
+        path: the file to write.
+    """
+    with _canvas(path, *cells.size(result)) as figure:
+        cells.draw(figure, result)
 
 
 @contextmanager

@@ -1,0 +1,160 @@
+"""The RWKV network's time mixing, step by step. B rows, T steps, I inputs, H units."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
+from recurra.nn.state import State
+
+__all__ = ["RWKVCell", "RWKVState"]
+
+NOTHING_YET = -1e4
+"""The logarithm of no weight at all: its exponential is 0, and float16 holds it."""
+
+
+class RWKVState(NamedTuple):
+    """The state of an RWKVCell: `x (B, I)`, the input before, and `c` and `m`, each `(B, H)`.
+
+    `c` is the weighted mean of the values so far, `m` the logarithm of the sum of their weights.
+    """
+
+    x: Tensor
+    c: Tensor
+    m: Tensor
+
+
+class RWKVCell(Cell):
+    """The time mixing of RWKV-4: a mean of all values so far, weighted by key and age.
+
+        r, k, v = W_r (a_r x + (1 - a_r) x_before), and so on with a_k, a_v
+        wkv_t = sum over s < t of exp(k_s - (t - 1 - s) w) v_s + exp(u + k_t) v_t,
+                divided by the sum of the same weights
+        y = W_ho (sigmoid(r) * wkv)
+
+    with a decay w = exp(decay) > 0 and a bonus u for the step at hand, each a number a unit.
+    The sums are kept as the mean `c` and the logarithm `m` of its weight, so no key overflows:
+
+        wkv = c + sigmoid(u + k - m) (v - c)
+        m' = logaddexp(m - w, k),  c' = c + exp(k - m') (v - c)
+
+    Shapes: `x (B, I)`, state `x (B, I)`, `c (B, H)`, `m (B, H)`, output `(B, H)`; `weight_ih
+        (3H, I)` with rows r, k, v, `weight_ho (H, H)`, `mix (3, I)`, `decay (H,)`, `bonus (H,)`.
+
+    Args:
+        input_size: I, features of an input.
+        hidden_size: H, units.
+
+    Raises:
+        ShapeError: at a step, for an input or state of another shape.
+
+    Source: Peng et al. 2023, "RWKV: reinventing RNNs for the transformer era", equations 11-16,
+        and 24-28 for the recurrent form.
+
+    Differs: numerator, denominator and a running maximum of the exponents are kept there; the
+        two tensors here give the same outputs.
+
+    Example:
+        >>> cell = RWKVCell(3, 5)
+        >>> y, state = cell(torch.zeros(2, 3), cell.initial_state(2))
+        >>> y.shape, state.x.shape
+        (torch.Size([2, 5]), torch.Size([2, 3]))
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.hidden_size = hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, input_size))
+        self.weight_ho = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.mix = nn.Parameter(torch.empty(3, input_size))
+        self.decay = nn.Parameter(torch.empty(hidden_size))
+        self.bonus = nn.Parameter(torch.empty(hidden_size))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weights uniformly from (-1/sqrt(H), 1/sqrt(H)), all else from where it acts.
+
+        The mixtures are drawn from (0, 1), half-lives from a step to a hundred, and the bonus
+        starts at log 0.3.
+
+        Args:
+            generator: where the numbers come from.
+        """
+        bound = self.hidden_size**-0.5
+        for weight in (self.weight_ih, self.weight_ho):
+            nn.init.uniform_(weight, -bound, bound, generator=generator)
+        nn.init.uniform_(self.mix, 0, 1, generator=generator)
+        nn.init.uniform_(self.decay, -5, 0, generator=generator)
+        nn.init.constant_(self.bonus, math.log(0.3))
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return that of the input before."""
+        return {"x": (self.input_size,)}
+
+    def initial_state(
+        self,
+        batch_size: int = 1,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> RWKVState:
+        """Return zeros, and for `m` the logarithm of nothing.
+
+        Args:
+            batch_size: B, rows.
+            device: where; the parameters' by default.
+            dtype: of which kind; the parameters' by default.
+        """
+        c = self.zeros(batch_size, self.hidden_size, device, dtype)
+        x = c.new_zeros(batch_size, self.input_size)
+        return RWKVState(x, c, torch.full_like(c, NOTHING_YET))
+
+    def forward(self, x: Tensor, state: RWKVState) -> tuple[Tensor, RWKVState]:
+        """Take one step.
+
+        Args:
+            x: `(B, I)`.
+            state: `x (B, I)`, `c (B, H)`, `m (B, H)`.
+        """
+        check_step(self, x, state)
+        before, c, m = state
+        r, k, v = self._parts(x, before)
+        wkv, (c, m) = self._average(torch.cat([k, v], dim=1), (c, m))
+        return F.linear(torch.sigmoid(r) * wkv, self.weight_ho), RWKVState(x, c, m)
+
+    def _parts(self, x: Tensor, before: Tensor) -> tuple[Tensor, ...]:
+        """Return r, k and v `(..., H)`."""
+        weights = self.weight_ih.chunk(3)
+        return tuple(F.linear(before + a * (x - before), W) for a, W in zip(self.mix, weights))
+
+    def _average(self, both: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the mean with the step at hand, and the mean and weight to carry on."""
+        k, v = both.chunk(2, dim=1)
+        c, m = state
+        new = v - c
+        wkv = c + torch.sigmoid(self.bonus + k - m) * new
+        m = torch.logaddexp(m - torch.exp(self.decay), k)
+        return wkv, (c + torch.exp(k - m) * new, m)
+
+    def kernel(self, x: Tensor) -> Kernel:
+        """Return the products of all steps at once, around a loop that has none.
+
+        Args:
+            x: the sequences.
+        """
+        return Kernel("a loop of means between products of all steps", self._sequences)
+
+    def _sequences(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        before, c, m = state
+        shifted = torch.cat([before.unsqueeze(1), x], dim=1)
+        r, k, v = self._parts(x, shifted[:, :-1])
+        wkv, (c, m) = steps_over(self._average, torch.cat([k, v], dim=2), (c, m), lengths)
+        y = F.linear(torch.sigmoid(r) * wkv, self.weight_ho)
+        rows = torch.arange(len(x), device=x.device)
+        last = x[:, -1] if lengths is None else shifted[rows, lengths]
+        return y, RWKVState(last, c, m)

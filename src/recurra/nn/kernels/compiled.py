@@ -1,0 +1,302 @@
+"""Kernels for the processor, compiled on this machine: numba and its disk cache.
+
+Nothing here imports numba before a kernel runs. What is compiled is kept in `$NUMBA_CACHE_DIR`,
+else under the cache folder; where neither can be written, each process compiles anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache, cached_property
+from importlib import import_module
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recurra.errors import ConfigError, RunError
+from recurra.files import lock
+from recurra.folders import cache_folder
+
+__all__ = ["ByPrecision", "Compiled", "compiled", "missing", "served", "view"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
+"""What the compiler may assume: any order of sums, fused products; never that all is finite."""
+
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    pickle.UnpicklingError,
+)
+"""What reading a damaged copy raises."""
+
+_making = threading.Lock()
+
+
+class Compiled(Generic[P, R]):
+    """A function that is compiled at its first call for each kind of arguments.
+
+    It may call other Compiled functions; numbers from outside it stand in its own file, whose
+    text tells whether the copy on disk is still of it.
+
+    Args:
+        function: in the part of Python and numpy that numba knows.
+        options: of `numba.njit`.
+    """
+
+    def __init__(self, function: Callable[P, R], **options: Any) -> None:
+        self.function = function
+        self.options = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"} | options
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it."""
+        return cast("R", self.dispatcher(*args, **kwargs))
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        """What numba makes of the function; calling it saves a microsecond."""
+        numba = _numba()
+        with _making:
+            made = numba.njit(**self.options)(self.function)
+            folder = _folder(cast("FunctionType", self.function))
+            if folder is not None:
+                made._cache = _disk_cache()(self.function, folder)
+        return made
+
+    def typed(self) -> Any:
+        """Return the type that numba gives it within other functions."""
+        return _numba().types.Dispatcher(self.dispatcher)
+
+
+class ByPrecision:
+    """A function of one number for the use of Compiled ones, with a body for each precision.
+
+    Args:
+        single: from float32 to float32.
+        double: from float64 to float64.
+    """
+
+    def __init__(self, single: Compiled[[Any], Any], double: Compiled[[Any], Any]) -> None:
+        self.single, self.double = single, double
+        self.__name__ = double.__name__
+
+    def __call__(self, x: Any) -> Any:
+        """Run it outside of compiled code, as tests do.
+
+        Args:
+            x: a number of numpy.
+        """
+        return self.single(x) if isinstance(x, np.float32) else self.double(x)
+
+    @cached_property
+    def registered(self) -> Callable[[Any], Any]:
+        """The function under which numba knows the two."""
+        single, double = self.single, self.double
+        numba = _numba()
+
+        def choose(x: Any) -> Any:
+            raise NotImplementedError
+
+        # Lambdas, as numba takes annotations for a difference.
+        numba.extending.overload(choose)(
+            lambda x: (lambda x: single(x)) if x == numba.types.float32 else (lambda x: double(x))
+        )
+        return choose
+
+    def typed(self) -> Any:
+        """Return the type that numba gives it within other functions."""
+        known = import_module("numba.core.registry").cpu_target.typing_context
+        function = self.registered
+        known.refresh()
+        return known.resolve_value_type(function)
+
+
+def compiled(function: Callable[P, R]) -> Compiled[P, R]:
+    """Return the function, to be compiled for the processor when it is first called.
+
+    Args:
+        function: in the part of Python and numpy that numba knows.
+
+    Source: Lam, Pitrou & Seibert 2015, "Numba: a LLVM-based Python JIT compiler".
+
+    Example:
+        >>> @compiled
+        ... def double(x: float) -> float:
+        ...     return 2 * x
+        >>> double(3.0)
+        6.0
+    """
+    return Compiled(function)
+
+
+def missing() -> str | None:
+    """Return why compiled kernels cannot run here; None where they can.
+
+    Example:
+        >>> missing() is None
+        True
+    """
+    return _missing()
+
+
+# What torch.compiler.assume_constant_result sets, without importing the compiler.
+missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+@cache
+def _missing() -> str | None:
+    if sys.byteorder != "little":
+        return "compiled kernels are for little-endian machines"
+    try:
+        numba = import_module("numba")
+    except (ImportError, OSError, SystemError, AttributeError) as error:
+        return f"numba cannot be imported ({str(error).splitlines()[0] if str(error) else error!r})"
+    if numba.config.DISABLE_JIT:
+        return "NUMBA_DISABLE_JIT is set"
+    return None
+
+
+def served(x: Tensor) -> str | None:
+    """Return why compiled kernels do not serve such a tensor; None where they do.
+
+    Under autocast they go on in the dtype of `x`, at no loss but time.
+
+    Args:
+        x: the sequences, or anything of their device and dtype.
+
+    Example:
+        >>> served(torch.zeros(1).half())
+        'compiled kernels are of float32 and float64, not float16'
+    """
+    if x.device.type != "cpu":
+        return f"compiled kernels are for the processor, not {x.device.type}"
+    if x.dtype not in (torch.float32, torch.float64):
+        name = str(x.dtype).removeprefix("torch.")
+        return f"compiled kernels are of float32 and float64, not {name}"
+    return missing()
+
+
+def view(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """Return the numbers of a tensor as an array in C order, in place where they are so already.
+
+    Args:
+        tensor: on the processor.
+
+    Example:
+        >>> view(torch.zeros(2, 3)).shape
+        (2, 3)
+    """
+    return tensor.detach().contiguous().numpy()
+
+
+@cache
+def _numba() -> Any:
+    typeof = import_module("numba.extending").typeof_impl
+    typeof.register(Compiled)(lambda value, context: value.typed())
+    typeof.register(ByPrecision)(lambda value, context: value.typed())
+    return import_module("numba")
+
+
+def _folder(function: FunctionType) -> Path | None:
+    """Return the folder of a compiled function, named by its sources; None for nowhere."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    digest = hashlib.sha256()
+    try:
+        for source in sorted(_sources(function, set())):
+            digest.update(Path(source).read_bytes())
+        place = Path(given) if given else cache_folder() / "compiled"
+        folder = place / f"{function.__module__}.{digest.hexdigest()[:16]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, ConfigError):
+        return None
+    return folder
+
+
+def _sources(function: Callable[..., Any], seen: set[Any]) -> set[str]:
+    """Return the files of a function and of all Compiled ones that it names."""
+    function = cast("FunctionType", function)
+    seen.add(function)
+    files = {function.__code__.co_filename}
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    named = [function.__globals__.get(name) for name in _names(function.__code__)]
+    for value in [*cells, *named]:
+        parts: tuple[Any, ...] = ()
+        if isinstance(value, Compiled):
+            parts = (value.function,)
+        elif isinstance(value, ByPrecision):
+            parts = (value.single.function, value.double.function)
+        for part in parts:
+            if part not in seen:
+                files |= _sources(part, seen)
+    return files
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+@cache
+def _disk_cache() -> Any:
+    """Return numba's cache of a function, kept in a given folder; a fault of it is a miss."""
+    caching: Any = import_module("numba.core.caching")
+    folders: dict[tuple[str, int], Path] = {}
+
+    class Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):  # type: ignore[misc]
+        def __init__(self, function: FunctionType, file: str) -> None:
+            self._py_file, self._lineno = file, function.__code__.co_firstlineno
+
+        def get_cache_path(self) -> str:
+            return str(folders[self._py_file, self._lineno])
+
+        def get_source_stamp(self) -> str:
+            return "the folder's name says it"
+
+    class Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
+        _locator_classes = [Locator]  # noqa: RUF012
+
+    class DiskCache(caching.FunctionCache):  # type: ignore[misc]
+        _impl_class = Implementation
+
+        def __init__(self, function: FunctionType, folder: Path) -> None:
+            folders[function.__code__.co_filename, function.__code__.co_firstlineno] = folder
+            super().__init__(function)
+
+        def load_overload(self, signature: Any, context: Any) -> Any:
+            try:
+                return super().load_overload(signature, context)
+            except DAMAGE:
+                with suppress(OSError):
+                    self.flush()
+            return None
+
+        def save_overload(self, signature: Any, result: Any) -> None:
+            # Two at once could give one file to two signatures.
+            with suppress(OSError, RunError), lock(Path(self.cache_path) / "lock"):
+                super().save_overload(signature, result)
+
+    return DiskCache

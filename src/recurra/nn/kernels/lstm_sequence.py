@@ -1,0 +1,245 @@
+"""Whole sequences of the LSTM's relatives on the processor, forward and backward.
+
+B rows, T steps, I inputs, H units; G sums, 4H for the gates i, f, g, o, or 3H for f, g, o where
+i = 1 - f. Steps stand before rows within, so that a step's rows lie together; the products with
+the inputs, and those that give the weights' gradients, are of all steps at once. Each thread
+takes some of the rows through all steps.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recurra.errors import RunError, ShapeError
+from recurra.nn.kernels import lstm_steps
+from recurra.nn.kernels.compiled import view
+from recurra.nn.kernels.matmul import pack
+from recurra.nn.kernels.sequence_product import product_of_rows, product_over_rows
+from recurra.nn.kernels.team import by_batch
+
+__all__ = ["LSTMParts", "LSTMWeights", "lstm_family_sequence"]
+
+LSTMWeights = tuple[Tensor, Tensor, Tensor]
+"""`weight_ih (G, I)`, `weight_hh (G, H)` and one bias `(G,)`."""
+
+
+class LSTMParts(NamedTuple):
+    """What a member of the family has beside the LSTM's weights; `none` of it by default.
+
+    `peephole (3, H)`, of i, f and o; `gains (2, G)` of the normalised sums from x and h, and
+    `norm (2, H)`, gain and bias of the memory as the output reads it; `coupled`, i = 1 - f;
+    `clip`, the memory's bound; `eps`, added to variances; `keep_h` and `keep_c`, of zoneout:
+    masks `(B, T', H)` that are 0 where a unit keeps what it held, of which the steps from
+    `begin` on are taken, or the share that each keeps.
+    """
+
+    peephole: Tensor | None = None
+    gains: Tensor | None = None
+    norm: Tensor | None = None
+    coupled: bool = False
+    clip: float | None = None
+    eps: float = 0.0
+    keep_h: Tensor | float = 0.0
+    keep_c: Tensor | float = 0.0
+    begin: int = 0
+
+
+def lstm_family_sequence(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weights: LSTMWeights,
+    parts: LSTMParts,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run a relative of the LSTM over sequences; returns outputs, and `h` and `c` at the end.
+
+        i, f, g, o = W_ih x + W_hh h + b, or LN(W_ih x) + LN(W_hh h) + b
+        c~ = clip(sigmoid(f + p_f c) * c + sigmoid(i + p_i c) * tanh(g))
+        h~ = sigmoid(o + p_o c~) * tanh(c~), or tanh(LN(c~)) at the end
+        c' = m_c * c + (1 - m_c) * c~,  h' = m_h * h + (1 - m_h) * h~
+
+    Shapes: `x (B, T, I)`; `h`, `c` `(B, H)`; `lengths (B,)`; returns `(B, T, H)`, `(B, H)`,
+    `(B, H)`. Past a row's length the outputs are `h` at its end. It cannot be differentiated
+    twice.
+
+    Args:
+        x: the inputs, at least one step, float32 or float64 on the processor.
+        h: hidden state before the first step.
+        c: cell state before the first step.
+        weights: `weight_ih (G, I)`, `weight_hh (G, H)`, and one bias `(G,)`.
+        parts: what it has beside them.
+        lengths: steps of each row, at most T; all of them.
+
+    Raises:
+        ShapeError: where states or weights are of another dtype than the inputs.
+
+    Source: Gers & Schmidhuber 2000 for peepholes, Ba et al. 2016 for the normalised sums, Greff
+        et al. 2017 for coupled gates, Krueger et al. 2017 for zoneout.
+
+    Example:
+        >>> weights = torch.zeros(8, 3), torch.zeros(8, 2), torch.zeros(8)
+        >>> one = torch.ones(1, 2)
+        >>> y, h, c = lstm_family_sequence(torch.ones(1, 4, 3), one, one, weights, LSTMParts())
+        >>> y.shape, c
+        (torch.Size([1, 4, 2]), tensor([[0.0625, 0.0625]]))
+    """
+    for tensor in (h, c, *weights):
+        if tensor.dtype != x.dtype:
+            raise ShapeError(f"got inputs of {x.dtype}, states and weights of {tensor.dtype}")
+    with torch.autocast(x.device.type, enabled=False):
+        given = x.transpose(0, 1), h, c, *weights
+        y, h_end, c_end, *_ = _forward(*given, *_arguments(parts, x, h.shape[1], lengths))
+    return y.transpose(0, 1), h_end, c_end
+
+
+def _arguments(parts: LSTMParts, x: Tensor, H: int, lengths: Tensor | None) -> tuple[Any, ...]:
+    """Return the parts as the operator takes them: no rows in the place of what is not there."""
+    none = x.new_empty(0)
+    keeps = (parts.keep_h, parts.keep_c)
+    shares = [0.0 if isinstance(keep, Tensor) else keep for keep in keeps]
+    return (
+        none.view(0, H) if parts.peephole is None else parts.peephole,
+        none.view(0, 0) if parts.gains is None else parts.gains,
+        none.view(0, H) if parts.norm is None else parts.norm,
+        *(keep if isinstance(keep, Tensor) else none for keep in keeps),
+        torch.empty(0, dtype=torch.int64) if lengths is None else lengths,
+        [math.inf if parts.clip is None else parts.clip, parts.eps, *shares],
+        parts.coupled,
+        parts.begin,
+    )
+
+
+@torch.library.custom_op("recurra::lstm_family", mutates_args=())
+def _forward(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias: Tensor,
+    peephole: Tensor,
+    gains: Tensor,
+    norm: Tensor,
+    keep_h: Tensor,
+    keep_c: Tensor,
+    lengths: Tensor,
+    numbers: list[float],
+    coupled: bool,
+    begin: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return `y (T, B, H)`, `h` and `c` at the end, and for the way back all c, the gates (or the
+    sums from x, where they are normalised) and the sums from h."""
+    T, B, H = *x.shape[:2], h.shape[1]
+    flat = x.reshape(T * B, -1)
+    sums = product_of_rows(flat, weight_ih, None if len(gains) else bias).view(T, B, -1)
+    from_h = torch.zeros_like(sums) if len(gains) else x.new_empty(0, 0, 0)
+    y, cs = x.new_empty(T, B, H), x.new_empty(T, B, H)
+    first = _first(h, c, lengths, T)
+    parts = _parts(bias, peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin)
+    weight = pack(weight_hh)
+    arrays = [view(tensor) for tensor in (sums, from_h, y, cs)]
+    run: Any = lstm_steps.forward
+    by_batch(lambda start, end: run(*arrays, first, weight, parts, (start, end)), B)
+    return y, y[-1].clone(), cs[-1].clone(), cs, sums, from_h
+
+
+@_forward.register_fake
+def _(x: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    T, B, H, G = *x.shape[:2], h.shape[1], len(weight_ih)
+    gains = rest[4]
+    y, cs = x.new_empty(T, B, H), x.new_empty(T, B, H)
+    sums = x.new_empty(T, B, G)
+    from_h = x.new_empty(T, B, G) if len(gains) else x.new_empty(0, 0, 0)
+    return y, torch.empty_like(h), torch.empty_like(c), cs, sums, from_h
+
+
+@torch.library.custom_op("recurra::lstm_family_backward", mutates_args=())
+def _backward(
+    dy: Tensor,
+    dh: Tensor,
+    dc: Tensor,
+    saved: list[Tensor],
+    numbers: list[float],
+    coupled: bool,
+    begin: int,
+) -> list[Tensor]:
+    """Return the gradients of x, h, c, the weights, the bias, and the three parts."""
+    x, h, c, weight_ih, weight_hh, bias, peephole, gains, norm, keep_h, keep_c = saved[:11]
+    lengths, y, cs, sums, from_h = saved[11:]
+    T, B, H = y.shape
+    first = _first(h, c, lengths, T)
+    parts = _parts(bias, peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin)
+    d_sums, d_from_h = torch.empty_like(sums), torch.empty_like(from_h)
+    dh, dc = dh.clone(), dc.clone()
+    grads = tuple(view(tensor) for tensor in (dy, dh, dc, d_sums, d_from_h))
+    arrays = tuple(view(tensor) for tensor in (sums, from_h, y, cs))
+    totals: dict[int, tuple[Any, ...]] = {}
+    own = (bias, peephole, gains, norm)
+    weight = pack(weight_hh.t())
+
+    def run(start: int, end: int) -> None:
+        totals[start] = tuple(np.zeros_like(view(part)) for part in own)
+        rows = (start, end)
+        lstm_steps.backward(grads, arrays, first, weight, parts, totals[start], rows)
+
+    by_batch(run, B)
+    in_order = [totals[start] for start in sorted(totals)]
+    d_parts = [torch.from_numpy(sum(each)) for each in zip(*in_order, strict=True)]
+    flat, d_flat = x.reshape(T * B, -1), d_sums.view(T * B, -1)
+    d_hidden = d_from_h if len(gains) else d_sums
+    d_weight_ih = product_over_rows(d_flat, flat)
+    d_weight_hh = product_over_rows(d_hidden[1:].view(-1, d_flat.shape[1]), y[:-1].view(-1, H))
+    d_weight_hh.addmm_(d_hidden[0].t(), h)
+    dx = product_of_rows(d_flat, weight_ih.t()).view(T, B, -1)
+    return [dx, dh, dc, d_weight_ih, d_weight_hh, *d_parts]
+
+
+@_backward.register_fake
+def _(dy: Tensor, dh: Tensor, dc: Tensor, saved: list[Tensor], *rest: Any) -> list[Tensor]:
+    x = saved[0]
+    return [x.new_empty(x.shape), *(torch.empty_like(tensor) for tensor in saved[1:9])]
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    y, _, _, cs, sums, from_h = output
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs[:12], y, cs, sums, from_h)
+    ctx.rest = inputs[12:]
+
+
+def _gradients(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    dy, dh, dc = gradients[:3]
+    saved = list(ctx.saved_tensors)
+    h, y = saved[1], saved[12]
+    dy = torch.zeros_like(y) if dy is None else dy
+    dh = torch.zeros_like(h) if dh is None else dh
+    dc = torch.zeros_like(h) if dc is None else dc
+    return (*_backward(dy, dh, dc, saved, *ctx.rest), *[None] * 6)
+
+
+def _refuse(ctx: Any, *gradients: Tensor | None) -> Any:
+    raise RunError(
+        "recurra::lstm_family cannot be differentiated twice; recurra.nn.unroll.unroll_plain can"
+    )
+
+
+_forward.register_autograd(_gradients, setup_context=_remember)
+_backward.register_autograd(_refuse)
+
+
+def _first(h: Tensor, c: Tensor, lengths: Tensor, T: int) -> tuple[Any, ...]:
+    steps = view(lengths.to(torch.int64)) if len(lengths) else np.full(len(h), T, np.int64)
+    return view(h), view(c), steps
+
+
+def _parts(bias: Tensor, *rest: Any) -> tuple[Any, ...]:
+    peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin = rest
+    arrays = [view(tensor) for tensor in (bias, peephole, gains, norm)]
+    masks = [view(keep if keep.dim() == 3 else keep.view(0, 0, 0)) for keep in (keep_h, keep_c)]
+    return *arrays, *masks, np.array(numbers, arrays[0].dtype), coupled, begin

@@ -1,0 +1,116 @@
+"""Torch's own threads for work that is not torch's.
+
+After each of its parallel functions torch keeps its OpenMP threads awake for a while, spinning on
+their cores. Threads of our own would have to share those cores with them; so where torch runs on
+libgomp, as it does on Linux, its team does our work too. Elsewhere a pool of our own does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["by_batch"]
+
+Run = Callable[[int, int], object]
+
+_BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def by_batch(run: Run, rows: int, least: int = 1) -> None:
+    """Call `run(start, end)` for parts of the rows, on as many threads as torch takes.
+
+    Args:
+        run: does its work on rows `start` to `end`, without Python's lock if it is to gain.
+        rows: B, of the batch.
+        least: fewest rows that are worth a thread.
+
+    Example:
+        >>> done = []
+        >>> by_batch(lambda start, end: done.append((start, end)), 3)
+        >>> sum(end - start for start, end in done)
+        3
+    """
+    parts = max(1, min(torch.get_num_threads(), rows // max(1, least)))
+    if parts == 1:
+        run(0, rows)
+        return
+    cuts = [rows * part // parts for part in range(parts + 1)]
+    lib = _openmp()
+    errors = _on_pool(run, cuts) if lib is None else _on_team(lib, run, cuts)
+    if errors:
+        raise errors[0]
+
+
+def _on_team(lib: Any, run: Run, cuts: list[int]) -> list[BaseException]:
+    errors: list[BaseException] = []
+    parts = len(cuts) - 1
+
+    def body(_: int | None) -> None:
+        try:
+            # The team may be smaller than was asked for.
+            for part in range(lib.omp_get_thread_num(), parts, lib.omp_get_num_threads()):
+                run(cuts[part], cuts[part + 1])
+        except BaseException as error:  # nothing may fly through OpenMP's frames
+            errors.append(error)
+
+    lib.GOMP_parallel(_BODY(body), None, parts, 0)
+    return errors
+
+
+def _on_pool(run: Run, cuts: list[int]) -> list[BaseException]:
+    others = [_pool().submit(run, start, end) for start, end in pairwise(cuts[1:])]
+    errors: list[BaseException] = []
+    try:
+        run(0, cuts[1])
+    except BaseException as error:
+        errors.append(error)
+    # What the others write to must outlive them, whatever happened here.
+    found = [other.exception() for other in others]
+    return [*errors, *(each for each in found if each is not None)]
+
+
+@cache
+def _openmp() -> Any:
+    """Return the libgomp that torch runs on; None where it runs on none."""
+    if _forks:  # libgomp would wait for the threads of the parent
+        return None
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        places = {line.split(maxsplit=5)[5] for line in lines if "libgomp" in line}
+        if len(places) != 1:  # two of them have a team each
+            return None
+        lib: Any = ctypes.PyDLL(places.pop())
+        team = ctypes.CDLL(lib._name).GOMP_parallel
+    except (OSError, AttributeError, IndexError):
+        return None
+    team.argtypes = [_BODY, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    lib.GOMP_parallel = team
+    return lib
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="recurra")
+
+
+_forks: list[int] = []
+"""The processes that this one descends from by a fork, which no thread survives."""
+
+
+def _note_fork() -> None:
+    _forks.append(os.getppid())
+    _pool.cache_clear()
+    _openmp.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)

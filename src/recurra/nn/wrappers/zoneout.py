@@ -1,0 +1,154 @@
+"""Units that keep what they held. B rows, T steps, I inputs, O outputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recurra.errors import ConfigError
+from recurra.nn.cells.base import Kernel
+from recurra.nn.cells.coupled_lstm import CoupledLSTMCell
+from recurra.nn.cells.layer_norm_lstm import LayerNormLSTMCell
+from recurra.nn.cells.lstm import LSTMCell
+from recurra.nn.cells.peephole_lstm import PeepholeLSTMCell
+from recurra.nn.kernels.compiled import served
+from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights, lstm_family_sequence
+from recurra.nn.state import State
+from recurra.nn.wrappers.base import Masks, Pass, Recurrence, Wrapper, steps_as
+
+__all__ = ["Zoneout"]
+
+RELATIVES = (LSTMCell, PeepholeLSTMCell, CoupledLSTMCell, LayerNormLSTMCell)
+"""The cells whose compiled loop can zone out."""
+
+
+class Zoneout(Wrapper):
+    """Units of the state that keep, at random, the value they had before the step.
+
+        y, s' = f(x, s);  s' becomes  m * s + (1 - m) * s'
+
+    with, in training, m = 1 with the given probability and else 0, drawn for each unit, row and
+    step from the generator given to `unroll` or to the step; in evaluation m is the
+    probability itself, the expectation. Of a state that has an `h` or a `c`, `hidden` acts on
+    `h`, `memory` on `c`, and nothing on what else it has; of any other, `hidden` acts on all
+    of it. An output that is a part of the state, as `h` is of an LSTM, is that part as zoned
+    out.
+
+    Shapes: those of the wrapped recurrence.
+
+    Args:
+        cell: what is wrapped.
+        hidden: probability of a unit of the hidden state keeping its value, in [0, 1).
+        memory: probability of a memory cell keeping its value, in [0, 1).
+
+    Raises:
+        ConfigError: for a probability outside [0, 1).
+        RunError: in training mode without a generator.
+
+    Source: Krueger et al. 2017, "Zoneout: regularizing RNNs by randomly preserving hidden
+        activations", equations 3-5 and, for evaluation, section 3.1.
+
+    Example:
+        >>> from recurra.nn.cells.lstm import LSTMCell
+        >>> cell = Zoneout(LSTMCell(3, 4), hidden=0.05, memory=0.5)
+        >>> y, _ = cell(torch.ones(1, 3), cell.initial_state(), torch.Generator().manual_seed(1))
+        >>> cell.eval()(torch.ones(1, 3), cell.initial_state())[0].shape
+        torch.Size([1, 4])
+    """
+
+    def __init__(self, cell: Recurrence, hidden: float = 0.0, memory: float = 0.0) -> None:
+        for name, probability in (("hidden", hidden), ("memory", memory)):
+            if not 0 <= probability < 1:
+                raise ConfigError(f"Zoneout: {name} is a probability in [0, 1), got {probability}")
+        super().__init__([cell], cell.input_size, cell.output_size)
+        self.hidden = hidden
+        self.memory = memory
+
+    def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
+        """Return the wrapped recurrence's outputs and state, part of it as it was.
+
+        Args:
+            x: `(B, I)`; whole sequences where both probabilities are 0.
+            state: the wrapped recurrence's.
+            run: how to reach it, and its masks.
+        """
+        y, after = run(self.inner(), x, state)
+        if not self.hidden and not self.memory:
+            return y, after
+        zoned: dict[int, Tensor] = {}
+        after = self._zone_out(state, after, "state", run, zoned)
+        return zoned.get(id(y), y), after
+
+    def _zone_out(
+        self, before: State, after: State, place: str, run: Pass, zoned: dict[int, Tensor]
+    ) -> State:
+        """Return the state after the step, zoned out; `zoned`: id of a tensor -> what it became."""
+        if isinstance(after, Tensor):
+            zoned[id(after)] = self._keep(before, after, self.hidden, place, run)
+            return zoned[id(after)]
+        names = getattr(after, "_fields", tuple(map(str, range(len(after)))))
+        lstm = "h" in names or "c" in names
+        parts = []
+        for name, old, new in zip(names, before, after, strict=True):
+            inside = f"{place}.{name}"
+            if not lstm:
+                part = self._zone_out(old, new, inside, run, zoned)
+            elif name in ("h", "c"):
+                p = self.hidden if name == "h" else self.memory
+                part = zoned[id(new)] = self._keep(old, new, p, inside, run)
+            else:
+                part = new
+            parts.append(part)
+        return type(after)(*parts) if hasattr(after, "_fields") else tuple(parts)
+
+    def _keep(self, old: Tensor, new: Tensor, p: float, place: str, run: Pass) -> Tensor:
+        if not p or not new.is_floating_point():
+            return new
+        if not self.training:
+            return torch.lerp(new, old, p)
+        # A dropout mask is 0 where it drops: there the old value stands.
+        drops = run.drop(self, place, torch.ones_like(new), p, False)
+        return torch.where(drops == 0, old, new)
+
+    def stepwise(self) -> str | None:
+        """Return that zoneout asks for a loop, where it acts."""
+        return "zoneout acts between steps" if self.hidden or self.memory else None
+
+    def fused(self, x: Tensor, masks: Masks | None, start: int = 0) -> Kernel | None:
+        """Return the compiled loop of the LSTM's relatives, which has zoneout in it.
+
+        Args:
+            x: the sequences, or anything of their device and dtype.
+            masks: of the whole unroll.
+            start: the first of the steps.
+        """
+        cell = self.inner()
+        if served(x) or not any(steps_as(cell, kind) for kind in RELATIVES):
+            return None
+
+        def run(x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+            weights, parts = _family(cell)
+            keep_h = self._keeps("state.h", self.hidden, state[0], masks)
+            keep_c = self._keeps("state.c", self.memory, state[1], masks)
+            parts = parts._replace(keep_h=keep_h, keep_c=keep_c, begin=start)
+            h, c = state
+            y, h, c = lstm_family_sequence(x, h, c, weights, parts, lengths)
+            return y, type(state)(h, c)
+
+        return Kernel("the compiled LSTM with zoneout", run)
+
+    def _keeps(self, place: str, p: float, like: Tensor, masks: Masks | None) -> Tensor | float:
+        if not p or not self.training or masks is None:
+            return p
+        return masks.get(self, place, like.unsqueeze(1), p, False)
+
+    def extra_repr(self) -> str:
+        """Return the probabilities, for printing."""
+        return f"hidden={self.hidden}, memory={self.memory}"
+
+
+def _family(cell: Recurrence) -> tuple[LSTMWeights, LSTMParts]:
+    if isinstance(cell, (PeepholeLSTMCell, CoupledLSTMCell, LayerNormLSTMCell)):
+        return cell.family()
+    assert isinstance(cell, LSTMCell)
+    return (cell.weight_ih, cell.weight_hh, cell.bias_ih + cell.bias_hh), LSTMParts()

@@ -1,0 +1,120 @@
+"""What a task is: batches of sequences, a loss, metrics, and what does without a network.
+
+B rows, T steps, F features, V tokens, R steps that are read out, O outputs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["Batch", "Metrics", "Task", "letters_right"]
+
+Metrics = dict[str, float]
+
+
+class Batch(NamedTuple):
+    """Inputs `x`, `(B, T)` tokens or `(B, T, F)` numbers, and what is to be said of them."""
+
+    x: Tensor
+    target: Tensor
+
+
+class Task(ABC):
+    """Sequences to learn from. Your own is used by `module:Name`.
+
+    A subclass sets `title`, `outputs`, `length`, and `tokens` or `features`; the rest where it
+    differs.
+    """
+
+    title: str
+    """What it is, in a line, with its sizes."""
+    metric: str = "accuracy"
+    """The metric that is judged."""
+    better: Literal["higher", "lower"] = "higher"
+    tokens: int | None = None
+    """V, where inputs are tokens."""
+    features: int = 1
+    """F, where inputs are numbers."""
+    outputs: int
+    """O, classes, or 1 number."""
+    length: int
+    """T, steps of a sequence."""
+    read: int | None = None
+    """R, the last steps that are read out; all of them."""
+    batch_size: int = 32
+    parameters: int = 26_000
+    """What every network has, within a fiftieth."""
+    steps: int = 1200
+    """Optimizer steps of a training at the full budget."""
+    carries: bool = False
+    """Whether the state goes on from one batch to the next."""
+    steps_per_epoch: int | None = None
+    """Batches of a pass over the data; None where data are made anew for every step."""
+
+    @abstractmethod
+    def batch(self, seed: int, epoch: int, step: int) -> Batch:
+        """Return a batch to learn from, a pure function of seed and place.
+
+        Args:
+            seed: of the trial.
+            epoch: pass over the data, from 0.
+            step: place in the pass, from 0.
+        """
+
+    @abstractmethod
+    def held_out(self, split: str) -> list[Batch]:
+        """Return the batches of a split that nothing is learned from: the same for everyone.
+
+        Args:
+            split: `"valid"`, by which the learning rate is chosen, or `"test"`.
+        """
+
+    @abstractmethod
+    def baselines(self) -> dict[str, Metrics]:
+        """Return what is reached without a recurrent network: name in words -> test metrics."""
+
+    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Return the mean loss; cross-entropy in nats, unless a task says otherwise.
+
+        Args:
+            outputs: `(B, R, O)`.
+            target: `(B, R)` classes.
+        """
+        return F.cross_entropy(outputs.flatten(0, 1), target.flatten())
+
+    def metrics(self, outputs: Tensor, target: Tensor) -> Metrics:
+        """Return the metrics of a whole split, `"loss"` among them.
+
+        Args:
+            outputs: `(B, R, O)`.
+            target: `(B, R)` classes.
+        """
+        return {
+            "loss": float(self.loss(outputs, target)),
+            "accuracy": _share(outputs.argmax(dim=2) == target),
+        }
+
+
+def letters_right(outputs: Tensor, target: Tensor, count: int) -> float:
+    """Return the share of the last letters of each row that are right.
+
+    Args:
+        outputs: `(B, R, O)`.
+        target: `(B, R)`.
+        count: how many steps at the end hold letters.
+
+    Example:
+        >>> import torch
+        >>> outputs = torch.eye(3)[torch.tensor([[0, 1, 2]])]
+        >>> letters_right(outputs, torch.tensor([[1, 1, 1]]), 2)
+        0.5
+    """
+    return _share(outputs[:, -count:].argmax(dim=2) == target[:, -count:])
+
+
+def _share(right: Tensor) -> float:
+    return float(right.double().mean())

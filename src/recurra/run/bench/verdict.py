@@ -1,0 +1,161 @@
+"""What a comparison of cells says, in words."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["ranks", "score", "shown", "verdict"]
+
+Row = Mapping[str, Any]
+
+
+def verdict(tasks: Sequence[Row], rows: Sequence[Row]) -> list[str]:
+    """Return a line for each task, and one for all.
+
+    Cells whose distance from the best is within the spread over seeds of both are its equals.
+
+    Args:
+        tasks: of the result.
+        rows: its results.
+
+    Example:
+        >>> task = {"name": "adding", "title": "adding problem: two of 50", "metric": "accuracy",
+        ...     "better": "higher", "baselines": {"always 1": {"accuracy": 0.08}}}
+        >>> rows = [{"cell": cell, "task": "adding", "test": {"accuracy": share},
+        ...     "deviation": None, "seconds_per_step": 0.01, "kept_bytes": 1,
+        ...     "one_step_microseconds": 1.0} for cell, share in (("a", 0.9), ("b", 0.07))]
+        >>> verdict([task], rows)[0]
+        'adding problem: a is best (90.0%); b does no better than always 1 (8.0%)'
+    """
+    lines = []
+    for task in tasks:
+        ours = [row for row in rows if row["task"] == task["name"]]
+        if ours:
+            lines.append(_of_task(task, ours))
+    complete = ranks(tasks, rows)
+    if len(complete) > 1 and len(tasks) > 1:
+        order = sorted(complete, key=complete.__getitem__)
+        said = ", ".join(f"{cell} {complete[cell]:.1f}" for cell in order)
+        lines.append(f"mean rank over {len(tasks)} tasks: {said}")
+    if len({row["cell"] for row in rows}) > 1:
+        lines.append(_of_costs(rows))
+    return lines
+
+
+def score(task: Row, metrics: Mapping[str, float] | None) -> float | None:
+    """Return the metric by which a task judges; None where a training ran away.
+
+    Args:
+        task: of the result.
+        metrics: of a row or a baseline.
+    """
+    return None if metrics is None else metrics.get(task["metric"])
+
+
+def shown(task: Row, value: float | None) -> str:
+    """Return a value of the task's metric as one reads it.
+
+    Args:
+        task: of the result.
+        value: which.
+
+    Example:
+        >>> shown({"metric": "accuracy"}, 0.5), shown({"metric": "bits_per_char"}, 2.0)
+        ('50.0%', '2.000')
+        >>> shown({"metric": "accuracy"}, None)
+        'ran away'
+    """
+    if value is None:
+        return "ran away"
+    if task["metric"] == "accuracy":
+        return f"{value:.1%}"
+    return f"{value:.3f}"
+
+
+def ranks(tasks: Sequence[Row], rows: Sequence[Row]) -> dict[str, float]:
+    """Return the mean rank, from 1, of each cell that finished every task; equals share one.
+
+    Args:
+        tasks: of the result.
+        rows: its results.
+    """
+    found: dict[str, list[float]] = {}
+    for task in tasks:
+        ours = [row for row in rows if row["task"] == task["name"]]
+        keys = [_key(task, row) for row in ours]
+        for row, key in zip(ours, keys):
+            rank = 1 + sum(other < key for other in keys) + (keys.count(key) - 1) / 2
+            found.setdefault(row["cell"], []).append(rank)
+    return {cell: statistics.fmean(r) for cell, r in found.items() if len(r) == len(tasks)}
+
+
+def _key(task: Row, row: Row) -> float:
+    """Return a number that is lower for the better."""
+    value = score(task, row["test"])
+    if value is None:
+        return float("inf")
+    return value if task["better"] == "lower" else -value
+
+
+def _spread(task: Row, row: Row) -> float:
+    return score(task, row["deviation"]) or 0.0
+
+
+def _of_task(task: Row, rows: Sequence[Row]) -> str:
+    ordered = sorted(rows, key=lambda row: _key(task, row))
+    best, *others = ordered
+    title = task["title"].partition(":")[0]
+    value = score(task, best["test"])
+    if value is None:
+        return f"{title}: every training ran away"
+    equals = [
+        row["cell"]
+        for row in others
+        if _key(task, row) - _key(task, best) <= _spread(task, row) + _spread(task, best)
+    ]
+    said = f"{title}: {best['cell']} is best ({shown(task, value)}"
+    if (deviation := score(task, best["deviation"])) is not None:
+        said += f" \u00b1 {shown(task, deviation)}"
+    said += ")"
+    if equals:
+        said += f", {_and(equals)} as good within the spread of seeds"
+    for name, metrics in task["baselines"].items():
+        rival = score(task, metrics)
+        if rival is None:
+            continue
+        limit = rival if task["better"] == "lower" else -rival
+        behind = [row["cell"] for row in ordered if _key(task, row) >= limit]
+        if behind:
+            who = "none is" if len(behind) == len(ordered) else f"{_and(behind)} {_do(behind)}"
+            better = "better than" if len(behind) == len(ordered) else "no better than"
+            said += f"; {who} {better} {name} ({shown(task, rival)})"
+        else:
+            said += f"; all beat {name} ({shown(task, rival)})"
+    return said
+
+
+def _do(names: Sequence[str]) -> str:
+    return "does" if len(names) == 1 else "do"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _of_costs(rows: Sequence[Row]) -> str:
+    """Return who is quickest to learn, quickest at one step, and keeps least; by medians."""
+    cells: list[str] = list(dict.fromkeys(row["cell"] for row in rows))
+
+    def least(key: str) -> str:
+        medians = {
+            cell: statistics.median(row[key] for row in rows if row["cell"] == cell)
+            for cell in cells
+        }
+        return min(cells, key=medians.__getitem__)
+
+    return (
+        f"{least('seconds_per_step')} learns fastest, {least('one_step_microseconds')} takes the "
+        f"shortest single step, {least('kept_bytes')} keeps least for the backward pass"
+    )

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recurra.nn.cells.rwkv import RWKVCell
+from recurra.nn.unroll import plan, unroll, unroll_plain
+
+
+def logistic(a: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-a))
+
+
+def peng(x: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:
+    """Peng et al. 2023, equations 11-16, with its sums over the whole past; x is (T, I)."""
+    T = len(x)
+    H = len(p["decay"])
+    before = np.concatenate([np.zeros_like(x[:1]), x[:-1]])
+    r, k, v = (
+        (a * x + (1 - a) * before) @ p["weight_ih"][n * H : (n + 1) * H].T
+        for n, a in enumerate(p["mix"])
+    )
+    w, u = np.exp(p["decay"]), p["bonus"]
+    wkv = np.zeros((T, H))
+    for t in range(T):
+        top, bottom = np.exp(u + k[t]) * v[t], np.exp(u + k[t])
+        for s in range(t):
+            weight = np.exp(-(t - 1 - s) * w + k[s])
+            top += weight * v[s]
+            bottom += weight
+        wkv[t] = top / bottom
+    return (logistic(r) * wkv) @ p["weight_ho"].T
+
+
+def test_equations() -> None:
+    cell = RWKVCell(3, 4).double()
+    with torch.no_grad():
+        cell.bonus.normal_()
+    p = {name: parameter.detach().numpy() for name, parameter in cell.named_parameters()}
+    x = torch.randn(1, 20, 3, dtype=torch.float64)
+    expected = peng(x[0].numpy(), p)
+    for how in (unroll, unroll_plain):
+        y, state = how(cell, x)
+        np.testing.assert_allclose(y[0].detach().numpy(), expected, rtol=1e-10, atol=1e-13)
+        assert torch.equal(state.x, x[:, -1])
+
+
+def test_the_first_step_has_no_past() -> None:
+    cell = RWKVCell(3, 4)
+    x = torch.randn(2, 3)
+    _, state = cell(x, cell.initial_state(2))
+    _, k, v = ((a * x) @ W.T for a, W in zip(cell.mix, cell.weight_ih.chunk(3)))
+    torch.testing.assert_close((state.c, state.m), (v, k))
+
+
+@pytest.mark.parametrize("size", [-300.0, 300.0])
+def test_keys_whose_exponentials_overflow(size: float) -> None:
+    cell = RWKVCell(3, 4)
+    with torch.no_grad():
+        cell.weight_ih[4:8] *= size
+    x = torch.randn(2, 40, 3, requires_grad=True)
+    for how in (unroll, unroll_plain):
+        y, state = how(cell, x)
+        assert y.isfinite().all() and all(tensor.isfinite().all() for tensor in state)
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert gradient.isfinite().all()
+
+
+def test_old_values_fade_by_the_decay() -> None:
+    cell = RWKVCell(1, 1).double()
+    with torch.no_grad():
+        cell.weight_ih.copy_(torch.tensor([[0.0], [0.0], [1.0]]))  # all keys alike, v = x
+        cell.mix.fill_(1.0)
+        cell.decay.fill_(np.log(np.log(2)))  # half is left after a step
+    x = torch.tensor([[[1.0], [0.0], [0.0], [0.0]]], dtype=torch.float64)
+    _, state = unroll(cell, x)
+    np.testing.assert_allclose(state.c.item(), 0.125 / 1.875, rtol=1e-12)
+    np.testing.assert_allclose(state.m.item(), np.log(1.875), rtol=1e-12)
+
+
+def test_the_plan_names_the_kernel() -> None:
+    assert plan(RWKVCell(3, 4)).endswith("whole sequences at once")

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recurra.nn.kernels.compiled import compiled
+from recurra.nn.kernels.pointwise import expm1, sigmoid, tanh
+
+
+@compiled
+def every(x: Any, y: Any) -> None:
+    for i in range(len(x)):
+        y[0, i] = expm1(x[i])
+        y[1, i] = sigmoid(x[i])
+        y[2, i] = tanh(x[i])
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [(np.float32, 2e-7), (np.float64, 4e-16)])
+def test_a_few_last_places_of_numpys(kind: type, tolerance: float) -> None:
+    small = np.logspace(-9, 0, 500)
+    x = np.concatenate([np.linspace(-40, 40, 20_001), small, -small, [0.0]]).astype(kind)
+    y = np.empty((3, len(x)), kind)
+    every(x, y)
+    exact = x.astype(np.longdouble)
+    expected = np.stack([np.expm1(exact), 1 / (1 + np.exp(-exact)), np.tanh(exact)])
+    error = np.abs(y - expected) / np.maximum(np.abs(expected), np.finfo(kind).tiny)
+    assert error.max() < tolerance
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_beyond_every_bound(kind: type) -> None:
+    x = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30], kind)
+    y = np.empty((3, 5), kind)
+    every(x, y)
+    assert np.isnan(y[:, 0]).all()
+    np.testing.assert_array_equal(y[2, 1:], [1, -1, 1, -1])
+    np.testing.assert_allclose(y[1, 1:], [1, 0, 1, 0], atol=1e-37)
+    np.testing.assert_array_equal(y[0, [2, 4]], -1)
+    assert (y[0, [1, 3]] > 1e37).all()
+
+
+def test_outside_of_compiled_code() -> None:
+    assert tanh(np.float32(0.5)) == pytest.approx(np.tanh(0.5), rel=1e-6)
+    assert sigmoid(0.0) == 0.5
+    assert expm1(np.float64(1.0)) == pytest.approx(np.e - 1, rel=1e-15)
