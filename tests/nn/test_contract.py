@@ -493,3 +493,58 @@ def test_a_state_that_does_not_fit_is_refused(make: Make, wrap: Wrap) -> None:
     for state in (cell.initial_state(3), Stack([make(3, 9)]).initial_state(4), torch.zeros(4, 4)):
         with pytest.raises(ValueError, match=r"got the state \{.*\}, expected \{"):
             unroll(cell, torch.zeros(4, 6, 3), state)
+
+
+@pytest.mark.parametrize("make", CELL_CASES.values(), ids=CELL_CASES)
+def test_gradients_of_the_end_may_lie_in_any_order(make: Make) -> None:
+    cell = make(3, 4).double()
+    x, state = given(cell)
+    results = []
+    for how in (unroll, unroll_plain):
+        leaves = map_tensors(lambda tensor: tensor.clone().requires_grad_(), state)
+        _, after = how(cell, x, leaves)
+        moving = [tensor for tensor in flatten(after).values() if tensor.requires_grad]
+        turned = [
+            torch.arange(tensor.numel())
+            .double()
+            .view(tensor.shape[::-1])
+            .permute(*reversed(range(tensor.dim())))
+            for tensor in moving
+        ]
+        first = list(flatten(leaves).values())
+        results.append(
+            torch.autograd.grad(moving, first, turned, allow_unused=True, materialize_grads=True)
+        )
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("make", CELL_CASES.values(), ids=CELL_CASES)
+def test_other_numbers_than_the_weights_are_refused(make: Make) -> None:
+    cell = make(3, 4)
+    x, state = given(cell)
+    with pytest.raises(ValueError, match=r"make them one with \.to"):
+        unroll(cell, x.double())
+    with pytest.raises(ValueError, match=r"make them one with \.to"):
+        unroll(cell, x, map_tensors(Tensor.double, state))
+
+
+@pytest.mark.parametrize("make", CELL_CASES.values(), ids=CELL_CASES)
+def test_hooks_of_every_kind_are_called(make: Make) -> None:
+    cell = make(3, 4)
+    calls: list[int] = []
+    cell.register_full_backward_hook(lambda *given: calls.append(1))
+    x, state = given(cell)
+    y, _ = unroll(cell, x.requires_grad_(), state)
+    y.sum().backward()
+    assert len(calls) == 6
+    assert "the plain loop" in plan(cell, x)
+
+
+@pytest.mark.parametrize("above", ["gru", "rnn", "lstm"])
+@pytest.mark.parametrize("make", CELL_CASES.values(), ids=CELL_CASES)
+def test_layers_stand_on_each_other_under_autocast(make: Make, above: str) -> None:
+    cell = Stack([make(3, 4), CELLS[above](4, 5)])
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = unroll(cell, torch.randn(4, 6, 3))
+    assert y.isfinite().all()

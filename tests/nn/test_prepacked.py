@@ -286,3 +286,12 @@ def test_what_is_not_finite_gives_no_number() -> None:
 def test_another_head_is_refused() -> None:
     with pytest.raises(ConfigError, match="AdaptiveHead cannot be packed, only a plain softmax"):
         PackedSoftmax(AdaptiveHead(8, 20, [5]))
+
+
+def test_vectors_may_lie_anywhere_but_must_fit() -> None:
+    packed = PackedSoftmax(SoftmaxHead(4, 100))
+    wide = np.random.default_rng(1).normal(size=(3, 8)).astype(np.float32)
+    part = wide[:, ::2]
+    np.testing.assert_array_equal(packed.log_probs(part), packed.log_probs(part.copy()))
+    with pytest.raises(ValueError, match=r"takes \(N, 4\), got \(3, 8\)"):
+        packed.top(wide, 3)

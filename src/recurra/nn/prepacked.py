@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.base import is_watched
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.head.softmax import SoftmaxHead
@@ -136,9 +137,11 @@ class Prepacked:
             )
         tensors = flatten(state)
         shapes = [tuple(tensor.shape) for tensor in tensors.values()]
-        if shapes != [(len(x), size) for size in self._sizes]:
+        kinds = {tensor.dtype for tensor in tensors.values()}
+        if shapes != [(len(x), size) for size in self._sizes] or kinds - {torch.float32}:
             raise ShapeError(
-                f"a packed step of {len(x)} rows takes a state of sizes {self._sizes}, got {shapes}"
+                f"a packed step of {len(x)} rows takes a float32 state of sizes {self._sizes}, got "
+                f"{shapes} of {', '.join(map(str, kinds))}"
             )
         units = torch.cat([*tensors.values()], dim=1).numpy()
         places = np.arange(len(x)).reshape(-1, 1)
@@ -195,12 +198,19 @@ class PackedSoftmax:
         matrices, *rest = _packed([(head.weight, head.bias)], precision)
         self.packed = (matrices[0], *rest)
 
+    def _checked(self, hidden: Floats) -> Floats:
+        wanted = int(self.packed[0][2])
+        if hidden.ndim != 2 or hidden.shape[1] != wanted:
+            raise ShapeError(f"a packed softmax takes (N, {wanted}), got {hidden.shape}")
+        return np.ascontiguousarray(hidden, np.float32)
+
     def log_probs(self, hidden: Floats) -> Floats:
         """Return `(N, V)`: the log-probabilities of all words, in nats.
 
         Args:
             hidden: `(N, H)`.
         """
+        hidden = self._checked(hidden)
         found = np.empty((len(hidden), self.size), np.float32)
 
         def run(start: int, end: int) -> None:
@@ -216,6 +226,7 @@ class PackedSoftmax:
             hidden: `(N, H)`.
             words: `(N,)`, each in 0 ... V - 1.
         """
+        hidden = self._checked(hidden)
         found = np.empty(len(hidden))
 
         def run(start: int, end: int) -> None:
@@ -232,6 +243,7 @@ class PackedSoftmax:
             hidden: `(N, H)`.
             k: at least 1; V where it is more.
         """
+        hidden = self._checked(hidden)
         shape = (len(hidden), min(k, self.size))
         ids, found = np.empty(shape, np.int64), np.empty(shape, np.float32)
 
@@ -280,7 +292,7 @@ def _lines(
 
 def _require_plain(part: nn.Module) -> None:
     name = type(part).__name__
-    if part._forward_hooks or part._forward_pre_hooks:
+    if is_watched(part):
         raise ConfigError(f"prepacked: {name} has hooks, which packed weights cannot run")
     for each in part.parameters():
         if each.device.type != "cpu" or each.dtype != torch.float32:

@@ -226,6 +226,8 @@ def _unroll(cell: Recurrence, x: Tensor, state: State, run: _SequencePass) -> tu
         )
     initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
     state = initial if state is None else _checked_state(state, initial)
+    if not torch.is_autocast_enabled(x.device.type):
+        _require_one_dtype(cell, x, state)
     if run.lengths is None:
         return run(cell, x, state)
     steps = torch.arange(x.shape[1], device=x.device)
@@ -286,6 +288,18 @@ def _checked_state(state: State, initial: State) -> State:
     if got != expected:
         raise ShapeError(f"got the state {got}, expected {expected}")
     return state
+
+
+def _require_one_dtype(cell: Recurrence, x: Tensor, state: State) -> None:
+    # A kernel would read the bits of one kind of number as another's.
+    weights = {p.dtype for p in cell.parameters() if p.is_floating_point()}
+    states = {s.dtype for s in flatten(state).values() if s.is_floating_point()}
+    if weights | states > {x.dtype} or (weights and x.dtype not in weights):
+        found = ", ".join(sorted(str(kind) for kind in weights | states))
+        raise ShapeError(
+            f"{type(cell).__name__}: x is of {x.dtype}, its weights and state of {found}; "
+            "make them one with .to(dtype)"
+        )
 
 
 def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:

@@ -210,3 +210,10 @@ def test_torch_knows_the_operators(loop: str) -> None:
     arguments = (sequences, weights, state, torch.tensor([3, 1]), 0.0)
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(getattr(module, loop).ahead, arguments, test_utils=tests)
+
+
+@pytest.mark.parametrize("lengths", [[10**7], [-1], [1, 1]])
+def test_lengths_out_of_the_sequence_are_refused(lengths: list[int]) -> None:
+    a, b = torch.rand(1, 3, 4), torch.rand(1, 3, 4)
+    with pytest.raises(ValueError, match=r"lengths are 1 integers in 0 \.\.\. 3"):
+        scan(a, b, torch.rand(1, 4), torch.tensor(lengths))

@@ -42,7 +42,8 @@ def test_the_verdict():
         "do no better than memoryless (12.5%)",
         "characters of x: a is best (1.900 ± 0.010); c, b and d do no better than kn5 (2.000)",
         "mean rank over 2 tasks: a 1.5, b 2.0, c 2.5, d 4.0",
-        "d learns fastest, d takes the shortest single step, d keeps least for the backward pass",
+        "d takes the shortest training step, d the shortest single step, d keeps least for the "
+        "backward pass",
     ]
 
 

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from recurra.errors import ShapeError
 from recurra.nn.state import State, flatten, where
 
-__all__ = ["Cell", "Kernel", "check_step", "gates_of", "kernel_of", "steps_over"]
+__all__ = [
+    "Cell",
+    "Kernel",
+    "check_step",
+    "gates_of",
+    "is_watched",
+    "kernel_of",
+    "steps_over",
+]
 
 ALL_LIKE_THE_OUTPUT: Mapping[str, tuple[int, ...]] = {}
 
@@ -157,7 +165,7 @@ def kernel_of(cell: Cell, x: Tensor) -> Kernel | str:
         >>> kernel_of(Cell(3, 5), torch.zeros(1))
         'the cell has no kernel of its own'
     """
-    if cell._forward_hooks or cell._forward_pre_hooks:
+    if is_watched(cell):
         return "its hooks act at every step"
     for owner in type(cell).__mro__:
         if "kernel" in vars(owner):
@@ -165,6 +173,25 @@ def kernel_of(cell: Cell, x: Tensor) -> Kernel | str:
         if "forward" in vars(owner):
             break
     return "its class gives the step and no kernel for it"
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Return whether something of the user's acts at each call of a module, which must be made.
+
+    Args:
+        module: a cell, or what a kernel would take the place of.
+
+    Example:
+        >>> is_watched(nn.Linear(1, 1))
+        False
+    """
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    return any(hooks) or "forward" in vars(module)
 
 
 def steps_over(

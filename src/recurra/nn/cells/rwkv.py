@@ -154,7 +154,7 @@ class RWKVCell(Cell):
         shifted = torch.cat([before.unsqueeze(1), x], dim=1)
         r, k, v = self._parts(x, shifted[:, :-1])
         wkv, (c, m) = steps_over(self._average, torch.cat([k, v], dim=2), (c, m), lengths)
-        y = F.linear(torch.sigmoid(r) * wkv, self.weight_ho)
+        y = F.linear(torch.sigmoid(r) * wkv, self.weight_ho).to(x.dtype)
         rows = torch.arange(len(x), device=x.device)
         last = x[:, -1] if lengths is None else shifted[rows, lengths]
         return y, RWKVState(last, c, m)

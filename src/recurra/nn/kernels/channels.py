@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.errors import RunError
+from recurra.errors import RunError, ShapeError
 from recurra.nn.kernels.compiled import Compiled, view
 from recurra.nn.kernels.team import by_batch
 
@@ -179,7 +179,12 @@ def _like_gradients(
 
 def _steps(sequences: list[Tensor], lengths: Tensor | None) -> np.ndarray[Any, Any]:
     B, T = sequences[0].shape[:2]
-    return np.full(B, T) if lengths is None else view(lengths.to(torch.int64))
+    if lengths is None:
+        return np.full(B, T)
+    steps = view(lengths.to(torch.int64))
+    if steps.shape != (B,) or (B and not 0 <= steps.min() <= steps.max() <= T):
+        raise ShapeError(f"lengths are {B} integers in 0 ... {T}, got {lengths.tolist()}")
+    return steps
 
 
 def _share_out(y: Tensor, run: Callable[[int, int, int], None]) -> None:

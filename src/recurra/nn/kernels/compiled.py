@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import sys
 import tempfile
 import threading
@@ -35,19 +34,6 @@ R = TypeVar("R")
 
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may assume: any order of sums, fused products; never that all is finite."""
-
-DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    pickle.UnpicklingError,
-)
-"""What reading a damaged copy raises."""
 
 _making = threading.Lock()
 
@@ -223,7 +209,7 @@ def _folder(function: FunctionType) -> Path | None:
     given = os.environ.get("NUMBA_CACHE_DIR")
     digest = hashlib.sha256()
     try:
-        for source in sorted(_sources(function, set())):
+        for source in sorted({__file__, *_sources(function, set())}):
             digest.update(Path(source).read_bytes())
         place = Path(given) if given else cache_folder() / "compiled"
         folder = place / f"{function.__module__}.{digest.hexdigest()[:16]}"
@@ -289,7 +275,7 @@ def _disk_cache() -> Any:
         def load_overload(self, signature: Any, context: Any) -> Any:
             try:
                 return super().load_overload(signature, context)
-            except DAMAGE:
+            except Exception:  # a damaged copy may raise anything
                 with suppress(OSError):
                     self.flush()
             return None

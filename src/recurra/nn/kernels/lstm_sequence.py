@@ -176,7 +176,8 @@ def _backward(
     first = _first(h, c, lengths, T)
     parts = _parts(bias, peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin)
     d_sums, d_from_h = torch.empty_like(sums), torch.empty_like(from_h)
-    dh, dc = dh.clone(), dc.clone()
+    # In C order, as they are written to through their views.
+    dh, dc = (d.clone(memory_format=torch.contiguous_format) for d in (dh, dc))
     grads = tuple(view(tensor) for tensor in (dy, dh, dc, d_sums, d_from_h))
     arrays = tuple(view(tensor) for tensor in (sums, from_h, y, cs))
     totals: dict[int, tuple[Any, ...]] = {}

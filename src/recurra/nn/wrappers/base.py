@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, RunError, ShapeError
-from recurra.nn.cells.base import Cell, Kernel
+from recurra.nn.cells.base import Cell, Kernel, is_watched
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.state import State, map_tensors, where
 
@@ -158,7 +158,7 @@ def steps_as(cell: Recurrence, kind: type[Cell]) -> bool:
         cell: what is wrapped.
         kind: a class of cells.
     """
-    if not isinstance(cell, kind) or cell._forward_hooks or cell._forward_pre_hooks:
+    if not isinstance(cell, kind) or is_watched(cell):
         return False
     return type(cell).forward is kind.forward
 

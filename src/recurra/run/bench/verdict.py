@@ -156,6 +156,7 @@ def _of_costs(rows: Sequence[Row]) -> str:
         return min(cells, key=medians.__getitem__)
 
     return (
-        f"{least('seconds_per_step')} learns fastest, {least('one_step_microseconds')} takes the "
-        f"shortest single step, {least('kept_bytes')} keeps least for the backward pass"
+        f"{least('seconds_per_step')} takes the shortest training step, "
+        f"{least('one_step_microseconds')} the shortest single step, "
+        f"{least('kept_bytes')} keeps least for the backward pass"
     )
