@@ -43,6 +43,7 @@ ORDER = {
     "recurra.nn.head": "*",
     "recurra.nn.kernels": """
         autocast compiled team
+        operator
         channels exponentials matmul pointwise packed_product
         sequence_product
         sequence_linear

@@ -10,12 +10,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.errors import RunError, ShapeError
 from recurra.nn.kernels.compiled import Compiled, view
+from recurra.nn.kernels.operator import once_only, steps_of_rows
 from recurra.nn.kernels.team import by_batch
 
 __all__ = ["ChannelLoop"]
@@ -62,7 +61,7 @@ class ChannelLoop:
         self.ahead.register_fake(_like_outputs)
         self.back.register_fake(_like_gradients)
         self.ahead.register_autograd(self._differentiate, setup_context=_keep)
-        self.back.register_autograd(self._refuse)
+        self.back.register_autograd(once_only(name))
 
     def __call__(
         self,
@@ -103,7 +102,8 @@ class ChannelLoop:
         """
         y, _ = _like_outputs(sequences, weights, state, lengths, option)
         end = state.clone(memory_format=torch.contiguous_format)
-        arrays = (*map(view, (*sequences, weights, state)), _steps(sequences, lengths), option)
+        steps = steps_of_rows(sequences[0].shape, lengths)
+        arrays = (*map(view, (*sequences, weights, state)), steps, option)
         _share_out(y, lambda *units: self.forward(*arrays, view(y), view(end), *units))
         return y, end
 
@@ -135,7 +135,10 @@ class ChannelLoop:
         d_state = d_state.clone(memory_format=torch.contiguous_format)
         d_sequences = [_fresh(sequence) for sequence in sequences]
         d_weights = state.new_zeros(len(state), *weights.shape)
-        given = (*map(view, (*sequences, weights, state)), _steps(sequences, lengths))
+        given = (
+            *map(view, (*sequences, weights, state)),
+            steps_of_rows(sequences[0].shape, lengths),
+        )
         made = map(view, (y, d_y, d_state, *d_sequences, d_weights))
         arrays = (*given, option, *made)
         _share_out(y, lambda *units: self.backward(*arrays, *units))
@@ -147,12 +150,6 @@ class ChannelLoop:
             sequences, weights, state, lengths, ctx.option, y, d_y, d_end
         )
         return d_sequences, d_weights, d_state, None, None
-
-    def _refuse(self, ctx: Any, *gradients: Any) -> Any:
-        raise RunError(
-            f"recurra::{self.name} cannot be differentiated twice; recurra.nn.unroll.unroll_plain "
-            "can"
-        )
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -175,16 +172,6 @@ def _like_gradients(
     sequences: list[Tensor], weights: Tensor, state: Tensor, *rest: Any
 ) -> Gradients:
     return [_fresh(sequence) for sequence in sequences], _fresh(weights), _fresh(state)
-
-
-def _steps(sequences: list[Tensor], lengths: Tensor | None) -> np.ndarray[Any, Any]:
-    B, T = sequences[0].shape[:2]
-    if lengths is None:
-        return np.full(B, T)
-    steps = view(lengths.to(torch.int64))
-    if steps.shape != (B,) or (B and not 0 <= steps.min() <= steps.max() <= T):
-        raise ShapeError(f"lengths are {B} integers in 0 ... {T}, got {lengths.tolist()}")
-    return steps
 
 
 def _share_out(y: Tensor, run: Callable[[int, int, int], None]) -> None:

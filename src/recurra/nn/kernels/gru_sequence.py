@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.errors import RunError
 from recurra.nn.kernels.compiled import compiled, view
 from recurra.nn.kernels.matmul import add_product, pack
+from recurra.nn.kernels.operator import once_only, steps_of_rows
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.sequence_linear import sequence_linear
 from recurra.nn.kernels.sequence_product import product_over_rows
@@ -74,7 +74,8 @@ def _ahead(
     y, end, kept = _like_outputs(sums, h, weight, bias, lengths, reset_after, keep)
     H = h.shape[1]
     packed = pack(weight[: 2 * H]), pack(weight[2 * H :])
-    arrays = (view(sums), view(h), *packed, view(bias), _steps(sums, lengths), view(kept), view(y))
+    steps = steps_of_rows(sums.shape, lengths)
+    arrays = (view(sums), view(h), *packed, view(bias), steps, view(kept), view(y))
     by_batch(lambda start, stop: _forward(*arrays, reset_after, start, stop), len(h))
     end.copy_(y[:, -1])
     return y, end, kept
@@ -96,7 +97,8 @@ def _back(
     d_after = torch.empty_like(y) if reset_after else d_sums
     d_h.copy_(d_end)
     packed = pack(weight[: 2 * H].T), pack(weight[2 * H :].T)
-    arrays = (view(d_y), view(h), *packed, _steps(y, lengths), view(y), view(kept))
+    steps = steps_of_rows(y.shape, lengths)
+    arrays = (view(d_y), view(h), *packed, steps, view(y), view(kept))
     made = (d_h.numpy(), d_sums.numpy(), d_after.numpy())
     by_batch(lambda start, stop: _backward(*arrays, *made, reset_after, start, stop), len(h))
 
@@ -148,20 +150,8 @@ def _differentiate(ctx: Any, d_y: Tensor, d_end: Tensor, _: Tensor) -> Any:
     return *gradients, None, None, None
 
 
-def _refuse(ctx: Any, *gradients: Tensor) -> Any:
-    raise RunError(
-        "recurra::gru_sequence cannot be differentiated twice; recurra.nn.unroll.unroll_plain can"
-    )
-
-
 _ahead.register_autograd(_differentiate, setup_context=_keep)
-_back.register_autograd(_refuse)
-
-
-def _steps(like: Tensor, lengths: Tensor | None) -> Any:
-    if lengths is None:
-        lengths = torch.full((len(like),), like.shape[1])
-    return view(lengths.to(torch.int64))
+_back.register_autograd(once_only("gru_sequence"))
 
 
 @compiled

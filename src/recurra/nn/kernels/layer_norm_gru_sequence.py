@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recurra.errors import RunError
 from recurra.nn.kernels.compiled import compiled, view
 from recurra.nn.kernels.matmul import add_product, pack
+from recurra.nn.kernels.operator import once_only, steps_of_rows
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.sequence_linear import sequence_linear
 from recurra.nn.kernels.sequence_product import product_over_rows
@@ -81,7 +81,7 @@ def _ahead(
 ) -> tuple[Tensor, Tensor, Tensor]:
     y, end, kept = _like_outputs(gates, candidate, h, weight, gain, bias, eps, lengths, keep)
     given = (view(gates), view(candidate), view(h), pack(weight), view(gain), view(bias))
-    arrays = (*given, _steps(y, lengths), eps, kept.numpy(), y.numpy())
+    arrays = (*given, steps_of_rows(y.shape, lengths), eps, kept.numpy(), y.numpy())
     by_batch(lambda start, stop: _forward(*arrays, start, stop), len(h))
     end.copy_(y[:, -1])
     return y, end, kept
@@ -104,7 +104,8 @@ def _back(
     d_h.copy_(d_end)
     d_products = y.new_empty(B, T, 3 * H)
     d_gain, d_bias = y.new_zeros(2, B, 3 * H)
-    given = (view(d_y), view(h), pack(weight.T), view(gain), view(bias), _steps(y, lengths))
+    steps = steps_of_rows(y.shape, lengths)
+    given = (view(d_y), view(h), pack(weight.T), view(gain), view(bias), steps)
     made = (d_h, d_gates, d_candidate, d_products, d_gain, d_bias)
     arrays = (*given, view(y), view(kept), *map(view, made))
     run: Any = _backward
@@ -151,21 +152,8 @@ def _differentiate(ctx: Any, d_y: Tensor, d_end: Tensor, _: Tensor) -> Any:
     return *_back(d_y, d_end, *ctx.saved_tensors), None, None, None
 
 
-def _refuse(ctx: Any, *gradients: Tensor) -> Any:
-    raise RunError(
-        "recurra::layer_norm_gru_sequence cannot be differentiated twice; "
-        "recurra.nn.unroll.unroll_plain can"
-    )
-
-
 _ahead.register_autograd(_differentiate, setup_context=_keep)
-_back.register_autograd(_refuse)
-
-
-def _steps(like: Tensor, lengths: Tensor | None) -> Any:
-    if lengths is None:
-        lengths = torch.full((len(like),), like.shape[1])
-    return view(lengths.to(torch.int64))
+_back.register_autograd(once_only("layer_norm_gru_sequence"))
 
 
 @compiled

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.errors import RunError, ShapeError
+from recurra.errors import ShapeError
 from recurra.nn.kernels import lstm_steps
 from recurra.nn.kernels.compiled import view
 from recurra.nn.kernels.matmul import pack
+from recurra.nn.kernels.operator import once_only, steps_of_rows
 from recurra.nn.kernels.sequence_product import product_of_rows, product_over_rows
 from recurra.nn.kernels.team import by_batch
 
@@ -224,19 +225,12 @@ def _gradients(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]
     return (*_backward(dy, dh, dc, saved, *ctx.rest), *[None] * 6)
 
 
-def _refuse(ctx: Any, *gradients: Tensor | None) -> Any:
-    raise RunError(
-        "recurra::lstm_family cannot be differentiated twice; recurra.nn.unroll.unroll_plain can"
-    )
-
-
 _forward.register_autograd(_gradients, setup_context=_remember)
-_backward.register_autograd(_refuse)
+_backward.register_autograd(once_only("lstm_family"))
 
 
 def _first(h: Tensor, c: Tensor, lengths: Tensor, T: int) -> tuple[Any, ...]:
-    steps = view(lengths.to(torch.int64)) if len(lengths) else np.full(len(h), T, np.int64)
-    return view(h), view(c), steps
+    return view(h), view(c), steps_of_rows((len(h), T), lengths if len(lengths) else None)
 
 
 def _parts(bias: Tensor, *rest: Any) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.errors import RunError
+from recurra.nn.kernels.operator import once_only
 from recurra.nn.kernels.sequence_product import product_of_rows, product_over_rows
 
 __all__ = ["sequence_linear"]
@@ -69,12 +69,5 @@ def _differentiate(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
     return d_x, d_weight, d_y.sum(dim=(0, 1)) if of_bias else None
 
 
-def _refuse(ctx: Any, *gradients: Tensor) -> Any:
-    raise RunError(
-        "recurra::sequence_linear cannot be differentiated twice; recurra.nn.unroll.unroll_plain "
-        "can"
-    )
-
-
 _linear.register_autograd(_differentiate, setup_context=_keep)
-_weight_gradient.register_autograd(_refuse)
+_weight_gradient.register_autograd(once_only("sequence_linear"))
