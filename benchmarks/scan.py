@@ -28,7 +28,7 @@ from recurra.nn.unroll import plan, unroll, unroll_plain
 from recurra.randomness import generator
 
 B, T, H = 8, 2048, 256
-NAMES = ("min_gru", "min_lstm", "lru", "sru", "qrnn", "ind_rnn")
+NAMES = ("min_gru", "min_lstm", "lru", "sru", "qrnn", "ind_rnn", "rwkv")
 WAYS: dict[str, Callable[..., Any]] = {"scan": unroll, "plain loop": unroll_plain}
 
 

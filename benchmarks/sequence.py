@@ -27,6 +27,7 @@ from recurra.randomness import generator
 
 SHAPES = [(20, 35, 200), (64, 100, 256)]
 OURS = ["lstm", "gru", "layer_norm_gru", "peephole_lstm", "layer_norm_lstm", "zoneout_lstm"]
+OURS += ["projected_lstm", "mgu"]
 LSTM, GRU = "lstm", "gru"
 WORST_OF_LSTM, LEAST_OF_GRU = 1.5, 3.0
 

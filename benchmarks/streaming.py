@@ -30,7 +30,7 @@ from recurra.language.vocabulary import Vocabulary
 from recurra.randomness import generator
 
 H, V, LAYERS, TOP = 200, 10_000, 2, 5
-TURN, WARMUP = 50, 3
+TURN, WARMUP = 200, 3
 
 Step = Callable[[torch.Tensor], torch.Tensor]
 """From a token for each row to the likeliest next ones of each, the state kept within."""

@@ -43,8 +43,8 @@ Step = Callable[[], None]
 Wrap = Callable[[LSTMCell], Recurrence]
 
 BOUND: dict[str, Wrap] = {
-    "variational dropout": lambda cell: Dropout(cell, 0.3, 0.3, variational=True),
-    "dropout at each step": lambda cell: Dropout(cell, 0.3, 0.3),
+    "variational dropout": lambda cell: Dropout(cell, input=0.3, output=0.3, variational=True),
+    "dropout at each step": lambda cell: Dropout(cell, input=0.3, output=0.3),
     "weight drop": lambda cell: WeightDrop(cell, 0.5),
     "residual": Residual,
 }

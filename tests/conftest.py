@@ -26,6 +26,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def small_text(tmp_path: Path) -> Path:
+    """A file of two sentences, time and again."""
+    path = tmp_path / "small.txt"
+    path.write_text("the cat sat on the mat .\na dog barked at the cat .\n" * 60)
+    return path
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data, `ptb/ptb.train.txt` and so on; without it the test is skipped."""

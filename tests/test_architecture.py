@@ -39,19 +39,34 @@ ORDER = {
         cli
         __main__
     """,
-    "recurra.nn": "state\n kernels\n cells\n wrappers\n unroll\n head weights\n prepacked",
+    "recurra.nn": """
+        state
+        kernels
+        cells
+        wrappers
+        arguments graphed
+        unroll
+        head weights
+        prepacked
+    """,
     "recurra.nn.head": "*",
     "recurra.nn.kernels": """
-        autocast compiled team
+        autocast compiled
+        forked
+        team
         operator
-        channels exponentials matmul pointwise packed_product
+        channels matmul pointwise packed_product
+        exponentials
         sequence_product
         sequence_linear
-        linear_cross_entropy lstm_steps
+        linear_cross_entropy lstm_steps product_loop
         *
+        graphs
+        device_lstm
     """,
     "recurra.nn.cells": "base\n *",
-    "recurra.nn.wrappers": "base\n *",
+    "recurra.nn.wrappers": "masks\n base\n inside\n *",
+    "recurra.nn.weights": "parts\n *",
     "recurra.train": "event\n optimization\n averaging\n epochs\n checkpoint\n loop",
     "recurra.language": """
         options

@@ -95,7 +95,7 @@ def test_tensors_that_cannot_be_saved_leave_the_model_that_is_there(tmp_path: Pa
             lambda run: (run.mkdir(), (run / "config.json").write_text("{}")),
             "holds no model; is the run finished?",
         ),
-        (lambda run: run.mkdir(), "manifest.json is missing"),
+        (lambda run: run.mkdir(), "holds no model; is the run finished?"),
     ],
 )
 def test_what_is_no_model_is_told_apart(
@@ -103,6 +103,12 @@ def test_what_is_no_model_is_told_apart(
 ) -> None:
     make(tmp_path / "run")
     assert said in refusal(tmp_path / "run")
+
+
+def test_where_no_model_is_is_said_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (".", ""):
+        assert refusal(Path(place)) == f"{tmp_path} holds no model; is the run finished?"
 
 
 def test_a_file_of_tensors_is_no_model(tmp_path: Path) -> None:

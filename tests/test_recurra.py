@@ -32,6 +32,17 @@ def test_names_come_from_where_they_are_defined():
     assert recurra.errors.ConfigError.exit_code == 2
 
 
+def test_states_are_found_by_the_names_of_their_cells_and_not_listed():
+    for name in recurra.CELLS:
+        kind = type(recurra.CELLS[name](2, 3).initial_state())
+        assert getattr(recurra, kind.__name__) is kind
+        assert kind.__name__ not in dir(recurra)
+    assert recurra.BidirectionalState._fields == ("forward", "backward")
+    for name in ("StackState", "LSTMCel", "MadeUpState", "State", "GRUCellState"):
+        with pytest.raises(AttributeError, match=f"module 'recurra' has no attribute '{name}'"):
+            getattr(recurra, name)
+
+
 def test_the_lazy_names_are_those_that_are_listed():
     assert set(recurra._MODULES) | {"train", "errors", "__version__"} == set(recurra.__all__)
 

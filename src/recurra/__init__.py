@@ -1,6 +1,7 @@
 """Recurra: recurrent networks end to end, on PyTorch.
 
-Names are imported when first used, so `import recurra` itself is quick.
+Names are imported when first used, so `import recurra` itself is quick. A cell's states are found
+by its name too, as `recurra.LSTMState`, but not listed: plain tuples do as well.
 """
 
 from __future__ import annotations
@@ -207,9 +208,12 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name == "errors":
         return importlib.import_module("recurra.errors")
-    if name not in _MODULES:
+    owner = name.removesuffix("State")
+    places = [_MODULES[each] for each in (name, f"{owner}Cell", owner) if each in _MODULES]
+    module = importlib.import_module(places[0]) if places else None
+    if not hasattr(module, name):
         raise AttributeError(f"module 'recurra' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
+    value = getattr(module, name)
     globals()[name] = value
     return value
 

@@ -149,6 +149,8 @@ def _directory(run: Path) -> Path:
         load_tensors(run)  # says what is wrong with a pickle, and how to convert it
         raise CheckpointError(f"{run} is a file of tensors; a model is a directory")
     directory = run / "model" if (run / "model").is_dir() else run
-    if not directory.is_dir() or (directory / "config.json").exists():
-        raise CheckpointError(f"{run} holds no model; is the run finished?")
+    parts = (directory / name for name in (MANIFEST, FACTS, WEIGHTS))
+    if (directory / "config.json").exists() or not any(part.exists() for part in parts):
+        place = run if run.name else run.absolute()  # "." says little
+        raise CheckpointError(f"{place} holds no model; is the run finished?")
     return directory

@@ -10,7 +10,8 @@ from recurra.cli import bench
 from recurra.randomness import generator
 from recurra.run.bench import cells as module
 from recurra.run.bench import trial
-from recurra.run.bench.tasks.adding import Adding
+from recurra.run.bench.tasks import TASKS
+from recurra.run.bench.tasks.adding import NEAR, Adding
 
 QUICK = ("--minutes", "0.001", "--workers", "0", "--task", "adding", "--seeds", "1")
 
@@ -30,6 +31,13 @@ def test_alone_it_lists_what_there_is(recurra):
     assert answer.code == 0 and answer.out.startswith("cells  recurrent cells at equal")
     (offered,) = recurra("bench", "--json").json["benches"]
     assert offered["name"] == "cells" and "five tasks" in offered["description"]
+
+
+def test_help_names_the_tasks_the_default_cells_and_what_accuracy_is(recurra):
+    words = " ".join(recurra("bench", "cells", "--help").out.split())
+    assert f"Tasks: {', '.join(TASKS)}. Accuracy is the share that is right" in words
+    assert f"sums less than {NEAR} off (adding)" in words
+    assert f"Cells where none is named: {', '.join(module.DEFAULT_CELLS)}." in words
 
 
 def test_unknown_names_are_answered_with_the_nearest(recurra, tmp_path):
@@ -62,7 +70,8 @@ def test_as_text_with_a_file_and_a_picture(recurra, tmp_path):
     kept = json.loads((tmp_path / "bench/cells.json").read_bytes())
     assert [row["cell"] for row in kept["results"]] == ["lstm", "rnn"]
     assert answer.err.splitlines()[0] == "sizing and timing each cell on each task"
-    assert "6 trainings at" in answer.err
+    assert "that took 0:0" in answer.err and "; 6 trainings " in answer.err
+    assert "accuracy: the share of sums less than 0.04 off (adding problem)." in lines
 
 
 def test_as_json_with_the_picture_elsewhere(recurra, tmp_path):
@@ -115,7 +124,7 @@ def test_long_names_and_lost_trainings_stay_within_the_line():
     ]  # fmt: skip
     task = {
         "name": "t", "title": "t", "metric": "accuracy", "better": "higher", "steps": 1000,
-        "batch_size": 32, "length": 50, "baselines": {"linear": {"accuracy": 0.9}},
+        "right": "", "batch_size": 32, "length": 50, "baselines": {"linear": {"accuracy": 0.9}},
     }  # fmt: skip
     result = {
         "finished": True, "tasks": [task], "results": rows, "network": "2 layers", "seeds": 2,

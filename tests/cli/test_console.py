@@ -6,10 +6,11 @@ import json
 import math
 from pathlib import Path
 
+import numpy
 import pytest
 import typer
 
-from recurra.cli.console import existing, open_console, print_json, say
+from recurra.cli.console import existing, open_console, print_json, say, saying_what_compiles
 
 
 def test_json_is_one_value_in_utf_8_without_nan(capfd):
@@ -28,6 +29,24 @@ def test_json_comes_after_what_was_printed_before(capfd):
 def test_a_message_is_one_line(capfd):
     say("two\n  lines\tand tabs")
     assert capfd.readouterr() == ("", "two lines and tabs\n")
+
+
+def test_what_compiles_is_said_once_and_what_is_kept_not(capfd, monkeypatch, tmp_path):
+    from recurra.nn.kernels.compiled import Compiled
+
+    def third(x: float) -> float:
+        return x / 3
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    with saying_what_compiles():
+        for x in (3.0, 3):
+            assert Compiled(third)(x) == 1
+        with saying_what_compiles():
+            assert Compiled(third)(6.0) == 2
+    said = "compiling kernels for this processor, once: some seconds\n"
+    assert capfd.readouterr() == ("", said)
+    Compiled(third)(numpy.float32(3))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("json", [False, True])

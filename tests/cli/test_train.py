@@ -139,9 +139,8 @@ def test_series_of_one_s_own_are_trained_and_evaluated(recurra, tmp_path):
     assert (metrics["series"], metrics["horizon"]) == (1, 7)
 
 
-def test_without_a_test_split_it_is_null(recurra, tmp_path):
-    (tmp_path / "mine.txt").write_text("the cat sat on the mat\nthe dog sat on the cat\n" * 50)
-    report = recurra("train", "kn2", "--data=mine.txt", "--set=data.split=90/10", "--json").json
+def test_without_a_test_split_it_is_null(recurra, small_text):
+    report = recurra("train", "kn2", "--data=small.txt", "--set=data.split=90/10", "--json").json
     assert report["test"] is None
     assert report["valid"]["perplexity"] < 4
     assert report["verdict"].startswith("validation perplexity")

@@ -264,6 +264,9 @@ def test_no_model_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="nowhere holds no model; is the run finished"):
         LanguageModel.from_pretrained(tmp_path / "nowhere")
     (tmp_path / "run").mkdir()
+    with pytest.raises(CheckpointError, match="run holds no model; is the run finished"):
+        LanguageModel.from_pretrained(tmp_path / "run")
+    (tmp_path / "run" / "weights.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"manifest\.json is missing"):
         LanguageModel.from_pretrained(tmp_path / "run")
     (tmp_path / "file").touch()

@@ -149,6 +149,28 @@ def test_of_the_two_biases_of_torch_one_is_held_at_zero(zero: bool) -> None:
         assert cell(network, layer).bias_ih.grad is not None
 
 
+def test_cells_that_need_a_start_of_their_own_have_it() -> None:
+    normalised = make(cell="layer_norm_lstm").recurrence.inner(0).inner()
+    assert (normalised.gain_ih == 1).all()
+    assert (normalised.bias_ih[H : 2 * H] == 1).all()
+    assert not normalised.bias_hh.requires_grad
+    ring = make(cell="lru").recurrence.inner(0).inner()
+    radius = torch.exp(-torch.exp(ring.nu_log))
+    assert ((radius > ring.least_radius) & (radius < ring.most_radius)).all()
+    own = make(cell="ind_rnn", seed=3).recurrence.inner(0).inner()
+    assert (own.weight_hh >= 0).all()
+    assert float(own.weight_hh.detach().max()) > 0.1
+    again = make(cell="ind_rnn", seed=3).recurrence.inner(0).inner()
+    assert torch.equal(own.weight_hh, again.weight_hh)
+
+
+def test_relatives_of_the_lstm_have_its_biases() -> None:
+    for name in ("peephole_lstm", "coupled_lstm"):
+        layer = make(cell=name, forget_bias=2.0).recurrence.inner(0).inner()
+        assert not layer.bias_hh.requires_grad
+        assert sorted(set(layer.bias_ih.tolist())) == [0, 2]
+
+
 def test_the_start_is_a_function_of_the_generator_alone() -> None:
     torch.manual_seed(1)
     one = make(seed=3)

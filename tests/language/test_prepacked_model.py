@@ -20,6 +20,7 @@ from recurra.language.ngram_model import NgramModel
 from recurra.language.options import NetworkOptions
 from recurra.language.prepacked_model import LINES, STEPS, PrepackedModel, prepacked
 from recurra.language.vocabulary import Vocabulary
+from recurra.nn.cells.gru import GRUCell
 from recurra.nn.prepacked import Precision
 
 WORDS = Vocabulary([*(f"w{n}" for n in range(148)), "<eos>", "<unk>"])
@@ -159,8 +160,10 @@ def test_what_describes_none_is_refused(facts: dict[str, Any], inner: Any) -> No
 
 def test_other_models_are_refused_in_one_line() -> None:
     counted = NgramModel(KneserNey.fit(text(200), 2, V, EOS), WORDS, "split")
-    with pytest.raises(ConfigError, match="takes a network, got a ngram model"):
+    with pytest.raises(ConfigError, match=r"takes a network .*, got a ngram model; pack what"):
         prepacked(counted)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"got GRUCell; recurra.prepack packs cells"):
+        prepacked(GRUCell(3, 5))  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="got a ngram model in 'int8'"):
         PrepackedModel.restore(WORDS, "split", {"precision": "int8"}, {}, (counted,))
     with pytest.raises(ConfigError, match="MixtureOfSoftmaxesHead cannot be packed"):

@@ -276,6 +276,50 @@ def test_validation_is_the_evaluation_of_the_split(tmp_path: Path) -> None:
     assert validated.metrics["tokens"] == task.dataset.facts("valid").tokens
 
 
+@pytest.mark.parametrize(
+    ("train", "stop", "again"),
+    [
+        ({}, 4, 0),
+        ({}, 2, 0),
+        ({}, 9, 1),  # it goes on from the end, where nothing is validated
+        ({"keep": "best"}, 4, 0),
+        ({"keep": "best"}, 2, 1),  # the best came before it was stopped
+        ({"average": "asgd", "average_patience": 1}, 4, 0),
+        ({"average": "ema", "average_start": 0.5}, 4, 0),
+    ],
+    ids=["last", "resumed", "finished", "best", "best resumed", "asgd", "ema"],
+)
+def test_what_was_validated_is_not_evaluated_again(
+    tmp_path: Path, train: dict[str, Any], stop: int, again: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"steps": 4, "validations": 4, "batch_size": 200, "learning_rate": 30.0, **train}
+    task = LanguageTask(config(train=options), CPU)
+    if stop != 4:
+        asked = iter(range(1, 10))
+        list(task.fit(tmp_path / "checkpoints", lambda: next(asked) == stop))
+        task = LanguageTask(config(train=options), CPU)
+    found = [event.best for event in fit(task, tmp_path) if isinstance(event, Validated)]
+    assert len(found) == {2: 2, 4: 4, 9: 0}[stop] and all(found) == (not found)
+    expected = task.model.evaluate(task.dataset.ids("valid"), task.dataset.facts("valid"))
+    calls, evaluated = [], NetworkModel.log_probs_of
+
+    def counted(model: NetworkModel, ids: Ids) -> Any:
+        calls.append(ids)
+        return evaluated(model, ids)
+
+    monkeypatch.setattr(NetworkModel, "log_probs_of", counted)
+    assert task.measure("valid") == expected.as_dict()
+    assert len(calls) == again
+
+
+def test_a_stopped_task_is_measured_as_it_is(tmp_path: Path) -> None:
+    task = LanguageTask(config(train={"steps": 4, "validations": 4}), CPU)
+    for event in task.fit(tmp_path / "checkpoints", lambda: task.learner.model.training):
+        assert not isinstance(event, Finished)
+    expected = task.model.evaluate(task.dataset.ids("valid"), task.dataset.facts("valid"))
+    assert task.measure("valid") == expected.as_dict()
+
+
 def lines(folder: Path, **splits: str) -> TextOptions:
     folder.mkdir()
     for name, text in splits.items():

@@ -53,7 +53,8 @@ FEW_CELLS = ("lstm", "gru", "min_gru", "own cell")
 
 def weight_drop(cell: Recurrence, probability: float) -> WeightDrop:
     """Drop the recurrent weights, of cells without any all their matrices."""
-    names = {name.split(".")[-1] for name, p in cell.named_parameters() if p.dim() == 2}
+    matrices = {name for name, p in cell.named_parameters() if p.dim() == 2}
+    names = {name.split(".")[-1] for name in matrices if ".starts." not in f".{name}"}
     return WeightDrop(cell, probability, ["weight_hh"] if "weight_hh" in names else sorted(names))
 
 
@@ -64,11 +65,20 @@ def with_h(make: Make, *sizes: int) -> Recurrence:
     return cell if h is not None and h.dim() == 2 else CELL_CASES["lstm"](*sizes)
 
 
+def zoneout(cell: Recurrence) -> Zoneout:
+    """Zone out what the state has, all of it an LSTM's in the place of those without."""
+    names = cell.initial_state()._fields
+    if ("h" not in names and "c" not in names) or names == ("x", "c", "m") or "n" in names:
+        cell = CELL_CASES["lstm"](cell.input_size, cell.output_size)
+        names = cell.initial_state()._fields
+    return Zoneout(cell, 0.3 * ("h" in names), 0.2 * ("c" in names and "m" not in names))
+
+
 SURE: dict[str, Wrap] = {
     "bare": lambda make: make(3, 4),
     "stack": lambda make: Stack([make(3, 5), make(5, 3)]),
     "residual": lambda make: Residual(make(3, 3)),
-    "dropout asleep": lambda make: Dropout(make(3, 4), 0.5, 0.5, 0.5).eval(),
+    "dropout asleep": lambda make: Dropout(make(3, 4), input=0.5, output=0.5).eval(),
     "weight drop asleep": lambda make: weight_drop(make(3, 4), 0.5).eval(),
     "stack of residuals": lambda make: Stack([make(3, 4), Residual(Stack([make(4, 4)]))]),
     "projection": lambda make: Projection(make(3, 4), 2),
@@ -78,7 +88,7 @@ SURE: dict[str, Wrap] = {
     "attention": lambda make: Attention(make(3, 4), size=2, window=3),
     "mogrifier": lambda make: Mogrifier(with_h(make, 3, 4), rounds=3),
     "mogrifier of a rank": lambda make: Mogrifier(with_h(make, 3, 4), rounds=2, rank=2),
-    "zoneout asleep": lambda make: Zoneout(make(3, 4), 0.3, 0.2).eval(),
+    "zoneout asleep": lambda make: zoneout(make(3, 4)).eval(),
     "zoneout of nothing": lambda make: Zoneout(make(3, 4)),
     "dilated": lambda make: Dilated(make(3, 4), 2),
     "dilated nest": lambda make: Residual(
@@ -123,16 +133,22 @@ LOOKING_AHEAD: dict[str, Wrap] = {
 
 DRAWING: dict[str, Wrap] = {
     "dropout": lambda make: Dropout(make(3, 4), input=0.3, output=0.5),
-    "dropout variational": lambda make: Dropout(make(3, 4), 0.3, 0.5, variational=True),
-    "dropout of state": lambda make: Dropout(make(3, 4), 0.3, 0.5, 0.4),
-    "dropout of state variational": lambda make: Dropout(make(3, 4), 0, 0, 0.4, True),
+    "dropout variational": lambda make: Dropout(
+        make(3, 4), input=0.3, output=0.5, variational=True
+    ),
+    "dropout of state": lambda make: Dropout(with_h(make, 3, 4), input=0.3, output=0.5, state=0.4),
+    "dropout of state variational": lambda make: Dropout(
+        with_h(make, 3, 4), state=0.4, variational=True
+    ),
     "dropout of a stack's state": lambda make: Dropout(
-        Stack([make(3, 4), Dropout(make(4, 4), output=0.2)]), state=0.4, variational=True
+        Stack([with_h(make, 3, 4), Dropout(with_h(make, 4, 4), output=0.2)]),
+        state=0.4,
+        variational=True,
     ),
     "weight drop": lambda make: weight_drop(make(3, 4), 0.5),
     "weight drop of a nest": lambda make: weight_drop(
         Bidirectional(
-            Stack([Dropout(make(3, 4), input=0.3, state=0.4), make(4, 2)]),
+            Stack([Dropout(with_h(make, 3, 4), input=0.3, state=0.4), make(4, 2)]),
             weight_drop(make(3, 2), 0.3),
         ),
         0.5,
@@ -141,20 +157,22 @@ DRAWING: dict[str, Wrap] = {
         started(TrainableState(weight_drop(make(3, 4), 0.3))), 0.5
     ),
     "weight drop between steps": lambda make: Dropout(
-        Stack([weight_drop(Dropout(make(3, 4), output=0.2), 0.5), make(4, 2)]), state=0.4
+        Stack([weight_drop(Dropout(with_h(make, 3, 4), output=0.2), 0.5), with_h(make, 4, 2)]),
+        state=0.4,
     ),
-    "zoneout": lambda make: Zoneout(make(3, 4), 0.3, 0.2),
-    "zoneout of a dropped weight": lambda make: weight_drop(Zoneout(make(3, 4), 0.3, 0.2), 0.5),
+    "zoneout": lambda make: zoneout(make(3, 4)),
+    "zoneout of a dropped weight": lambda make: weight_drop(zoneout(make(3, 4)), 0.5),
     "zoneout of a nest": lambda make: Reset(
         Bidirectional(
-            started(TrainableState(Zoneout(make(2, 4), 0.3))), Zoneout(Stack([make(2, 3)]), 0, 0.5)
+            started(TrainableState(Zoneout(with_h(make, 2, 4), 0.3))),
+            Zoneout(Stack([with_h(make, 2, 3)]), 0.5),
         )
     ),
     "nested": lambda make: Stack(
         [
             Dropout(make(3, 4), output=0.4),
             Residual(Bidirectional(Dropout(make(4, 2), input=0.5), make(4, 2))),
-            Dropout(Residual(make(4, 4)), input=0.2, state=0.3, variational=True),
+            Dropout(Residual(with_h(make, 4, 4)), input=0.2, state=0.3, variational=True),
         ]
     ),
 }
@@ -368,6 +386,19 @@ def test_chunks_with_the_state_carried_are_the_whole(make: Make, wrap: Wrap) -> 
         assert_same(everything(in_chunks, cell, x, state, **options), whole)
 
 
+@every(SURE)
+def test_what_comes_later_changes_no_bit_before(make: Make, wrap: Wrap) -> None:
+    cell = wrap(make)
+    x, state = given(cell)
+    x[:, :, -1] = 0  # where a reset is asked for
+    with torch.no_grad():
+        expected, _ = unroll(cell, x, state)
+        for later in (torch.nan, torch.inf, -torch.inf, 1e30):
+            x[:, 4:, 0] = later
+            y, _ = unroll(cell, x, state)
+            assert torch.equal(y[:, :4], expected[:, :4])
+
+
 @every(SURE, LOOKING_AHEAD, DRAWING)
 def test_gradients_are_those_of_finite_differences(make: Make, wrap: Wrap) -> None:
     cell = wrap(make).double()
@@ -491,7 +522,7 @@ def test_initial_state_is_where_and_as_asked(make: Make, wrap: Wrap) -> None:
 def test_a_state_that_does_not_fit_is_refused(make: Make, wrap: Wrap) -> None:
     cell = wrap(make)
     for state in (cell.initial_state(3), Stack([make(3, 9)]).initial_state(4), torch.zeros(4, 4)):
-        with pytest.raises(ValueError, match=r"got the state \{.*\}, expected \{"):
+        with pytest.raises(ValueError, match=r"state.*, expected "):
             unroll(cell, torch.zeros(4, 6, 3), state)
 
 
@@ -539,6 +570,26 @@ def test_hooks_of_every_kind_are_called(make: Make) -> None:
     y.sum().backward()
     assert len(calls) == 6
     assert "the plain loop" in plan(cell, x)
+
+
+@every(SURE, LOOKING_AHEAD, DRAWING)
+def test_hooks_of_wrappers_are_called_and_change_nothing(make: Make, wrap: Wrap) -> None:
+    cell = wrap(make).double()
+    x, state = given(cell)
+    expected = everything(unroll, cell, x, state, **OPTIONS["lengths and reset"])
+    ahead = any(isinstance(part, Bidirectional) for part in cell.modules())
+    calls: list[tuple[int, ...]] = []
+    for part in cell.modules():
+        if isinstance(part, Wrapper):
+            part.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0].shape))
+            part.register_full_backward_hook(lambda *given: None)
+    assert_same(everything(unroll, cell, x, state, **OPTIONS["lengths and reset"]), expected)
+    wrappers = sum(isinstance(part, Wrapper) for part in cell.modules())
+    if ahead:
+        assert (4, 6, cell.input_size) in calls
+    else:
+        assert len(calls) == 6 * wrappers and all(len(shape) == 2 for shape in calls)
+        assert not wrappers or "the plain loop: its hooks act at every step" in plan(cell)
 
 
 @pytest.mark.parametrize("above", ["gru", "rnn", "lstm"])

@@ -46,7 +46,7 @@ NESTS: dict[str, Callable[[], Recurrence]] = {
             ]
         )
     ),
-    "dropped": lambda: WeightDrop(Dropout(LSTMCell(INPUTS, 6), 0.5, 0.5, 0.5), 0.5),
+    "dropped": lambda: WeightDrop(Dropout(LSTMCell(INPUTS, 6), input=0.5, state=0.5), 0.5),
     "stack in a stack": lambda: Stack(
         [Stack([LSTMCell(INPUTS, 9), GRUCell(9, 4)]), Dropout(Stack([LSTMCell(4, 70)]))]
     ),
@@ -204,6 +204,12 @@ def test_wrong_shapes_are_refused() -> None:
     fast = prepack(made("lstm"))
     with pytest.raises(ShapeError, match=r"x of shape \(batch, 5\), got \(2, 4\)"):
         fast.step(draw(2, 4), fast.initial_state(2))
+    with pytest.raises(ShapeError, match=r"float32 tensor x of shape \(batch, 5\), got ndarray"):
+        fast.step(np.zeros((2, 5)), fast.initial_state(2))  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="a state is a tensor or a tuple of states, got NoneType"):
+        fast.step(torch.zeros(2, 5), None)
+    with pytest.raises(ConfigError, match=r"prepack takes .*, got LSTM of torch.nn: recurra.from_"):
+        prepack(nn.LSTM(3, 5))  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="float64"):
         fast.step(draw(2, INPUTS).double(), fast.initial_state(2))
     with pytest.raises(ShapeError, match="a packed step of 3 rows"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recurra.errors import ShapeError
-from recurra.nn.state import detach, flatten, index, map_tensors, unflatten, where
+from recurra.nn.state import detach, fitted, flatten, index, map_tensors, unflatten, where
 
 
 class Memory(NamedTuple):
@@ -94,3 +94,43 @@ def test_states_of_another_nesting_do_not_map() -> None:
     one = torch.ones(1)
     with pytest.raises(ValueError, match=r"shorter|longer"):
         map_tensors(torch.add, (one, one), (one,))
+
+
+def plain(state: Any) -> Any:
+    """Return the same parts in lists."""
+    return state if isinstance(state, Tensor) else [plain(part) for part in state]
+
+
+@given(states)
+def test_plain_lists_become_what_the_state_is_like(state: Any) -> None:
+    like = map_tensors(torch.zeros_like, state)
+    assert same(fitted(plain(state), like), state)
+    with pytest.raises(ShapeError, match=r"^(got the state|state)"):
+        fitted((plain(state), torch.zeros(1)), like)
+    with pytest.raises(ShapeError):
+        fitted(
+            map_tensors(lambda tensor: tensor.new_zeros(4, 9), (state, like)), (like, like, like)
+        )
+
+
+def test_names_and_shapes_are_those_of_the_state_it_is_like() -> None:
+    one, two = torch.ones(1), torch.ones(2)
+
+    class Turned(NamedTuple):
+        m: Tensor
+        h: Tensor
+
+    like = Memory(one, (one,))
+    with pytest.raises(ShapeError, match=r"^state.m.0 is \(2,\), expected \(1,\)$"):
+        fitted(Memory(one, [two]), like)
+    with pytest.raises(ShapeError, match=r"got the state \{'state.m': .*\}, expected"):
+        fitted(Turned(one, one), Memory(one, one))
+    with pytest.raises(ShapeError, match=r"got the state .*'state.h': .*, expected .*'state.0'"):
+        fitted(Memory(one, one), (one, one))
+
+
+@pytest.mark.parametrize("other", [None, "state", {"h": torch.ones(1)}, 0.0], ids=str)
+def test_what_is_no_state_is_said(other: Any) -> None:
+    for look in (flatten, detach):
+        with pytest.raises(ShapeError, match="a state is a tensor or a tuple of states, got"):
+            look((torch.ones(1), other))

@@ -82,6 +82,22 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_the_last_digits_of_a_layout_are_not_seen(tmp_path, monkeypatch):
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    def inexact(engine, figure):
+        execute(engine, figure)
+        for axes in figure.axes:
+            x, y, width, height = axes.get_position(original=True).bounds
+            axes.set_position((x + 1e-13, y - 1e-13, width, height + 1e-14))
+
+    curves(RECORDS, tmp_path / "a.svg", title="mine")
+    execute = ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", inexact)
+    curves(RECORDS, tmp_path / "b.svg", title="mine")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 
 

@@ -229,11 +229,10 @@ def test_n_grams_are_a_run_too(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def mixing(tmp_path: Path) -> LanguageRun:
+def mixing(small_text: Path) -> LanguageRun:
     """A small text, and what it is learned and mixed by."""
-    (tmp_path / "text").write_text("the cat sat on the mat .\na dog barked at the cat .\n" * 60)
     options = MixtureOptions(cache=True, order=2)
-    small = changed(data={"corpus": str(tmp_path / "text")}, train={"batch_size": 4, "steps": 9})
+    small = changed(data={"corpus": str(small_text)}, train={"batch_size": 4, "steps": 9})
     return small.model_copy(update={"mix": options})
 
 
@@ -288,26 +287,25 @@ def test_a_mixture_without_a_run_is_never_replaced(mixing: LanguageRun, tmp_path
         list(train(mixing, out=tmp_path / "mine"))
 
 
-def test_a_split_that_is_not_there_is_null(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("the cat sat on the mat .\na dog barked\n" * 60)
+def test_a_split_that_is_not_there_is_null(tmp_path: Path, small_text: Path) -> None:
     config = changed(data={"split": "90/10"}, train={"batch_size": 4, "steps": 2})
-    report = report_of(list(train(config, data=tmp_path / "text", out=tmp_path / "run")))
+    report = report_of(list(train(config, data=small_text, out=tmp_path / "run")))
     assert report["test"] is None
     assert report["valid"]["tokens"] > 0
     assert report["baselines"]["kn5"]["tokens"] == report["valid"]["tokens"]
     (tmp_path / "only").mkdir()
-    (tmp_path / "only" / "train.txt").write_text("the cat sat on the mat .\n" * 60)
+    small_text.rename(tmp_path / "only" / "train.txt")
     report = report_of(list(train(config, data=tmp_path / "only", out=tmp_path / "alone")))
     assert (report["valid"], report["test"], report["baselines"]) == (None, None, {})
     assert report["verdict"] == "there is neither a test nor a validation split to judge by"
 
 
-def test_nothing_is_written_anywhere_else(tmp_path: Path) -> None:
+def test_nothing_is_written_anywhere_else(tmp_path: Path, small_text: Path) -> None:
     """In a process of its own, whose home, temporary and working folders are watched."""
     places = {name: tmp_path / name for name in ("home", "tmp", "work", "cache")}
     for place in places.values():
         place.mkdir()
-    (places["work"] / "text.txt").write_text("the cat sat on the mat .\na dog barked\n" * 60)
+    small_text.rename(places["work"] / "text.txt")
     values = changed(train={"batch_size": 4, "steps": 2}).model_dump()
     (places["work"] / "mine.py").write_text(
         "from recurra.run.config import LanguageRun\n"
@@ -453,16 +451,15 @@ def test_left_overs_of_a_killed_run_are_removed_with_a_line(tmp_path: Path) -> N
     assert "step-00000003.tmp-0123abcd" in warned[1]
 
 
-def test_data_that_changed_since_are_refused(tmp_path: Path) -> None:
-    text = tmp_path / "text"
-    text.write_text("the cat sat on the mat .\na dog barked\n" * 60)
+def test_data_that_changed_since_are_refused(tmp_path: Path, small_text: Path) -> None:
     config = changed(train={"batch_size": 4})
-    list(train(config, data=text, out=tmp_path / "run", should_stop=after(2)))
-    text.write_text("the dog sat on the mat .\na cat barked\n" * 60)
+    list(train(config, data=small_text, out=tmp_path / "run", should_stop=after(2)))
+    whole = small_text.read_text()
+    small_text.write_text(whole.replace("the cat sat", "the dog sat").replace("a dog", "a cat"))
     with pytest.raises(ConfigError, match="begun on other data, so it cannot go on: text changed"):
-        list(train(config, data=text, out=tmp_path / "run"))
-    text.write_text("the cat sat on the mat .\na dog barked\n" * 60)
-    assert isinstance(list(train(config, data=text, out=tmp_path / "run"))[-1], Reported)
+        list(train(config, data=small_text, out=tmp_path / "run"))
+    small_text.write_text(whole)
+    assert isinstance(list(train(config, data=small_text, out=tmp_path / "run"))[-1], Reported)
 
 
 def test_minutes_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

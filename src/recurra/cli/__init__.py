@@ -25,7 +25,7 @@ from recurra.cli import (
     text,
     train,
 )
-from recurra.cli.console import say
+from recurra.cli.console import say, saying_what_compiles
 from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
@@ -108,7 +108,7 @@ def _carry_out(words: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
     try:
-        with command.make_context("recurra", words) as context:
+        with saying_what_compiles(), command.make_context("recurra", words) as context:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code

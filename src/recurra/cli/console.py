@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +16,15 @@ from recurra.table import nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Json", "existing", "existing_all", "open_console", "print_json", "say"]
+__all__ = [
+    "Json",
+    "existing",
+    "existing_all",
+    "open_console",
+    "print_json",
+    "say",
+    "saying_what_compiles",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 _PIPED_WIDTH = 200
@@ -52,6 +63,26 @@ def say(message: str) -> None:
         message: what to say; line breaks in it become spaces.
     """
     sys.stderr.write(" ".join(message.split()) + "\n")
+
+
+@contextmanager
+def saying_what_compiles() -> Iterator[None]:
+    """Say once on stderr that kernels are being compiled, should any be: it takes a while."""
+    log = logging.getLogger("recurra.nn.kernels.compiled")
+
+    class Once(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log.removeHandler(self)
+            say("compiling kernels for this processor, once: some seconds")
+
+    once, level = Once(), log.level
+    log.addHandler(once)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(once)
+        log.setLevel(level)
 
 
 def existing(given: str | Path | None) -> str | Path | None:

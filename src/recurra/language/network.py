@@ -6,7 +6,7 @@ B rows, T steps, V words; E units of an embedding, H of the last layer.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,12 @@ from recurra.machine import native_bfloat16
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
 from recurra.nn.cells.lstm import LSTMCell
-from recurra.nn.cells.rnn import RNNCell
 from recurra.nn.head import AdaptiveHead, MixtureOfSoftmaxesHead, SoftmaxHead
 from recurra.nn.state import State
 from recurra.nn.unroll import unroll
-from recurra.nn.wrappers.base import Masks, Recurrence
+from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.masks import Masks
 from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
 from recurra.nn.wrappers.weight_drop import WeightDrop
@@ -31,6 +31,26 @@ from recurra.nn.wrappers.weight_drop import WeightDrop
 __all__ = ["LanguageNetwork", "LossParts", "Outputs"]
 
 Head = SoftmaxHead | MixtureOfSoftmaxesHead | AdaptiveHead
+
+
+UNIFORM = (Cell.reset_parameters, LSTMCell.reset_parameters)
+"""How cells start that have weights alone; others need the start that their papers give them."""
+
+
+@runtime_checkable
+class TwoBiases(Protocol):
+    """A cell with two biases of which only the sum acts."""
+
+    def hold_bias_hh(self) -> None:
+        """Hold one of them at zero."""
+
+
+@runtime_checkable
+class ForgetGate(Protocol):
+    """A cell with a forget gate."""
+
+    def add_forget_bias(self, value: float) -> None:
+        """Add to the gate's bias."""
 
 
 class Outputs(NamedTuple):
@@ -116,14 +136,19 @@ class LanguageNetwork(nn.Module):
                 elif name != "weight":
                     draw(parameter, parameter.shape[1] ** -0.5)
         for layer in layers:
-            for name, parameter in layer.named_parameters():
-                if options.init == "width":
+            uniform = type(layer).reset_parameters in UNIFORM
+            if not uniform:
+                layer.reset_parameters(generator)
+            elif options.init == "width":
+                for parameter in layer.parameters():
                     draw(parameter, layer.output_size**-0.5)
-                if options.zero_bias and "bias" in name:
-                    nn.init.zeros_(parameter)
-            if isinstance(layer, LSTMCell | RNNCell):
+            if options.zero_bias and (uniform or isinstance(layer, ForgetGate)):
+                for name, parameter in layer.named_parameters():
+                    if "bias" in name:
+                        nn.init.zeros_(parameter)
+            if isinstance(layer, TwoBiases):
                 layer.hold_bias_hh()
-            if isinstance(layer, LSTMCell):
+            if isinstance(layer, ForgetGate):
                 layer.add_forget_bias(options.forget_bias)
 
     @torch.no_grad()

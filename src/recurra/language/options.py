@@ -144,7 +144,11 @@ class NetworkOptions(BaseModel):
         0.0, ge=0, description="times the mean square of how the last layer's outputs change a step"
     )
     init_scale: float = Field(
-        0.1, gt=0, le=10, description="weights start uniform in (-init_scale, init_scale)"
+        0.1,
+        gt=0,
+        le=10,
+        description="weights start uniform in (-init_scale, init_scale), but those of cells "
+        "that need a start of their own",
     )
     init: Literal["scale", "width"] = Field(
         "scale",

@@ -93,7 +93,7 @@ class _Learner:
             "text": dataset.fingerprint,
             "vocabulary": dataset.vocabulary.fingerprint(),
         }
-        self.dataset = dataset
+        self.scores = Scores(dataset)  # of the last validation
         self.scorer = NetworkModel(network, config.network, dataset.vocabulary, dataset.rule)
         network.train()
 
@@ -117,11 +117,10 @@ class _Learner:
         loss, state = self.network.loss(inputs, targets, carry, generator)
         return loss, detach(state), targets.numel()
 
-    def validate(self) -> dict[str, float | int | None] | None:
-        if "valid" not in self.dataset.splits:
-            return None
-        metrics = self.scorer.evaluate(self.dataset.ids("valid"), self.dataset.facts("valid"))
-        return {"loss": metrics.nats_per_token, **metrics.as_dict()}
+    def validate(self) -> Metrics | None:
+        self.scores = Scores(self.scores.dataset)
+        metrics = self.scores.metrics(self.scorer, "valid")
+        return metrics and {"loss": metrics["nats_per_token"], **metrics}
 
     def pack(self, carry: State) -> dict[str, Tensor]:
         return flatten(carry)
@@ -258,8 +257,12 @@ class LanguageTask(_TextTask):
             should_stop: asked after every step.
         """
         train, seed = self.config.train, self.config.seed
-        yield from learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop)
-        self.scores = Scores(self.dataset)
+        kept = Scores(self.dataset)
+        for event in learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop):
+            if isinstance(event, Validated) and (event.best or train.keep == "last"):
+                kept = self.learner.scores
+            yield event
+        self.scores = kept if isinstance(event, Finished) else Scores(self.dataset)
 
     @property
     def model(self) -> NetworkModel:
@@ -276,10 +279,8 @@ class LanguageTask(_TextTask):
 
     def extras(self) -> dict[str, Any]:
         """Return a sample of the model's own text and, where one is wanted, the mixture."""
-        found = super().extras()
-        if self._mixed is not None:
-            found["mixture"] = self._mixed.report
-        return found
+        mixed = {} if self._mixed is None else {"mixture": self._mixed.report}
+        return super().extras() | mixed
 
     def companions(self) -> Mapping[str, LanguageModel]:
         """Return the mixture, where one is wanted."""
@@ -336,11 +337,10 @@ class NgramTask(_TextTask):
         yield Started(step=0, steps=1, steps_per_epoch=1, parameters=0, device="cpu")
         begun = time.perf_counter()
         self._counted = _count(self.dataset, self.config.ngram)
-        seconds = time.perf_counter() - begun
-        begun = time.perf_counter()
+        counted = time.perf_counter()
         if (metrics := self.measure("valid")) is not None:
-            yield Validated(1, 1.0, metrics, True, time.perf_counter() - begun)
-        yield Finished(step=1, epoch=1.0, seconds=seconds, items=self.dataset.facts("train").tokens)
+            yield Validated(1, 1.0, metrics, True, time.perf_counter() - counted)
+        yield Finished(1, 1.0, counted - begun, self.dataset.facts("train").tokens)
 
     @property
     def model(self) -> NgramModel:

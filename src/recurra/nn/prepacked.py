@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.nn.cells.base import is_watched
+from recurra.nn.cells.base import is_watched, require_recurrence
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.head.softmax import SoftmaxHead
 from recurra.nn.kernels import prepacked as kernels
 from recurra.nn.kernels.compiled import missing, view
 from recurra.nn.kernels.packed_product import BLOCK, Precision, packed
-from recurra.nn.kernels.team import by_batch
+from recurra.nn.kernels.team import by_rows
 from recurra.nn.state import State, flatten, unflatten
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.dropout import Dropout
@@ -31,8 +31,11 @@ from recurra.nn.wrappers.weight_drop import WeightDrop
 
 __all__ = ["Packed", "PackedSoftmax", "Precision", "Prepacked", "Top", "prepack"]
 
-LEAST = 8
-"""Fewest rows that are worth a thread."""
+LEAST, LEAST_BLOCKS = 8, 16
+"""Fewest rows, or blocks of words, that are worth a thread."""
+
+GROUP = 16
+"""Vectors whose logits are held at once."""
 
 Floats = NDArray[np.float32]
 
@@ -63,16 +66,20 @@ class Top(NamedTuple):
 def prepack(recurrence: Recurrence, precision: Precision = "float32") -> Prepacked:
     """Return a recurrence packed for single steps of 1 to 16 rows, on the processor.
 
+    This is for cells and wrappers; `recurra.prepacked` packs a whole language model.
+
     It steps as the recurrence does in evaluation mode, several times as fast: in float32 to
     rounding, in int8 with every row of the weights rounded to 255 steps. Its weights are copies:
-    what is learned later it does not know.
+    what is learned later it does not know. The first step ever on a machine compiles for some
+    seconds; what is compiled is kept on disk, under `RECURRA_CACHE`.
 
     Args:
         recurrence: LSTMCell and GRUCell, in any nest of Stack, Residual, Dropout and WeightDrop.
         precision: of the weights: `"float32"`, or `"int8"` in a quarter of the room.
 
     Raises:
-        ConfigError: for another precision, a part that cannot be packed, or without numba.
+        ConfigError: for what is no recurrence, another precision, a part that cannot be packed, or
+            without numba.
 
     Source: Jacob et al. 2018, "Quantization and training of neural networks for efficient
         integer-arithmetic-only inference", equations 1-4.
@@ -98,6 +105,7 @@ class Prepacked:
     """
 
     def __init__(self, recurrence: Recurrence, precision: Precision = "float32") -> None:
+        require_recurrence(recurrence, "prepack")
         self.precision = precision
         self.input_size = recurrence.input_size
         self.output_size = recurrence.output_size
@@ -130,10 +138,12 @@ class Prepacked:
         Raises:
             ShapeError: for an input or a state of another shape.
         """
-        if x.dim() != 2 or x.shape[1] != self.input_size or x.dtype != torch.float32:
+        is_tensor = isinstance(x, Tensor) and x.dtype == torch.float32
+        if not is_tensor or x.dim() != 2 or x.shape[1] != self.input_size:
+            got = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise ShapeError(
-                f"a packed step takes float32 x of shape (batch, {self.input_size}), got "
-                f"{tuple(x.shape)} {x.dtype}"
+                f"a packed step takes a float32 tensor x of shape (batch, {self.input_size}), got "
+                f"{got}"
             )
         tensors = flatten(state)
         shapes = [tuple(tensor.shape) for tensor in tensors.values()]
@@ -159,14 +169,8 @@ class Prepacked:
                 last word.
         """
         hidden = np.empty((*ids.shape, self.output_size), np.float32)
-
-        def run(start: int, end: int) -> None:
-            rows = slice(start, end)
-            kernels.read.dispatcher(
-                self.program, *self.packed, embedding, ids[rows], units[rows], hidden[rows]
-            )
-
-        by_batch(run, len(ids), LEAST)
+        arrays = (self.program, *self.packed, embedding, ids, units, hidden)
+        by_rows(kernels.read, arrays, len(ids), LEAST)
         return hidden
 
 
@@ -212,11 +216,8 @@ class PackedSoftmax:
         """
         hidden = self._checked(hidden)
         found = np.empty((len(hidden), self.size), np.float32)
-
-        def run(start: int, end: int) -> None:
-            kernels.log_probs.dispatcher(*self.packed, hidden[start:end], found[start:end])
-
-        by_batch(run, len(hidden), LEAST)
+        for part, made in self._logits(hidden):
+            by_rows(kernels.log_probs, (*made, found[part]), len(found[part]), LEAST)
         return found
 
     def log_probs_of(self, hidden: Floats, words: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -228,12 +229,10 @@ class PackedSoftmax:
         """
         hidden = self._checked(hidden)
         found = np.empty(len(hidden))
-
-        def run(start: int, end: int) -> None:
-            part = slice(start, end)
-            kernels.log_probs_of.dispatcher(*self.packed, hidden[part], words[part], found[part])
-
-        by_batch(run, len(hidden), LEAST)
+        for part, made in self._logits(hidden):
+            by_rows(
+                kernels.log_probs_of, (*made, words[part], found[part]), len(found[part]), LEAST
+            )
         return found
 
     def top(self, hidden: Floats, k: int) -> Top:
@@ -247,12 +246,20 @@ class PackedSoftmax:
         shape = (len(hidden), min(k, self.size))
         ids, found = np.empty(shape, np.int64), np.empty(shape, np.float32)
 
-        def run(start: int, end: int) -> None:
-            part = slice(start, end)
-            kernels.top.dispatcher(*self.packed, hidden[part], ids[part], found[part])
-
-        by_batch(run, len(hidden), LEAST)
+        for part, made in self._logits(hidden):
+            by_rows(kernels.top, (*made, ids[part], found[part]), len(ids[part]), LEAST)
         return Top(torch.from_numpy(ids), torch.from_numpy(found))
+
+    def _logits(self, hidden: Floats) -> Iterator[tuple[slice, list[Floats]]]:
+        """Yield some vectors' places, and what `kernels.logits` makes of them, words shared out."""
+        blocks = int(self.packed[0][3])
+        shapes = [(min(len(hidden), GROUP), size) for size in (blocks * BLOCK, blocks, blocks)]
+        room = [np.empty(shape, np.float32) for shape in shapes]
+        for start in range(0, len(hidden), GROUP):
+            part = slice(start, start + GROUP)
+            made = [each[: len(hidden[part])] for each in room]
+            by_rows(kernels.logits, (*self.packed, hidden[part], *made), blocks, LEAST_BLOCKS)
+            yield part, made
 
 
 def _lines(

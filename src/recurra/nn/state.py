@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recurra.errors import ShapeError
 
-__all__ = ["State", "detach", "flatten", "index", "map_tensors", "unflatten", "where"]
+__all__ = ["State", "detach", "fitted", "flatten", "index", "map_tensors", "unflatten", "where"]
 
 State = Any
 """A tensor `(B, ...)`, or a tuple (often a NamedTuple) of states."""
@@ -31,6 +31,7 @@ def map_tensors(function: Callable[..., Tensor], state: State, *others: State) -
     """
     if isinstance(state, Tensor):
         return function(state, *others)
+    _require_parts(state, "state")
     parts = [map_tensors(function, *each) for each in zip(state, *others, strict=True)]
     return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
@@ -90,18 +91,47 @@ def flatten(state: State, prefix: str = "state") -> dict[str, Tensor]:
         state: any state.
         prefix: what the names begin with.
 
+    Raises:
+        ShapeError: something in it is neither a tensor nor a tuple of states.
+
     Example:
         >>> list(flatten((torch.ones(1), (torch.ones(1),))))
         ['state.0', 'state.1.0']
     """
     if isinstance(state, Tensor):
         return {prefix: state}
+    _require_parts(state, prefix)
     names = getattr(state, "_fields", range(len(state)))
     return {
         name: tensor
         for part, value in zip(names, state, strict=True)
         for name, tensor in flatten(value, f"{prefix}.{part}").items()
     }
+
+
+def fitted(state: State, like: State) -> State:
+    """Return a state nested as `like`: plain tuples and lists of the right parts become its tuples.
+
+    Args:
+        state: of tensors as large as those of `like`.
+        like: a state of the wanted nesting and shapes, as `initial_state` returns.
+
+    Raises:
+        ShapeError: for other parts or shapes.
+
+    Example:
+        >>> from recurra.nn.cells.gru import GRUState
+        >>> fitted([torch.ones(1)], GRUState(torch.zeros(1)))
+        GRUState(h=tensor([1.]))
+    """
+    found = _fitted(state, like)
+    if found is None:
+        got, expected = _told(state), _told(like)
+        for name in got if got.keys() == expected.keys() else ():
+            if got[name] != expected[name]:
+                raise ShapeError(f"{name} is {got[name]}, expected {expected[name]}")
+        raise ShapeError(f"got the state {got}, expected {expected}, as initial_state returns")
+    return found
 
 
 def unflatten(tensors: Mapping[str, Tensor], like: State, prefix: str = "state") -> State:
@@ -131,3 +161,35 @@ def unflatten(tensors: Mapping[str, Tensor], like: State, prefix: str = "state")
         for part, value in zip(names, like, strict=True)
     ]
     return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
+
+
+def _fitted(state: State, like: State) -> State:
+    """Return None where the state does not fit."""
+    if isinstance(like, Tensor):
+        return state if isinstance(state, Tensor) and state.shape == like.shape else None
+    fields = getattr(like, "_fields", None)
+    if not isinstance(state, tuple | list) or len(state) != len(like):
+        return None
+    if getattr(state, "_fields", fields) != fields:
+        return None
+    parts = [_fitted(*each) for each in zip(state, like)]
+    if any(part is None for part in parts):
+        return None
+    return type(like)(*parts) if fields else tuple(parts)
+
+
+def _told(state: State, name: str = "state") -> dict[str, Any]:
+    """Return the shape of every tensor under its name; of what is none, its type's name."""
+    if not isinstance(state, tuple | list):
+        told = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
+        return {name: told}
+    names = getattr(state, "_fields", range(len(state)))
+    parts = (_told(value, f"{name}.{part}") for part, value in zip(names, state))
+    return {place: told for each in parts for place, told in each.items()}
+
+
+def _require_parts(state: State, name: str) -> None:
+    if not isinstance(state, tuple | list):
+        raise ShapeError(
+            f"{name}: a state is a tensor or a tuple of states, got {type(state).__name__}"
+        )

@@ -5,13 +5,31 @@ B rows, T steps, I inputs, O outputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from recurra.errors import ShapeError
-from recurra.nn.cells.base import Cell, Kernel, kernel_of
-from recurra.nn.state import State, flatten, where
-from recurra.nn.wrappers.base import Masks, Recurrence, Starts, StepPass, Wrapper
+from recurra.nn.arguments import (
+    check_first_step,
+    checked_lengths,
+    checked_reset,
+    first_state,
+    require_sequences,
+)
+from recurra.nn.cells.base import Cell, Kernel, is_watched, kernel_of, require_recurrence
+from recurra.nn.graphed import graphed, ungraphed
+from recurra.nn.state import State, where
+from recurra.nn.wrappers.base import (
+    Pass,
+    Recurrence,
+    Starts,
+    StepPass,
+    Wrapper,
+    why_stepwise,
+)
+from recurra.nn.wrappers.masks import Masks
 
 __all__ = ["plan", "unroll", "unroll_plain"]
 
@@ -21,8 +39,8 @@ def unroll(
     x: Tensor,
     state: State = None,
     *,
-    lengths: Tensor | None = None,
-    reset: Tensor | None = None,
+    lengths: Tensor | Sequence[int] | None = None,
+    reset: Tensor | Sequence[Sequence[bool]] | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, State]:
     """Run a recurrence over whole sequences; returns its outputs, and its state at the end.
@@ -35,14 +53,17 @@ def unroll(
     Args:
         cell: any cell or wrapper.
         x: the inputs, batch first.
-        state: before the first step; the cell's initial state by default.
-        lengths: `(B,)` integers in 0..T: outputs past a row's length are zero, and its state
-            is the one at its length, whatever the padding holds.
-        reset: `(B, T)` bool: before such a step the row's state becomes the initial one.
+        state: before the first step, of which plain tuples will do as well; the cell's initial
+            state by default.
+        lengths: `(B,)` integers in 0..T, a tensor or a list: outputs past a row's length are
+            zero, and its state is the one at its length, whatever the padding holds.
+        reset: `(B, T)` bool, a tensor or lists: before such a step the row's state becomes the
+            initial one.
         generator: where dropout masks come from, needed in training mode.
 
     Raises:
-        ShapeError: for shapes that do not fit the cell or each other.
+        ConfigError: `cell` is no recurrence; of a module of torch, `from_torch` makes one.
+        ShapeError: for shapes or dtypes that do not fit the cell or each other.
 
     Example:
         >>> from recurra.nn.cells.lstm import LSTMCell
@@ -58,8 +79,8 @@ def unroll_plain(
     x: Tensor,
     state: State = None,
     *,
-    lengths: Tensor | None = None,
-    reset: Tensor | None = None,
+    lengths: Tensor | Sequence[int] | None = None,
+    reset: Tensor | Sequence[Sequence[bool]] | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, State]:
     """Do what `unroll` does by the plain loop alone: the reference of every kernel.
@@ -90,6 +111,9 @@ def plan(cell: Recurrence, x: Tensor | None = None) -> str:
         cell: any cell or wrapper, in training or evaluation mode.
         x: the sequences, or anything of their device and dtype; the parameters' by default.
 
+    Raises:
+        ConfigError: `cell` is no recurrence; of a module of torch, `from_torch` makes one.
+
     Example:
         >>> from recurra.nn.cells.lstm import LSTMCell
         >>> from recurra.nn.wrappers.dropout import Dropout
@@ -97,40 +121,43 @@ def plan(cell: Recurrence, x: Tensor | None = None) -> str:
         Dropout(3 -> 5): the plain loop: dropout of the state acts between steps
           LSTMCell(3 -> 5): one step at a time
     """
+    require_recurrence(cell, "plan")
     if x is None:
         x = next(cell.parameters(), torch.empty(0))
+    elif not isinstance(x, Tensor):
+        raise ShapeError(f"plan takes x as a tensor, got {type(x).__name__}")
     return "\n".join(_describe(cell, x, ""))
 
 
-class _SequencePass:
+class _SequencePass(Pass):
     """The pass over whole sequences: wrappers as they are, cells on a kernel or in the loop."""
 
     def __init__(
         self,
         x: Tensor,
-        lengths: Tensor | None,
-        reset: Tensor | None,
+        lengths: Tensor | Sequence[int] | None,
+        reset: Tensor | Sequence[Sequence[bool]] | None,
         generator: torch.Generator | None,
         plain: bool = False,
     ) -> None:
-        if x.dim() != 3:
-            raise ShapeError(f"unroll takes x of shape (batch, time, input), got {tuple(x.shape)}")
-        self.lengths = None if lengths is None else _checked_lengths(lengths, x)
-        self.reset = None if reset is None else _checked_reset(reset, x)
+        require_sequences(x)
+        self.lengths = None if lengths is None else checked_lengths(lengths, x)
+        self.reset = None if reset is None else checked_reset(reset, x)
         self.mirrored = None if self.reset is None else self._mirrored(self.reset)
-        self.masks = Masks(generator, x.shape[1])
-        self.starts = Starts()
+        super().__init__(Masks(generator, x.shape[1]), Starts())
         self.plain = plain
 
     def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if isinstance(inner, Wrapper) and not inner.stepwise():
-            return inner.through(x, state, self)
+        if isinstance(inner, Wrapper) and not why_stepwise(inner):
+            return self.into(inner, x, state)
         if self.plain or not x.shape[0] or not x.shape[1]:
-            return self._loop(inner, x, state)
+            return self.loop(inner, x, state)
         kernel = _kernel(inner, x, self.masks)
-        if isinstance(kernel, Kernel):
-            return self._on_kernel(kernel, inner, x, state)
-        return self._loop(inner, x, state)
+        run = kernel if isinstance(kernel, Kernel) else None
+        looped = run is None or run.looped
+        if looped and (made := graphed(self, inner, x, state, run)) is not None:
+            return made
+        return self._on_kernel(run, inner, x, state) if run else self.loop(inner, x, state)
 
     def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run `inner` over each row reversed within its length."""
@@ -142,12 +169,6 @@ class _SequencePass:
     def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
         """Return `x` times the masks of all steps."""
         return x * self.masks.get(owner, place, x, p, shared)
-
-    def starting(
-        self, inner: Recurrence, x: Tensor, state: State, initial: State
-    ) -> tuple[Tensor, State]:
-        """Run `inner`, whose resets go back to `initial`."""
-        return self(inner, x, self.starts.note(state, initial))
 
     def resetting(
         self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
@@ -180,7 +201,7 @@ class _SequencePass:
     ) -> tuple[Tensor, State]:
         if self.reset is None:
             return kernel.run(x, state, self.lengths)
-        initial = self.starts.of(inner, x, state)
+        initial = self.starts.of(inner, x)
         cuts = self.reset.any(dim=0).nonzero().flatten().tolist()
         outputs = []
         for start, end in zip([0, *cuts], [*cuts, x.shape[1]]):
@@ -201,33 +222,25 @@ class _SequencePass:
         """Return `(B,)`, or one for all: whether the rows have a step `t`."""
         return torch.tensor(True) if self.lengths is None else self.lengths > t
 
-    def _loop(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def loop(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run `inner` step by step."""
         outputs = [x.new_zeros(len(x), 0, inner.output_size)]
-        known = self.reset is not None or self.starts.noted
-        initial = self.starts.of(inner, x, state) if known else state
+        initial = state if self.reset is None else self.starts.of(inner, x)
         # Cut at once: the gradient of each x[:, t] would be as large as x.
         for t, x_t in enumerate(x.unbind(1)):
             alive = self._alive(t)
             if self.reset is not None:
                 state = where(self.reset[:, t] & alive, initial, state)
-            step = StepPass(self.masks, t)
-            before = step.starts.note(state, initial) if self.starts.noted else state
-            y, after = step(inner, x_t, before)
+            y, after = StepPass(self.masks, t, self.starts)(inner, x_t, state)
+            if not t:
+                check_first_step(inner, x_t, state, y, after)
             state = after if self.lengths is None else where(alive, after, state)
             outputs.append(y.unsqueeze(1))
         return torch.cat(outputs, dim=1), state
 
 
 def _unroll(cell: Recurrence, x: Tensor, state: State, run: _SequencePass) -> tuple[Tensor, State]:
-    if x.shape[2] != cell.input_size:
-        raise ShapeError(
-            f"{type(cell).__name__} takes {cell.input_size} features, got x of shape "
-            f"{tuple(x.shape)}, batch first"
-        )
-    initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
-    state = initial if state is None else _checked_state(state, initial)
-    if not torch.is_autocast_enabled(x.device.type):
-        _require_one_dtype(cell, x, state)
+    state = first_state(cell, x, state)
     if run.lengths is None:
         return run(cell, x, state)
     steps = torch.arange(x.shape[1], device=x.device)
@@ -242,7 +255,8 @@ def _kernel(
 ) -> Kernel | str:
     """Return the kernel of a cell or stepwise wrapper, or why there is none."""
     if isinstance(inner, Wrapper):
-        return _fused(inner, x, masks, start) or inner.stepwise() or ""
+        fused = None if is_watched(inner) else _fused(inner, x, masks, start)
+        return fused or why_stepwise(inner) or ""
     if not isinstance(inner, Cell):
         return "not a Cell of this package, so it has no kernel"
     return kernel_of(inner, x)
@@ -260,17 +274,20 @@ def _fused(inner: Wrapper, x: Tensor, masks: Masks | None, start: int) -> Kernel
 
 def _describe(cell: Recurrence, x: Tensor, indent: str) -> list[str]:
     name = f"{indent}{type(cell).__name__}({cell.input_size} -> {cell.output_size})"
-    if isinstance(cell, Wrapper) and not cell.stepwise():
+    if isinstance(cell, Wrapper) and not why_stepwise(cell):
         lines = [f"{name}: around whole sequences"]
         for inner in map(cell.inner, range(len(cell.cells))):
             lines += _describe(inner, x, indent + "  ")
         return lines
     kernel = _kernel(cell, x)
-    if isinstance(kernel, Kernel):
-        inside = _inside(cell, "within it", indent + "  ")
-        return [f"{name}: {kernel.name}, whole sequences at once", *inside]
-    inside = _inside(cell, "one step at a time", indent + "  ")
-    return [f"{name}: the plain loop: {kernel}", *inside]
+    run = kernel if isinstance(kernel, Kernel) else None
+    why = run.name if run else kernel
+    what, how = f"{why}, whole sequences at once", "within it"
+    if (run is None or run.looped) and ungraphed(cell, x) is None:
+        what = f"a CUDA graph of the loop, once shapes repeat: {why}"
+    elif run is None:
+        what, how = f"the plain loop: {why}", "one step at a time"
+    return [f"{name}: {what}", *_inside(cell, how, indent + "  ")]
 
 
 def _inside(cell: Recurrence, how: str, indent: str) -> list[str]:
@@ -280,46 +297,3 @@ def _inside(cell: Recurrence, how: str, indent: str) -> list[str]:
         lines.append(f"{indent}{type(inner).__name__}{sizes}: {how}")
         lines += _inside(inner, how, indent + "  ")
     return lines
-
-
-def _checked_state(state: State, initial: State) -> State:
-    # A kernel would read past the end of a state that is too small.
-    got, expected = ({k: tuple(v.shape) for k, v in flatten(s).items()} for s in (state, initial))
-    if got != expected:
-        raise ShapeError(f"got the state {got}, expected {expected}")
-    return state
-
-
-def _require_one_dtype(cell: Recurrence, x: Tensor, state: State) -> None:
-    # A kernel would read the bits of one kind of number as another's.
-    weights = {p.dtype for p in cell.parameters() if p.is_floating_point()}
-    states = {s.dtype for s in flatten(state).values() if s.is_floating_point()}
-    if weights | states > {x.dtype} or (weights and x.dtype not in weights):
-        found = ", ".join(sorted(str(kind) for kind in weights | states))
-        raise ShapeError(
-            f"{type(cell).__name__}: x is of {x.dtype}, its weights and state of {found}; "
-            "make them one with .to(dtype)"
-        )
-
-
-def _checked_lengths(lengths: Tensor, x: Tensor) -> Tensor:
-    B, T = x.shape[:2]
-    if lengths.shape != (B,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise ShapeError(
-            f"lengths is one integer a row, shape ({B},), got {tuple(lengths.shape)} "
-            f"{lengths.dtype}"
-        )
-    if B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
-        raise ShapeError(
-            f"lengths lie between 0 and {T}, the steps of x, got {int(lengths.min())} to "
-            f"{int(lengths.max())}"
-        )
-    return lengths.to(x.device, torch.int64)
-
-
-def _checked_reset(reset: Tensor, x: Tensor) -> Tensor:
-    if reset.shape != x.shape[:2] or reset.dtype != torch.bool:
-        raise ShapeError(
-            f"reset is bool of shape {tuple(x.shape[:2])}, got {tuple(reset.shape)} {reset.dtype}"
-        )
-    return reset.to(x.device)

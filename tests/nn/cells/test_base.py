@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells import CELLS
-from recurra.nn.cells.base import Cell, check_step, gates_of
+from recurra.nn.cells.base import Cell, check_step, gates_of, require_recurrence
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
+from recurra.nn.cells.recurrent_highway import RecurrentHighwayState
+from recurra.nn.state import State, detach, map_tensors
 
 
 class Unfinished(Cell):
@@ -18,9 +20,9 @@ class Unfinished(Cell):
 
 def test_a_subclass_must_give_the_step_and_the_state() -> None:
     cell = Unfinished(2, 3)
-    with pytest.raises(NotImplementedError, match="Unfinished defines no forward"):
+    with pytest.raises(ConfigError, match=r"Unfinished defines no forward\(x, state\)"):
         cell(torch.zeros(1, 2), ())
-    with pytest.raises(NotImplementedError, match="Unfinished defines no initial_state"):
+    with pytest.raises(ConfigError, match=r"Unfinished defines no initial_state\(batch_size\)"):
         cell.initial_state()
     assert cell.kernel(torch.zeros(1)) == "the cell has no kernel of its own"
 
@@ -35,6 +37,19 @@ def test_zeros_without_parameters_are_float32_on_the_cpu() -> None:
 def test_sizes_are_at_least_one(name: str, sizes: tuple[int, int]) -> None:
     with pytest.raises(ShapeError, match=f"sizes are at least 1, got {sizes[0]} -> {sizes[1]}"):
         CELLS[name](*sizes)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("sizes", [("3", 5), (3, 5.0), (3, None)])
+def test_sizes_are_whole_numbers(name: str, sizes: Any) -> None:
+    with pytest.raises(ShapeError, match=r"sizes are whole numbers, got '?3'? -> "):
+        CELLS[name](*sizes)
+
+
+@pytest.mark.parametrize("rows", [-1, 2.0, "2", torch.zeros(2, 3)], ids=str)
+def test_rows_of_a_state_are_a_whole_number(rows: Any) -> None:
+    with pytest.raises(ShapeError, match=r"batch_size is a whole number of rows, got "):
+        LSTMCell(3, 5).initial_state(rows)
 
 
 def test_an_unknown_cell_is_answered_with_the_nearest_name() -> None:
@@ -66,6 +81,64 @@ def test_check_step_names_the_part_of_the_state() -> None:
     check_step(cell, torch.zeros(2, 3), cell.initial_state(2))
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_a_step_takes_plain_tuples_and_refuses_all_else(name: str) -> None:
+    cell, x = CELLS[name](3, 5), torch.randn(2, 3)
+    _, state = cell(x, cell.initial_state(2))
+    expected = cell(x, state)
+    for form in (tuple, list):
+        found = cell(x, form(state))
+        torch.testing.assert_close(found, expected)
+        assert type(found[1]) is type(state)
+    wrong = (
+        None,
+        state[0],
+        (*state, state[0]),
+        state[:-1],
+        tuple(t.numpy() for t in detach(state)),
+    )
+    for other in wrong:
+        with pytest.raises(ShapeError, match=rf"{type(cell).__name__}: got the state .*, expected"):
+            cell(x, other)
+    alien = LSTMState if len(state) == 1 else RecurrentHighwayState
+    with pytest.raises(ShapeError):
+        cell(x, alien(*[state[0]] * len(alien._fields)))
+
+
+def test_a_step_refuses_other_things_than_tensors_of_its_kind() -> None:
+    cell = LSTMCell(3, 5)
+    state, x = cell.initial_state(2), torch.zeros(2, 3)
+    with pytest.raises(ShapeError, match=r"of shape \(batch, 3\), got ndarray, no tensor"):
+        cell(x.numpy(), state)
+    for kind in (torch.float64, torch.int64):
+        with pytest.raises(ShapeError, match=rf"x is of {kind}, its state of torch.float32; make"):
+            cell(x.to(kind), state)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, after = cell(x, state)
+        cell(x, after)
+
+
+def test_what_is_no_recurrence_is_told_how_to_become_one() -> None:
+    class Half(Cell):
+        def __init__(self) -> None:
+            nn.Module.__init__(self)
+
+    from_torch = r"Stack takes a cell or wrapper, got \w+ of torch.nn: recurra.from_torch\(module\)"
+    given: dict[Any, str] = {
+        nn.LSTM(3, 5): from_torch,
+        nn.GRUCell(3, 5): from_torch,
+        nn.Linear(3, 5): "got Linear, which has no input_size nor output_size nor initial_state",
+        LSTMCell: "got the class LSTMCell: make one of it, with its sizes",
+        Half(): r"got Half without sizes: call super\(\).__init__\(input_size, output_size\)",
+        "lstm": "got 'lstm'",
+        3: "got int",
+    }
+    for each, why in given.items():
+        with pytest.raises(ConfigError, match=why):
+            require_recurrence(each, "Stack")
+    require_recurrence(LSTMCell(3, 5), "Stack")
+
+
 class ShapedState(NamedTuple):
     h: Tensor
     memory: Tensor
@@ -73,6 +146,10 @@ class ShapedState(NamedTuple):
 
 class Shaped(Cell):
     """A cell one tensor of whose state is not (B, O)."""
+
+    def initial_state(self, batch_size: int = 1, **where: Any) -> ShapedState:
+        O = self.output_size  # noqa: E741
+        return ShapedState(torch.zeros(batch_size, O), torch.zeros(batch_size, O, 2))
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"memory": (self.output_size, 2)}
@@ -90,21 +167,30 @@ def test_check_step_asks_for_the_shapes_that_the_cell_declares() -> None:
         check_step(cell, x, ShapedState(torch.zeros(2, 4), torch.zeros(2, 5, 2)))
 
 
+class Nested(Cell):
+    """A cell whose state is what it is told."""
+
+    def __init__(self, like: State) -> None:
+        super().__init__(3, 5)
+        self.like = like
+
+    def initial_state(self, batch_size: int = 1, **where: Any) -> State:
+        return map_tensors(torch.zeros_like, self.like)
+
+
 def test_check_step_reads_any_nesting() -> None:
-    cell, x, good = Unfinished(3, 5), torch.zeros(2, 3), torch.zeros(2, 5)
-    for state in (good, (good,), (good, (good,)), LSTMState(good, (good,)), ()):  # type: ignore[arg-type]
-        check_step(cell, x, state)
-    bad = torch.zeros(2, 1)
-    for state, place in (
-        (bad, "state"),
-        ((good, bad), "state.1"),
-        ((good, (bad,)), "state.1.0"),
-        (LSTMState(good, (bad,)), "state.c.0"),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(
-            ShapeError, match=rf"Unfinished: {place} is \(2, 1\), expected \(2, 5\)"
-        ):
-            check_step(cell, x, state)
+    x, good, bad = torch.zeros(2, 3), torch.zeros(2, 5), torch.zeros(2, 1)
+    cases: tuple[tuple[Any, Any, str], ...] = (
+        (good, bad, "state"),
+        ((good, good), (good, bad), "state.1"),
+        ((good, (good,)), (good, (bad,)), "state.1.0"),
+        (LSTMState(good, (good,)), LSTMState(good, (bad,)), "state.c.0"),  # type: ignore[arg-type]
+    )
+    for like, state, place in cases:
+        check_step(Nested(like), x, like)
+        with pytest.raises(ShapeError, match=rf"Nested: {place} is \(2, 1\), expected \(2, 5\)"):
+            check_step(Nested(like), x, state)
+    check_step(Nested(()), x, ())
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from recurra.nn.cells.mgu import MGUCell, MGUState
@@ -60,6 +61,16 @@ def test_a_shut_gate_keeps_the_state_and_an_open_one_replaces_it() -> None:
 
 
 def test_the_plan_names_the_kernel() -> None:
-    assert plan(MGUCell(3, 4)) == (
-        "MGUCell(3 -> 4): a loop behind one product of all inputs, whole sequences at once"
+    assert plan(MGUCell(3, 4)) == "MGUCell(3 -> 4): the compiled MGU, whole sequences at once"
+    assert "a loop behind one product of all inputs, as compiled kernels are of float32" in plan(
+        MGUCell(3, 4).half()
     )
+
+
+def test_the_loop_where_no_compiled_kernel_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = MGUCell(3, 4).double(), torch.randn(3, 5, 3, dtype=torch.float64)
+    lengths = torch.tensor([5, 0, 2])
+    expected = unroll(cell, x, lengths=lengths)
+    monkeypatch.setattr("recurra.nn.cells.mgu.served", lambda x: "none are here")
+    assert "as none are here" in plan(cell)
+    torch.testing.assert_close(unroll(cell, x, lengths=lengths), expected)

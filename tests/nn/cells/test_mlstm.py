@@ -59,6 +59,21 @@ def test_chunks_are_the_loop(T: int) -> None:
         torch.testing.assert_close((whole, *state), (expected, *last), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("later", [torch.nan, torch.inf, -torch.inf, 1e30, 3e38])
+def test_what_is_not_finite_reaches_no_earlier_output_and_every_later_one(later: float) -> None:
+    cell = MLSTMCell(3, 4, 2)
+    x = torch.randn(2, CHUNK + 30, 3)
+    clean = [*unroll(cell, x[:, :CHUNK]), unroll(cell, x)[0]]
+    for t in (0, 20, CHUNK - 1, CHUNK, CHUNK + 7):
+        spoilt = x.clone()
+        spoilt[0, t, 1] = later
+        y, state = unroll(cell, spoilt)
+        assert torch.equal(y[0, :t], clean[2][0, :t]) and torch.equal(y[1], clean[2][1])
+        expected, last = unroll_plain(cell, spoilt)
+        assert y.isnan().equal(expected.isnan()) or later > 1
+        assert state.c.isnan().equal(last.c.isnan()) or later > 1
+
+
 @pytest.mark.parametrize("size", [-300.0, 300.0])
 def test_gates_whose_exponentials_overflow(size: float) -> None:
     cell = MLSTMCell(3, 4, 2)

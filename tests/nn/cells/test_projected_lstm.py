@@ -8,7 +8,7 @@ from torch import nn
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.projected_lstm import ProjectedLSTMCell, ProjectedLSTMState
-from recurra.nn.unroll import unroll
+from recurra.nn.unroll import plan, unroll
 
 
 def logistic(z: np.ndarray) -> np.ndarray:
@@ -81,6 +81,13 @@ def test_the_forget_bias_and_a_held_second_bias() -> None:
     cell.hold_bias_hh()
     unroll(cell, torch.randn(2, 5, 3))[0].sum().backward()
     assert not cell.bias_hh.any() and cell.bias_hh.grad is None
+
+
+def test_the_plan_names_the_kernel() -> None:
+    assert plan(ProjectedLSTMCell(3, 2)) == (
+        "ProjectedLSTMCell(3 -> 2): the compiled LSTM with a projection, whole sequences at once"
+    )
+    assert "the plain loop: compiled kernels are of" in plan(ProjectedLSTMCell(3, 2).half())
 
 
 def test_faults() -> None:

@@ -70,6 +70,9 @@ def test_a_network_that_carries_alone_keeps_its_state() -> None:
 
 def test_the_plan_names_the_kernel() -> None:
     assert plan(RecurrentHighwayCell(3, 4)) == (
-        "RecurrentHighwayCell(3 -> 4): a loop behind one product of all inputs, "
-        "whole sequences at once"
+        "RecurrentHighwayCell(3 -> 4): the compiled recurrent highway, whole sequences at once"
+    )
+    assert plan(RecurrentHighwayCell(3, 4).half()) == (
+        "RecurrentHighwayCell(3 -> 4): a loop behind one product of all inputs, as compiled "
+        "kernels are of float32 and float64, not float16, whole sequences at once"
     )

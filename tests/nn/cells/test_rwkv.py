@@ -80,4 +80,16 @@ def test_old_values_fade_by_the_decay() -> None:
 
 
 def test_the_plan_names_the_kernel() -> None:
-    assert plan(RWKVCell(3, 4)).endswith("whole sequences at once")
+    assert plan(RWKVCell(3, 4)) == (
+        "RWKVCell(3 -> 4): a compiled scan between products of all steps, whole sequences at once"
+    )
+    assert "a loop of means, as compiled kernels are of float32" in plan(RWKVCell(3, 4).half())
+
+
+def test_the_loop_where_no_compiled_kernel_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = RWKVCell(3, 4).double(), torch.randn(3, 5, 3, dtype=torch.float64)
+    lengths = torch.tensor([5, 0, 2])
+    expected = unroll(cell, x, lengths=lengths)
+    monkeypatch.setattr("recurra.nn.cells.rwkv.served", lambda x: "none are here")
+    assert "as none are here" in plan(cell)
+    torch.testing.assert_close(unroll(cell, x, lengths=lengths), expected)

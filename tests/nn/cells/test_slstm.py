@@ -121,5 +121,9 @@ def test_forget_bias_at_initialisation() -> None:
 
 def test_the_plan_names_the_kernel() -> None:
     assert plan(SLSTMCell(3, 4)) == (
-        "SLSTMCell(3 -> 4): a loop behind one product of all inputs, whole sequences at once"
+        "SLSTMCell(3 -> 4): the compiled sLSTM, whole sequences at once"
+    )
+    assert plan(SLSTMCell(3, 4).half()) == (
+        "SLSTMCell(3 -> 4): a loop behind one product of all inputs, as compiled kernels are of "
+        "float32 and float64, not float16, whole sequences at once"
     )

@@ -40,7 +40,7 @@ def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None
         channels._share_out(torch.empty(2, 20000, 4), run)
 
 
-@pytest.mark.parametrize("name", ["min_gru", "min_lstm", "lru", "sru", "qrnn", "ind_rnn"])
+@pytest.mark.parametrize("name", ["min_gru", "min_lstm", "lru", "sru", "qrnn", "ind_rnn", "rwkv"])
 def test_what_is_kept_grows_as_the_steps_do(name: str) -> None:
     cell = CELLS[name](4, 4)
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
+from recurra.errors import ShapeError
 from recurra.nn.kernels.elementwise import ind_rnn_sequence, sru_sequence
 
 
@@ -40,3 +42,13 @@ def test_the_highway_is_scaled_and_shut_by_its_gate() -> None:
             torch.testing.assert_close(y, 3 * skip)
         else:
             torch.testing.assert_close(y[:, -1], end)
+
+
+def test_what_loops_would_read_past_is_refused() -> None:
+    one, state = torch.ones(3), torch.ones(2, 3)
+    with pytest.raises(ShapeError, match=r"weight is \(C\) .* C = 3, .*got \(2,\)"):
+        ind_rnn_sequence(torch.ones(2, 4, 3), one, one[:2], state)
+    with pytest.raises(ShapeError, match=r"bias is \(C\) .* C = 3, .*got \(4,\)"):
+        ind_rnn_sequence(torch.ones(2, 4, 3), torch.ones(4), torch.ones(2), state)
+    with pytest.raises(ShapeError, match=r"skip is \(B, T, C\) .*, got \(2, 3, 3\)"):
+        sru_sequence(torch.ones(2, 4, 9), torch.ones(2, 3, 3), (torch.ones(6),) * 2, state)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from recurra.errors import ShapeError
 from recurra.nn.kernels.gated_scan import min_gru_scan, min_lstm_scan, positive, qrnn_scan
 
 
@@ -57,3 +60,15 @@ def test_nan_of_one_channel_stays_in_it() -> None:
     expected = torch.zeros(5, 20, dtype=torch.bool)
     expected[2:, 3] = True
     assert torch.equal(y[0].isnan(), expected)
+
+
+@pytest.mark.parametrize("scan", [min_gru_scan, min_lstm_scan, qrnn_scan])
+def test_what_loops_would_read_past_is_refused(scan: Any) -> None:
+    K = 2 if scan is min_gru_scan else 3
+    products, bias, state = torch.zeros(2, 4, K * 5), torch.zeros(K * 5), torch.zeros(2, 5)
+    scan(products, bias, state)
+    for at, wrong in [(0, products[..., 1:]), (1, bias[1:]), (2, state[1:]), (1, bias.double())]:
+        given = [products, bias, state]
+        given[at] = wrong
+        with pytest.raises(ShapeError, match=r"is \(.*C\) of torch.float32 where .*C = 5"):
+            scan(*given)

@@ -161,12 +161,8 @@ def test_a_second_derivative_is_refused(name: str) -> None:
 @EACH
 def test_the_operators_are_well_formed(name: str) -> None:
     cell = made(name)
-    given = {
-        "after": ("gru_sequence", (12, 4, (12, 4), 12)),
-        "before": ("gru_sequence", (12, 4, (12, 4), 12)),
-        "layer norm": ("layer_norm_gru_sequence", (8, 4, 4, (12, 4), 12, 12)),
-    }[name]
-    operator = getattr(torch.ops.recurra, given[0]).default
+    kind = "layer_norm_gru_sequence" if name == "layer norm" else "gru_sequence"
+    operator = getattr(torch.ops.recurra, kind).default
     draw = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> Tensor:
@@ -178,7 +174,7 @@ def test_the_operators_are_well_formed(name: str) -> None:
         tensors = (random(2, 3, 8), random(2, 3, 4), random(2, 4), random(12, 4))
         arguments = (*tensors, random(12), random(12), 1e-5, lengths, True)
     else:
-        tensors = (random(2, 3, 12), random(2, h), random(12, 4), random(12))
-        arguments = (*tensors, lengths, name == "after", True)
+        weights = (random(12, 5), random(12, 4), random(12), random(12))
+        arguments = (random(2, 3, 5), random(2, h), *weights, lengths, name == "after")
     kinds = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(operator, arguments, test_utils=kinds)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import timeit
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from recurra.errors import RunError, ShapeError
-from recurra.nn.kernels.operator import once_only, steps_of_rows
+from recurra.nn.kernels.gru_sequence import gru_sequence
+from recurra.nn.kernels.layer_norm_gru_sequence import layer_norm_gru_sequence
+from recurra.nn.kernels.lstm_sequence import LSTMParts, lstm_family_sequence
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
+from recurra.nn.kernels.sequence_linear import sequence_linear
 
 
 def test_lengths_become_whole_numbers_of_steps() -> None:
@@ -28,3 +35,72 @@ def test_lengths_out_of_the_sequences_are_refused(lengths: list[int]) -> None:
 def test_a_second_derivative_is_refused_by_name() -> None:
     with pytest.raises(RunError, match="recurra::scan cannot be differentiated twice"):
         once_only("scan")(None, torch.zeros(1))
+
+
+GRU = Shapes(x="B T I", h="B H", weight="3H I", part="3 H")
+
+
+def test_tensors_that_fit_each_other_pass() -> None:
+    for B, T, I, H in ((2, 3, 4, 5), (0, 0, 0, 0), (1, 1, 1, 1)):  # noqa: E741
+        given = torch.ones(B, T, I), torch.ones(B, H), torch.ones(3 * H, I)
+        GRU.check(*given, torch.ones(3, H))
+        GRU.check(*given, None)
+
+
+@pytest.mark.parametrize(
+    ("at", "wrong", "said"),
+    [
+        (0, torch.ones(3, 4), r"x is \(B, T, I\) of torch.float32, got \(3, 4\) of torch.float32"),
+        (1, torch.ones(3, 5), r"h is \(B, H\) of .* where B = 2, T = 3, I = 4, got \(3, 5\)"),
+        (2, torch.ones(15, 5), r"weight is \(3H, I\) .* I = 4, H = 5, got \(15, 5\)"),
+        (2, torch.ones(15, 4, 1), r"weight is \(3H, I\) .*, got \(15, 4, 1\)"),
+        (2, torch.ones(15, 4).double(), r"weight is .* of torch.float32 .* of torch.float64"),
+        (3, torch.ones(2, 5), r"part is \(3, H\) .*, got \(2, 5\)"),
+    ],
+    ids=["dimensions", "rows", "inputs", "more dimensions", "dtype", "number"],
+)
+def test_the_first_that_does_not_fit_is_named(at: int, wrong: torch.Tensor, said: str) -> None:
+    given = [torch.ones(2, 3, 4), torch.ones(2, 5), torch.ones(15, 4), torch.ones(3, 5)]
+    given[at] = wrong
+    with pytest.raises(ShapeError, match=said):
+        GRU.check(*given)
+
+
+def cut(tensor: torch.Tensor) -> torch.Tensor:
+    """The same without its last number in the last dimension."""
+    return tensor[..., :-1]
+
+
+@pytest.mark.parametrize(
+    ("run", "shapes"),
+    [
+        (lambda x, h, *w: gru_sequence(x, h, w), [(6, 4), (6, 2), (6,), (6,)]),
+        (
+            lambda x, h, *w: layer_norm_gru_sequence(x, h, w, 1e-5),
+            [(6, 4), (6, 2), (6,), (6,), (6,), (6,)],
+        ),
+        (lambda x, h, *w: sequence_linear(x, *w), [(5, 4), (5,)]),
+        (
+            lambda x, h, c, *w: lstm_family_sequence(
+                x, h, c, w[:3], LSTMParts(*w[3:6], keep_h=w[6], keep_c=w[7], begin=2)
+            ),
+            [(2, 2), (8, 4), (8, 2), (8,), (3, 2), (2, 8), (2, 2), (2, 5, 2), (2, 5, 2)],
+        ),
+    ],
+    ids=["gru", "layer_norm_gru", "linear", "lstm"],
+)
+def test_what_loops_would_read_past_is_refused(run: Any, shapes: list[tuple[int, ...]]) -> None:
+    given = [torch.ones(2, 3, 4), torch.ones(2, 2), *map(torch.ones, shapes)]
+    run(*given)
+    for at in range(2, len(given)):
+        for wrong in (cut(given[at]), given[at].double()):
+            with pytest.raises(ShapeError, match=r"of torch.float32 where .*, got \("):
+                run(*given[:at], wrong, *given[at + 1 :])
+    if len(given) > 9:  # masks that end before the steps do
+        with pytest.raises(ShapeError, match="keep_c is"):
+            run(*given[:-1], given[-1][:, 1:])
+
+
+def test_a_check_takes_microseconds() -> None:
+    given = torch.ones(2, 3, 4), torch.ones(2, 5), torch.ones(15, 4), torch.ones(3, 5)
+    assert min(timeit.repeat(lambda: GRU.check(*given), number=500, repeat=5)) / 500 < 20e-6

@@ -33,7 +33,9 @@ def product(weight: Any, bias: Any, x: Any, precision: Precision, at: int = 0) -
     R, K = weight.shape
     matrix = np.array([0, 0, K, len(biases) // BLOCK])
     y = np.full((len(x), len(biases)), np.nan, np.float32)
-    packed_product(matrix, weights, scales if precision == "int8" else None, biases, x, at, y)
+    packed_product(
+        matrix, weights, scales if precision == "int8" else None, biases, x, at, y, 0, matrix[3]
+    )
     return y[:, :R]
 
 
@@ -61,7 +63,7 @@ def test_what_fills_the_last_block_has_no_probability(precision: Precision) -> N
     assert len(weights) == 2 * BLOCK * (5 if precision == "float32" else 6)
     y = np.zeros((3, len(biases)), np.float32)
     matrix, given = np.array([0, 0, 5, 2]), scales if precision == "int8" else None
-    packed_product(matrix, weights, given, biases, numbers(3, 3, 5), 0, y)
+    packed_product(matrix, weights, given, biases, numbers(3, 3, 5), 0, y, 0, matrix[3])
     assert np.all(y[:, 70:] == -np.inf)
     assert np.isfinite(y[:, :70]).all()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recurra.nn.kernels.compiled import compiled
-from recurra.nn.kernels.pointwise import expm1, sigmoid, tanh
+from recurra.nn.kernels.pointwise import exp, expm1, sigmoid, tanh
 
 
 @compiled
@@ -39,6 +39,19 @@ def test_beyond_every_bound(kind: type) -> None:
     np.testing.assert_allclose(y[1, 1:], [1, 0, 1, 0], atol=1e-37)
     np.testing.assert_array_equal(y[0, [2, 4]], -1)
     assert (y[0, [1, 3]] > 1e37).all()
+
+
+def test_exponentials_of_what_is_not_above_zero() -> None:
+    @compiled
+    def every_exp(x: Any, y: Any) -> None:
+        for i in range(len(x)):
+            y[i] = exp(x[i])
+
+    x = np.concatenate([np.linspace(-87, 0, 20_001), [-1e30, -np.inf, np.nan]]).astype(np.float32)
+    y = np.empty_like(x)
+    every_exp(x, y)
+    np.testing.assert_allclose(y[:-3], np.exp(x[:-3].astype(np.float64)), rtol=1.5e-7)
+    assert (y[-3:-1] == y[0]).all() and np.isnan(y[-1])
 
 
 def test_outside_of_compiled_code() -> None:

@@ -182,10 +182,10 @@ def test_a_gradient_may_be_asked_for_twice_but_not_differentiated() -> None:
 @pytest.mark.parametrize(
     ("shapes", "said"),
     [
-        (((3,), (4, 3), (4, 3)), r"takes b \(batch, time, channels\)"),
-        (((2,), (4, 6, 3), (4, 3)), r"got \(4, 6, 3\) and \(2,\)"),
-        (((4, 6, 1), (4, 6, 3), (4, 3)), r"got \(4, 6, 3\) and \(4, 6, 1\)"),
-        (((3,), (4, 6, 3), (1, 3)), r"takes a state of shape \(4, 3\), got \(1, 3\)"),
+        (((3,), (4, 3), (4, 3)), r"b is \(B, T, C\) of torch.float32, got \(4, 3\) of"),
+        (((2,), (4, 6, 3), (4, 3)), r"a is \(C\) of .* T = 6, C = 3, got \(2,\)"),
+        (((4, 6, 1), (4, 6, 3), (4, 3)), r"a is \(B, T, C\) of .*, got \(4, 6, 1\)"),
+        (((3,), (4, 6, 3), (1, 3)), r"state is \(B, C\) of .*, got \(1, 3\)"),
     ],
     ids=["two dimensions", "other channels", "one channel", "other rows"],
 )

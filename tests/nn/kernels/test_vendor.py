@@ -138,3 +138,22 @@ def test_vendors_are_told_whether_a_backward_may_come(
         for kind, gates in (("lstm", 4), ("gru", 3), ("tanh", 1), ("relu", 1)):
             kernel(kind, x, h, c, weights(gates, torch.float32), None)
     assert told == [gradients] * 4
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+def test_inputs_that_autocast_has_narrowed_meet_weights_that_it_has_not(lengths):
+    x, h, c = inputs(torch.float32)
+    runs = {
+        "lstm": lambda x, h, c: lstm_sequence(x, h, c, weights(4, torch.float32), lengths),
+        "gru": lambda x, h, c: gru_sequence(x, h, weights(3, torch.float32), lengths),
+        "rnn": lambda x, h, c: rnn_sequence(x, h, weights(1, torch.float32), "relu", lengths),
+    }
+    for name, run in runs.items():
+        torch.manual_seed(1)
+        expected = run(x, h, c)[0]
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16):
+            y, *_ = run(*(tensor.bfloat16() for tensor in (x, h, c)))
+        assert y.dtype == torch.bfloat16, name
+        real = slice(None) if lengths is None else torch.arange(5) < LENGTHS.unsqueeze(1)
+        torch.testing.assert_close(y.float()[real], expected[real], rtol=5e-2, atol=5e-2)

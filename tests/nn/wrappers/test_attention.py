@@ -65,6 +65,25 @@ def test_blocks_of_steps_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(unroll(cell, x)[0], whole)
 
 
+@pytest.mark.parametrize("block", [3, 128])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_read_from_the_windows_it_stands_in_alone(
+    bad: float, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "BLOCK", block)
+    cell = WindowAttention(4, 3, 2)
+    x = torch.randn(2, 9, 4)
+    clean, _ = unroll(cell, x)
+    x[0, 3, 2] = bad
+    y, _ = unroll(cell, x)
+    same = [torch.equal(y[0, t], clean[0, t]) for t in range(9)]
+    assert same == [t not in (3, 4, 5) for t in range(9)]
+    assert torch.equal(y[1], clean[1])
+    assert y[0, 4:6].isnan().all()
+    garbage = WindowState(torch.full((2, 2, 4), bad), torch.zeros(2, 2))
+    assert torch.equal(unroll(cell, x, garbage)[0][1], clean[1])
+
+
 def test_a_reset_empties_the_window() -> None:
     cell = Attention(LSTMCell(3, 4), window=4)
     x = torch.randn(1, 6, 3)
@@ -97,6 +116,8 @@ def test_faults() -> None:
         Attention(GRUCell(3, 4), window=0)
     with pytest.raises(ConfigError, match="at least 1, got size=0, window=15"):
         Attention(GRUCell(3, 4), size=0)
+    with pytest.raises(ConfigError, match=r"at least 1, got size=None, window=2\.5"):
+        Attention(GRUCell(3, 4), window=2.5)  # type: ignore[arg-type]
     cell = WindowAttention(4, 3, 2)
     narrow = WindowState(torch.zeros(1, 2, 3), torch.zeros(1, 2))
     with pytest.raises(ShapeError, match=r"memory is \(1, 2, 3\), expected \(1, 2, 4\)"):

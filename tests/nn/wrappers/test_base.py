@@ -6,17 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from recurra.errors import ConfigError, RunError, ShapeError
-from recurra.nn.cells.gru import GRUCell
+from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.gru import GRUCell, GRUState
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.state import flatten
 from recurra.nn.unroll import unroll, unroll_plain
 from recurra.nn.wrappers import WRAPPERS
-from recurra.nn.wrappers.base import Masks, Starts, StepPass, Wrapper, steps_as
+from recurra.nn.wrappers.base import Starts, StepPass, Wrapper, steps_as
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.masks import Masks
+from recurra.nn.wrappers.reset import Reset
 from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
+from recurra.nn.wrappers.trainable_state import TrainableState
 
 
 class Silent(Wrapper):
@@ -60,26 +63,8 @@ def test_a_step_refuses_an_input_of_another_shape(shape: tuple[int, ...]) -> Non
 
 def test_a_step_refuses_a_state_of_other_rows() -> None:
     cell = Stack([GRUCell(3, 3)])
-    with pytest.raises(ShapeError, match=r"GRUCell: state.h is \(1, 3\), expected \(2, 3\)"):
+    with pytest.raises(ShapeError, match=r"state\.0\.h is \(1, 3\), expected \(2, 3\)"):
         cell(torch.zeros(2, 3), cell.initial_state(1))
-
-
-def test_masks_are_drawn_once_for_all_steps() -> None:
-    masks = Masks(torch.Generator().manual_seed(1), 4)
-    owner, other = Silent([], 3, 3), Silent([], 3, 3)
-    x = torch.zeros(2, 4, 3)
-    first = masks.get(owner, "input", x, 0.5, False)
-    assert first.shape == (2, 4, 3)
-    assert masks.get(owner, "input", x, 0.5, False) is first
-    for place in ((other, "input"), (owner, "output")):
-        assert not torch.equal(masks.get(*place, x, 0.5, False), first)
-    shared = masks.get(other, "state", torch.zeros(2, 1, 5, 6, dtype=torch.float64), 0.5, True)
-    assert (shared.shape, shared.dtype) == ((2, 1, 5, 6), torch.float64)
-
-
-def test_masks_without_a_generator_say_what_to_do() -> None:
-    with pytest.raises(RunError, match=r"pass generator=torch.Generator\(\), or call .eval\(\)"):
-        Masks(None, 4).get(Silent([], 3, 3), "input", torch.zeros(2, 4, 3), 0.5, False)
 
 
 def test_a_step_uses_the_mask_of_its_time() -> None:
@@ -91,24 +76,34 @@ def test_a_step_uses_the_mask_of_its_time() -> None:
     assert torch.equal(torch.stack(steps, dim=1), drawn[:, [3, 0, 1, 2]])
 
 
-def test_a_state_knows_where_resets_take_it() -> None:
-    cell, starts = LSTMCell(3, 4), Starts()
-    zero, x = torch.zeros(2, 4), torch.zeros(2, 3)
-    state = cell.initial_state(2)
-    assert starts.of(cell, x, state).c.sum() == 0
-    noted = starts.note((zero, zero), (zero + 1, zero + 2))
-    assert [each[0, 0].item() for each in starts.of(Pair(), x, noted)] == [1, 2]
-    inner = starts.note(noted, (zero + 3, zero + 4))
-    assert [each[0, 0].item() for each in starts.of(Pair(), x, inner)] == [1, 2]
-    assert [each[0, 0].item() for each in starts.of(Pair(), x, (zero, zero))] == [0, 0]
+def test_starts_follow_who_runs_inside_whom() -> None:
+    lower, upper = GRUCell(3, 4), GRUCell(4, 3)
+    stack = Stack([Residual(Stack([lower, upper])), GRUCell(3, 5)])
+    x = torch.zeros(2, 3)
+    assert Starts().inside(stack).of(lower, x).h.tolist() == lower.initial_state(2).h.tolist()
+    one, two, three = (GRUState(torch.ones(2, size)) for size in (4, 3, 5))
+    within = Starts(((one, two), three)).inside(stack)
+    assert within.of(stack.inner(1), x) is three
+    inner = within.inside(stack.inner(0)).inside(stack.inner(0).inner())
+    assert inner.of(lower, x) is one and inner.of(upper, x) is two
 
 
-class Pair(GRUCell):
-    def __init__(self) -> None:
-        super().__init__(3, 4)
+class Doubled(Wrapper):
+    """Its state is two of the cell's, of which it does not tell."""
 
-    def initial_state(self, batch_size: int = 1, **where: object) -> object:
-        return torch.zeros(batch_size, 4), torch.zeros(batch_size, 4)
+    def initial_state(self, batch_size: int = 1, **where: Any) -> Any:
+        return tuple(self.inner().initial_state(batch_size, **where) for _ in range(2))
+
+    def through(self, x: torch.Tensor, state: Any, run: Any) -> Any:
+        y, after = run(self.inner(), x, state[0])
+        return y, (after, state[1])
+
+
+def test_a_reset_in_a_wrapper_that_does_not_say_whose_its_states_are_is_refused() -> None:
+    cell = TrainableState(Doubled([Reset(GRUCell(2, 4))], 3, 4))
+    assert unroll(TrainableState(Doubled([GRUCell(2, 4)], 2, 4)), torch.zeros(2, 5, 2))
+    with pytest.raises(ConfigError, match=r"^GRUCell: .*; define its owners\(\)"):
+        unroll(cell, torch.zeros(2, 5, 3))
 
 
 def test_whether_a_cell_steps_as_its_class_says() -> None:
@@ -127,6 +122,26 @@ def test_whether_a_cell_steps_as_its_class_says() -> None:
             return super().forward(2 * x, state)
 
     assert not steps_as(Other(3, 4), GRUCell)
+
+
+def test_hooks_act_at_every_step_and_may_change_it() -> None:
+    inner, outer = Residual(LSTMCell(3, 3)), Dropout(LSTMCell(3, 4), output=0.5)
+    cell = Stack([inner, outer])
+    x = torch.randn(2, 5, 3)
+    expected, _ = unroll(cell, x, generator=torch.Generator().manual_seed(1))
+    seen: list[Any] = []
+    inner.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs)))
+    outer.register_forward_hook(lambda _, inputs, result: seen.append(result[0].shape))
+    y, _ = unroll(cell, x, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(y, expected)
+    assert seen == [2] * 5 + [(2, 4)] * 5
+    outer.register_forward_hook(lambda _, inputs, result: (result[0] + 1, result[1]))
+    y, _ = unroll(cell, x, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(y, expected + 1)
+    cell.register_forward_hook(lambda *given: seen.append("whole"))
+    del seen[:]
+    cell.eval()(x[:, 0], cell.initial_state(2))
+    assert seen == [2, (2, 4), "whole"]
 
 
 @pytest.mark.parametrize("how", [unroll, unroll_plain])

@@ -11,9 +11,10 @@ from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.rnn import RNNCell
-from recurra.nn.unroll import unroll, unroll_plain
+from recurra.nn.unroll import plan, unroll, unroll_plain
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
 
 MERGES = {
@@ -106,3 +107,21 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ShapeError, match="sum needs outputs of one size, got 4 and 5"):
         Bidirectional(GRUCell(3, 4), GRUCell(3, 5), "sum")
     assert "merge='mean'" in str(Bidirectional(GRUCell(3, 4), GRUCell(3, 4), "mean"))
+
+
+@pytest.mark.parametrize("how", [unroll, unroll_plain])
+def test_hooks_are_called_once_over_whole_sequences(how: Any) -> None:
+    both = Bidirectional(GRUCell(3, 4), GRUCell(3, 4))
+    cell = Stack([both, Residual(GRUCell(8, 8))])
+    x, calls = torch.randn(2, 5, 3), []
+    expected, _ = how(cell, x)
+    for part in (cell, both, cell.inner(1)):
+        part.register_forward_hook(
+            lambda part, inputs, outputs: calls.append((part, inputs[0].shape, outputs[0].shape))
+        )
+    assert torch.equal(how(cell, x)[0], expected) or torch.allclose(how(cell, x)[0], expected)
+    assert calls[0] == (both, (2, 5, 3), (2, 5, 8))
+    assert [part for part, *_ in calls[:7]] == [both, *[cell.inner(1)] * 5, cell]
+    assert [shape for _, shape, _ in calls[1:6]] == [(2, 8)] * 5
+    assert plan(cell).splitlines()[0] == "Stack(3 -> 8): around whole sequences"
+    assert "Residual(8 -> 8): the plain loop: its hooks act at every step" in plan(cell)

@@ -115,7 +115,7 @@ def test_the_plan_names_the_kernel_and_why_there_is_none() -> None:
     assert "the plain loop" in plan(Dilated(watched, 2))
 
 
-@pytest.mark.parametrize("dilation", [0, -1])
+@pytest.mark.parametrize("dilation", [0, -1, 2.5])
 def test_no_dilation_is_refused(dilation: int) -> None:
-    with pytest.raises(ConfigError, match=f"dilation is at least 1, got {dilation}"):
+    with pytest.raises(ConfigError, match=f"a whole number of at least 1, got {dilation}"):
         Dilated(LSTMCell(3, 4), dilation)

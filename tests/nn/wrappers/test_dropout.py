@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -9,29 +10,34 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ConfigError, RunError
+from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.unroll import plan, unroll, unroll_plain
+from recurra.nn.wrappers.attention import Attention
+from recurra.nn.wrappers.base import Recurrence
+from recurra.nn.wrappers.dilated import Dilated
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
 
 
 class Pair(NamedTuple):
-    first: Tensor
+    h: Tensor
     second: Tensor
 
 
 class Delay(Cell):
-    """Its output is the first part of its state; its state becomes its input, twice."""
+    """Its output is the h of its state; its state becomes its input, twice."""
 
     def initial_state(self, batch_size: int = 1, **where: object) -> Pair:
         ones = torch.ones(batch_size, self.input_size)
         return Pair(ones, ones.clone())
 
     def forward(self, x: Tensor, state: Pair) -> tuple[Tensor, Pair]:
-        return state.first, Pair(x, x)
+        return state.h, Pair(x, x)
 
 
 def seeded(seed: int = 3) -> torch.Generator:
@@ -40,7 +46,9 @@ def seeded(seed: int = 3) -> torch.Generator:
 
 def dropped(p_input: float, p_output: float, p_state: float, variational: bool) -> Tensor:
     """What a Delay of ones in Dropout lets through, 0 or the product of the masks' scales."""
-    cell = Dropout(Delay(50, 50), p_input, p_output, p_state, variational)
+    cell = Dropout(
+        Delay(50, 50), input=p_input, output=p_output, state=p_state, variational=variational
+    )
     return unroll(cell, torch.ones(4, 6, 50), generator=seeded())[0]
 
 
@@ -66,7 +74,7 @@ def test_each_unroll_draws_anew(variational: bool) -> None:
 
 
 def test_masks_come_from_the_generator_alone() -> None:
-    cell = Dropout(Stack([GRUCell(3, 4)]), 0.2, 0.2, 0.2)
+    cell = Dropout(Stack([GRUCell(3, 4)]), input=0.2, output=0.2, state=0.2)
     before = torch.get_rng_state()
     unroll(cell, torch.randn(2, 5, 3, generator=seeded()), generator=seeded())
     assert torch.equal(before, torch.get_rng_state())
@@ -115,11 +123,53 @@ def test_each_layer_inside_has_its_own_mask() -> None:
     assert torch.equal(y, x)
 
 
-def test_a_state_without_h_is_masked_whole() -> None:
+def test_what_is_beside_h_is_left_alone() -> None:
     cell = Dropout(Delay(50, 50), state=0.5)
     y, after = cell(torch.ones(4, 50), cell.initial_state(4), seeded())
     assert set(y.flatten().tolist()) == {0.0, 2.0}
-    assert torch.equal(after.first, torch.ones(4, 50))
+    assert torch.equal(after.h, torch.ones(4, 50)) and torch.equal(after.second, after.h)
+
+
+def test_a_state_that_is_one_tensor_is_its_own_h() -> None:
+    class Bare(Delay):
+        def initial_state(self, batch_size: int = 1, **where: object) -> Tensor:
+            return torch.ones(batch_size, 50)
+
+        def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            return state, x
+
+    cell = Dropout(Stack([Bare(50, 50), Bare(50, 50)]), state=0.5)
+    y, _ = cell(torch.ones(4, 50), cell.initial_state(4), seeded())
+    assert set(y.flatten().tolist()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize(
+    ("make", "parts"),
+    [
+        (lambda: CELLS["sru"](3, 4), "SRUCell is c"),
+        (lambda: CELLS["mlstm"](3, 4), "MLSTMCell is c, n, m"),
+        (lambda: CELLS["rwkv"](3, 4), "RWKVCell is x, c, m"),
+        (lambda: CELLS["lru"](3, 4), "LRUCell is real, imag"),
+        (lambda: Stack([GRUCell(3, 4), CELLS["qrnn"](4, 4)]), "QRNNCell is c, x"),
+        (lambda: Attention(GRUCell(3, 4)), "WindowAttention is memory, filled"),
+    ],
+    ids=["sru", "mlstm", "rwkv", "lru", "one layer of two", "attention"],
+)
+def test_a_state_without_h_is_refused(make: Callable[[], Recurrence], parts: str) -> None:
+    with pytest.raises(ConfigError, match=f"Dropout: state= drops units of h, and .* {parts}; wr"):
+        Dropout(make(), state=0.5)
+    assert Dropout(make(), input=0.5, output=0.5).output_size == 4
+
+
+def test_around_states_of_several_steps_it_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"put it inside, Dilated\(Dropout\(cell\)\)"):
+        Dropout(Residual(Dilated(GRUCell(3, 3), 2)), state=0.5)
+    Dropout(Dilated(GRUCell(3, 3), 1), state=0.5)
+
+
+def test_probabilities_are_named() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        Dropout(GRUCell(3, 4), 0.5)  # type: ignore[misc]
 
 
 def test_the_memory_of_a_layer_inside_is_never_masked() -> None:
@@ -133,7 +183,7 @@ def test_the_memory_of_a_layer_inside_is_never_masked() -> None:
 
 def test_evaluation_draws_none() -> None:
     inner = GRUCell(3, 4)
-    cell = Dropout(inner, 0.5, 0.5, 0.5).eval()
+    cell = Dropout(inner, input=0.5, output=0.5, state=0.5).eval()
     x = torch.randn(2, 5, 3)
     generator = seeded()
     assert torch.equal(unroll(cell, x, generator=generator)[0], unroll(inner, x)[0])
@@ -146,9 +196,9 @@ def test_training_needs_a_generator_only_where_something_is_dropped() -> None:
     for probabilities in ({"input": 0.5}, {"output": 0.5}, {"state": 0.5}):
         cell = Dropout(GRUCell(3, 4), **probabilities)
         for how in (unroll, unroll_plain):
-            with pytest.raises(RunError, match="draws its masks from a generator"):
+            with pytest.raises(RunError, match="Dropout in training mode draws its masks"):
                 how(cell, x)
-        with pytest.raises(RunError, match="draws its masks from a generator"):
+        with pytest.raises(RunError, match="Dropout in training mode draws its masks"):
             cell(x[:, 0], cell.initial_state(2))
     assert unroll(Dropout(GRUCell(3, 4)), x)[0].shape == (2, 5, 4)
 
@@ -165,5 +215,5 @@ def test_probabilities_are_of_dropping(place: str, p: float) -> None:
 
 
 def test_the_printed_form_says_the_probabilities() -> None:
-    cell = Dropout(GRUCell(3, 4), 0.1, 0.2, 0.3, True)
+    cell = Dropout(GRUCell(3, 4), input=0.1, output=0.2, state=0.3, variational=True)
     assert "input=0.1, output=0.2, state=0.3, variational=True" in str(cell)

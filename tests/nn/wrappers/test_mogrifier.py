@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
 from recurra.nn.unroll import plan, unroll
 from recurra.nn.wrappers.mogrifier import Mogrifier
@@ -42,9 +43,19 @@ def test_no_rounds_is_the_wrapped_recurrence_on_its_kernel() -> None:
     x = torch.randn(2, 5, 3)
     assert torch.equal(unroll(cell, x)[0], unroll(inner, x)[0])
     assert plan(cell).count("whole sequences at once") == 1
-    assert plan(Mogrifier(LSTMCell(3, 4))).startswith(
-        "Mogrifier(3 -> 4): the plain loop: input and hidden state gate each other before"
+
+
+def test_what_runs_it() -> None:
+    assert plan(Mogrifier(LSTMCell(3, 4))) == (
+        "Mogrifier(3 -> 4): the compiled Mogrifier LSTM, whole sequences at once\n"
+        "  LSTMCell(3 -> 4): within it"
     )
+    watched = LSTMCell(3, 4)
+    watched.register_forward_hook(lambda *_: None)
+    for other in (GRUCell(3, 4), watched, LSTMCell(3, 4).half()):
+        assert plan(Mogrifier(other).to(next(other.parameters()).dtype)).startswith(
+            "Mogrifier(3 -> 4): the plain loop: input and hidden state gate each other before"
+        )
 
 
 def test_a_wrapper_whose_state_has_an_h_will_do() -> None:

@@ -77,7 +77,7 @@ def test_a_direction_reads_the_marks_in_its_own_order() -> None:
 
 def test_masks_are_those_without_it() -> None:
     x, marked = inputs()
-    inner = Dropout(GRUCell(2, 4), 0.3, 0.3, 0.3).double()
+    inner = Dropout(GRUCell(2, 4), input=0.3, output=0.3, state=0.3).double()
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
     y, _ = unroll(Reset(inner), marked, generator=generators[0])
     expected, _ = unroll(inner, x, reset=ASKED, generator=generators[1])

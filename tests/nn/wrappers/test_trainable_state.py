@@ -6,10 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from recurra.nn.cells import CELLS
+from recurra.nn.cells.clockwork_rnn import ClockworkRNNCell
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
+from recurra.nn.cells.slstm import SLSTMCell
 from recurra.nn.state import flatten
 from recurra.nn.unroll import unroll, unroll_plain
+from recurra.nn.wrappers.attention import Attention
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.mogrifier import Mogrifier
 from recurra.nn.wrappers.reset import Reset
@@ -92,3 +96,33 @@ def test_a_state_whose_tensors_are_one_has_two_starts() -> None:
     x = torch.randn(2, 4, 3)
     y, _ = unroll(cell, x, LSTMState(zero, zero), reset=RESET)
     torch.testing.assert_close(y[0, 2:], unroll(cell, x[:1, 2:])[0][0])
+
+
+@pytest.mark.parametrize("name", ["slstm", "rwkv", "mlstm", "lru", "qrnn", "clockwork_rnn"])
+def test_every_start_is_reached_by_gradients(name: str) -> None:
+    cell = TrainableState(CELLS[name](3, 4)).double()
+    assert all(start.isfinite().all() for start in cell.starts)
+    if name == "mlstm":  # whose n acts where what is read of it is above 1
+        moved(cell).starts[1].data *= 50
+    x = torch.randn(2, 3, 3, dtype=torch.float64)
+    gradients = torch.autograd.grad(unroll(cell, x)[0].sin().sum(), [*cell.starts])
+    assert all((gradient != 0).all() for gradient in gradients)
+
+
+def test_a_memory_starts_as_if_of_the_weight_of_one_step() -> None:
+    cell = TrainableState(SLSTMCell(3, 4))
+    h, c, m = cell.initial_state(2)
+    assert not h.any() and not c.any() and not m.any()
+    cell.starts[2].data.fill_(-1e4)
+    x = torch.randn(2, 5, 3)
+    assert torch.equal(unroll(cell, x)[0], unroll(cell.inner(), x)[0])
+    cell.reset_parameters()
+    assert not cell.starts[2].any()
+
+
+def test_what_counts_or_marks_is_not_learned() -> None:
+    cell = TrainableState(ClockworkRNNCell(3, 4))
+    assert [tuple(start.shape) for start in cell.starts] == [(1, 4)]
+    cell = TrainableState(Stack([Attention(LSTMCell(3, 4)), GRUCell(4, 2)]))
+    assert [tuple(start.shape) for start in cell.starts] == [(1, 4), (1, 4), (1, 2)]
+    assert not cell.initial_state(2)[0].window.filled.any()

@@ -167,7 +167,7 @@ def test_weights_given_for_one_call_are_those_that_are_dropped() -> None:
 def nests() -> dict[str, Any]:
     return {
         "stack": lambda drop: Stack([drop(LSTMCell(I, H)), drop(LSTMCell(H, H))]),
-        "inside dropout": lambda drop: Dropout(drop(LSTMCell(I, H)), 0.2, 0.3),
+        "inside dropout": lambda drop: Dropout(drop(LSTMCell(I, H)), input=0.2, output=0.3),
         "both directions": lambda drop: Bidirectional(drop(GRUCell(I, H)), drop(GRUCell(I, H))),
     }
 
@@ -209,7 +209,9 @@ def test_around_a_stack_it_drops_the_weights_of_every_layer() -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, float("nan")])
 def test_probabilities_are_of_dropping(p: float) -> None:
-    with pytest.raises(ConfigError, match=r"probability is of dropping, in \[0, 1\), got"):
+    with pytest.raises(
+        ConfigError, match=r"WeightDrop: probability is a probability in \[0, 1\), got"
+    ):
         WeightDrop(LSTMCell(I, H), p)
 
 
@@ -225,3 +227,36 @@ def test_other_weights_can_be_named() -> None:
     for gradient in gradients:
         assert 0.2 < float((gradient == 0).double().mean()) < 0.8
     assert "probability=0.5, names=('weight_ih', 'weight_hh')" in str(cell)
+
+
+def test_one_name_is_a_list_of_it() -> None:
+    for names in ("weight_hh", ["weight_hh"]):
+        cell = WeightDrop(LSTMCell(3, 4), 0.5, names)
+        assert cell.names == ("weight_hh",)
+    with pytest.raises(ConfigError, match="no parameter of LSTMCell is named weight_h; name"):
+        WeightDrop(LSTMCell(3, 4), 0.5, "weight_h")
+    with pytest.raises(ConfigError, match="no parameter of LSTMCell is named ; name"):
+        WeightDrop(LSTMCell(3, 4), 0.5, "")
+
+
+def test_without_a_generator_it_names_itself() -> None:
+    with pytest.raises(RunError, match=r"^WeightDrop in training mode draws its masks from"):
+        unroll(WeightDrop(LSTMCell(3, 4), 0.5), torch.zeros(2, 5, 3))
+
+
+def test_a_weight_that_two_layers_share_is_dropped_alike_in_both() -> None:
+    lower, upper = LSTMCell(4, 4), LSTMCell(4, 4)
+    upper.weight_hh = lower.weight_hh
+    cell = WeightDrop(Stack([lower, upper]), 0.5)
+    y, _ = unroll(cell, torch.ones(2, 5, 4), generator=torch.Generator().manual_seed(1))
+    mask = dropout_mask((16, 4), 0.5, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        lower.weight_hh *= mask
+    torch.testing.assert_close(y, unroll(cell.inner(), torch.ones(2, 5, 4))[0])
+
+
+def test_a_step_that_would_read_what_is_not_dropped_is_refused() -> None:
+    cell = LSTMCell(3, 4)
+    cell.forward = cell.forward  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match=r"forward of a LSTMCell is replaced .* in a subclass"):
+        unroll(WeightDrop(cell, 0.5), torch.zeros(2, 5, 3), generator=torch.Generator())

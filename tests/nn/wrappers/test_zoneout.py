@@ -13,9 +13,12 @@ from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
 from recurra.nn.state import flatten
 from recurra.nn.unroll import plan, unroll, unroll_plain
-from recurra.nn.wrappers.base import Masks, Recurrence
+from recurra.nn.wrappers.attention import Attention
+from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
+from recurra.nn.wrappers.dilated import Dilated
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.masks import Masks
 from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
 from recurra.nn.wrappers.zoneout import Zoneout
@@ -135,14 +138,19 @@ def test_the_expectation_of_training_is_evaluation_for_one_step() -> None:
 
 NESTS: dict[str, Callable[[], Recurrence]] = {
     "gru": lambda: Zoneout(GRUCell(3, 4), hidden=0.4),
-    "own state": lambda: Zoneout(CELLS["own_cells:FastWeightCell"](3, 4), hidden=0.4),
+    "sru": lambda: Zoneout(CELLS["sru"](3, 4), memory=0.4),
+    "qrnn": lambda: Zoneout(CELLS["qrnn"](3, 4), memory=0.4),
+    "slstm": lambda: Zoneout(CELLS["slstm"](3, 4), hidden=0.4),
+    "clockwork": lambda: Zoneout(CELLS["clockwork_rnn"](3, 4), hidden=0.4),
     "own step": lambda: Zoneout(CELLS["own_cells:PeepholeCell"](3, 4), 0.4, 0.3),
     "projected": lambda: Zoneout(CELLS["projected_lstm"](3, 4), 0.4, 0.3),
-    "stack": lambda: Zoneout(Stack([LSTMCell(3, 5), GRUCell(5, 4)]), 0.4, 0.3),
+    "stack": lambda: Zoneout(Stack([LSTMCell(3, 5), LSTMCell(5, 4)]), 0.4, 0.3),
     "within a stack": lambda: Stack([Zoneout(LSTMCell(3, 3), 0.4, 0.3), LSTMCell(3, 4)]),
     "residual": lambda: Residual(Zoneout(LSTMCell(3, 3), 0.4, 0.3)),
     "around a residual": lambda: Zoneout(Residual(LSTMCell(3, 3)), 0.4, 0.3),
-    "with dropout": lambda: Zoneout(Dropout(LSTMCell(3, 4), 0.2, 0.2, 0.2), 0.4, 0.3),
+    "with dropout": lambda: Zoneout(
+        Dropout(LSTMCell(3, 4), input=0.2, output=0.2, state=0.2), 0.4, 0.3
+    ),
     "twice": lambda: Zoneout(Zoneout(LSTMCell(3, 4), 0.2, 0.2), 0.4, 0.3),
     "bidirectional": lambda: Bidirectional(
         Zoneout(LSTMCell(3, 2), 0.4, 0.3), Zoneout(GRUCell(3, 2), 0.4)
@@ -203,11 +211,55 @@ def test_no_other_step_is_run_on_the_kernel() -> None:
     assert cell.fused(torch.zeros(1).half(), None) is None
 
 
+def test_a_hook_on_the_cell_changes_no_number() -> None:
+    inner, x = LSTMCell(3, 4), torch.randn(2, 5, 3, requires_grad=True)
+    cell = Zoneout(inner, 0.3, 0.2)
+    expected, _ = unroll(cell, x, generator=seeded())
+    inner.register_full_backward_hook(lambda *_: None)
+    y, after = unroll(cell, x, generator=seeded())
+    torch.testing.assert_close(y, expected)
+    assert torch.equal(y[:, -1], after.h)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Zoneout(GRUCell(3, 4), memory=0.1), "memory= keeps units of c, .* GRUCell is h;"),
+        (lambda: Zoneout(CELLS["sru"](3, 4), 0.1), "hidden= keeps units of h, .* SRUCell is c;"),
+        (lambda: Zoneout(CELLS["qrnn"](3, 4), 0.1), "hidden= keeps units of h, .* is c, x;"),
+        (lambda: Zoneout(CELLS["lru"](3, 4), 0.1), "hidden= keeps units of h, .* is real, imag;"),
+        (lambda: Zoneout(CELLS["lru"](3, 4), 0, 0.1), "memory= keeps units of c, .* real, imag;"),
+        (lambda: Zoneout(CELLS["rwkv"](3, 4), 0.1), "hidden= keeps units of h, .* is x, c, m;"),
+        (lambda: Zoneout(CELLS["rwkv"](3, 4), 0, 0.1), "x, c, m of RWKVCell is in the scale of m"),
+        (lambda: Zoneout(CELLS["slstm"](3, 4), 0, 0.1), "h, c, m of SLSTMCell is in the scale"),
+        (lambda: Zoneout(CELLS["mlstm"](3, 4), 0, 0.1), "c, n, m of MLSTMCell is in the scale"),
+        (lambda: Zoneout(Stack([LSTMCell(3, 4), GRUCell(4, 4)]), 0, 0.1), "GRUCell is h;"),
+        (lambda: Zoneout(Attention(LSTMCell(3, 4)), 0.1), "WindowAttention is memory, filled;"),
+        (
+            lambda: Zoneout(Residual(Dilated(LSTMCell(3, 3))), 0.1),
+            r"Dilated is those of several steps, .* put it inside, Dilated\(Zoneout\(cell\)\)",
+        ),
+    ],
+    ids=range(12),
+)
+def test_what_it_cannot_act_on_is_refused(make: Callable[[], Recurrence], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^Zoneout: .*{message}"):
+        make()
+
+
+def test_inside_a_dilation_units_keep_what_they_held_that_many_steps_before() -> None:
+    cell = Dilated(Zoneout(LSTMCell(3, 50), hidden=0.5), 3)
+    y, _ = unroll(cell, torch.randn(2, 7, 3), generator=seeded())
+    kept = y[:, 3:] == y[:, :-3]
+    assert 0.4 < kept.float().mean() < 0.6
+    assert not (y[:, 1:] == y[:, :-1]).logical_and(y[:, 1:] != 0).any()
+
+
 def test_faults() -> None:
     for options in ({"hidden": 1.0}, {"memory": -0.1}, {"hidden": float("nan")}):
         with pytest.raises(ConfigError, match=r"Zoneout: \w+ is a probability in \[0, 1\), got"):
             Zoneout(LSTMCell(3, 4), **options)
     for how in (unroll, unroll_plain):
-        with pytest.raises(RunError, match=r"pass generator=torch.Generator\(\)"):
+        with pytest.raises(RunError, match=r"^Zoneout in .* pass generator=torch.Generator\(\)"):
             how(Zoneout(LSTMCell(3, 4), 0.3), torch.zeros(2, 5, 3))
     assert "hidden=0.3, memory=0.0" in str(Zoneout(LSTMCell(3, 4), 0.3))

@@ -16,6 +16,7 @@ from recurra.run.bench.cells import (
     Tried,
     compare_cells,
 )
+from recurra.run.bench.measure import Costs
 from recurra.run.bench.network import TOLERANCE
 from recurra.run.bench.result import RATES, Entry
 from recurra.run.bench.tasks import TASKS
@@ -92,14 +93,27 @@ def test_what_is_finished_when_it_is_asked_to_stop_is_kept():
 
 def test_a_slow_machine_cuts_all_alike_and_minutes_scale(monkeypatch):
     plain = BenchOptions()
-    assert module._share(plain, full=600, spent=30) == 1
-    assert module._share(plain, full=2 * (25 * 60 - 30), spent=30) == 0.5
+    assert module._share(plain, full=600, judging=9, spent=30) == 1
+    assert module._share(plain, full=2 * (25 * 60 - 39), judging=9, spent=30) == 0.5
     asked = BenchOptions(minutes=60)
-    assert module._share(asked, full=600, spent=0) == 6
-    assert module._share(asked, full=600, spent=10_000) == 3
-    assert module._share(asked, full=0, spent=0) == 1
+    assert module._share(asked, full=600, judging=0, spent=0) == 6
+    assert module._share(asked, full=600, judging=600, spent=10_000) == 2
+    assert module._share(asked, full=600, judging=9_000, spent=0) == 0
+    assert module._share(asked, full=0, judging=0, spent=0) == 1
     task = TASKS["adding"]()
     assert module._steps(task, 0.5) == task.steps // 2 and module._steps(task, 1e-9) == 2
+
+
+def test_what_is_said_to_come_has_steps_judging_and_the_start_of_workers():
+    costs = Costs(seconds=0.2, seconds_alone=0.1, step_seconds=0, kept_bytes=0, kernel="")
+    entries = [Entry("rnn", "t", (2,), 1, costs, 50, seeds=(1, 2)) for _ in range(3)]
+    trials = 3 * (len(RATES) + 1)
+    for workers in (0, 2):
+        steps, judging = module._seconds(entries, {"t": 10}, workers)
+        share = trials / max(1, workers)
+        assert steps == pytest.approx(share * 50 * 0.1 * module.UPDATES)
+        start = module.START_SECONDS if workers else 0
+        assert judging == pytest.approx(share * 10 * 0.1 * module.FORWARD + start)
 
 
 def test_the_rate_is_that_of_the_least_validation_loss():

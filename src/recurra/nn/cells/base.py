@@ -8,12 +8,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ShapeError
-from recurra.nn.state import State, flatten, where
+from recurra.errors import ConfigError, ShapeError
+from recurra.nn.state import State, fitted, flatten, where
 
 __all__ = [
     "Cell",
@@ -22,10 +24,15 @@ __all__ = [
     "gates_of",
     "is_watched",
     "kernel_of",
+    "require_input",
+    "require_recurrence",
     "steps_over",
 ]
 
 ALL_LIKE_THE_OUTPUT: Mapping[str, tuple[int, ...]] = {}
+
+_STATES: dict[type, type] = {}
+"""Class of a cell -> that of its states, as last seen: what a step need not ask for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +40,13 @@ class Kernel:
     """A function that runs a cell over whole sequences, and its name in words.
 
     `run(x, state, lengths) -> (y, state)` with `x (B, T, I)`, `y (B, T, O)`, `lengths (B,)` or
-    None; what `y` holds past a row's length does not matter.
+    None; what `y` holds past a row's length does not matter. `looped`: Python takes its steps
+    one by one, so that on a GPU a CUDA graph of it is worth having.
     """
 
     name: str
     run: Callable[[Tensor, State, Tensor | None], tuple[Tensor, State]]
+    looped: bool = False
 
 
 class Cell(nn.Module):
@@ -54,8 +63,14 @@ class Cell(nn.Module):
         output_size: O, features of an output.
     """
 
+    marks: tuple[str, ...] = ()
+    """The tensors of its state that count or mark something: no start of theirs is learned."""
+
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
+        sizes: tuple[Any, Any] = (input_size, output_size)
+        if not all(isinstance(size, Integral) for size in sizes):
+            raise ShapeError(f"sizes are whole numbers, got {sizes[0]!r:.80} -> {sizes[1]!r:.80}")
         if input_size < 1 or output_size < 1:
             raise ShapeError(f"sizes are at least 1, got {input_size} -> {output_size}")
         self.input_size = input_size
@@ -75,7 +90,7 @@ class Cell(nn.Module):
             device: where; the parameters' by default.
             dtype: of which kind; the parameters' by default.
         """
-        raise NotImplementedError(f"{type(self).__name__} defines no initial_state")
+        raise ConfigError(f"{type(self).__name__} defines no initial_state(batch_size)")
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step.
@@ -84,7 +99,7 @@ class Cell(nn.Module):
             x: `(B, I)`.
             state: what `initial_state` or the step before returned.
         """
-        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+        raise ConfigError(f"{type(self).__name__} defines no forward(x, state)")
 
     def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape without B, of those tensors of a state that are not `(B, O)`."""
@@ -122,7 +137,14 @@ class Cell(nn.Module):
         like = next(self.parameters(), None)
         if like is not None:
             device, dtype = device or like.device, dtype or like.dtype
-        return torch.zeros(batch_size, size, device=device, dtype=dtype)
+        try:
+            return torch.zeros(batch_size, size, device=device, dtype=dtype)
+        except (TypeError, RuntimeError):
+            rows: Any = batch_size
+            if isinstance(rows, Integral) and int(rows) >= 0:
+                raise
+        told = type(rows).__name__ if isinstance(rows, Tensor) else repr(rows)
+        raise ShapeError(f"batch_size is a whole number of rows, got {told:.40}")
 
     def extra_repr(self) -> str:
         """Return the sizes, for printing."""
@@ -227,33 +249,94 @@ def steps_over(
     return torch.stack(outputs, dim=1), state
 
 
+def require_recurrence(given: Any, taker: str) -> None:
+    """Raise ConfigError unless something is a recurrence, or a module with all that one has.
+
+    Args:
+        given: what should be one.
+        taker: whose argument it is, for the message.
+
+    Example:
+        >>> require_recurrence(nn.GRU(3, 5), "Stack")
+        Traceback (most recent call last):
+        recurra.errors.ConfigError: Stack takes a cell or wrapper, got GRU of torch.nn: \
+recurra.from_torch(module) makes one of it
+    """
+    parts = ("input_size", "output_size", "initial_state")
+    lacks = [part for part in parts if not hasattr(given, part)]
+    if isinstance(given, nn.Module) and not lacks:
+        return
+    said = f"{taker} takes a cell or wrapper, got "
+    name = type(given).__name__
+    if isinstance(given, type):
+        raise ConfigError(f"{said}the class {given.__name__}: make one of it, with its sizes")
+    if isinstance(given, nn.RNNBase | nn.RNNCellBase):
+        raise ConfigError(f"{said}{name} of torch.nn: recurra.from_torch(module) makes one of it")
+    if isinstance(given, Cell):
+        raise ConfigError(
+            f"{said}{name} without sizes: call super().__init__(input_size, output_size)"
+        )
+    if isinstance(given, nn.Module):
+        raise ConfigError(f"{said}{name}, which has no {' nor '.join(lacks)}")
+    raise ConfigError(f"{said}{given!r:.40}" if isinstance(given, str) else f"{said}{name}")
+
+
+def require_input(taker: Any, x: Any) -> None:
+    """Raise ShapeError unless `x` is `(B, I)`, as a step takes it.
+
+    Args:
+        taker: the cell or wrapper whose step it is.
+        x: the input.
+    """
+    if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[1] != taker.input_size:
+        got = tuple(x.shape) if isinstance(x, Tensor) else f"{type(x).__name__}, no tensor"
+        raise ShapeError(
+            f"{type(taker).__name__}: a step takes x of shape (batch, {taker.input_size}), got "
+            f"{got}; recurra.unroll takes whole sequences"
+        )
+
+
 def check_step(cell: Cell, x: Tensor, state: State) -> None:
-    """Raise ShapeError unless `x` is `(B, I)` and `state` of B rows and the cell's shapes.
+    """Raise ShapeError unless `x` is `(B, I)` and `state` of B rows, the cell's parts and shapes.
 
     Args:
         cell: whose step is taken.
         x: the input.
         state: the state.
     """
-    rows = x.shape[0] if x.dim() == 2 else None
-    if rows is None or x.shape[1] != cell.input_size:
-        raise ShapeError(
-            f"{type(cell).__name__}: a step takes x of shape (batch, {cell.input_size}), got "
-            f"{tuple(x.shape)}; recurra.unroll takes whole sequences"
-        )
-
-    shapes, common = cell.state_shapes(), (rows, cell.output_size)
-    for name, tensor in zip(getattr(state, "_fields", ()), state):
-        expected = (rows, *shapes[name]) if name in shapes else common
-        if getattr(tensor, "shape", None) != expected:
-            break
-    else:
-        if hasattr(state, "_fields"):
+    known: Any = _STATES.get(type(cell))
+    if (
+        type(state) is known
+        and isinstance(x, Tensor)
+        and getattr(state[0], "dtype", None) is x.dtype
+        and x.dim() == 2
+        and x.shape[1] == cell.input_size
+    ):
+        rows = x.shape[0]
+        shapes, common = cell.state_shapes(), (rows, cell.output_size)
+        for name, tensor in zip(known._fields, state):
+            expected = (rows, *shapes[name]) if name in shapes else common
+            if getattr(tensor, "shape", None) != expected:
+                break
+        else:
             return
-    for place, tensor in flatten(state).items():  # slower, as it makes the names
-        name = place.removeprefix("state.")
-        expected = (rows, *shapes[name]) if name in shapes else common
-        if tensor.shape != expected:
-            raise ShapeError(
-                f"{type(cell).__name__}: {place} is {tuple(tensor.shape)}, expected {expected}"
-            )
+    _check_state(cell, x, state)
+
+
+def _check_state(cell: Cell, x: Tensor, state: State) -> None:
+    """Do so more slowly: plain tuples pass, and what does not fit is named."""
+    require_input(cell, x)
+    initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
+    if hasattr(initial, "_fields"):
+        _STATES[type(cell)] = type(initial)
+    name = type(cell).__name__
+    try:
+        tensors = flatten(fitted(state, initial)).values()
+    except ShapeError as error:
+        raise ShapeError(f"{name}: {error}") from None
+    kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+    if kinds and x.dtype not in kinds and not torch.is_autocast_enabled(x.device.type):
+        raise ShapeError(
+            f"{name}: x is of {x.dtype}, its state of {', '.join(map(str, kinds))}; make them one "
+            "with .to(dtype)"
+        )

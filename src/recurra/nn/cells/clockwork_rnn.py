@@ -59,6 +59,7 @@ class ClockworkRNNCell(Cell):
         (torch.Size([2, 8]), tensor([1., 1.]))
     """
 
+    marks = ("steps",)
     allowed: Tensor
     period: Tensor
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights, lstm_family_sequence
+from recurra.nn.kernels.device_lstm import lstm_family_for
+from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights
 
 __all__ = ["LayerNormLSTMCell", "LayerNormLSTMState"]
 
@@ -158,19 +158,23 @@ class LayerNormLSTMCell(Cell):
         return {"i": sigmoid(i), "f": sigmoid(f), "g": torch.tanh(g), "o": sigmoid(o)}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the compiled loop of the LSTM's relatives, on a processor.
+        """Return the loop of the LSTM's relatives that is for the device.
 
         Args:
             x: the sequences.
         """
 
+        found = lstm_family_for(x, self.hidden_size, "norm")
+        if isinstance(found, str):
+            return found
+
         def run(
             x: Tensor, state: LayerNormLSTMState, lengths: Tensor | None
         ) -> tuple[Tensor, LayerNormLSTMState]:
-            y, h, c = lstm_family_sequence(x, *state, *self.family(), lengths)
+            y, h, c = found.run(x, *state, *self.family(), lengths)
             return y, LayerNormLSTMState(h, c)
 
-        return served(x) or Kernel("the compiled LSTM with layer normalisation", run)
+        return Kernel(f"{found.name} with layer normalisation", run, found.looped)
 
     def family(self) -> tuple[LSTMWeights, LSTMParts]:
         """Return the weights and the parts by which the compiled loop knows this cell."""

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
+from recurra.nn.kernels.compiled import served
+from recurra.nn.kernels.mgu_sequence import mgu_sequence
 from recurra.nn.state import State
 
 __all__ = ["MGUCell", "MGUState"]
@@ -102,23 +104,30 @@ class MGUCell(Cell):
         return {"f": f, "n": n}
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the loop behind one product of all inputs.
+        """Return the compiled unit, where it serves, else a loop behind one product.
 
         Args:
             x: the sequences.
         """
+        if reason := served(x):
+            name = f"a loop behind one product of all inputs, as {reason}"
+            return Kernel(name, self._loop, looped=True)
+        return Kernel("the compiled MGU", self._compiled)
 
-        def run(x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
-            weights, biases = self.weight_hh.chunk(2), self.bias_hh.chunk(2)
+    def _compiled(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh)
+        y, h = mgu_sequence(x, state[0], weights, lengths)
+        return y, MGUState(h)
 
-            def step(sums: Tensor, state: State) -> tuple[Tensor, State]:
-                f, n = _gates(sums, state[0], weights, biases)
-                h = (1 - f) * state[0] + f * n
-                return h, MGUState(h)
+    def _loop(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        weights, biases = self.weight_hh.chunk(2), self.bias_hh.chunk(2)
 
-            return steps_over(step, F.linear(x, self.weight_ih, self.bias_ih), state, lengths)
+        def step(sums: Tensor, state: State) -> tuple[Tensor, State]:
+            f, n = _gates(sums, state[0], weights, biases)
+            h = (1 - f) * state[0] + f * n
+            return h, MGUState(h)
 
-        return Kernel("a loop behind one product of all inputs", run)
+        return steps_over(step, F.linear(x, self.weight_ih, self.bias_ih), state, lengths)
 
 
 def _gates(

@@ -152,6 +152,9 @@ class MLSTMCell(Cell):
 
     def _sequences(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
         q, k, v, o, i, f = self._parts(x)
+        # Products of all steps by all give an earlier one 0 times what is written later: what is
+        # not finite goes by the gate, which no earlier step sees.
+        i, v = i + (0 * v.detach()).sum(3), torch.nan_to_num(v, 0.0, 0.0, 0.0)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (B, N, T, d)
         i, log_f = i.transpose(1, 2), F.logsigmoid(f).transpose(1, 2)  # (B, N, T)
         if lengths is not None:  # padding writes nothing and forgets nothing
@@ -180,12 +183,12 @@ def _chunk(
     c, n, m = state
     kept = log_f.cumsum(2)  # from before the chunk until after each step
     written = kept.unsqueeze(3) - kept.unsqueeze(2) + i.unsqueeze(2)
-    later = torch.ones_like(written, dtype=torch.bool).triu(1)
+    later = torch.ones(written.shape[2:], dtype=torch.bool, device=q.device).triu(1)
     written = written.masked_fill(later, -torch.inf)  # (B, N, read at, written at)
     carried = kept + m.unsqueeze(2)
     m = torch.maximum(carried, written.amax(3))
     write, carry = torch.exp(written - m.unsqueeze(3)), torch.exp(carried - m).unsqueeze(3)
-    scores = q @ k.transpose(2, 3) * write
+    scores = (q @ k.transpose(2, 3) * write).tril_()
     read = scores @ v + carry * (q @ c.transpose(2, 3))
     reads = scores.sum(3) + (carry * (q @ n.unsqueeze(3))).squeeze(3)
     last, carry = write[:, :, -1].unsqueeze(3), carry[:, :, -1]

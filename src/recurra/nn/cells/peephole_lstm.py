@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights, lstm_family_sequence
+from recurra.nn.kernels.device_lstm import lstm_family_for
+from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights
 
 __all__ = ["PeepholeLSTMCell", "PeepholeLSTMState"]
 
@@ -148,19 +148,25 @@ class PeepholeLSTMCell(Cell):
         return {"i": i, "f": f, "g": g, "o": o}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the compiled loop of the LSTM's relatives, on a processor.
+        """Return the loop of the LSTM's relatives that is for the device.
 
         Args:
             x: the sequences.
         """
 
+        found = lstm_family_for(
+            x, self.hidden_size, "peephole", *["clip"] * (self.cell_clip is not None)
+        )
+        if isinstance(found, str):
+            return found
+
         def run(
             x: Tensor, state: PeepholeLSTMState, lengths: Tensor | None
         ) -> tuple[Tensor, PeepholeLSTMState]:
-            y, h, c = lstm_family_sequence(x, *state, *self.family(), lengths)
+            y, h, c = found.run(x, *state, *self.family(), lengths)
             return y, PeepholeLSTMState(h, c)
 
-        return served(x) or Kernel("the compiled LSTM with peepholes", run)
+        return Kernel(f"{found.name} with peepholes", run, found.looped)
 
     def family(self) -> tuple[LSTMWeights, LSTMParts]:
         """Return the weights and the parts by which the compiled loop knows this cell."""

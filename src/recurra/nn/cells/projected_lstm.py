@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.nn.cells.base import Cell, check_step
+from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.kernels.compiled import served
+from recurra.nn.kernels.projected_lstm_sequence import projected_lstm_sequence
 
 __all__ = ["ProjectedLSTMCell", "ProjectedLSTMState"]
 
@@ -160,3 +162,20 @@ class ProjectedLSTMCell(Cell):
         i, f, g, o = sums.chunk(4, dim=1)
         sigmoid = torch.sigmoid
         return {"i": sigmoid(i), "f": sigmoid(f), "g": torch.tanh(g), "o": sigmoid(o)}
+
+    def kernel(self, x: Tensor) -> Kernel | str:
+        """Return the compiled LSTM with a projection, on a processor.
+
+        Args:
+            x: the sequences.
+        """
+
+        def run(
+            x: Tensor, state: ProjectedLSTMState, lengths: Tensor | None
+        ) -> tuple[Tensor, ProjectedLSTMState]:
+            bias = self.bias_ih + self.bias_hh
+            weights = (self.weight_ih, self.weight_hh, bias, self.weight_hr)
+            y, h, c = projected_lstm_sequence(x, state, weights, lengths, self.cell_clip)
+            return y, ProjectedLSTMState(h, c)
+
+        return served(x) or Kernel("the compiled LSTM with a projection", run)

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
+from recurra.nn.kernels.compiled import served
+from recurra.nn.kernels.highway_sequence import highway_sequence
 from recurra.nn.state import State
 
 __all__ = ["RecurrentHighwayCell", "RecurrentHighwayState"]
@@ -113,22 +115,28 @@ class RecurrentHighwayCell(Cell):
         return h, RecurrentHighwayState(h)
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the loop behind one product of all inputs.
+        """Return the compiled network where it serves, else a loop behind one product.
 
         Args:
             x: the sequences.
         """
+        if reason := served(x):
+            return Kernel(f"a loop behind one product of all inputs, as {reason}", self._loop, True)
+        return Kernel("the compiled recurrent highway", self._compiled)
 
-        def run(x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
-            weights, biases = self.weight_hh.unbind(), self.bias_hh.unbind()
+    def _compiled(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        y, h = highway_sequence(x, state[0], weights, lengths)
+        return y, RecurrentHighwayState(h)
 
-            def step(sums: Tensor, state: State) -> tuple[Tensor, State]:
-                h = _layers(sums, state[0], weights, biases)
-                return h, RecurrentHighwayState(h)
+    def _loop(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        weights, biases = self.weight_hh.unbind(), self.bias_hh.unbind()
 
-            return steps_over(step, F.linear(x, self.weight_ih, self.bias_ih), state, lengths)
+        def step(sums: Tensor, state: State) -> tuple[Tensor, State]:
+            h = _layers(sums, state[0], weights, biases)
+            return h, RecurrentHighwayState(h)
 
-        return Kernel("a loop behind one product of all inputs", run)
+        return steps_over(step, F.linear(x, self.weight_ih, self.bias_ih), state, lengths)
 
 
 def _layers(sums: Tensor, s: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,9 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
+from recurra.nn.kernels.compiled import served
+from recurra.nn.kernels.sequence_linear import sequence_linear
+from recurra.nn.kernels.wkv_scan import wkv_scan
 from recurra.nn.state import State
 
 __all__ = ["RWKVCell", "RWKVState"]
+
+Linear = Callable[[Tensor, Tensor], Tensor]
 
 NOTHING_YET = -1e4
 """The logarithm of no weight at all: its exponential is 0, and float16 holds it."""
@@ -124,37 +130,46 @@ class RWKVCell(Cell):
         check_step(self, x, state)
         before, c, m = state
         r, k, v = self._parts(x, before)
-        wkv, (c, m) = self._average(torch.cat([k, v], dim=1), (c, m))
-        return F.linear(torch.sigmoid(r) * wkv, self.weight_ho), RWKVState(x, c, m)
+        y, (c, m) = self._mean(torch.cat([r, k, v], dim=1), (c, m))
+        return F.linear(y, self.weight_ho), RWKVState(x, c, m)
 
-    def _parts(self, x: Tensor, before: Tensor) -> tuple[Tensor, ...]:
+    def _parts(self, x: Tensor, before: Tensor, linear: Linear = F.linear) -> list[Tensor]:
         """Return r, k and v `(..., H)`."""
-        weights = self.weight_ih.chunk(3)
-        return tuple(F.linear(before + a * (x - before), W) for a, W in zip(self.mix, weights))
+        news, weights = x - before, self.weight_ih.chunk(3)
+        return [linear(before + a * news, W) for a, W in zip(self.mix, weights)]
 
-    def _average(self, both: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return the mean with the step at hand, and the mean and weight to carry on."""
-        k, v = both.chunk(2, dim=1)
+    def _mean(self, parts: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return what the gate lets through of the mean, and the mean and weight to carry on."""
+        r, k, v = parts.chunk(3, dim=1)
         c, m = state
         new = v - c
         wkv = c + torch.sigmoid(self.bonus + k - m) * new
         m = torch.logaddexp(m - torch.exp(self.decay), k)
-        return wkv, (c + torch.exp(k - m) * new, m)
+        return torch.sigmoid(r) * wkv, (c + torch.exp(k - m) * new, m)
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the products of all steps at once, around a loop that has none.
+        """Return the products of all steps at once, around a scan or a loop that has none.
 
         Args:
             x: the sequences.
         """
-        return Kernel("a loop of means between products of all steps", self._sequences)
+        reason = served(x)
+        means = f"a loop of means, as {reason}," if reason else "a compiled scan"
+        name = f"{means} between products of all steps"
+        return Kernel(name, self._sequences, looped=bool(reason))
 
     def _sequences(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
         before, c, m = state
         shifted = torch.cat([before.unsqueeze(1), x], dim=1)
-        r, k, v = self._parts(x, shifted[:, :-1])
-        wkv, (c, m) = steps_over(self._average, torch.cat([k, v], dim=2), (c, m), lengths)
-        y = F.linear(torch.sigmoid(r) * wkv, self.weight_ho).to(x.dtype)
+        if served(x):
+            parts = torch.cat(self._parts(x, shifted[:, :-1]), dim=2)
+            y, (c, m) = steps_over(self._mean, parts, (c, m), lengths)
+            y = F.linear(y, self.weight_ho).to(x.dtype)
+        else:
+            r, k, v = self._parts(x, shifted[:, :-1], sequence_linear)
+            weights = (torch.exp(self.decay), self.bonus)
+            y, (c, m) = wkv_scan(r, k, v, weights, (c, m), lengths)
+            y = sequence_linear(y, self.weight_ho)
         rows = torch.arange(len(x), device=x.device)
         last = x[:, -1] if lengths is None else shifted[rows, lengths]
         return y, RWKVState(last, c, m)

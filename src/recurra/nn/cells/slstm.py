@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
+from recurra.nn.kernels.compiled import served
+from recurra.nn.kernels.slstm_sequence import slstm_sequence
 from recurra.nn.state import State
 
 __all__ = ["SLSTMCell", "SLSTMState"]
@@ -128,9 +130,10 @@ class SLSTMCell(Cell):
             state: `h`, `c`, `m`, each `(B, H)`.
         """
         check_step(self, x, state)
-        return self._step(F.linear(x, self.weight_ih, self.bias_ih), state)
+        y, after = self._step(F.linear(x, self.weight_ih, self.bias_ih), state)
+        return y, after
 
-    def _step(self, sums: Tensor, state: SLSTMState) -> tuple[Tensor, SLSTMState]:
+    def _step(self, sums: Tensor, state: State) -> tuple[Tensor, State]:
         h, c, m = state
         i, f, z, o = (sums + self._recurrent(h)).chunk(4, dim=1)
         kept = m + (F.logsigmoid(f) if self.forget == "sigmoid" else f)
@@ -147,16 +150,21 @@ class SLSTMCell(Cell):
         return torch.einsum("gnji,bni->bgnj", weight, h.view(-1, N, d)).flatten(1)
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the loop behind one product of all inputs.
+        """Return the compiled sLSTM where it serves, else a loop behind one product.
 
         Args:
             x: the sequences.
         """
+        if reason := served(x):
+            return Kernel(f"a loop behind one product of all inputs, as {reason}", self._loop, True)
+        return Kernel("the compiled sLSTM", self._compiled)
 
-        def step(sums: Tensor, state: State) -> tuple[Tensor, State]:
-            return self._step(sums, state)
+    def _compiled(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih)
+        is_exponential = self.forget == "exponential"
+        y, end = slstm_sequence(x, tuple(state), weights, is_exponential, lengths)
+        return y, SLSTMState(*end)
 
-        def run(x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
-            return steps_over(step, F.linear(x, self.weight_ih, self.bias_ih), state, lengths)
-
-        return Kernel("a loop behind one product of all inputs", run)
+    def _loop(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        sums = F.linear(x, self.weight_ih, self.bias_ih)
+        return steps_over(self._step, sums, state, lengths)

@@ -47,18 +47,23 @@ class ChannelLoop:
         name: of the operator.
         forward: the compiled loop.
         backward: its gradient.
+        states: numbers that a channel's state is of; `state` is `(B, states C)` then.
     """
 
     def __init__(
-        self, name: str, forward: Compiled[..., None], backward: Compiled[..., None]
+        self,
+        name: str,
+        forward: Compiled[..., None],
+        backward: Compiled[..., None],
+        states: int = 1,
     ) -> None:
-        self.name = name
+        self.name, self.states = name, states
         self.forward, self.backward = forward, backward
         define = torch.library.custom_op
         self.ahead = define(f"recurra::{name}", self.run, mutates_args=(), schema=FORWARD)
         self.back = define(f"recurra::{name}_backward", self.run_back, mutates_args=(),
                            schema=BACKWARD)  # fmt: skip
-        self.ahead.register_fake(_like_outputs)
+        self.ahead.register_fake(self._like_outputs)
         self.back.register_fake(_like_gradients)
         self.ahead.register_autograd(self._differentiate, setup_context=_keep)
         self.back.register_autograd(once_only(name))
@@ -100,7 +105,7 @@ class ChannelLoop:
             lengths: `(B,)`; all steps by default.
             option: a number that is the loop's own.
         """
-        y, _ = _like_outputs(sequences, weights, state, lengths, option)
+        y, _ = self._like_outputs(sequences, weights, state, lengths, option)
         end = state.clone(memory_format=torch.contiguous_format)
         steps = steps_of_rows(sequences[0].shape, lengths)
         arrays = (*map(view, (*sequences, weights, state)), steps, option)
@@ -144,6 +149,12 @@ class ChannelLoop:
         _share_out(y, lambda *units: self.backward(*arrays, *units))
         return d_sequences, d_weights.sum(dim=0), d_state
 
+    def _like_outputs(
+        self, sequences: list[Tensor], weights: Tensor, state: Tensor, *rest: Any
+    ) -> tuple[Tensor, Tensor]:
+        B, C = len(state), state.shape[1] // self.states
+        return state.new_empty(B, sequences[0].shape[1], C), _fresh(state)
+
     def _differentiate(self, ctx: Any, d_y: Tensor | None, d_end: Tensor | None) -> Any:
         *sequences, weights, state, lengths, y = ctx.saved_tensors
         d_sequences, d_weights, d_state = self.back(
@@ -160,12 +171,6 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _fresh(like: Tensor) -> Tensor:
     return torch.empty_like(like, memory_format=torch.contiguous_format)
-
-
-def _like_outputs(
-    sequences: list[Tensor], weights: Tensor, state: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor]:
-    return state.new_empty(len(state), sequences[0].shape[1], state.shape[1]), _fresh(state)
 
 
 def _like_gradients(

@@ -7,9 +7,10 @@ else under the cache folder; where neither can be written, each process compiles
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import pickle
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,17 +24,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.errors import ConfigError, RunError
-from recurra.files import lock
+from recurra.errors import ConfigError
+from recurra.files import write_bytes
 from recurra.folders import cache_folder
 
-__all__ = ["ByPrecision", "Compiled", "compiled", "missing", "served", "view"]
+__all__ = ["ByPrecision", "Compiled", "compiled", "missing", "served", "type_of", "view"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may assume: any order of sums, fused products; never that all is finite."""
+
+LOG = logging.getLogger(__name__)
+"""Told of each function that is not on disk and so takes a second or more."""
 
 _making = threading.Lock()
 
@@ -69,6 +73,12 @@ class Compiled(Generic[P, R]):
             if folder is not None:
                 made._cache = _disk_cache()(self.function, folder)
         return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By this numba's cache tells apart the loops that one function makes around several.
+        function = cast("FunctionType", self.function)
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        return _named, (function.__module__, function.__qualname__, *cells)
 
     def typed(self) -> Any:
         """Return the type that numba gives it within other functions."""
@@ -112,10 +122,18 @@ class ByPrecision:
 
     def typed(self) -> Any:
         """Return the type that numba gives it within other functions."""
-        known = import_module("numba.core.registry").cpu_target.typing_context
-        function = self.registered
-        known.refresh()
-        return known.resolve_value_type(function)
+        return type_of(self.registered)
+
+
+def type_of(function: Any) -> Any:
+    """Return the type that numba gives a function of which it has just been told.
+
+    Args:
+        function: as `numba.extending` returns it.
+    """
+    known = import_module("numba.core.registry").cpu_target.typing_context
+    known.refresh()
+    return known.resolve_value_type(function)
 
 
 def compiled(function: Callable[P, R]) -> Compiled[P, R]:
@@ -134,6 +152,10 @@ def compiled(function: Callable[P, R]) -> Compiled[P, R]:
         6.0
     """
     return Compiled(function)
+
+
+def _named(module: str, name: str, *cells: Any) -> Any:
+    return getattr(import_module(module), name)
 
 
 def missing() -> str | None:
@@ -212,12 +234,9 @@ def _folder(function: FunctionType) -> Path | None:
         for source in sorted({__file__, *_sources(function, set())}):
             digest.update(Path(source).read_bytes())
         place = Path(given) if given else cache_folder() / "compiled"
-        folder = place / f"{function.__module__}.{digest.hexdigest()[:16]}"
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
     except (OSError, ConfigError):
         return None
-    return folder
+    return place / f"{function.__module__}.{digest.hexdigest()[:16]}"
 
 
 def _sources(function: Callable[..., Any], seen: set[Any]) -> set[str]:
@@ -248,41 +267,47 @@ def _names(code: CodeType) -> Iterator[str]:
 
 @cache
 def _disk_cache() -> Any:
-    """Return numba's cache of a function, kept in a given folder; a fault of it is a miss."""
-    caching: Any = import_module("numba.core.caching")
-    folders: dict[tuple[str, int], Path] = {}
+    """Return numba's cache of a function, kept in a given folder; a fault of it is a miss.
 
-    class Locator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):  # type: ignore[misc]
-        def __init__(self, function: FunctionType, file: str) -> None:
-            self._py_file, self._lineno = file, function.__code__.co_firstlineno
+    A file holds one kind of arguments. Its name is a hash of all that its code depends on beside
+    the folder's sources; it begins with a hash of that name and of its bytes, as machine code
+    that lost a bit would end the process.
+    """
+    caching, compiler = (import_module(f"numba.core.{name}") for name in ("caching", "compiler"))
+    dumps = import_module("numba.core.serialize").dumps
+    versions = sys.version, _numba().__version__
 
-        def get_cache_path(self) -> str:
-            return str(folders[self._py_file, self._lineno])
-
-        def get_source_stamp(self) -> str:
-            return "the folder's name says it"
-
-    class Implementation(caching.CompileResultCacheImpl):  # type: ignore[misc]
-        _locator_classes = [Locator]  # noqa: RUF012
-
-    class DiskCache(caching.FunctionCache):  # type: ignore[misc]
-        _impl_class = Implementation
-
+    class DiskCache(caching.FunctionCache):  # type: ignore[misc,name-defined]
         def __init__(self, function: FunctionType, folder: Path) -> None:
-            folders[function.__code__.co_filename, function.__code__.co_firstlineno] = folder
-            super().__init__(function)
+            self._py_func, self._cache_path = function, str(folder)
 
         def load_overload(self, signature: Any, context: Any) -> Any:
-            try:
-                return super().load_overload(signature, context)
-            except Exception:  # a damaged copy may raise anything
-                with suppress(OSError):
-                    self.flush()
+            context.refresh()
+            with suppress(Exception):  # on a system that has changed anything may be raised
+                path = self._place(signature, context.codegen())
+                whole = path.read_bytes()
+                if whole[:32] == _seal(path, whole[32:]):
+                    return compiler.CompileResult._rebuild(context, *pickle.loads(whole[32:]))
+            LOG.info("compiling %s", self._py_func.__qualname__)
             return None
 
         def save_overload(self, signature: Any, result: Any) -> None:
-            # Two at once could give one file to two signatures.
-            with suppress(OSError, RunError), lock(Path(self.cache_path) / "lock"):
-                super().save_overload(signature, result)
+            path = self._place(signature, result.codegen)
+            if result.library.has_dynamic_globals:  # addresses of this process
+                return
+            with suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                content = dumps(result._reduce())
+                write_bytes(path, _seal(path, content) + content)
+
+        def _place(self, signature: Any, codegen: Any) -> Path:
+            function, key = self._py_func, self._index_key(signature, codegen)
+            facts = repr((versions, function.__qualname__, function.__code__.co_firstlineno, key))
+            digest = hashlib.sha256(facts.encode()).hexdigest()
+            return Path(self._cache_path) / f"{function.__name__}.{digest[:32]}"
 
     return DiskCache
+
+
+def _seal(path: Path, content: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + content).digest()

@@ -14,9 +14,13 @@ from torch import Tensor
 
 from recurra.nn.kernels.channels import ChannelLoop
 from recurra.nn.kernels.compiled import compiled
+from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.pointwise import sigmoid
 
 __all__ = ["ind_rnn_sequence", "sru_sequence"]
+
+IND_RNN = Shapes(state="B C", products="B T C", bias="C", weight="C")
+SRU = Shapes(state="B C", products="B T 3C", skip="B T C", v="2C", b="2C")
 
 
 def ind_rnn_sequence(
@@ -34,6 +38,9 @@ def ind_rnn_sequence(
         state: h before the first step.
         lengths: steps of each row; all of them.
 
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
     Source: Li et al. 2018, "Independently recurrent neural network", equation 2.
 
     Example:
@@ -41,6 +48,7 @@ def ind_rnn_sequence(
         >>> ind_rnn_sequence(one(1, 3, 1), one(1), one(1), one(1, 1))[0].flatten()
         tensor([3., 5., 7.])
     """
+    IND_RNN.check(state, products, bias, weight)
     return _ind_rnn([products], torch.cat([bias, weight]), state, lengths)
 
 
@@ -70,6 +78,9 @@ def sru_sequence(
         lengths: steps of each row; all of them.
         scale: of what goes past.
 
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
     Source: Lei et al. 2018, "Simple recurrent units for highly parallelizable recurrence",
         equations 1-5.
 
@@ -78,6 +89,7 @@ def sru_sequence(
         >>> sru_sequence(zero(1, 3, 3), zero(1, 3, 1), (zero(2), zero(2)), one(1, 1))[0].flatten()
         tensor([0.2500, 0.1250, 0.0625])
     """
+    SRU.check(state, products, skip, *weights)
     return _sru([products, skip], torch.cat(weights), state, lengths, option=scale)
 
 

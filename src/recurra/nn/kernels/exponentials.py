@@ -13,13 +13,10 @@ import torch
 from torch import Tensor
 
 from recurra.nn.kernels.compiled import compiled, view
-from recurra.nn.kernels.team import by_batch
+from recurra.nn.kernels.pointwise import exp
+from recurra.nn.kernels.team import by_rows
 
 __all__ = ["exponentials", "exponentials_plain"]
-
-LOG2_E, LN_2 = np.float32(1.4426950408889634), np.float32(0.6931471805599453)
-SMALLEST = np.float32(-126.0)
-"""Power of two below which float32 loses bits."""
 
 
 def exponentials_plain(z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,7 +61,7 @@ def exponentials(z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Source: Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", for what a
         pass over memory costs; Cody & Waite 1980 for the exponential.
 
-    Differs: from its reference by rounding; a power below 2^-126 counts as 2^-126.
+    Differs: from its reference by rounding; below e^-87 all counts as e^-87.
 
     Example:
         >>> exponentials(torch.zeros(1, 2).bfloat16(), torch.tensor([1]))
@@ -78,8 +75,8 @@ def exponentials(z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _in_place(z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return s and nats, e left in `z`."""
     s, nats = torch.empty(len(z)), torch.empty(len(z))
-    arrays = [view(tensor) for tensor in (z.view(torch.int16), targets, s, nats)]
-    by_batch(lambda start, end: _exponentials(*(array[start:end] for array in arrays)), len(z), 16)
+    arrays = tuple(map(view, (z.view(torch.int16), targets, s, nats)))
+    by_rows(_exponentials, arrays, len(z), 16)
     return s, nats
 
 
@@ -89,9 +86,9 @@ def _(z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @compiled
-def _exponentials(z: Any, targets: Any, totals: Any, losses: Any) -> None:
-    N, V = z.shape
-    for n in range(N):
+def _exponentials(z: Any, targets: Any, totals: Any, losses: Any, start: int, end: int) -> None:
+    V = z.shape[1]
+    for n in range(start, end):
         row = z[n]
         highest = np.int16(-(2**15))
         for v in range(V):
@@ -102,28 +99,12 @@ def _exponentials(z: Any, targets: Any, totals: Any, losses: Any) -> None:
         right = _wide(row[targets[n]]) - top
         total = np.float32(0.0)
         for v in range(V):
-            e = _power(_wide(row[v]) - top)
+            e = exp(_wide(row[v]) - top)
             total += e
             row[v] = _narrow(e)
-        row[targets[n]] = _narrow(_power(right) - total)
-        totals[n] = _power(right) - _wide(row[targets[n]])
+        row[targets[n]] = _narrow(exp(right) - total)
+        totals[n] = exp(right) - _wide(row[targets[n]])
         losses[n] = np.log(total) - right
-
-
-@compiled
-def _power(x: Any) -> Any:
-    """Return e^x of x <= 0, to six digits."""
-    t = max(x * LOG2_E, SMALLEST)
-    n = np.floor(t)
-    r = (t - n) * LN_2
-    p = np.float32(1 / 720)
-    p = p * r + np.float32(1 / 120)
-    p = p * r + np.float32(1 / 24)
-    p = p * r + np.float32(1 / 6)
-    p = p * r + np.float32(1 / 2)
-    p = p * r + np.float32(1.0)
-    p = p * r + np.float32(1.0)
-    return p * np.int32((np.int32(n) + 127) << 23).view(np.float32)
 
 
 @compiled

@@ -15,9 +15,13 @@ from torch import Tensor
 
 from recurra.nn.kernels.channels import ChannelLoop
 from recurra.nn.kernels.compiled import Compiled, compiled
+from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.pointwise import expm1, sigmoid, tanh
 
 __all__ = ["min_gru_scan", "min_lstm_scan", "positive", "qrnn_scan"]
+
+OF_TWO = Shapes(state="B C", products="B T 2C", bias="2C")
+OF_THREE = Shapes(state="B C", products="B T 3C", bias="3C")
 
 
 def positive(a: Tensor) -> Tensor:
@@ -56,6 +60,9 @@ def min_gru_scan(
         is_positive: whether n is `positive` of its sum, or the sum itself.
         lengths: steps of each row; all of them.
 
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
     Source: Feng et al. 2024, "Were RNNs all we needed?", section 3.1.
 
     Example:
@@ -63,6 +70,7 @@ def min_gru_scan(
         >>> min_gru_scan(zero(1, 3, 2), zero(2), torch.ones(1, 1))[0].flatten()
         tensor([0.5000, 0.2500, 0.1250])
     """
+    OF_TWO.check(state, products, bias)
     return _min_gru([products], bias, state, lengths, option=is_positive)
 
 
@@ -85,6 +93,9 @@ def min_lstm_scan(
         is_positive: whether g is `positive` of its sum, or the sum itself.
         lengths: steps of each row; all of them.
 
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
     Source: Feng et al. 2024, "Were RNNs all we needed?", section 3.2.
 
     Example:
@@ -92,6 +103,7 @@ def min_lstm_scan(
         >>> min_lstm_scan(zero(1, 3, 3), zero(3), torch.ones(1, 1))[0].flatten()
         tensor([0.5000, 0.2500, 0.1250])
     """
+    OF_THREE.check(state, products, bias)
     return _min_lstm([products], bias, state, lengths, option=is_positive)
 
 
@@ -109,6 +121,9 @@ def qrnn_scan(
         state: c before the first step.
         lengths: steps of each row; all of them.
 
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
     Source: Bradbury et al. 2017, "Quasi-recurrent neural networks", equation 4.
 
     Example:
@@ -116,6 +131,7 @@ def qrnn_scan(
         >>> qrnn_scan(zero(1, 3, 3), zero(3), torch.ones(1, 1))[0].flatten()
         tensor([0.2500, 0.1250, 0.0625])
     """
+    OF_THREE.check(state, products, bias)
     return _qrnn([products], bias, state, lengths)
 
 

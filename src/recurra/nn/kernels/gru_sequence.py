@@ -15,15 +15,14 @@ from torch import Tensor
 
 from recurra.nn.kernels.compiled import compiled, view
 from recurra.nn.kernels.matmul import add_product, pack
-from recurra.nn.kernels.operator import once_only, steps_of_rows
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
 from recurra.nn.kernels.pointwise import sigmoid, tanh
-from recurra.nn.kernels.sequence_linear import sequence_linear
-from recurra.nn.kernels.sequence_product import product_over_rows
-from recurra.nn.kernels.team import by_batch
+from recurra.nn.kernels.sequence_product import CHUNK, product_over_rows
+from recurra.nn.kernels.team import by_rows
 
 __all__ = ["gru_sequence"]
 
-Gradients = tuple[Tensor, Tensor, Tensor, Tensor]
+SHAPES = Shapes(x="B T I", h="B H", weight_ih="3H I", weight_hh="3H H", bias_ih="3H", bias_hh="3H")
 
 
 def gru_sequence(
@@ -45,6 +44,9 @@ def gru_sequence(
         lengths: steps of each row, at most T; all of them.
         reset_after: whether the reset gate acts after the product with `weight_hh`.
 
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
     Source: Cho et al. 2014.
 
     Example:
@@ -52,31 +54,31 @@ def gru_sequence(
         >>> gru_sequence(torch.ones(1, 2, 3), torch.ones(1, 2), weights)[1]
         tensor([[0.2500, 0.2500]])
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    SHAPES.check(x, h, *weights)
     with torch.autocast("cpu", enabled=False):
-        sums = sequence_linear(x, weight_ih, bias_ih)
-        given = (sums, h, weight_hh, bias_hh)
-        keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-        y, end, _ = _ahead(*given, lengths, reset_after, keep)
+        y, end, _ = _ahead(x, h, *weights, lengths, reset_after)
     return y, end
 
 
 @torch.library.custom_op("recurra::gru_sequence", mutates_args=())
 def _ahead(
-    sums: Tensor,
+    x: Tensor,
     h: Tensor,
-    weight: Tensor,
-    bias: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
     lengths: Tensor | None,
     reset_after: bool,
-    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    y, end, kept = _like_outputs(sums, h, weight, bias, lengths, reset_after, keep)
+    y, end, kept = _like_outputs(x, h, weight_ih)
     H = h.shape[1]
-    packed = pack(weight[: 2 * H]), pack(weight[2 * H :])
-    steps = steps_of_rows(sums.shape, lengths)
-    arrays = (view(sums), view(h), *packed, view(bias), steps, view(kept), view(y))
-    by_batch(lambda start, stop: _forward(*arrays, reset_after, start, stop), len(h))
+    gates, (ih, hh) = bias_ih[: 2 * H] + bias_hh[: 2 * H], (b[2 * H :] for b in (bias_ih, bias_hh))
+    sums = (hh, ih) if reset_after else (torch.zeros_like(hh), ih + hh)
+    packed = tuple(pack(part) for weight in (weight_ih, weight_hh) for part in _parts(weight))
+    steps = steps_of_rows(x.shape, lengths)
+    arrays = (view(x), view(h), packed, view(torch.cat([gates, *sums])), steps, view(kept), view(y))
+    by_rows(_forward, (*arrays, reset_after), len(h))
     end.copy_(y[:, -1])
     return y, end, kept
 
@@ -85,69 +87,72 @@ def _ahead(
 def _back(
     d_y: Tensor,
     d_end: Tensor,
+    x: Tensor,
     h: Tensor,
-    weight: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
     lengths: Tensor | None,
     reset_after: bool,
     y: Tensor,
     kept: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    d_sums, d_h, d_weight, d_bias = _like_gradients(d_y, d_end, h, weight, *[None] * 4)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     H = h.shape[1]
-    d_after = torch.empty_like(y) if reset_after else d_sums
-    d_h.copy_(d_end)
-    packed = pack(weight[: 2 * H].T), pack(weight[2 * H :].T)
+    d_x, d_h = torch.empty_like(x, memory_format=torch.contiguous_format), d_end.clone()
+    d_sums = y.new_empty(*y.shape[:2], 3 * H)
+    d_after = torch.empty_like(d_sums) if reset_after else d_sums
+    packed = tuple(pack(part.T) for part in (*_parts(weight_hh), weight_ih))
     steps = steps_of_rows(y.shape, lengths)
-    arrays = (view(d_y), view(h), *packed, steps, view(y), view(kept))
-    made = (d_h.numpy(), d_sums.numpy(), d_after.numpy())
-    by_batch(lambda start, stop: _backward(*arrays, *made, reset_after, start, stop), len(h))
+    arrays = (view(d_y), view(h), packed, steps, view(y), view(kept))
+    made = (d_h.numpy(), d_sums.numpy(), d_after.numpy(), d_x.numpy())
+    by_rows(_backward, (*arrays, *made, reset_after), len(h))
 
     before = torch.cat([h.unsqueeze(1), y[:, :-1]], dim=1).view(-1, H)
-    flat = d_sums.view(-1, 3 * H)
-    after = d_after.view(-1, H) if reset_after else flat[:, 2 * H :]
-    d_weight[: 2 * H] = product_over_rows(flat[:, : 2 * H], before)
-    if not reset_after:
-        before = kept[:, :, 2 * H : 3 * H].reshape(-1, H)
-    d_weight[2 * H :] = product_over_rows(after, before)
-    torch.sum(flat[:, : 2 * H], dim=0, out=d_bias[: 2 * H])
-    torch.sum(after, dim=0, out=d_bias[2 * H :])
-    return d_sums, d_h, d_weight, d_bias
+    flat, after = d_sums.view(-1, 3 * H), d_after.view(-1, 3 * H)
+    d_weight_ih = product_over_rows(flat, x.reshape(-1, x.shape[2]))
+    if reset_after:
+        d_weight_hh = product_over_rows(after, before)
+    else:
+        reset = kept[:, :, 2 * H : 3 * H].reshape(-1, H)
+        pairs = zip(_parts(flat.T), (before, reset))
+        d_weight_hh = torch.cat([product_over_rows(part.T, each) for part, each in pairs])
+    return d_x, d_h, d_weight_ih, d_weight_hh, flat.sum(0), after.sum(0)
+
+
+def _parts(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what makes the gates, and what makes the candidate."""
+    H = len(weight) // 3
+    return weight[: 2 * H], weight[2 * H :]
 
 
 @_ahead.register_fake
 def _like_outputs(
-    sums: Tensor,
-    h: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    lengths: Tensor | None,
-    reset_after: bool,
-    keep: bool,
+    x: Tensor, h: Tensor, weight_ih: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    B, T, H = len(h), sums.shape[1], h.shape[1]
-    kept = sums.new_empty(B, T if keep else 1, 4 * H)
-    return sums.new_empty(B, T, H), sums.new_empty(B, H), kept
+    B, T, H = *x.shape[:2], h.shape[1]
+    return x.new_empty(B, T, H), x.new_empty(B, H), x.new_empty(B, T, 4 * H)
 
 
 @_back.register_fake
 def _like_gradients(
-    d_y: Tensor, d_end: Tensor, h: Tensor, weight: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    B, T, H = d_y.shape
-    d_sums = d_y.new_empty(B, T, 3 * H)
-    return d_sums, d_y.new_empty(B, H), d_y.new_empty(3 * H, H), d_y.new_empty(3 * H)
+    d_y: Tensor, d_end: Tensor, x: Tensor, h: Tensor, *rest: Any
+) -> tuple[Tensor, ...]:
+    weight_ih, weight_hh = rest[:2]
+    likes = (x, h, weight_ih, weight_hh, weight_ih[:, 0], weight_hh[:, 0])
+    return tuple(like.new_empty(like.shape) for like in likes)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, h, weight, _, lengths, ctx.reset_after, _ = inputs
+    x, h, weight_ih, weight_hh, _, _, lengths, ctx.reset_after = inputs
     y, _, kept = output
-    ctx.save_for_backward(h, weight, lengths, y, kept)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, h, weight_ih, weight_hh, lengths, y, kept)
 
 
-def _differentiate(ctx: Any, d_y: Tensor, d_end: Tensor, _: Tensor) -> Any:
-    h, weight, lengths, y, kept = ctx.saved_tensors
-    gradients = _back(d_y, d_end, h, weight, lengths, ctx.reset_after, y, kept)
-    return *gradients, None, None, None
+def _differentiate(ctx: Any, d_y: Tensor | None, d_end: Tensor | None, _: None) -> Any:
+    *given, lengths, y, kept = ctx.saved_tensors
+    d_y = torch.zeros_like(y) if d_y is None else d_y
+    d_end = torch.zeros_like(y[:, 0]) if d_end is None else d_end
+    return *_back(d_y, d_end, *given, lengths, ctx.reset_after, y, kept), None, None
 
 
 _ahead.register_autograd(_differentiate, setup_context=_keep)
@@ -156,10 +161,9 @@ _back.register_autograd(once_only("gru_sequence"))
 
 @compiled
 def _forward(
-    sums: Any,
+    x: Any,
     first: Any,
     packed: Any,
-    packed_n: Any,
     bias: Any,
     lengths: Any,
     kept: Any,
@@ -170,40 +174,38 @@ def _forward(
 ) -> None:
     T, H = y.shape[1:]
     rows = range(start, stop)
+    flat, sums = x.reshape(-1, x.shape[2]), kept.reshape(-1, 4 * H)
+    for a in range(start * T, stop * T, CHUNK):
+        b = min(a + CHUNK, stop * T)
+        for n in range(a, b):
+            _set(sums[n], bias)
+        add_product(flat[a:b], packed[0], sums[a:b, : 2 * H])
+        add_product(flat[a:b], packed[1], sums[a:b, 3 * H :])
     for t in range(T):
-        at = t if kept.shape[1] > 1 else 0
         h = y[start:stop, t - 1] if t else first[start:stop]
+        add_product(h, packed[2], kept[start:stop, t, : 2 * H])
         for b in rows:
-            _begin(sums[b, t], bias, kept[b, at], 2 * H, 3 * H)
-        add_product(h, packed, kept[start:stop, at, : 2 * H])
-        for b in rows:
-            _sigmoid_of_all(kept[b, at, : 2 * H])
+            _sigmoid_of_all(kept[b, t, : 2 * H])
         if reset_after:
-            add_product(h, packed_n, kept[start:stop, at, 2 * H : 3 * H])
+            add_product(h, packed[3], kept[start:stop, t, 2 * H : 3 * H])
             for b in rows:
-                _reset_after(sums[b, t], kept[b, at], H)
+                _reset_after(kept[b, t], H)
         else:
             for b in rows:
-                _reset_before(h[b - start], sums[b, t], kept[b, at], H)
-            reset = kept[start:stop, at, 2 * H : 3 * H]
-            add_product(reset, packed_n, kept[start:stop, at, 3 * H :])
-            for b in rows:
-                _tanh_of_all(kept[b, at, 3 * H :])
+                _reset_before(h[b - start], kept[b, t], H)
+            add_product(kept[start:stop, t, 2 * H : 3 * H], packed[3], kept[start:stop, t, 3 * H :])
         for b in rows:
             if t < lengths[b]:
-                _move(h[b - start], kept[b, at], y[b, t], H)
+                _move(h[b - start], kept[b, t], y[b, t], H)
             else:
-                y[b, t] = h[b - start]
+                _set(y[b, t], h[b - start])
 
 
 # What is read beside `j` is cut out first: an index whose sign is open would keep a loop scalar.
 @compiled
-def _begin(sums: Any, bias: Any, kept: Any, gates: int, products: int) -> None:
-    for j in range(gates):
-        kept[j] = sums[j] + bias[j]
-    to, b = kept[gates:products], bias[gates:products]
-    for j in range(len(to)):
-        to[j] = b[j]
+def _set(v: Any, to: Any) -> None:
+    for j in range(len(v)):
+        v[j] = to[j]
 
 
 @compiled
@@ -213,25 +215,15 @@ def _sigmoid_of_all(v: Any) -> None:
 
 
 @compiled
-def _tanh_of_all(v: Any) -> None:
-    for j in range(len(v)):
-        v[j] = tanh(v[j])
+def _reset_after(kept: Any, H: int) -> None:
+    product, n = kept[2 * H : 3 * H], kept[3 * H :]
+    for j in range(H):
+        n[j] += kept[j] * product[j]
 
 
 @compiled
-def _reset_after(sums: Any, kept: Any, H: int) -> None:
-    x, product, n = sums[2 * H :], kept[2 * H : 3 * H], kept[3 * H :]
-    for j in range(H):
-        n[j] = x[j] + kept[j] * product[j]
-    for j in range(H):
-        n[j] = tanh(n[j])
-
-
-@compiled
-def _reset_before(h: Any, sums: Any, kept: Any, H: int) -> None:
-    x, product, n = sums[2 * H :], kept[2 * H : 3 * H], kept[3 * H :]
-    for j in range(H):
-        n[j] = x[j] + product[j]
+def _reset_before(h: Any, kept: Any, H: int) -> None:
+    product = kept[2 * H : 3 * H]
     for j in range(H):
         product[j] = kept[j] * h[j]
 
@@ -239,6 +231,8 @@ def _reset_before(h: Any, sums: Any, kept: Any, H: int) -> None:
 @compiled
 def _move(h: Any, kept: Any, y: Any, H: int) -> None:
     z, n = kept[H : 2 * H], kept[3 * H :]
+    for j in range(H):
+        n[j] = tanh(n[j])
     for j in range(H):
         y[j] = n[j] + z[j] * (h[j] - n[j])
 
@@ -248,13 +242,13 @@ def _backward(
     d_y: Any,
     first: Any,
     packed: Any,
-    packed_n: Any,
     lengths: Any,
     y: Any,
     kept: Any,
     d_h: Any,
     d_sums: Any,
     d_after: Any,
+    d_x: Any,
     reset_after: bool,
     start: int,
     stop: int,
@@ -270,25 +264,23 @@ def _backward(
                 if reset_after:
                     _back_through_reset_after(kept[b, t], d_sums[b, t], d_after[b, t], H)
             else:
-                _clear(d_sums[b, t])
-                if reset_after:
-                    _clear(d_after[b, t])
+                d_sums[b, t] = 0
+                d_after[b, t] = 0
         if reset_after:
-            add_product(d_after[start:stop, t], packed_n, d_h[start:stop])
+            add_product(d_after[start:stop, t, 2 * H :], packed[1], d_h[start:stop])
         else:
             d_reset[:] = 0
-            add_product(d_sums[start:stop, t, 2 * H :], packed_n, d_reset)
+            add_product(d_sums[start:stop, t, 2 * H :], packed[1], d_reset)
             for b in rows:
                 if t < lengths[b]:
                     back = d_reset[b - start]
                     _back_through_reset_before(back, h[b - start], kept[b, t], d_h[b], d_sums[b, t])
-        add_product(d_sums[start:stop, t, : 2 * H], packed, d_h[start:stop])
-
-
-@compiled
-def _clear(v: Any) -> None:
-    for j in range(len(v)):
-        v[j] = 0
+        add_product(d_sums[start:stop, t, : 2 * H], packed[0], d_h[start:stop])
+    flat, to = d_sums.reshape(-1, 3 * H), d_x.reshape(-1, d_x.shape[2])
+    for a in range(start * T, stop * T, CHUNK):
+        b = min(a + CHUNK, stop * T)
+        to[a:b] = 0
+        add_product(flat[a:b], packed[2], to[a:b])
 
 
 @compiled
@@ -311,11 +303,13 @@ def _back_through_move(d_y: Any, h: Any, kept: Any, d_h: Any, d_sums: Any, H: in
 @compiled
 def _back_through_reset_after(kept: Any, d_sums: Any, d_after: Any, H: int) -> None:
     one = kept.dtype.type(1)
-    product, d_n = kept[2 * H : 3 * H], d_sums[2 * H :]
+    product, d_n, d_product = kept[2 * H : 3 * H], d_sums[2 * H :], d_after[2 * H :]
     for j in range(H):
-        d_after[j] = d_n[j] * kept[j]
+        d_product[j] = d_n[j] * kept[j]
     for j in range(H):
-        d_sums[j] = d_after[j] * product[j] * (one - kept[j])
+        d_sums[j] = d_product[j] * product[j] * (one - kept[j])
+    for j in range(2 * H):
+        d_after[j] = d_sums[j]
 
 
 @compiled

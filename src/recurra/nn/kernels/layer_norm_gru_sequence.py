@@ -16,13 +16,18 @@ from torch.nn import functional as F
 
 from recurra.nn.kernels.compiled import compiled, view
 from recurra.nn.kernels.matmul import add_product, pack
-from recurra.nn.kernels.operator import once_only, steps_of_rows
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.sequence_linear import sequence_linear
 from recurra.nn.kernels.sequence_product import product_over_rows
-from recurra.nn.kernels.team import by_batch
+from recurra.nn.kernels.team import by_rows
 
 __all__ = ["layer_norm_gru_sequence"]
+
+SHAPES = Shapes(
+    x="B T I", h="B H", weight_ih="3H I", weight_hh="3H H",
+    gain_ih="3H", gain_hh="3H", bias_ih="3H", bias_hh="3H",
+)  # fmt: skip
 
 
 def layer_norm_gru_sequence(
@@ -45,6 +50,9 @@ def layer_norm_gru_sequence(
         eps: added to each variance.
         lengths: steps of each row, at most T; all of them.
 
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
     Source: Ba, Kiros & Hinton 2016, "Layer normalization", equations 22-25 of the supplement.
 
     Example:
@@ -52,6 +60,7 @@ def layer_norm_gru_sequence(
         >>> layer_norm_gru_sequence(torch.ones(1, 2, 3), torch.ones(1, 2), weights, 1e-5)[1]
         tensor([[0.2500, 0.2500]])
     """
+    SHAPES.check(x, h, *weights)
     weight_ih, weight_hh, gain_ih, gain_hh, bias_ih, bias_hh = weights
     H = h.shape[1]
     with torch.autocast("cpu", enabled=False):
@@ -82,7 +91,7 @@ def _ahead(
     y, end, kept = _like_outputs(gates, candidate, h, weight, gain, bias, eps, lengths, keep)
     given = (view(gates), view(candidate), view(h), pack(weight), view(gain), view(bias))
     arrays = (*given, steps_of_rows(y.shape, lengths), eps, kept.numpy(), y.numpy())
-    by_batch(lambda start, stop: _forward(*arrays, start, stop), len(h))
+    by_rows(_forward, arrays, len(h))
     end.copy_(y[:, -1])
     return y, end, kept
 
@@ -108,8 +117,7 @@ def _back(
     given = (view(d_y), view(h), pack(weight.T), view(gain), view(bias), steps)
     made = (d_h, d_gates, d_candidate, d_products, d_gain, d_bias)
     arrays = (*given, view(y), view(kept), *map(view, made))
-    run: Any = _backward
-    by_batch(lambda start, stop: run(*arrays, start, stop), B)
+    by_rows(_backward, arrays, B)
     before = torch.cat([h.unsqueeze(1), y[:, :-1]], dim=1).view(-1, H)
     d_weight = product_over_rows(d_products.view(-1, 3 * H), before)
     return d_gates, d_candidate, d_h, d_weight, d_gain.sum(dim=0), d_bias.sum(dim=0)
@@ -145,10 +153,14 @@ def _like_gradients(
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     _, _, h, weight, gain, bias, _, lengths, _ = inputs
     y, _, kept = output
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(h, weight, gain, bias, lengths, y, kept)
 
 
-def _differentiate(ctx: Any, d_y: Tensor, d_end: Tensor, _: Tensor) -> Any:
+def _differentiate(ctx: Any, d_y: Tensor | None, d_end: Tensor | None, _: None) -> Any:
+    y = ctx.saved_tensors[5]
+    d_y = torch.zeros_like(y) if d_y is None else d_y
+    d_end = torch.zeros_like(y[:, 0]) if d_end is None else d_end
     return *_back(d_y, d_end, *ctx.saved_tensors), None, None, None
 
 

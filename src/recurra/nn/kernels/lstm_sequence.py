@@ -15,18 +15,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.errors import ShapeError
 from recurra.nn.kernels import lstm_steps
 from recurra.nn.kernels.compiled import view
 from recurra.nn.kernels.matmul import pack
-from recurra.nn.kernels.operator import once_only, steps_of_rows
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
 from recurra.nn.kernels.sequence_product import product_of_rows, product_over_rows
-from recurra.nn.kernels.team import by_batch
+from recurra.nn.kernels.team import by_rows
 
 __all__ = ["LSTMParts", "LSTMWeights", "lstm_family_sequence"]
 
 LSTMWeights = tuple[Tensor, Tensor, Tensor]
 """`weight_ih (G, I)`, `weight_hh (G, H)` and one bias `(G,)`."""
+
+SHAPES = [
+    Shapes(
+        x="B T I", h="B H", c="B H", weight_ih=f"{gates}H I", weight_hh=f"{gates}H H",
+        bias=f"{gates}H", peephole="3 H", gains=f"2 {gates}H", norm="2 H", keep_h="B T H",
+        keep_c="B T H",
+    )
+    for gates in (4, 3)
+]  # fmt: skip
+"""Of a member of the family, and of one whose gates are coupled."""
 
 
 class LSTMParts(NamedTuple):
@@ -78,7 +87,7 @@ def lstm_family_sequence(
         lengths: steps of each row, at most T; all of them.
 
     Raises:
-        ShapeError: where states or weights are of another dtype than the inputs.
+        ShapeError: for shapes or dtypes that do not fit each other.
 
     Source: Gers & Schmidhuber 2000 for peepholes, Ba et al. 2016 for the normalised sums, Greff
         et al. 2017 for coupled gates, Krueger et al. 2017 for zoneout.
@@ -90,9 +99,9 @@ def lstm_family_sequence(
         >>> y.shape, c
         (torch.Size([1, 4, 2]), tensor([[0.0625, 0.0625]]))
     """
-    for tensor in (h, c, *weights):
-        if tensor.dtype != x.dtype:
-            raise ShapeError(f"got inputs of {x.dtype}, states and weights of {tensor.dtype}")
+    steps = slice(parts.begin, parts.begin + x.shape[1])
+    keeps = (k[:, steps] if isinstance(k, Tensor) else None for k in (parts.keep_h, parts.keep_c))
+    SHAPES[parts.coupled].check(x, h, c, *weights, parts.peephole, parts.gains, parts.norm, *keeps)
     with torch.autocast(x.device.type, enabled=False):
         given = x.transpose(0, 1), h, c, *weights
         y, h_end, c_end, *_ = _forward(*given, *_arguments(parts, x, h.shape[1], lengths))
@@ -133,21 +142,22 @@ def _forward(
     numbers: list[float],
     coupled: bool,
     begin: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return `y (T, B, H)`, `h` and `c` at the end, and for the way back all c, the gates (or the
-    sums from x, where they are normalised) and the sums from h."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return `y (T, B, H)`, `h` and `c` at the end, and for the way back all c and the gates;
+    where sums are normalised, also those from x and from h."""
     T, B, H = *x.shape[:2], h.shape[1]
     flat = x.reshape(T * B, -1)
     sums = product_of_rows(flat, weight_ih, None if len(gains) else bias).view(T, B, -1)
-    from_h = torch.zeros_like(sums) if len(gains) else x.new_empty(0, 0, 0)
+    gates, (from_x, from_h) = sums, (x.new_empty(0, 0, 0) for _ in range(2))
+    if len(gains):
+        gates, from_x, from_h = torch.empty_like(sums), sums, torch.zeros_like(sums)
     y, cs = x.new_empty(T, B, H), x.new_empty(T, B, H)
     first = _first(h, c, lengths, T)
     parts = _parts(bias, peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin)
     weight = pack(weight_hh)
-    arrays = [view(tensor) for tensor in (sums, from_h, y, cs)]
-    run: Any = lstm_steps.forward
-    by_batch(lambda start, end: run(*arrays, first, weight, parts, (start, end)), B)
-    return y, y[-1].clone(), cs[-1].clone(), cs, sums, from_h
+    arrays = [view(tensor) for tensor in (gates, from_x, from_h, y, cs)]
+    by_rows(lstm_steps.forward, (*arrays, first, weight, parts), B)
+    return y, y[-1].clone(), cs[-1].clone(), cs, gates, from_x, from_h
 
 
 @_forward.register_fake
@@ -155,9 +165,9 @@ def _(x: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, *rest: Any) -> tuple[T
     T, B, H, G = *x.shape[:2], h.shape[1], len(weight_ih)
     gains = rest[4]
     y, cs = x.new_empty(T, B, H), x.new_empty(T, B, H)
-    sums = x.new_empty(T, B, G)
-    from_h = x.new_empty(T, B, G) if len(gains) else x.new_empty(0, 0, 0)
-    return y, torch.empty_like(h), torch.empty_like(c), cs, sums, from_h
+    gates = x.new_empty(T, B, G)
+    sums = [x.new_empty(T, B, G) if len(gains) else x.new_empty(0, 0, 0) for _ in range(2)]
+    return y, torch.empty_like(h), torch.empty_like(c), cs, gates, *sums
 
 
 @torch.library.custom_op("recurra::lstm_family_backward", mutates_args=())
@@ -172,34 +182,26 @@ def _backward(
 ) -> list[Tensor]:
     """Return the gradients of x, h, c, the weights, the bias, and the three parts."""
     x, h, c, weight_ih, weight_hh, bias, peephole, gains, norm, keep_h, keep_c = saved[:11]
-    lengths, y, cs, sums, from_h = saved[11:]
+    lengths, y, cs, gates, from_x, from_h = saved[11:]
     T, B, H = y.shape
     first = _first(h, c, lengths, T)
     parts = _parts(bias, peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin)
-    d_sums, d_from_h = torch.empty_like(sums), torch.empty_like(from_h)
+    d_sums, d_from_h = torch.empty_like(gates), torch.empty_like(from_h)
     # In C order, as they are written to through their views.
     dh, dc = (d.clone(memory_format=torch.contiguous_format) for d in (dh, dc))
     grads = tuple(view(tensor) for tensor in (dy, dh, dc, d_sums, d_from_h))
-    arrays = tuple(view(tensor) for tensor in (sums, from_h, y, cs))
-    totals: dict[int, tuple[Any, ...]] = {}
-    own = (bias, peephole, gains, norm)
+    arrays = tuple(view(tensor) for tensor in (gates, from_x, from_h, y, cs))
+    d_parts = [x.new_zeros(B, *part.shape) for part in (bias, peephole, gains, norm)]
+    accumulated = tuple(map(view, d_parts))
     weight = pack(weight_hh.t())
-
-    def run(start: int, end: int) -> None:
-        totals[start] = tuple(np.zeros_like(view(part)) for part in own)
-        rows = (start, end)
-        lstm_steps.backward(grads, arrays, first, weight, parts, totals[start], rows)
-
-    by_batch(run, B)
-    in_order = [totals[start] for start in sorted(totals)]
-    d_parts = [torch.from_numpy(sum(each)) for each in zip(*in_order, strict=True)]
+    by_rows(lstm_steps.backward, (grads, arrays, first, weight, parts, accumulated), B)
     flat, d_flat = x.reshape(T * B, -1), d_sums.view(T * B, -1)
     d_hidden = d_from_h if len(gains) else d_sums
     d_weight_ih = product_over_rows(d_flat, flat)
-    d_weight_hh = product_over_rows(d_hidden[1:].view(-1, d_flat.shape[1]), y[:-1].view(-1, H))
-    d_weight_hh.addmm_(d_hidden[0].t(), h)
+    before = torch.cat([h.unsqueeze(0), y[:-1]]).view(T * B, H)
+    d_weight_hh = product_over_rows(d_hidden.view(T * B, -1), before)
     dx = product_of_rows(d_flat, weight_ih.t()).view(T, B, -1)
-    return [dx, dh, dc, d_weight_ih, d_weight_hh, *d_parts]
+    return [dx, dh, dc, d_weight_ih, d_weight_hh, *(each.sum(0) for each in d_parts)]
 
 
 @_backward.register_fake
@@ -209,9 +211,9 @@ def _(dy: Tensor, dh: Tensor, dc: Tensor, saved: list[Tensor], *rest: Any) -> li
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    y, _, _, cs, sums, from_h = output
+    y, _, _, *kept = output
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:12], y, cs, sums, from_h)
+    ctx.save_for_backward(*inputs[:12], y, *kept)
     ctx.rest = inputs[12:]
 
 

@@ -163,21 +163,28 @@ def mix_backward(d_new: Any, d_old: Any, keeps: Any, share: Any) -> None:
 
 @compiled
 def forward(
-    sums: Any, from_h: Any, y: Any, cs: Any, first: Any, weight: Any, parts: Any, rows: Any
+    gates: Any,
+    from_x: Any,
+    from_h: Any,
+    y: Any,
+    cs: Any,
+    first: Any,
+    weight: Any,
+    parts: Any,
+    start: int,
+    end: int,
 ) -> None:
-    """Run rows `rows[0]` to `rows[1]`, each to its length; `sums (T, B, G)` become the gates.
+    """Run rows `start` to `end`, each to its length; `gates (T, B, G)` are the sums from x first.
 
-    With `gains` they stay as they are, and `from_h (T, B, G)` becomes the sums from h.
+    With `gains` those are `from_x`, and `from_h (T, B, G)` becomes the sums from h.
     """
     h0, c0, lengths = first
     bias, peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin = parts
-    start, end = rows
-    scratch = np.empty(sums.shape[2], sums.dtype)
-    none = np.empty(0, sums.dtype)
+    none = np.empty(0, gates.dtype)
     for t in range(y.shape[0]):
         h_before = h0[start:end] if t == 0 else y[t - 1, start:end]
         c_before = c0[start:end] if t == 0 else cs[t - 1, start:end]
-        into = from_h if gains.shape[0] else sums
+        into = from_h if gains.shape[0] else gates
         add_product(h_before, weight, into[t, start:end])
         for r in range(start, end):
             h, c = y[t, r], cs[t, r]
@@ -186,10 +193,9 @@ def forward(
                 h[:] = h_old
                 c[:] = c_old
                 continue
-            s = sums[t, r]
+            s = gates[t, r]
             if gains.shape[0]:
-                normalised(scratch, s, from_h[t, r], bias, gains, numbers[EPS])
-                s = scratch
+                normalised(s, from_x[t, r], from_h[t, r], bias, gains, numbers[EPS])
             step(s, c_old, h, c, peephole, norm, numbers, coupled)
             mix(h, h_old, of_step(keep_h, r, begin + t, none), numbers[KEEP_H])
             mix(c, c_old, of_step(keep_c, r, begin + t, none), numbers[KEEP_C])
@@ -286,21 +292,30 @@ def step_backward(
 
 @compiled
 def backward(
-    grads: Any, saved: Any, first: Any, weight: Any, parts: Any, accumulated: Any, rows: Any
+    grads: Any,
+    saved: Any,
+    first: Any,
+    weight: Any,
+    parts: Any,
+    accumulated: Any,
+    start: int,
+    end: int,
 ) -> None:
-    """Take `forward` back: set the gradients of the sums, `dh` and `dc` to those of the start."""
+    """Take `forward` back: set the gradients of the sums, `dh` and `dc` to those of the start.
+
+    Each row has places of its own in `accumulated`, for the gradients of the parts.
+    """
     dy, dh, dc, d_sums, d_from_h = grads
-    sums, from_h, y, cs = saved
+    gates, from_x, from_h, y, cs = saved
     _, c0, lengths = first
-    bias, peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin = parts
+    _, peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin = parts
     d_bias, d_peephole, d_gains, d_norm = accumulated
-    start, end = rows
     H = y.shape[2]
-    wide, narrow = np.empty((2, sums.shape[2]), sums.dtype), np.empty((4, H), sums.dtype)
-    scratch, d_scratch = wide[0], wide[1]
+    d_normalised, narrow = np.empty(gates.shape[2], gates.dtype), np.zeros((4, H), gates.dtype)
     memory, read, d_h_old, d_c_old = narrow[0], narrow[1], narrow[2], narrow[3]
-    none = np.empty(0, sums.dtype)
-    zoned = keep_c.shape[0] > 0 or numbers[KEEP_C] > 0
+    none = np.empty(0, gates.dtype)
+    zoned_h = keep_h.shape[0] > 0 or numbers[KEEP_H] > 0
+    zoned_c = keep_c.shape[0] > 0 or numbers[KEEP_C] > 0
     for t in range(y.shape[0] - 1, -1, -1):
         c_before = c0[start:end] if t == 0 else cs[t - 1, start:end]
         for r in range(start, end):
@@ -313,23 +328,23 @@ def backward(
                 continue
             d_h, d_c = dh[r], dc[r]
             add(d_h, dy[t, r])
-            mix_backward(d_h, d_h_old, of_step(keep_h, r, begin + t, none), numbers[KEEP_H])
-            mix_backward(d_c, d_c_old, of_step(keep_c, r, begin + t, none), numbers[KEEP_C])
-            s, c = sums[t, r], cs[t, r]
+            if zoned_h:
+                mix_backward(d_h, d_h_old, of_step(keep_h, r, begin + t, none), numbers[KEEP_H])
+            if zoned_c:
+                mix_backward(d_c, d_c_old, of_step(keep_c, r, begin + t, none), numbers[KEEP_C])
+            s, c = gates[t, r], cs[t, r]
             if gains.shape[0]:
-                normalised(scratch, s, from_h[t, r], bias, gains, numbers[EPS])
-                step(scratch, c_old, read, memory, peephole, norm, numbers, coupled)
-                s, c, ds = scratch, memory, d_scratch
-            elif zoned:
+                ds = d_normalised
+            if zoned_c:
                 remember(s, c_old, memory, numbers[CLIP], coupled)
                 c = memory
             own = (peephole, norm, numbers, coupled)
-            step_backward(s, c_old, c, d_h, d_c, ds, own, (d_peephole, d_norm), read)
-            add(d_bias, ds)
+            step_backward(s, c_old, c, d_h, d_c, ds, own, (d_peephole[r], d_norm[r]), read)
+            add(d_bias[r], ds)
             if gains.shape[0]:
                 eps = numbers[EPS]
-                normalised_backward(ds, sums[t, r], gains[0], eps, d_gains[0], d_sums[t, r])
-                normalised_backward(ds, from_h[t, r], gains[1], eps, d_gains[1], d_from_h[t, r])
+                normalised_backward(ds, from_x[t, r], gains[0], eps, d_gains[r, 0], d_sums[t, r])
+                normalised_backward(ds, from_h[t, r], gains[1], eps, d_gains[r, 1], d_from_h[t, r])
             d_h[:] = d_h_old
             add(d_c, d_c_old)
         into = d_from_h if gains.shape[0] else d_sums

@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from recurra.nn.kernels.compiled import Compiled, compiled, view
+from recurra.nn.kernels.compiled import Compiled, compiled, type_of
+from recurra.nn.kernels.team import by_rows
 
 __all__ = ["add_product", "pack"]
 
 PANEL_BYTES = 128
+LEAST = 8
+"""Fewest panels that are worth a thread."""
 ROWS = 12 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 3
 """Most rows of a block: their sums, a panel wide each, fill the registers."""
 
@@ -39,8 +41,26 @@ def pack(weight: Tensor) -> np.ndarray[Any, Any]:
     """
     N, K = weight.shape
     width = PANEL_BYTES // weight.element_size()
-    padded = F.pad(weight.detach(), (0, 0, 0, -N % width))
-    return view(padded.view(-1, width, K).transpose(1, 2))
+    numbers = weight.detach().numpy()
+    if not numbers.flags.forc:
+        numbers = np.ascontiguousarray(numbers)
+    panels = np.empty((-(-N // width), K, width), numbers.dtype)
+    by_rows(_fill, (numbers, panels), len(panels), LEAST)
+    return panels
+
+
+@compiled
+def _fill(weight: Any, panels: Any, start: int, end: int) -> None:
+    N, K = weight.shape
+    W = panels.shape[2]
+    for p in range(start, end):
+        part = weight[p * W : min(p * W + W, N)]
+        for k in range(K):
+            to = panels[p, k]
+            for n in range(len(part)):
+                to[n] = part[n, k]
+            for n in range(len(part), W):
+                to[n] = 0
 
 
 def _add_block(x: Any, panel: Any, out: Any) -> None:
@@ -75,10 +95,7 @@ class _Block(Compiled[[Any, Any, Any], None]):
 
     def typed(self) -> Any:
         """Return the type that numba gives it within other functions."""
-        known = import_module("numba.core.registry").cpu_target.typing_context
-        function = self.dispatcher
-        known.refresh()
-        return known.resolve_value_type(function)
+        return type_of(self.dispatcher)
 
 
 def _emit(b: Any, number: Any, x: Any, panel: Any, out: Any) -> None:

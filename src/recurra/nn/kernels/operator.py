@@ -1,7 +1,10 @@
-"""What our operators over sequences share: the steps of each row, and one derivative only."""
+"""What our operators over sequences share: shapes that are checked, as loops follow them blindly,
+the steps of each row, and one derivative only.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +15,54 @@ from torch import Tensor
 from recurra.errors import RunError, ShapeError
 from recurra.nn.kernels.compiled import view
 
-__all__ = ["once_only", "steps_of_rows"]
+__all__ = ["Shapes", "once_only", "steps_of_rows"]
+
+
+class Shapes:
+    """The shapes of an operator's tensors, which have one dtype.
+
+    Args:
+        given: name -> sizes, as `"B T I"` or `"3H I"`: a letter, which the first tensor that has
+            it alone decides, a multiple of one from before, or a number.
+
+    Example:
+        >>> Shapes(h="B H", weight="3H H").check(torch.zeros(2, 4), torch.zeros(12, 5))
+        Traceback (most recent call last):
+        recurra.errors.ShapeError: weight is (3H, H) of torch.float32 where B = 2, H = 4, got ...
+    """
+
+    def __init__(self, **given: str) -> None:
+        split = re.compile(r"(\d*)(\D*)").fullmatch
+        self.sizes = {
+            name: [(int(m[1] or 1), m[2]) for m in map(split, sizes.split()) if m]
+            for name, sizes in given.items()
+        }
+
+    def check(self, *tensors: Tensor | None) -> None:
+        """Refuse tensors that do not fit each other.
+
+        Args:
+            tensors: in the order of the names; None for one that is not there.
+
+        Raises:
+            ShapeError: for the first that has another shape than those before it leave it, or
+                another dtype than the first.
+        """
+        known, dtype = {"": 1}, None
+        for (name, sizes), tensor in zip(self.sizes.items(), tensors, strict=True):
+            if tensor is None:
+                continue
+            shape, dtype = tensor.shape, dtype or tensor.dtype
+            fits = len(shape) == len(sizes) and tensor.dtype == dtype
+            for size, (times, letter) in zip(shape, sizes):
+                fits = fits and size == times * known.setdefault(letter, size)
+            if not fits:
+                wanted = ", ".join(f"{times if times > 1 else ''}{s}" for times, s in sizes)
+                where = ", ".join(f"{s} = {size}" for s, size in known.items() if s)
+                raise ShapeError(
+                    f"{name} is ({wanted}) of {dtype}{' where ' * bool(where)}{where}, got "
+                    f"{tuple(shape)} of {tensor.dtype}"
+                )
 
 
 def once_only(name: str) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.nn.kernels.compiled import Compiled, compiled
+from recurra.nn.kernels.compiled import Compiled, compiled, type_of
 
 __all__ = ["BLOCK", "Precision", "Tile", "packed", "packed_product"]
 
@@ -78,12 +78,7 @@ class Tile(Compiled[..., Any]):
 
     def typed(self) -> Any:
         """Return the type that numba gives it within other functions."""
-        from numba.core.registry import cpu_target
-
-        known = cpu_target.typing_context
-        function = self.registered
-        known.refresh()
-        return known.resolve_value_type(function)
+        return type_of(self.registered)
 
 
 class _Block:
@@ -208,9 +203,55 @@ def _quantised(x: Any, at: int, count: int, limit: int) -> Any:
     return whole, scales
 
 
+def _rescaled(total: Any, scale: Any, own: Any, bias: Any) -> Any:
+    return np.float32(total) * (scale * own) + bias
+
+
+# In any other order a row would differ by a bit beside others.
+rescaled = Compiled(_rescaled, fastmath=False)
+
+
+@compiled
+def _of_int8(
+    matrix: Any, weights: Any, scales: Any, biases: Any, x: Any, at: Any, y: Any, blocks: Any
+) -> None:
+    place, row, count = matrix[0], matrix[1], matrix[2]
+    start, end = blocks
+    B = len(x)
+    limit = min(LARGEST, (2**31 - 1) // (127 * max(1, count)))
+    whole, own = _quantised(x, at, count, limit)
+    pairs = whole.shape[1] // 2
+    sums = np.empty((ROWS, BLOCK), np.int32)
+    for n in range(start, end):
+        w_at = place + n * BLOCK * pairs * 2
+        b = 0
+        while b < B:
+            rows = ROWS if b + ROWS <= B else 1
+            for m in range(rows):
+                for r in range(BLOCK):
+                    sums[m, r] = 0
+            if rows == ROWS:
+                tile_of_rows(weights, w_at, whole, b * pairs * 2, pairs, sums, 0)
+            else:
+                tile_of_one(weights, w_at, whole, b * pairs * 2, pairs, sums, 0)
+            for m in range(rows):
+                for r in range(BLOCK):
+                    c = n * BLOCK + r
+                    y[b + m, c] = rescaled(sums[m, r], scales[row + c], own[b + m], biases[row + c])
+            b += rows
+
+
 @compiled
 def packed_product(
-    matrix: Any, weights: Any, scales: Any, biases: Any, x: Any, at: Any, y: Any
+    matrix: Any,
+    weights: Any,
+    scales: Any,
+    biases: Any,
+    x: Any,
+    at: Any,
+    y: Any,
+    start: int,
+    end: int,
 ) -> None:
     """Write `biases + x W^T` to `y (B, R)` at least, R the outputs in whole blocks.
 
@@ -224,14 +265,16 @@ def packed_product(
         x: `(B, I)` float32.
         at: the first of the K inputs in each row.
         y: `(B, >= R)` float32, written.
+        start: the first block of outputs that is.
+        end: the one behind the last.
     """
-    place, row, count, blocks = matrix[0], matrix[1], matrix[2], matrix[3]
+    place, row, count = matrix[0], matrix[1], matrix[2]
     B = len(x)
     if scales is None:
         for b in range(B):
-            for r in range(blocks * BLOCK):
+            for r in range(start * BLOCK, end * BLOCK):
                 y[b, r] = biases[row + r]
-        for n in range(blocks):
+        for n in range(start, end):
             w_at = place + n * BLOCK * count
             b = 0
             while b + ROWS <= B:
@@ -245,28 +288,7 @@ def packed_product(
                 )
                 b += 1
     else:
-        limit = min(LARGEST, (2**31 - 1) // (127 * max(1, count)))
-        whole, own = _quantised(x, at, count, limit)
-        pairs = whole.shape[1] // 2
-        sums = np.empty((ROWS, BLOCK), np.int32)
-        for n in range(blocks):
-            w_at = place + n * BLOCK * pairs * 2
-            b = 0
-            while b < B:
-                rows = ROWS if b + ROWS <= B else 1
-                for m in range(rows):
-                    for r in range(BLOCK):
-                        sums[m, r] = 0
-                if rows == ROWS:
-                    tile_of_rows(weights, w_at, whole, b * pairs * 2, pairs, sums, 0)
-                else:
-                    tile_of_one(weights, w_at, whole, b * pairs * 2, pairs, sums, 0)
-                for m in range(rows):
-                    for r in range(BLOCK):
-                        c = n * BLOCK + r
-                        scale = scales[row + c] * own[b + m]
-                        y[b + m, c] = np.float32(sums[m, r]) * scale + biases[row + c]
-                b += rows
+        _of_int8(matrix, weights, scales, biases, x, at, y, (start, end))
 
 
 def packed(

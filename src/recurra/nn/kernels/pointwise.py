@@ -1,7 +1,7 @@
-"""Logistic function and tanh of one number, for loops of compiled kernels: the compiler makes
-vectors of them, which it cannot of the C library's.
+"""Exponential, logistic function and tanh of one number, for loops of compiled kernels: the
+compiler makes vectors of them, which it cannot of the C library's.
 
-Both are e^y - 1 with y = n ln 2 + r, |r| <= ln(2) / 2, where e^r - 1 is its Taylor polynomial.
+All are made of e^y with y = n ln 2 + r, |r| <= ln(2) / 2, where e^r - 1 is its Taylor polynomial.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from recurra.nn.kernels.compiled import ByPrecision, Compiled
 
-__all__ = ["expm1", "sigmoid", "tanh"]
+__all__ = ["exp", "expm1", "sigmoid", "tanh"]
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts, so that n times the first is exact.
@@ -20,10 +20,13 @@ LN2_HIGH_SINGLE, LN2_LOW_SINGLE = np.float32(0.693359375), np.float32(-2.1219444
 LN2_HIGH_DOUBLE, LN2_LOW_DOUBLE = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
-def _expm1_single(y: Any) -> Any:
-    one = np.float32(1.0)
+EXACT = {"contract", "nsz"}
+"""What the compiler may assume here: other orders would lose what ln 2 in two parts gains."""
+
+
+def _parts_of_exp(y: Any) -> Any:
+    """Return e^r - 1 and 2^n, for y up to 88."""
     y = np.float32(-87.0) if y < np.float32(-87.0) else y
-    y = np.float32(88.0) if y > np.float32(88.0) else y
     n = np.floor(y * np.float32(LOG2_E) + np.float32(0.5))
     r = (y - n * LN2_HIGH_SINGLE) - n * LN2_LOW_SINGLE
     p = np.float32(1 / 5040)
@@ -32,9 +35,24 @@ def _expm1_single(y: Any) -> Any:
     p = p * r + np.float32(1 / 24)
     p = p * r + np.float32(1 / 6)
     p = p * r + np.float32(1 / 2)
-    p = r + r * r * p
-    power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return p * power + (power - one)
+    return r + r * r * p, np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+_parts = Compiled(_parts_of_exp, fastmath=EXACT)
+
+
+def _exp_single(y: Any) -> Any:
+    p, power = _parts(y)
+    return (np.float32(1) + p) * power
+
+
+exp = Compiled(_exp_single, fastmath=EXACT)
+"""e^y for float32 y <= 0; below -87, that of -87."""
+
+
+def _expm1_single(y: Any) -> Any:
+    p, power = _parts(np.float32(88.0) if y > np.float32(88.0) else y)
+    return p * power + (power - np.float32(1))
 
 
 def _expm1_double(y: Any) -> Any:
@@ -59,10 +77,8 @@ def _expm1_double(y: Any) -> Any:
     return p * power + (power - 1.0)
 
 
-# Other orders of the sums would lose what ln 2 in two parts gains.
 expm1 = ByPrecision(
-    Compiled(_expm1_single, fastmath={"contract", "nsz"}),
-    Compiled(_expm1_double, fastmath={"contract", "nsz"}),
+    Compiled(_expm1_single, fastmath=EXACT), Compiled(_expm1_double, fastmath=EXACT)
 )
 """e^y - 1, finite for every y but NaN."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from recurra.nn.kernels.compiled import FASTMATH, Compiled, compiled
 from recurra.nn.kernels.packed_product import BLOCK, packed_product
-from recurra.nn.kernels.pointwise import sigmoid, tanh
+from recurra.nn.kernels.pointwise import exp, sigmoid, tanh
 
 __all__ = [
     "ADD",
@@ -23,18 +23,13 @@ __all__ = [
     "LSTM",
     "log_probs",
     "log_probs_of",
+    "logits",
     "read",
     "top",
 ]
 
-GROUP = 16
-"""Vectors whose logits are held at once."""
-
 LSTM, GRU, GRU_BEFORE, KEEP, ADD = range(5)
 """What a line of a program does: a cell, keep its input, or add what was kept."""
-
-LOG2_E = 1.4426950408889634
-LN2_HIGH, LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 
 
 @compiled
@@ -121,7 +116,8 @@ def _advance(
                     _reset(x, sums, H, units, at)
                 y = sums if n == 0 else more
                 inputs, start = (units, at) if n == 1 else (x, np.int64(0))
-                packed_product(matrices[m + n], weights, scales, biases, inputs, start, y)
+                matrix = matrices[m + n]
+                packed_product(matrix, weights, scales, biases, inputs, start, y, 0, matrix[3])
             if kind == LSTM:
                 _lstm(x, sums, more, H, units, at)
                 continue
@@ -141,6 +137,8 @@ def read(
     ids: Any,
     units: Any,
     hidden: Any,
+    start: int,
+    end: int,
 ) -> None:
     """Take a step for each word: writes `hidden (B, T, H)`, and `units (B, S)` in place.
 
@@ -154,7 +152,10 @@ def read(
         ids: `(B, T)` int64, each in 0 ... V - 1.
         units: the state, which becomes that after the last word.
         hidden: the outputs.
+        start: the first of the rows.
+        end: the one behind the last.
     """
+    ids, units, hidden = ids[start:end], units[start:end], hidden[start:end]
     B, T = ids.shape
     E, H = embedding.shape[1], hidden.shape[2]
     widest, most, depth = max(E, H), 0, 0
@@ -176,22 +177,6 @@ def read(
                 hidden[b, t, u] = x[b, u]
 
 
-@compiled
-def _exp(y: Any) -> Any:
-    """Return e^y for float32 y <= 0."""
-    y = np.float32(-87.0) if y < np.float32(-87.0) else y
-    n = np.floor(y * np.float32(LOG2_E) + np.float32(0.5))
-    r = (y - n * LN2_HIGH) - n * LN2_LOW
-    p = np.float32(1 / 5040)
-    p = p * r + np.float32(1 / 720)
-    p = p * r + np.float32(1 / 120)
-    p = p * r + np.float32(1 / 24)
-    p = p * r + np.float32(1 / 6)
-    p = p * r + np.float32(1 / 2)
-    p = np.float32(1.0) + (r + r * r * p)
-    return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-
-
 def _greatest(numbers: Any) -> Any:
     most = numbers[0]
     for number in numbers:
@@ -204,102 +189,115 @@ _most = Compiled(_greatest, fastmath=FASTMATH | {"nnan"})
 
 
 @compiled
-def _normaliser(logits: Any, maxima: Any) -> Any:
-    """Return the logarithm of the sum of the exponentials; writes the greatest of each block."""
-    for n in range(len(maxima)):
-        maxima[n] = _most(logits[n * BLOCK : (n + 1) * BLOCK])
+def logits(
+    matrix: Any,
+    weights: Any,
+    scales: Any,
+    biases: Any,
+    hidden: Any,
+    made: Any,
+    maxima: Any,
+    sums: Any,
+    start: int,
+    end: int,
+) -> None:
+    """Write the logits of some blocks of words, and what a softmax over all asks of each block.
+
+    Args:
+        matrix: `(4,)`, a line of `matrices`.
+        weights: as for `read`, like the next two.
+        scales: see there.
+        biases: see there.
+        hidden: `(N, H)`.
+        made: `(N, R)` float32, the logits.
+        maxima: `(N, R / 64)` float32, the greatest of each block.
+        sums: `(N, R / 64)` float32, of the exponentials of what each is below that.
+        start: the first block.
+        end: the one behind the last.
+    """
+    packed_product(matrix, weights, scales, biases, hidden, np.int64(0), made, start, end)
+    for n in range(len(hidden)):
+        for block in range(start, end):
+            part, total = made[n, block * BLOCK : (block + 1) * BLOCK], np.float32(0)
+            most = _most(part)
+            for r in range(BLOCK):
+                total += exp(part[r] - most)
+            maxima[n, block], sums[n, block] = most, total
+
+
+@compiled
+def _normaliser(maxima: Any, sums: Any) -> Any:
+    """Return the logarithm of the sum of the exponentials of a vector's logits."""
     most = _most(maxima)
     total: Any = 0.0
-    for n in range(len(maxima)):
-        block, part = logits[n * BLOCK : (n + 1) * BLOCK], np.float32(0)
-        for r in range(BLOCK):
-            part += _exp(block[r] - most)
-        total += part
+    for block in range(len(sums)):
+        total += sums[block] * exp(maxima[block] - most)
     return most + math.log(total)
 
 
 @compiled
-def log_probs(matrix: Any, weights: Any, scales: Any, biases: Any, hidden: Any, found: Any) -> None:
+def log_probs(made: Any, maxima: Any, sums: Any, found: Any, start: int, end: int) -> None:
     """Write the log-probabilities of all words.
 
     Args:
-        matrix: `(4,)`, a line of `matrices`.
-        weights: as for `read`, like the next two.
-        scales: see there.
-        biases: see there.
-        hidden: `(N, H)`.
+        made: by `logits`, as the next two.
+        maxima: see there.
+        sums: see there.
         found: `(N, V)` float32, written.
+        start: the first of the vectors.
+        end: the one behind the last.
     """
-    N, V = found.shape
-    maxima = np.empty(matrix[3], np.float32)
-    logits = np.empty((min(N, GROUP), matrix[3] * BLOCK), np.float32)
-    for start in range(0, N, GROUP):
-        part = hidden[start : start + GROUP]
-        packed_product(matrix, weights, scales, biases, part, np.int64(0), logits[: len(part)])
-        for n in range(len(part)):
-            total = np.float32(_normaliser(logits[n], maxima))
-            for v in range(V):
-                found[start + n, v] = logits[n, v] - total
+    for n in range(start, end):
+        total = np.float32(_normaliser(maxima[n], sums[n]))
+        row, to = made[n], found[n]
+        for v in range(len(to)):
+            to[v] = row[v] - total
 
 
 @compiled
 def log_probs_of(
-    matrix: Any, weights: Any, scales: Any, biases: Any, hidden: Any, words: Any, found: Any
+    made: Any, maxima: Any, sums: Any, words: Any, found: Any, start: int, end: int
 ) -> None:
     """Write the log-probability of one word for each vector.
 
     Args:
-        matrix: `(4,)`, a line of `matrices`.
-        weights: as for `read`, like the next two.
-        scales: see there.
-        biases: see there.
-        hidden: `(N, H)`.
+        made: by `logits`, as the next two.
+        maxima: see there.
+        sums: see there.
         words: `(N,)` int64.
         found: `(N,)` float64, written.
+        start: the first of the vectors.
+        end: the one behind the last.
     """
-    N = len(hidden)
-    maxima = np.empty(matrix[3], np.float32)
-    logits = np.empty((min(N, GROUP), matrix[3] * BLOCK), np.float32)
-    for start in range(0, N, GROUP):
-        part = hidden[start : start + GROUP]
-        packed_product(matrix, weights, scales, biases, part, np.int64(0), logits[: len(part)])
-        for n in range(len(part)):
-            total = _normaliser(logits[n], maxima)
-            found[start + n] = logits[n, words[start + n]] - total
+    for n in range(start, end):
+        found[n] = made[n, words[n]] - _normaliser(maxima[n], sums[n])
 
 
 @compiled
-def top(
-    matrix: Any, weights: Any, scales: Any, biases: Any, hidden: Any, ids: Any, found: Any
-) -> None:
+def top(made: Any, maxima: Any, sums: Any, ids: Any, found: Any, start: int, end: int) -> None:
     """Write the likeliest words, best first, and their log-probabilities; no others are made.
 
     The greatest of each block is known, so that the best of all is looked for among as many
     numbers as there are blocks, and then in one block. Of equals the first comes first.
 
     Args:
-        matrix: `(4,)`, a line of `matrices`.
-        weights: as for `read`, like the next two.
-        scales: see there.
-        biases: see there.
-        hidden: `(N, H)`.
+        made: by `logits`, as the next two; both change.
+        maxima: see there.
+        sums: see there.
         ids: `(N, k)` int64, written.
         found: `(N, k)` float32, written.
+        start: the first of the vectors.
+        end: the one behind the last.
     """
-    N, k = ids.shape
-    maxima = np.empty(matrix[3], np.float32)
-    logits = np.empty((min(N, GROUP), matrix[3] * BLOCK), np.float32)
-    for start in range(0, N, GROUP):
-        part = hidden[start : start + GROUP]
-        packed_product(matrix, weights, scales, biases, part, np.int64(0), logits[: len(part)])
-        for n in range(len(part)):
-            total = np.float32(_normaliser(logits[n], maxima))
-            for place in range(k):
-                v = _taken(logits[n], maxima)
-                ids[start + n, place] = v
-                found[start + n, place] = maxima[v // BLOCK] - total
-                logits[n, v] = -math.inf
-                maxima[v // BLOCK] = _most(logits[n, v // BLOCK * BLOCK :][:BLOCK])
+    for n in range(start, end):
+        total = np.float32(_normaliser(maxima[n], sums[n]))
+        for place in range(ids.shape[1]):
+            v = _taken(made[n], maxima[n])
+            block = v // BLOCK
+            ids[n, place] = v
+            found[n, place] = maxima[n, block] - total
+            made[n, v] = -math.inf
+            maxima[n, block] = _most(made[n, block * BLOCK : (block + 1) * BLOCK])
 
 
 @compiled

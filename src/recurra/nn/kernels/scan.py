@@ -14,8 +14,12 @@ from torch import Tensor
 from recurra.errors import ShapeError
 from recurra.nn.kernels.channels import ChannelLoop
 from recurra.nn.kernels.compiled import compiled, served
+from recurra.nn.kernels.operator import Shapes
 
 __all__ = ["scan", "scan_pairs", "scan_plain"]
+
+VARYING = Shapes(b="B T C", a="B T C", state="B C")
+CONSTANT = Shapes(b="B T C", a="C", state="B C")
 
 
 def scan_plain(
@@ -73,7 +77,7 @@ def scan(
         lengths: steps of each row; all of them.
 
     Raises:
-        ShapeError: for shapes that do not fit each other.
+        ShapeError: for shapes or dtypes that do not fit each other.
 
     Source: Martin & Cundy 2018, "Parallelizing linear recurrent neural nets over sequence
         length", section 2: the serial scan and its gradient, which is the same scan backwards.
@@ -111,7 +115,7 @@ def scan_pairs(
         lengths: steps of each row; all of them.
 
     Raises:
-        ShapeError: for shapes that do not fit each other, or an odd number of parts.
+        ShapeError: for shapes or dtypes that do not fit each other, or an odd number of parts.
 
     Source: as `scan`; Orvieto et al. 2023, "Resurrecting recurrent neural networks for long
         sequences", appendix A, for the use of it.
@@ -133,15 +137,7 @@ def scan_pairs(
 
 
 def _check(a: Tensor, b: Tensor, state: Tensor) -> None:
-    if b.dim() != 3 or a.shape not in (b.shape, b.shape[2:]):
-        raise ShapeError(
-            f"scan takes b (batch, time, channels) and a of that shape or (channels,), got "
-            f"{tuple(b.shape)} and {tuple(a.shape)}"
-        )
-    if state.shape != (len(b), b.shape[2]):
-        raise ShapeError(
-            f"scan takes a state of shape {(len(b), b.shape[2])}, got {tuple(state.shape)}"
-        )
+    (CONSTANT if a.dim() == 1 else VARYING).check(b, a, state)
 
 
 def _as_pairs(z: Tensor) -> Tensor:

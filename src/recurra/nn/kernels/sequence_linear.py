@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.nn.kernels.operator import once_only
+from recurra.nn.kernels.operator import Shapes, once_only
 from recurra.nn.kernels.sequence_product import product_of_rows, product_over_rows
 
 __all__ = ["sequence_linear"]
+
+SHAPES = Shapes(x="B T K", weight="M K", bias="M")
 
 
 @torch.library.custom_op("recurra::sequence_linear", mutates_args=())
@@ -37,12 +39,16 @@ def sequence_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
         weight: of its dtype.
         bias: of its dtype; none.
 
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
     Source: Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication".
 
     Example:
         >>> sequence_linear(torch.ones(1, 2, 3), torch.ones(4, 3)).shape
         torch.Size([1, 2, 4])
     """
+    SHAPES.check(x, weight, bias)
     y: Tensor = _linear(x, weight, bias)
     return y
 

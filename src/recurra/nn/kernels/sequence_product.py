@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from recurra.nn.kernels.compiled import compiled, view
 from recurra.nn.kernels.matmul import PANEL_BYTES, add_product, pack
-from recurra.nn.kernels.team import by_batch
+from recurra.nn.kernels.team import by_rows, threads_for
 
 __all__ = ["product_of_rows", "product_over_rows"]
 
@@ -40,13 +39,13 @@ def product_of_rows(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     Source: Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication".
 
     Example:
+        >>> import torch
         >>> product_of_rows(torch.ones(2, 3), torch.ones(4, 3))[0]
         tensor([3., 3., 3., 3.])
     """
     out = x.new_empty(len(x), len(weight))
     start = view(x.new_zeros(len(weight)) if bias is None else bias)
-    arrays = view(x), pack(weight), start, out.numpy()
-    by_batch(lambda a, b: _of_rows(*arrays, a, b), len(x), LEAST)
+    by_rows(_of_rows, (view(x), pack(weight), start, out.numpy()), len(x), LEAST)
     return out
 
 
@@ -62,22 +61,16 @@ def product_over_rows(left: Tensor, right: Tensor) -> Tensor:
     Source: Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication".
 
     Example:
+        >>> import torch
         >>> product_over_rows(torch.ones(2, 3), torch.ones(2, 4))[0]
         tensor([2., 2., 2., 2.])
     """
-    totals: dict[int, Any] = {}
-    arrays = view(left), view(right)
     width = PANEL_BYTES // left.element_size()
-
-    def run(start: int, end: int) -> None:
-        totals[start] = np.zeros((right.shape[1], left.shape[1]), arrays[0].dtype)
-        _over_rows(*arrays, width, totals[start], start, end)
-
-    by_batch(run, len(left), LEAST)
-    total, *others = [totals[start] for start in sorted(totals)]
-    for other in others:
-        total += other
-    return torch.from_numpy(total).t().contiguous()
+    sums = left.new_empty(threads_for(len(left), LEAST), right.shape[1], left.shape[1]).numpy()
+    by_rows(_over_rows, (view(left), view(right), width, sums), len(sums))
+    out = left.new_empty(left.shape[1], right.shape[1])
+    by_rows(_turned_sum, (sums, out.numpy()), len(out), LEAST)
+    return out
 
 
 @compiled
@@ -92,16 +85,25 @@ def _of_rows(x: Any, packed: Any, bias: Any, out: Any, start: int, end: int) -> 
 
 
 @compiled
-def _over_rows(left: Any, right: Any, width: int, out: Any, start: int, end: int) -> None:
+def _over_rows(left: Any, right: Any, width: int, sums: Any, start: int, end: int) -> None:
+    """Set `sums[part] (K, M)` to `right^T left` over each part of the rows from `start` on."""
+    for part in range(start, end):
+        cuts = [len(left) * at // len(sums) for at in (part, part + 1)]
+        sums[part] = 0
+        _add_over(left[cuts[0] : cuts[1]], right[cuts[0] : cuts[1]], width, sums[part])
+
+
+@compiled
+def _add_over(left: Any, right: Any, width: int, out: Any) -> None:
     """Add `right^T left` to `out (K, M)`."""
-    K = right.shape[1]
+    N, K = right.shape
     panels = (left.shape[1] + width - 1) // width
-    chunks = max(1, (end - start + LONG_CHUNK - 1) // LONG_CHUNK)
-    long = (end - start + chunks - 1) // chunks
+    chunks = max(1, (N + LONG_CHUNK - 1) // LONG_CHUNK)
+    long = (N + chunks - 1) // chunks
     packed = np.zeros((panels, long, width), left.dtype)
     turned = np.empty((K, long), left.dtype)
-    for a in range(start, end, max(1, long)):
-        rows = min(long, end - a)
+    for a in range(0, N, max(1, long)):
+        rows = min(long, N - a)
         if rows < long:
             packed[:] = 0
             turned[:] = 0
@@ -115,3 +117,15 @@ def _over_rows(left: Any, right: Any, width: int, out: Any, start: int, end: int
             for k in range(K):
                 turned[k, n] = source[k]
         add_product(turned, packed, out)
+
+
+@compiled
+def _turned_sum(sums: Any, out: Any, start: int, end: int) -> None:
+    """Set rows `start` to `end` of `out (M, K)` to those of the sum of all `(K, M)`."""
+    for m in range(start, end):
+        row = out[m]
+        for k in range(len(row)):
+            row[k] = sums[0, k, m]
+        for part in range(1, len(sums)):
+            for k in range(len(row)):
+                row[k] += sums[part, k, m]

@@ -18,11 +18,67 @@ from typing import Any
 
 import torch
 
-__all__ = ["by_batch"]
+from recurra.errors import RunError
+from recurra.nn.kernels.compiled import Compiled
+from recurra.nn.kernels.forked import forked
+
+__all__ = ["by_batch", "by_rows", "threads_for"]
 
 Run = Callable[[int, int], object]
 
 _BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def threads_for(rows: int, least: int = 1) -> int:
+    """Return how many threads some rows are worth, of those that torch takes.
+
+    Args:
+        rows: how many there are.
+        least: fewest rows that are worth a thread.
+
+    Example:
+        >>> threads_for(7, 4)
+        1
+    """
+    return max(1, min(torch.get_num_threads(), rows // max(1, least)))
+
+
+def by_rows(loop: Compiled[..., None], args: tuple[Any, ...], rows: int, least: int = 1) -> None:
+    """Call `loop(*args, start, end)` for parts of the rows, on as many threads as torch takes.
+
+    Args:
+        loop: does its work on rows `start` to `end`.
+        args: what it is given before them.
+        rows: how many there are.
+        least: fewest rows that are worth a thread.
+
+    Raises:
+        RunError: where the loop raises on a thread of torch's team.
+
+    Example:
+        >>> import numpy as np
+        >>> from recurra.nn.kernels.compiled import compiled
+        >>> @compiled
+        ... def count(v, start, end):
+        ...     v[start:end] += 1
+        >>> v = np.zeros(5)
+        >>> by_rows(count, (v,), 5)
+        >>> v
+        array([1., 1., 1., 1., 1.])
+    """
+    parts = threads_for(rows, least)
+    if parts == 1:
+        loop.dispatcher(*args, 0, rows)
+        return
+    addresses = _addresses()
+    if addresses is not None:
+        if forked(loop).dispatcher(addresses, args, rows, parts):
+            raise RunError(f"{loop.__name__} failed on a thread: memory ran out")
+        return
+    cuts = [rows * part // parts for part in range(parts + 1)]
+    errors = _on_pool(lambda start, end: loop.dispatcher(*args, start, end), cuts)
+    if errors:
+        raise errors[0]
 
 
 def by_batch(run: Run, rows: int, least: int = 1) -> None:
@@ -98,6 +154,16 @@ def _openmp() -> Any:
 
 
 @cache
+def _addresses() -> tuple[int, ...] | None:
+    """Return where the functions of the libgomp that torch runs on are, as `forked` asks."""
+    lib = _openmp()
+    if lib is None:
+        return None
+    functions = (lib.GOMP_parallel, lib.omp_get_thread_num, lib.omp_get_num_threads)
+    return tuple(ctypes.cast(each, ctypes.c_void_p).value or 0 for each in functions)
+
+
+@cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="recurra")
 
@@ -110,6 +176,7 @@ def _note_fork() -> None:
     _forks.append(os.getppid())
     _pool.cache_clear()
     _openmp.cache_clear()
+    _addresses.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):

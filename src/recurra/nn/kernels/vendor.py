@@ -8,7 +8,9 @@ units, which know no bound, it switches them off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -57,7 +59,7 @@ def lstm_sequence(
     dtype = autocast_dtype(x)
     state = (h.unsqueeze(0).to(dtype), c.unsqueeze(0).to(dtype))
     narrow = [weight.to(dtype) for weight in weights]
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False), _apart(x):
         ends = torch.lstm(x.to(dtype), state, narrow, True, 1, 0.0, _train(), False, True)
     y, h_end, c_end = (end.to(x.dtype) for end in ends)
     return y, h_end[0] if lengths is None else _last(y, h, lengths), c_end[0]
@@ -112,7 +114,8 @@ def rnn_sequence(
     if nonlinearity == "tanh":
         return _with_hidden_state(torch.rnn_tanh, x, h, weights, lengths)
     if lengths is not None:
-        off = x.new_full((h.shape[1],), -torch.finfo(x.dtype).max)
+        # Far from what rounding to fewer digits makes infinite, and times 0 not a number.
+        off = x.new_full((h.shape[1],), -torch.finfo(x.dtype).max / 4)
         x, weights = _with_padding_feature(x, weights, off, lengths)
     return _with_hidden_state(torch.rnn_relu, x, h, weights, lengths)
 
@@ -124,9 +127,23 @@ def _with_hidden_state(
     weights: Weights,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    with torch.autocast(x.device.type, enabled=False):
-        y, h_end = kernel(x, h.unsqueeze(0), list(weights), True, 1, 0.0, _train(), False, True)
+    # What autocast has narrowed on the way here, the weights are not.
+    wide, state = x.to(weights[0].dtype), h.unsqueeze(0).to(weights[0].dtype)
+    with torch.autocast(x.device.type, enabled=False), _apart(x):
+        y, h_end = kernel(wide, state, list(weights), True, 1, 0.0, _train(), False, True)
+    y, h_end = y.to(x.dtype), h_end.to(x.dtype)
     return y, h_end[0] if lengths is None else _last(y, h, lengths)
+
+
+@contextmanager
+def _apart(x: Tensor) -> Iterator[None]:
+    """Let cuDNN take weights that do not lie side by side, of which it warns at every call."""
+    if not x.is_cuda or torch.compiler.is_compiling():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single")
+        yield
 
 
 def _train() -> bool:

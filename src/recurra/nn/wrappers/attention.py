@@ -64,6 +64,8 @@ class WindowAttention(Cell):
         tensor([[0., 1.]])
     """
 
+    marks = ("memory", "filled")
+
     def __init__(self, output_size: int, size: int, window: int) -> None:
         super().__init__(output_size, output_size)
         self.size = size
@@ -132,16 +134,20 @@ class WindowAttention(Cell):
         filled = torch.cat([state[1], torch.ones_like(x[:, :, 0])], dim=1)
         keys = F.linear(memory[:, :-1], self.weight_memory)
         query = F.linear(x, self.weight_query)
+        # Products of a block give the others 0 times what one window reads: what is not finite
+        # goes by the scores.
+        spoilt = (0 * memory.detach()).sum(2)
         if T == 1:
-            e = (torch.tanh(keys + query) @ self.score).unsqueeze(1)
+            e = (torch.tanh(keys + query) @ self.score + spoilt[:, :-1]).unsqueeze(1)
         else:  # one place of all windows after the other, as each stays in the cache
             places = [torch.tanh(keys[:, w : w + T] + query) @ self.score for w in range(W)]
-            e = torch.stack(places, dim=2)
+            e = torch.stack(places, dim=2) + spoilt[:, :-1].unfold(1, W, 1)
         there = filled[:, :-1].unfold(1, W, 1) > 0.5
         # An empty window has no weights: of none of it is anything read.
         a = torch.softmax(e.masked_fill(~there, torch.finfo(e.dtype).min), dim=2) * there
         starts = range(0, T, BLOCK)
-        blocks = [_read_block(a[:, s : s + BLOCK], memory[:, s:-1]) for s in starts]
+        finite = torch.nan_to_num(memory, 0.0, 0.0, 0.0)
+        blocks = [_read_block(a[:, s : s + BLOCK], finite[:, s:-1]) for s in starts]
         read = torch.cat(blocks, dim=1)
         y = torch.tanh(F.linear(read, self.weight_read) + F.linear(x, self.weight_out))
         return y.to(x.dtype), WindowState(memory, filled)
@@ -195,12 +201,14 @@ class Attention(Wrapper):
     """
 
     def __init__(self, cell: Recurrence, size: int | None = None, window: int = 15) -> None:
-        if window < 1 or (size is not None and size < 1):
+        if not all(isinstance(n, int) and n >= 1 for n in (window, 1 if size is None else size)):
             raise ConfigError(
-                f"Attention: size and window are at least 1, got size={size}, window={window}"
+                "Attention: size and window are whole numbers of at least 1, got "
+                f"size={size}, window={window}"
             )
+        super().__init__([cell])
         O = cell.output_size  # noqa: E741
-        super().__init__([cell, WindowAttention(O, size or O, window)], cell.input_size, O)
+        self.cells.append(WindowAttention(O, size or O, window))
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the parameters of the attention, and no others.
@@ -211,6 +219,10 @@ class Attention(Wrapper):
         attention = self.cells[1]
         assert isinstance(attention, WindowAttention)
         attention.reset_parameters(generator)
+
+    def owners(self) -> tuple[int, int]:
+        """Return that the state is that of the wrapped recurrence, and of the window."""
+        return 0, 1
 
     def initial_state(
         self,
@@ -226,10 +238,7 @@ class Attention(Wrapper):
             device: where; the parameters' by default.
             dtype: of which kind; the parameters' by default.
         """
-        return AttentionState(
-            self.inner(0).initial_state(batch_size, device=device, dtype=dtype),
-            self.inner(1).initial_state(batch_size, device=device, dtype=dtype),
-        )
+        return AttentionState(*super().initial_state(batch_size, device=device, dtype=dtype))
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return what attention makes of the wrapped recurrence's outputs, and both states.

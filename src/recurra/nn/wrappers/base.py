@@ -7,74 +7,75 @@ B rows, T steps, I inputs, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, RunError, ShapeError
-from recurra.nn.cells.base import Cell, Kernel, is_watched
-from recurra.nn.kernels.dropout import dropout_mask
-from recurra.nn.state import State, map_tensors, where
+from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.base import (
+    Cell,
+    Kernel,
+    is_watched,
+    require_input,
+    require_recurrence,
+)
+from recurra.nn.state import State, fitted, flatten, where
+from recurra.nn.wrappers.masks import Masks
 
-__all__ = ["Masks", "Pass", "Recurrence", "Starts", "StepPass", "Wrapper", "steps_as"]
-
-Made = TypeVar("Made")
-
-
-class Pass(Protocol):
-    """How a wrapper reaches what it wraps: by one step, or over whole sequences."""
-
-    masks: Masks
-    """What is drawn once for all steps of the unroll."""
-
-    def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run `inner` over `x` from `state`."""
-        ...
-
-    def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run `inner` over each row from its end to its start; outputs in the order of `x`."""
-        ...
-
-    def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
-        """Return `x` times the dropout mask of this owner and place."""
-        ...
-
-    def starting(
-        self, inner: Recurrence, x: Tensor, state: State, initial: State
-    ) -> tuple[Tensor, State]:
-        """Run `inner`, whose resets go back to `initial`."""
-        ...
-
-    def resetting(
-        self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
-    ) -> tuple[Tensor, State]:
-        """Run `inner`, whose state becomes the initial one before the steps of `reset`."""
-        ...
+__all__ = [
+    "Pass",
+    "Recurrence",
+    "Starts",
+    "StepPass",
+    "Wrapper",
+    "steps_as",
+    "why_stepwise",
+]
 
 
 class Wrapper(nn.Module):
     """A recurrence made of recurrences; a subclass defines `through`.
 
+    Its state is that of the one recurrence it wraps; or a tuple of theirs, where it defines
+    `owners`. Hooks registered on it act at every step.
+
     Args:
         cells: what is wrapped, each its own object.
-        input_size: I, features of an input.
-        output_size: O, features of an output.
+        input_size: I, features of an input; those of the first cell by default.
+        output_size: O, features of an output; those of the last cell by default.
     """
 
-    def __init__(self, cells: Sequence[Recurrence], input_size: int, output_size: int) -> None:
+    looks_ahead = False
+    """Whether outputs depend on later inputs, so that there is no single step."""
+
+    def __init__(
+        self,
+        cells: Sequence[Recurrence],
+        input_size: int | None = None,
+        output_size: int | None = None,
+    ) -> None:
         super().__init__()
+        name = type(self).__name__
+        if not hasattr(cells, "__iter__"):
+            raise ConfigError(f"{name} takes a list of cells, got {type(cells).__name__}")
+        cells = list(cells)
+        if not cells and (input_size is None or output_size is None):
+            raise ConfigError(f"{name}: got no cells, expected at least one")
+        for cell in cells:
+            require_recurrence(cell, name)
         if len({id(part) for cell in cells for part in cell.modules()}) != sum(
             1 for cell in cells for _ in cell.modules()
         ):
             raise ConfigError(
-                f"{type(self).__name__}: one cell stands in two places and would share its "
+                f"{name}: one cell stands in two places and would share its "
                 "parameters; make a cell for each"
             )
         self.cells = nn.ModuleList(cells)
-        self.input_size = input_size
-        self.output_size = output_size
+        self.input_size: int = cells[0].input_size if input_size is None else input_size
+        self.output_size: int = cells[-1].output_size if output_size is None else output_size
 
     def inner(self, position: int = 0) -> Recurrence:
         """Return what is wrapped.
@@ -84,6 +85,13 @@ class Wrapper(nn.Module):
         """
         return cast("Recurrence", self.cells[position])
 
+    def owners(self) -> Sequence[int] | None:
+        """Return whose the states are that the state is a tuple of: positions in `cells`.
+
+        None where it is no such tuple, but the state of the one wrapped recurrence.
+        """
+        return None
+
     def initial_state(
         self,
         batch_size: int = 1,
@@ -91,17 +99,27 @@ class Wrapper(nn.Module):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> State:
-        """Return the state before the first step: that of the one wrapped recurrence.
+        """Return the state before the first step: those of what is wrapped.
 
         Args:
             batch_size: B, rows.
             device: where; the parameters' by default.
             dtype: of which kind; the parameters' by default.
         """
-        return self.inner().initial_state(batch_size, device=device, dtype=dtype)
+        owners = self.owners()
+        states = tuple(
+            self.inner(n).initial_state(batch_size, device=device, dtype=dtype)
+            for n in ([0] if owners is None else owners)
+        )
+        return states[0] if owners is None else states
 
     def forward(
-        self, x: Tensor, state: State, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        state: State,
+        generator: torch.Generator | None = None,
+        *,
+        run: Pass | None = None,
     ) -> tuple[Tensor, State]:
         """Take one step.
 
@@ -109,13 +127,17 @@ class Wrapper(nn.Module):
             x: `(B, I)`.
             state: what `initial_state` or the step before returned.
             generator: where dropout masks come from, needed in training mode.
+            run: the pass under way, by which `unroll` comes here where hooks are to be called.
         """
-        if x.dim() != 2 or x.shape[1] != self.input_size:
-            raise ShapeError(
-                f"{type(self).__name__}: a step takes x of shape (batch, {self.input_size}), got "
-                f"{tuple(x.shape)}; recurra.unroll takes whole sequences"
-            )
-        return self.through(x, state, StepPass(Masks(generator, 1), 0))
+        if run is not None:
+            return self.through(x, state, run)
+        require_input(self, x)
+        try:
+            return self.through(x, state, StepPass(Masks(generator, 1), 0))
+        except (AttributeError, IndexError, TypeError, ValueError):
+            # Most likely a state of other parts, which this says; asked first, it takes long.
+            fitted(state, self.initial_state(len(x), device=x.device, dtype=x.dtype))
+            raise
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return outputs and state, reaching what is wrapped by `run` alone.
@@ -149,6 +171,21 @@ class Wrapper(nn.Module):
 Recurrence = Cell | Wrapper
 
 
+def why_stepwise(wrapper: Wrapper) -> str | None:
+    """Return why only a loop over steps will do for a wrapper; None where sequences pass whole.
+
+    Hooks of what looks ahead are called once, over whole sequences: it has no single step.
+
+    Args:
+        wrapper: which.
+    """
+    if is_watched(wrapper) and not any(
+        isinstance(part, Wrapper) and part.looks_ahead for part in wrapper.modules()
+    ):
+        return "its hooks act at every step"
+    return wrapper.stepwise()
+
+
 def steps_as(cell: Recurrence, kind: type[Cell]) -> bool:
     """Return whether the step of `cell` is that of `kind` and of no subclass, and unwatched.
 
@@ -163,120 +200,168 @@ def steps_as(cell: Recurrence, kind: type[Cell]) -> bool:
     return type(cell).forward is kind.forward
 
 
-class Masks:
-    """The dropout masks of one unroll, each drawn once for all of its steps.
+class Starts:
+    """Where resets take a state, where that is not what `initial_state` of its recurrence says.
 
     Args:
-        generator: where they come from; None where none will be needed.
-        steps: T, steps of the unroll.
+        start: of the state of `owner`; None where it is its initial state.
+        owner: the wrapper that is run; None for what `start` is the start of itself.
     """
 
-    def __init__(self, generator: torch.Generator | None, steps: int) -> None:
-        self.generator = generator
-        self.steps = steps
-        self.made: dict[Any, Any] = {}
+    def __init__(self, start: State = None, owner: Wrapper | None = None) -> None:
+        self.start = start
+        self.owner = owner
 
-    def get(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
-        """Return the mask `(B, T, ...)`, or `(B, 1, ...)` where all steps share it.
-
-        Args:
-            owner: whose mask.
-            place: which of its masks.
-            x: `(B, T, ...)`, what will be masked, or one step of it `(B, 1, ...)`.
-            p: probability of dropping a unit.
-            shared: whether one mask serves all steps.
-        """
-        shape = (len(x), 1 if shared else self.steps, *x.shape[2:])
-        return self.once(owner, place, lambda: self.draw(shape, p, x))
-
-    def once(self, owner: Wrapper, place: str, make: Callable[[], Made]) -> Made:
-        """Return what `make` returns, which is called at the first of the steps alone.
+    def inside(self, wrapper: Wrapper) -> Starts:
+        """Return the starts of what is inside a wrapper that the owner calls.
 
         Args:
-            owner: whose it is.
-            place: which of the owner's.
-            make: makes it.
+            wrapper: which.
         """
-        key = (id(owner), place)
-        if key not in self.made:
-            self.made[key] = make()
-        return cast("Made", self.made[key])
+        return self if self.start is None else Starts(self.part(wrapper), wrapper)
 
-    def draw(self, shape: Sequence[int], p: float, like: Tensor) -> Tensor:
-        """Return a new mask, of the dtype and device of `like`.
-
-        Args:
-            shape: of the mask.
-            p: probability of dropping a unit.
-            like: what will be masked.
-        """
-        if self.generator is None:
-            raise RunError(
-                "Dropout in training mode draws its masks from a generator: pass "
-                "generator=torch.Generator(), or call .eval() first"
-            )
-        return dropout_mask(shape, p, self.generator, like.dtype).to(like.device)
-
-
-class Starts:
-    """Where resets take a state, where that is not what the cell's `initial_state` says.
-
-    Tensors are known by identity: a wrapper that sequences pass whole hands the parts of its
-    state on as they are.
-    """
-
-    def __init__(self) -> None:
-        self.noted: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def note(self, state: State, initial: State) -> State:
-        """Return the state to hand on, whose start is `initial`, unless it has one already.
-
-        Args:
-            state: as a wrapper got it.
-            initial: of the same nesting and shapes.
-        """
-
-        def noted(tensor: Tensor, start: Tensor) -> Tensor:
-            own = tensor.view_as(tensor)  # one tensor may stand in two places
-            self.noted[id(own)] = (own, self._start(tensor, start))
-            return own
-
-        return map_tensors(noted, state, initial)
-
-    def of(self, inner: Recurrence, x: Tensor, state: State) -> State:
-        """Return where resets take the state of `inner`.
+    def of(self, inner: Recurrence, x: Tensor) -> State:
+        """Return where resets take the state of what the owner calls.
 
         Args:
             inner: a cell or wrapper.
             x: its input `(B, ...)`.
-            state: what it was handed.
         """
         initial = inner.initial_state(len(x), device=x.device, dtype=x.dtype)
-        return map_tensors(self._start, state, initial) if self.noted else initial
+        start = self.part(inner)
+        if start is None:
+            return initial
+        got, expected = ({k: v.shape for k, v in flatten(s).items()} for s in (start, initial))
+        if got != expected:
+            raise ConfigError(
+                f"{type(inner).__name__}: resets do not find its part of the learned state, as the "
+                "state of a wrapper around it is not that of what it wraps; define its owners()"
+            )
+        return start
 
-    def _start(self, tensor: Tensor, otherwise: Tensor) -> Tensor:
-        return self.noted[id(tensor)][1] if id(tensor) in self.noted else otherwise
+    def part(self, inner: Recurrence) -> State:
+        """Return the part of the start that is of what the owner calls, or None.
+
+        Args:
+            inner: a cell or wrapper.
+        """
+        owners = None if self.start is None or self.owner is None else self.owner.owners()
+        if self.owner is None or owners is None:
+            return self.start
+        parts = zip(owners, self.start, strict=True)
+        return next((part for n, part in parts if self.owner.inner(n) is inner), None)
 
 
-class StepPass:
+class Pass(ABC):
+    """How a wrapper reaches what it wraps: by one step, or over whole sequences.
+
+    Args:
+        masks: what is drawn once for all steps of the unroll.
+        starts: where resets take the states of what is called.
+    """
+
+    def __init__(self, masks: Masks, starts: Starts) -> None:
+        self.masks = masks
+        self.starts = starts
+
+    @abstractmethod
+    def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run `inner` over `x` from `state`."""
+
+    @abstractmethod
+    def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run `inner` over each row from its end to its start; outputs in the order of `x`.
+
+        Args:
+            inner: a cell or wrapper.
+            x: its input.
+            state: its state.
+        """
+
+    @abstractmethod
+    def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
+        """Return `x` times a dropout mask.
+
+        Args:
+            owner: whose mask.
+            place: which of its masks.
+            x: what is masked.
+            p: probability of dropping a unit.
+            shared: whether one mask serves all steps.
+        """
+
+    @abstractmethod
+    def resetting(
+        self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
+    ) -> tuple[Tensor, State]:
+        """Run `inner`, whose state becomes the initial one before the steps of `reset`.
+
+        Args:
+            inner: a cell or wrapper.
+            x: its input.
+            state: its state.
+            reset: which steps: `(B,)` in a step, `(B, T)` over sequences.
+        """
+
+    def starting(
+        self, inner: Recurrence, x: Tensor, state: State, initial: State
+    ) -> tuple[Tensor, State]:
+        """Run `inner`, whose resets go back to `initial`, unless a wrapper outside said where.
+
+        Args:
+            inner: a cell or wrapper.
+            x: its input.
+            state: its state.
+            initial: nested as its state.
+        """
+        outer = self.starts
+        if outer.start is None:
+            self.starts = Starts(initial)
+        result = self(inner, x, state)
+        self.starts = outer
+        return result
+
+    def into(self, wrapper: Wrapper, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run what a wrapper does, and its hooks.
+
+        Args:
+            wrapper: which.
+            x: its input.
+            state: its state.
+        """
+        outer, self.starts = self.starts, self.starts.inside(wrapper)
+        if is_watched(wrapper):
+            result: tuple[Tensor, State] = wrapper(x, state, run=self)
+        else:
+            result = wrapper.through(x, state, self)
+        self.starts = outer
+        return result
+
+
+class StepPass(Pass):
     """The pass of one step, at position `t` of an unroll that `masks` belong to.
 
     Args:
         masks: of the whole unroll.
         t: which of its steps.
+        starts: where resets take the state of what is called.
     """
 
-    def __init__(self, masks: Masks, t: int) -> None:
-        self.masks = masks
+    def __init__(self, masks: Masks, t: int, starts: Starts | None = None) -> None:
+        super().__init__(masks, starts or Starts())
         self.t = t
-        self.starts = Starts()
 
     def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step of `inner`."""
         if isinstance(inner, Wrapper):
-            return inner.through(x, state, self)
-        result: tuple[Tensor, State] = inner(x, state)
-        return result
+            return self.into(inner, x, state)
+        result: Any = inner(x, state)
+        if type(result) is not tuple or len(result) != 2:
+            raise ShapeError(
+                f"{type(inner).__name__}.forward returns (y, state), got {type(result).__name__}"
+            )
+        y, after = result
+        return y, after
 
     def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Refuse: a step knows no future."""
@@ -290,14 +375,8 @@ class StepPass:
         masks = self.masks.get(owner, place, x.unsqueeze(1), p, shared)
         return x * masks[:, 0 if shared else self.t]
 
-    def starting(
-        self, inner: Recurrence, x: Tensor, state: State, initial: State
-    ) -> tuple[Tensor, State]:
-        """Take one step of `inner`, whose resets go back to `initial`."""
-        return self(inner, x, self.starts.note(state, initial))
-
     def resetting(
         self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
     ) -> tuple[Tensor, State]:
         """Take one step of `inner`, from the initial state in the rows of `reset (B,)`."""
-        return self(inner, x, where(reset, self.starts.of(inner, x, state), state))
+        return self(inner, x, where(reset, self.starts.of(inner, x), state))

@@ -24,7 +24,8 @@ class BidirectionalState(NamedTuple):
 class Bidirectional(Wrapper):
     """Two recurrences over the same sequence, one from each end, their outputs merged.
 
-    Each row is reversed within its own length. A single step raises: it has no future.
+    Each row is reversed within its own length. A single step raises: it has no future. So hooks
+    on it, and on what it is inside of, are called once, over whole sequences.
 
     Shapes: `x (B, T, I)` by `unroll` alone; output `(B, T, O)` with O the sum of both
         outputs for `"concat"`, else their common size; state: both states.
@@ -48,6 +49,8 @@ class Bidirectional(Wrapper):
         torch.Size([2, 7, 8])
     """
 
+    looks_ahead = True
+
     def __init__(
         self,
         forward: Recurrence,
@@ -56,6 +59,7 @@ class Bidirectional(Wrapper):
     ) -> None:
         if merge not in ("concat", "sum", "mean", "product"):
             raise ConfigError(f"merge is concat, sum, mean or product, got {merge!r}")
+        super().__init__([forward, backward])
         if forward.input_size != backward.input_size:
             raise ShapeError(
                 f"Bidirectional: the directions take {forward.input_size} and "
@@ -66,9 +70,14 @@ class Bidirectional(Wrapper):
                 f"Bidirectional: {merge} needs outputs of one size, got "
                 f"{forward.output_size} and {backward.output_size}"
             )
-        size = forward.output_size + (backward.output_size if merge == "concat" else 0)
-        super().__init__([forward, backward], forward.input_size, size)
+        self.output_size = forward.output_size
+        if merge == "concat":
+            self.output_size += backward.output_size
         self.merge = merge
+
+    def owners(self) -> tuple[int, int]:
+        """Return that the state is that of either direction."""
+        return 0, 1
 
     def initial_state(
         self,
@@ -84,10 +93,7 @@ class Bidirectional(Wrapper):
             device: where; the parameters' by default.
             dtype: of which kind; the parameters' by default.
         """
-        return BidirectionalState(
-            self.inner(0).initial_state(batch_size, device=device, dtype=dtype),
-            self.inner(1).initial_state(batch_size, device=device, dtype=dtype),
-        )
+        return BidirectionalState(*super().initial_state(batch_size, device=device, dtype=dtype))
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return the merged outputs, and both states.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,7 +11,8 @@ from torch.nn import functional as F
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, kernel_of
 from recurra.nn.state import State, map_tensors
-from recurra.nn.wrappers.base import Masks, Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.masks import Masks
 
 __all__ = ["Dilated"]
 
@@ -21,7 +24,7 @@ class Dilated(Wrapper):
 
     The state is that of the last D steps, the oldest first. Over whole sequences the kernel of
     a cell runs each row as D rows, of every D-th step each; so D times fewer steps follow one
-    another. A Dropout of states belongs inside, around the cell.
+    another. What acts on states, Zoneout say, belongs inside: `Dilated(Zoneout(cell))`.
 
     Shapes: those of the wrapped recurrence; state: a tuple of D of its states.
 
@@ -44,29 +47,16 @@ class Dilated(Wrapper):
     """
 
     def __init__(self, cell: Recurrence, dilation: int = 2) -> None:
-        if dilation < 1:
-            raise ConfigError(f"Dilated: dilation is at least 1, got {dilation}")
-        super().__init__([cell], cell.input_size, cell.output_size)
+        if not isinstance(dilation, int) or dilation < 1:
+            raise ConfigError(
+                f"Dilated: dilation is a whole number of at least 1, got {dilation!r}"
+            )
+        super().__init__([cell])
         self.dilation = dilation
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        """Return the wrapped recurrence's initial state, D times.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return tuple(
-            self.inner().initial_state(batch_size, device=device, dtype=dtype)
-            for _ in range(self.dilation)
-        )
+    def owners(self) -> Sequence[int]:
+        """Return that the state is D states of the one wrapped recurrence."""
+        return (0,) * self.dilation
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return the outputs, and the states of the last D steps.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recurra.errors import ConfigError
 from recurra.nn.state import State
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.inside import map_cells, require_part
+from recurra.nn.wrappers.masks import require_probabilities
 
 __all__ = ["Dropout"]
 
@@ -16,9 +17,10 @@ class Dropout(Wrapper):
 
         y, s' = f(m_in * x, m_state * s);  the output is m_out * y
 
-    with m = 0 with the given probability of *dropping*, else 1 / (1 - probability). Of a
-    state that has an `h` only that is masked, never the memory `c`; the state returned is
-    unmasked. The masks come from the generator given to `unroll` or to the step.
+    with m = 0 with the given probability of *dropping*, else 1 / (1 - probability). Of a state
+    its `h` alone is masked, or all of one that is a single tensor; of a nest's every `h`. The
+    state returned is unmasked. The masks come from the generator given to `unroll` or to the
+    step. The probabilities are given by name, as each is one of several.
 
     Shapes: those of the wrapped recurrence.
 
@@ -31,7 +33,8 @@ class Dropout(Wrapper):
         variational: one mask serves all the steps of an `unroll`, and each `unroll` draws anew.
 
     Raises:
-        ConfigError: for a probability outside [0, 1).
+        ConfigError: for a probability outside [0, 1), and for one of the state where a cell
+            inside has no `h`.
         RunError: in training mode without a generator.
 
     Source: Zaremba et al. 2014, "Recurrent neural network regularization", for masks per step
@@ -51,15 +54,16 @@ class Dropout(Wrapper):
     def __init__(
         self,
         cell: Recurrence,
+        *,
         input: float = 0.0,
         output: float = 0.0,
         state: float = 0.0,
         variational: bool = False,
     ) -> None:
-        for name, probability in (("input", input), ("output", output), ("state", state)):
-            if not 0 <= probability < 1:
-                raise ConfigError(f"Dropout: {name} is a probability in [0, 1), got {probability}")
-        super().__init__([cell], cell.input_size, cell.output_size)
+        require_probabilities("Dropout", input=input, output=output, state=state)
+        super().__init__([cell])
+        if state:
+            require_part("Dropout", "state= drops units of", "h", cell)
         self.input = input
         self.output = output
         self.state = state
@@ -78,19 +82,19 @@ class Dropout(Wrapper):
         if self.input:
             x = run.drop(self, "input", x, self.input, self.variational)
         if self.state:
-            state = self._drop_state(state, "state", run)
+            state = self._drop_state(state, run)
         y, state = run(self.inner(), x, state)
         if self.output:
             y = run.drop(self, "output", y, self.output, self.variational)
         return y, state
 
-    def _drop_state(self, state: State, place: str, run: Pass) -> State:
-        if isinstance(state, Tensor):
-            return run.drop(self, place, state, self.state, self.variational)
-        if hasattr(state, "h"):
-            return state._replace(h=self._drop_state(state.h, f"{place}.h", run))
-        parts = [self._drop_state(part, f"{place}.{n}", run) for n, part in enumerate(state)]
-        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    def _drop_state(self, state: State, run: Pass) -> State:
+        def drop(_: Recurrence, place: str, state: State) -> State:
+            if isinstance(state, Tensor):
+                return run.drop(self, place, state, self.state, self.variational)
+            return state._replace(h=drop(_, f"{place}.h", state.h))
+
+        return map_cells(drop, self.inner(), state)
 
     def stepwise(self) -> str | None:
         """Return that a masked state asks for a loop, where it is masked."""

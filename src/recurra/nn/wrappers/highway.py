@@ -43,13 +43,13 @@ class Highway(Wrapper):
     """
 
     def __init__(self, cell: Recurrence, gate_bias: float = -1.0) -> None:
+        super().__init__([cell])
         O = cell.output_size  # noqa: E741
         if cell.input_size != O:
             raise ShapeError(
                 f"Highway: its gate chooses between input and output, got {cell.input_size} "
                 f"inputs and {O} outputs"
             )
-        super().__init__([cell], O, O)
         self.gate_bias = gate_bias
         self.weight = nn.Parameter(torch.empty(O, O))
         self.bias = nn.Parameter(torch.empty(O))

@@ -10,8 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.base import Kernel
+from recurra.nn.cells.lstm import LSTMCell
+from recurra.nn.kernels.compiled import served
+from recurra.nn.kernels.mogrifier_sequence import mogrifier_sequence
 from recurra.nn.state import State
-from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper, steps_as
+from recurra.nn.wrappers.masks import Masks
 
 __all__ = ["Mogrifier"]
 
@@ -50,17 +55,17 @@ class Mogrifier(Wrapper):
     """
 
     def __init__(self, cell: Recurrence, rounds: int = 5, rank: int | None = None) -> None:
-        if rounds < 0:
-            raise ConfigError(f"Mogrifier: rounds are at least 0, got {rounds}")
-        if rank is not None and rank < 1:
-            raise ConfigError(f"Mogrifier: a rank is at least 1, got {rank}")
+        if not isinstance(rounds, int) or rounds < 0:
+            raise ConfigError(f"Mogrifier: rounds are at least 0, got {rounds!r}")
+        if rank is not None and (not isinstance(rank, int) or rank < 1):
+            raise ConfigError(f"Mogrifier: a rank is at least 1, got {rank!r}")
+        super().__init__([cell])
         h = getattr(cell.initial_state(), "h", None)
         if not isinstance(h, Tensor) or h.dim() != 2:
             raise ShapeError(
                 f"Mogrifier: gates the h (B, H) of a state, and that of {type(cell).__name__} "
                 "has none; wrap each layer by itself"
             )
-        super().__init__([cell], cell.input_size, cell.output_size)
         self.rounds = rounds
         self.rank = rank
         sizes = (cell.input_size, h.shape[1])
@@ -103,6 +108,27 @@ class Mogrifier(Wrapper):
     def stepwise(self) -> str | None:
         """Return that input and hidden state gate each other before every step."""
         return "input and hidden state gate each other before each step" if self.rounds else None
+
+    def fused(self, x: Tensor, masks: Masks | None, start: int = 0) -> Kernel | None:
+        """Return the compiled Mogrifier, which is that of an LSTM.
+
+        Args:
+            x: the sequences, or anything of their device and dtype.
+            masks: of the whole unroll.
+            start: the first of the steps.
+        """
+        cell = self.inner()
+        if served(x) or not steps_as(cell, LSTMCell):
+            return None
+
+        def run(x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+            assert isinstance(cell, LSTMCell)
+            weights = cell.weight_ih, cell.weight_hh, cell.bias_ih + cell.bias_hh
+            matrices = list(self.matrices)
+            y, end = mogrifier_sequence(x, tuple(state), weights, matrices, self.rounds, lengths)
+            return y, type(state)(*end)
+
+        return Kernel("the compiled Mogrifier LSTM", run)
 
     def _product(self, i: int, vector: Tensor) -> Tensor:
         if self.rank is None:

@@ -42,9 +42,9 @@ class Projection(Wrapper):
     """
 
     def __init__(self, cell: Recurrence, output_size: int, bias: bool = True) -> None:
-        if output_size < 1:
-            raise ShapeError(f"Projection: output_size is at least 1, got {output_size}")
-        super().__init__([cell], cell.input_size, output_size)
+        if not isinstance(output_size, int) or output_size < 1:
+            raise ShapeError(f"Projection: output_size is at least 1, got {output_size!r}")
+        super().__init__([cell], output_size=output_size)
         self.weight = nn.Parameter(torch.empty(output_size, cell.output_size))
         self.bias = nn.Parameter(torch.empty(output_size)) if bias else None
         self.reset_parameters()

@@ -38,7 +38,8 @@ class Reset(Wrapper):
     """
 
     def __init__(self, cell: Recurrence) -> None:
-        super().__init__([cell], cell.input_size + 1, cell.output_size)
+        super().__init__([cell])
+        self.input_size += 1
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return the wrapped recurrence's outputs and state, reset on the way.

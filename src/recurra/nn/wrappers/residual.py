@@ -34,12 +34,12 @@ class Residual(Wrapper):
     """
 
     def __init__(self, cell: Recurrence) -> None:
+        super().__init__([cell])
         if cell.input_size != cell.output_size:
             raise ShapeError(
                 f"Residual: adds input to output, got {cell.input_size} inputs and "
                 f"{cell.output_size} outputs"
             )
-        super().__init__([cell], cell.input_size, cell.output_size)
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return the wrapped recurrence's outputs plus the inputs, and its state.

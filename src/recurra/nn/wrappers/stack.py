@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
-import torch
 from torch import Tensor
 
-from recurra.errors import ConfigError, ShapeError
+from recurra.errors import ShapeError
 from recurra.nn.state import State
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
 
@@ -34,6 +34,7 @@ class Stack(Wrapper):
     Source: Graves 2013, "Generating sequences with recurrent neural networks", section 2.
 
     Example:
+        >>> import torch
         >>> from recurra.nn.cells.lstm import LSTMCell
         >>> deep = Stack([LSTMCell(3, 8), LSTMCell(8, 5)])
         >>> y, state = deep(torch.zeros(2, 3), deep.initial_state(2))
@@ -42,34 +43,17 @@ class Stack(Wrapper):
     """
 
     def __init__(self, cells: Sequence[Recurrence]) -> None:
-        if not cells:
-            raise ConfigError("Stack: got no cells, expected at least one")
-        for below, above in pairwise(cells):
+        super().__init__(cells)
+        for below, above in pairwise(map(self.inner, range(len(self.cells)))):
             if below.output_size != above.input_size:
                 raise ShapeError(
                     f"Stack: a layer with {below.output_size} outputs stands below one with "
                     f"{above.input_size} inputs"
                 )
-        super().__init__(cells, cells[0].input_size, cells[-1].output_size)
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        """Return the layers' initial states.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return tuple(
-            self.inner(n).initial_state(batch_size, device=device, dtype=dtype)
-            for n in range(len(self.cells))
-        )
+    def owners(self) -> Sequence[int]:
+        """Return that the state is a tuple of the layers' states."""
+        return range(len(self.cells))
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return the last layer's outputs, and every layer's state.
@@ -80,7 +64,7 @@ class Stack(Wrapper):
             run: how to reach a layer.
         """
         states = []
-        for position, before in enumerate(state):
-            x, after = run(self.inner(position), x, before)
+        for layer, before in zip(self.cells, state, strict=True):
+            x, after = run(cast("Recurrence", layer), x, before)
             states.append(after)
         return x, tuple(states)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from recurra.nn.state import State, flatten, map_tensors
+from recurra.nn.state import State, map_tensors
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.inside import map_cells
 
 __all__ = ["TrainableState"]
+
+NO_WEIGHT = -1e4
+"""The logarithm, and all below, by which a cell says that it holds nothing yet."""
 
 
 class TrainableState(Wrapper):
     """The state before the first step is learned: `s_0 = p`, the same for every row.
 
-    It is also what resets go back to, those of `unroll` and those of `Reset`. It starts where
-    the wrapped recurrence's own initial state is.
+    It is also what resets go back to, those of `unroll` and those of `Reset`, whatever lies
+    between; one outside of another stands for both. It starts where the wrapped recurrence's
+    own initial state is. But a logarithm of no weight at all, the m of an sLSTM or RWKV, starts
+    at 0, the weight of one step, as no gradient would reach it, nor what it is the weight of.
+    What counts or marks is not learned: a clockwork's steps, the window of Attention.
 
     Shapes: those of the wrapped recurrence; `starts`: one parameter `(1, ...)` for each
-        floating tensor of its state, in their order.
+        tensor of its state that is learned, in their order.
 
     Args:
         cell: what is wrapped.
@@ -34,22 +43,44 @@ class TrainableState(Wrapper):
     """
 
     def __init__(self, cell: Recurrence) -> None:
-        super().__init__([cell], cell.input_size, cell.output_size)
-        own = flatten(cell.initial_state()).values()
-        self.starts = nn.ParameterList(
-            nn.Parameter(each.detach().clone()) for each in own if each.is_floating_point()
-        )
+        super().__init__([cell])
+        self.starts = nn.ParameterList(map(nn.Parameter, self._first()))
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Set the start to the initial state of what is wrapped; nothing is drawn.
+        """Set the start to where it was at first; nothing is drawn.
 
         Args:
             generator: unused.
         """
-        own = flatten(self.inner().initial_state()).values()
         with torch.no_grad():
-            for start, each in zip(self.starts, (e for e in own if e.is_floating_point())):
-                start.copy_(each)
+            for start, first in zip(self.starts, self._first(), strict=True):
+                start.copy_(first)
+
+    def _first(self) -> list[Tensor]:
+        firsts: list[Tensor] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            firsts.append(torch.where(tensor > NO_WEIGHT, tensor, 0).detach().clone())
+            return tensor
+
+        self._map_learned(note, self.inner().initial_state())
+        return firsts
+
+    def _map_learned(self, function: Callable[[Tensor], Tensor], state: State) -> State:
+        """Return the state, `function` applied to the tensors that are learned."""
+
+        def learned(tensor: Tensor) -> Tensor:
+            return function(tensor) if tensor.is_floating_point() else tensor
+
+        def at(cell: Recurrence, _: str, state: State) -> State:
+            names = getattr(state, "_fields", None)
+            if names is None:
+                return map_tensors(learned, state)
+            marks = getattr(cell, "marks", ())
+            parts = {n: map_tensors(learned, getattr(state, n)) for n in names if n not in marks}
+            return state._replace(**parts)
+
+        return map_cells(at, self.inner(), state)
 
     def initial_state(
         self,
@@ -69,12 +100,10 @@ class TrainableState(Wrapper):
         starts = iter(self.starts)
 
         def learned(each: Tensor) -> Tensor:
-            if not each.is_floating_point():
-                return each
             start: Tensor = next(starts).to(each.device, each.dtype)
             return start.expand_as(each).contiguous()
 
-        return map_tensors(learned, own)
+        return self._map_learned(learned, own)
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return the wrapped recurrence's outputs and state.

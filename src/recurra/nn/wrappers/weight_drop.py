@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from recurra.errors import ConfigError
 from recurra.nn.state import State
-from recurra.nn.wrappers.base import Masks, Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.masks import Masks, require_probabilities
 
 __all__ = ["WeightDrop"]
 
@@ -32,10 +33,11 @@ class WeightDrop(Wrapper):
     Args:
         cell: what is wrapped; in a wrapper, the weights of every cell in it.
         probability: of dropping a weight, in [0, 1).
-        names: the parameters that are dropped, by the ends of their names.
+        names: the parameters that are dropped, by the ends of their names: one, or several.
 
     Raises:
-        ConfigError: for a probability outside [0, 1), or where no parameter has such a name.
+        ConfigError: for a probability outside [0, 1), where no parameter has such a name, and
+            where a forward is replaced on an object, as it would read what is not dropped.
         RunError: in training mode without a generator.
 
     Source: Merity et al. 2018, "Regularizing and optimizing LSTM language models", section 2;
@@ -51,15 +53,12 @@ class WeightDrop(Wrapper):
     """
 
     def __init__(
-        self, cell: Recurrence, probability: float, names: Sequence[str] = ("weight_hh",)
+        self, cell: Recurrence, probability: float, names: str | Sequence[str] = ("weight_hh",)
     ) -> None:
-        if not 0 <= probability < 1:
-            raise ConfigError(
-                f"WeightDrop: probability is of dropping, in [0, 1), got {probability}"
-            )
-        super().__init__([cell], cell.input_size, cell.output_size)
+        require_probabilities("WeightDrop", probability=probability)
+        super().__init__([cell])
         self.probability = probability
-        self.names = tuple(names)
+        self.names = (names,) if isinstance(names, str) else tuple(names)
         if not self._weights():
             raise ConfigError(
                 f"WeightDrop: no parameter of {type(cell).__name__} is named "
@@ -83,15 +82,17 @@ class WeightDrop(Wrapper):
         ends = tuple(f".{name}" for name in self.names)
         return {
             name: parameter
-            for name, parameter in self.inner().named_parameters()
+            for name, parameter in self.inner().named_parameters(remove_duplicate=False)
             if f".{name}".endswith(ends)
         }
 
     def _dropped(self, masks: Masks) -> Recurrence:
-        dropped = {
-            name: weight * masks.draw(weight.shape, self.probability, weight)
-            for name, weight in self._weights().items()
+        weights = self._weights()
+        masked = {
+            weight: weight * masks.draw(weight.shape, self.probability, weight, "WeightDrop")
+            for weight in dict.fromkeys(weights.values())  # one that stands twice has one mask
         }
+        dropped = {name: masked[weight] for name, weight in weights.items()}
         return _twin(self.inner(), dropped)
 
     def extra_repr(self) -> str:
@@ -101,6 +102,11 @@ class WeightDrop(Wrapper):
 
 def _twin(module: Module, tensors: Mapping[str, Tensor]) -> Module:
     """Return the module with other tensors in the place of some parameters, all else shared."""
+    if "forward" in vars(module):
+        raise ConfigError(
+            f"WeightDrop: the forward of a {type(module).__name__} is replaced by one of the "
+            "object's own, which reads its weights undropped; replace it in a subclass"
+        )
     parameters: dict[str, Tensor | None] = dict(module._parameters)
     modules = dict(module._modules)
     within: dict[str, dict[str, Tensor]] = {}
@@ -114,5 +120,6 @@ def _twin(module: Module, tensors: Mapping[str, Tensor]) -> Module:
         found = modules[child]
         modules[child] = found and _twin(found, parts)
     twin = copy.copy(module)
-    vars(twin).update(_parameters=parameters, _modules=modules)
+    original = vars(module).get("twin_of", module)
+    vars(twin).update(_parameters=parameters, _modules=modules, twin_of=original)
     return twin

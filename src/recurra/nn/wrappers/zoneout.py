@@ -14,7 +14,9 @@ from recurra.nn.cells.peephole_lstm import PeepholeLSTMCell
 from recurra.nn.kernels.compiled import served
 from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights, lstm_family_sequence
 from recurra.nn.state import State
-from recurra.nn.wrappers.base import Masks, Pass, Recurrence, Wrapper, steps_as
+from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper, steps_as
+from recurra.nn.wrappers.inside import map_cells, require_part
+from recurra.nn.wrappers.masks import Masks, require_probabilities
 
 __all__ = ["Zoneout"]
 
@@ -29,10 +31,9 @@ class Zoneout(Wrapper):
 
     with, in training, m = 1 with the given probability and else 0, drawn for each unit, row and
     step from the generator given to `unroll` or to the step; in evaluation m is the
-    probability itself, the expectation. Of a state that has an `h` or a `c`, `hidden` acts on
-    `h`, `memory` on `c`, and nothing on what else it has; of any other, `hidden` acts on all
-    of it. An output that is a part of the state, as `h` is of an LSTM, is that part as zoned
-    out.
+    probability itself, the expectation. `hidden` acts on the `h` of every state inside, or on
+    all of one that is a single tensor, `memory` on the `c`, and nothing on what else a state
+    has. An output that is a part of the state, as `h` is of an LSTM, is that part as zoned out.
 
     Shapes: those of the wrapped recurrence.
 
@@ -42,7 +43,9 @@ class Zoneout(Wrapper):
         memory: probability of a memory cell keeping its value, in [0, 1).
 
     Raises:
-        ConfigError: for a probability outside [0, 1).
+        ConfigError: for a probability outside [0, 1), and where a cell inside has nothing that
+            it could act on: no `h` or `c`, or a `c` in the scale of an `m`, which moves on while
+            units of `c` stay.
         RunError: in training mode without a generator.
 
     Source: Krueger et al. 2017, "Zoneout: regularizing RNNs by randomly preserving hidden
@@ -57,10 +60,13 @@ class Zoneout(Wrapper):
     """
 
     def __init__(self, cell: Recurrence, hidden: float = 0.0, memory: float = 0.0) -> None:
-        for name, probability in (("hidden", hidden), ("memory", memory)):
-            if not 0 <= probability < 1:
-                raise ConfigError(f"Zoneout: {name} is a probability in [0, 1), got {probability}")
-        super().__init__([cell], cell.input_size, cell.output_size)
+        require_probabilities("Zoneout", hidden=hidden, memory=memory)
+        super().__init__([cell])
+        if hidden:
+            require_part("Zoneout", "hidden= keeps units of", "h", cell)
+        if memory:
+            require_part("Zoneout", "memory= keeps units of", "c", cell)
+            map_cells(_require_no_scale, cell, cell.initial_state())
         self.hidden = hidden
         self.memory = memory
 
@@ -75,31 +81,24 @@ class Zoneout(Wrapper):
         y, after = run(self.inner(), x, state)
         if not self.hidden and not self.memory:
             return y, after
-        zoned: dict[int, Tensor] = {}
-        after = self._zone_out(state, after, "state", run, zoned)
-        return zoned.get(id(y), y), after
+        zoned: list[tuple[Tensor, Tensor]] = []
 
-    def _zone_out(
-        self, before: State, after: State, place: str, run: Pass, zoned: dict[int, Tensor]
-    ) -> State:
-        """Return the state after the step, zoned out; `zoned`: id of a tensor -> what it became."""
-        if isinstance(after, Tensor):
-            zoned[id(after)] = self._keep(before, after, self.hidden, place, run)
-            return zoned[id(after)]
-        names = getattr(after, "_fields", tuple(map(str, range(len(after)))))
-        lstm = "h" in names or "c" in names
-        parts = []
-        for name, old, new in zip(names, before, after, strict=True):
-            inside = f"{place}.{name}"
-            if not lstm:
-                part = self._zone_out(old, new, inside, run, zoned)
-            elif name in ("h", "c"):
-                p = self.hidden if name == "h" else self.memory
-                part = zoned[id(new)] = self._keep(old, new, p, inside, run)
-            else:
-                part = new
-            parts.append(part)
-        return type(after)(*parts) if hasattr(after, "_fields") else tuple(parts)
+        def keep(old: Tensor, new: Tensor, p: float, place: str) -> Tensor:
+            zoned.append((new, self._keep(old, new, p, place, run)))
+            return zoned[-1][1]
+
+        def zone_out(_: Recurrence, place: str, old: State, new: State) -> State:
+            if isinstance(new, Tensor):
+                return keep(old, new, self.hidden, place)
+            kept = {
+                name: keep(getattr(old, name), getattr(new, name), p, f"{place}.{name}")
+                for name, p in (("h", self.hidden), ("c", self.memory))
+                if p
+            }
+            return new._replace(**kept)
+
+        after = map_cells(zone_out, self.inner(), state, after)
+        return next((kept for new, kept in zoned if _is_same(y, new)), y), after
 
     def _keep(self, old: Tensor, new: Tensor, p: float, place: str, run: Pass) -> Tensor:
         if not p or not new.is_floating_point():
@@ -145,6 +144,21 @@ class Zoneout(Wrapper):
     def extra_repr(self) -> str:
         """Return the probabilities, for printing."""
         return f"hidden={self.hidden}, memory={self.memory}"
+
+
+def _is_same(y: Tensor, part: Tensor) -> bool:
+    # Behind a backward hook an output is a tensor of its own, with the part's numbers.
+    return y is part or (y.shape == part.shape and y.is_set_to(part))
+
+
+def _require_no_scale(cell: Recurrence, _: str, state: State) -> State:
+    names = getattr(state, "_fields", ())
+    if "m" in names:
+        raise ConfigError(
+            f"Zoneout: memory= keeps units of c, which in the state {', '.join(names)} of "
+            f"{type(cell).__name__} is in the scale of m, and m moves on; zone out other cells"
+        )
+    return state
 
 
 def _family(cell: Recurrence) -> tuple[LSTMWeights, LSTMParts]:

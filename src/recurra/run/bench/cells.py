@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from recurra.run.bench.network import LAYERS, STREAM, TaskNetwork, parameters_of
 from recurra.run.bench.result import RATES, Entry, described, row
 from recurra.run.bench.tasks import TASKS
 from recurra.run.bench.tasks.base import Task
-from recurra.run.bench.trial import CLIP_NORM, Job, Outcome
+from recurra.run.bench.trial import CLIP_NORM, Job, Outcome, judged_batches
 from recurra.run.bench.verdict import verdict
 from recurra.run.bench.workers import Workers
 
@@ -38,8 +38,12 @@ ROUNDS = 7
 """Timings of each cell."""
 MOST_MINUTES = 25.0
 """What the full budget may take; on a slower machine every training is cut alike."""
-OVERHEAD = 1.25
-"""A training with its updates and validations, in forward and backward passes alone."""
+UPDATES = 1.2
+"""A step of training in forward and backward passes alone."""
+FORWARD = 0.4
+"""A batch that is judged, in steps that also go backward."""
+START_SECONDS = 4.0
+"""Of the workers."""
 LEAST_STEPS = 5
 
 
@@ -62,11 +66,15 @@ class BenchOptions(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """All is sized and timed: trainings come, so many, about so long, with a share of the steps."""
+    """All is sized and timed, which took `spent` seconds: trainings come.
+
+    So many, for about so many seconds, with a share of the steps of the full budget.
+    """
 
     trials: int
     seconds: float
     share: float
+    spent: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +117,13 @@ def compare_cells(
         if not should_stop():
             entries |= {(each.cell, name): each for each in _measured(name, task, options)}
     count = _cores() if options.workers is None else options.workers
-    full = _seconds(entries.values(), count)
-    share = _share(options, full, time.perf_counter() - begun)
+    judged = {name: judged_batches(task) for name, task in tasks.items()}
+    spent = time.perf_counter() - begun
+    share = _share(options, *_seconds(entries.values(), judged, count), spent)
     for entry in entries.values():
         entry.steps = _steps(tasks[entry.task], share)
-    yield Planned(sum(e.trials for e in entries.values()), _seconds(entries.values(), count), share)
+    trials = sum(entry.trials for entry in entries.values())
+    yield Planned(trials, sum(_seconds(entries.values(), judged, count)), share, spent)
     with Workers(count, should_stop) as workers:
         yield from _tried(entries, workers)
     rows = [row(entry, tasks[entry.task]) for entry in entries.values() if entry.done]
@@ -149,11 +159,11 @@ def _measured(name: str, task: Task, options: BenchOptions) -> list[Entry]:
     ]
 
 
-def _share(options: BenchOptions, full: float, spent: float) -> float:
+def _share(options: BenchOptions, full: float, judging: float, spent: float) -> float:
     """Return the share of the full budget of steps that fits the minutes."""
     given = 60 * (options.minutes or MOST_MINUTES)
-    left = max(given / 2, given - spent)
-    share = left / full if full else 1.0
+    left = max(given / 2, given - spent) - judging
+    share = max(0.0, left) / full if full else 1.0
     return share if options.minutes else min(1.0, share)
 
 
@@ -161,9 +171,16 @@ def _steps(task: Task, share: float) -> int:
     return max(LEAST_STEPS, round(task.steps * share))
 
 
-def _seconds(entries: Iterable[Entry], workers: int) -> float:
-    total = sum(each.trials * each.steps * each.costs.seconds_alone for each in entries)
-    return total * OVERHEAD / max(1, workers)
+def _seconds(
+    entries: Iterable[Entry], judged: Mapping[str, float], workers: int
+) -> tuple[float, float]:
+    """Return how long all trainings take: their steps, and what does not shrink with them."""
+    steps = judging = 0.0
+    for each in entries:
+        seconds = each.trials * each.costs.seconds_alone / max(1, workers)
+        steps += UPDATES * seconds * each.steps
+        judging += FORWARD * seconds * judged[each.task]
+    return steps, judging + (START_SECONDS if workers else 0.0)
 
 
 def _tried(entries: dict[tuple[str, str], Entry], workers: Workers) -> Iterator[Tried]:

@@ -144,6 +144,7 @@ def described(
         "name": name,
         "title": task.title,
         "metric": task.metric,
+        "right": task.right,
         "better": task.better,
         "length": task.length,
         "batch_size": task.batch_size,

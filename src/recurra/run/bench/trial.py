@@ -19,7 +19,7 @@ from recurra.train.event import Finished
 from recurra.train.loop import learn
 from recurra.train.optimization import TrainOptions
 
-__all__ = ["Job", "Outcome", "run", "training"]
+__all__ = ["Job", "Outcome", "judged_batches", "run", "training"]
 
 VALIDATIONS = 4
 """Of a training; the weights of the best are kept."""
@@ -85,6 +85,25 @@ def training(job: Job) -> TrainOptions:
         validations=min(VALIDATIONS, job.steps),
         keep="best",
     )
+
+
+def judged_batches(task: Task) -> float:
+    """Return how many batches' worth of held-out data a training is judged on.
+
+    Args:
+        task: which.
+
+    Example:
+        >>> from recurra.run.bench.tasks.adding import Adding
+        >>> judged_batches(Adding())  # 1,024 sequences six times, in batches of 32
+        192.0
+    """
+    steps = {
+        split: sum(len(batch.x) * batch.x.shape[1] for batch in task.held_out(split))
+        for split in ("valid", "test")
+    }
+    each = task.batch_size * task.length
+    return ((VALIDATIONS + 1) * steps["valid"] + steps["test"]) / each
 
 
 def run(job: Job, should_stop: Callable[[], bool] = lambda: False) -> Outcome | None:

@@ -217,4 +217,18 @@ def _canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
+        _lay_out(figure)
         figure.savefig(path, metadata=_METADATA[path.suffix.lower()])
+
+
+def _lay_out(figure: Figure) -> None:
+    """Lay out once, to nine digits: what the layout solves, it adds up in the order of addresses,
+    and an SVG names its parts by all digits of where they are.
+    """
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        x, y, width, height = (round(n, 9) for n in axes.get_position(original=True).bounds)
+        axes.set_position((x, y, width, height))

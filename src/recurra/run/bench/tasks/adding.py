@@ -39,6 +39,7 @@ class Adding(Task):
         True
     """
 
+    right = f"sums less than {NEAR} off"
     features = 2
     outputs = 1
     read = 1

@@ -34,6 +34,8 @@ class Task(ABC):
     """What it is, in a line, with its sizes."""
     metric: str = "accuracy"
     """The metric that is judged."""
+    right: str = ""
+    """What accuracy is the share of, of all there are: `"letters said in their place"`."""
     better: Literal["higher", "lower"] = "higher"
     tokens: int | None = None
     """V, where inputs are tokens."""

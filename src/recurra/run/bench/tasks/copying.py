@@ -42,6 +42,8 @@ class Copying(Task):
         (tensor([[5, 3, 8, 8, 9, 8, 8]]), tensor([[8, 8, 8, 8, 8, 5, 3]]))
     """
 
+    right = "letters said in their place"
+
     def __init__(self, copied: int = 5, delay: int = 30, letters: int = 8) -> None:
         self.copied, self.delay, self.letters = copied, delay, letters
         self.title = f"copying memory: {copied} letters of {letters}, {delay} steps later"

@@ -33,6 +33,7 @@ class PermutedDigits(Task):
     """
 
     title = "permuted digits: 8 x 8 pixels one by one, 1,200 images to learn from"
+    right = "digits named"
     features = 1
     outputs = 10
     read = 1

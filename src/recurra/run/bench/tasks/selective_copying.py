@@ -40,6 +40,8 @@ class SelectiveCopying(Task):
         (tensor([[8, 2, 8, 0, 8, 9, 9]]), tensor([[2, 0]]))
     """
 
+    right = "letters said in their place"
+
     def __init__(self, copied: int = 5, within: int = 35, letters: int = 8) -> None:
         self.copied, self.within, self.letters = copied, within, letters
         self.title = f"selective copying: {copied} letters of {letters} strewn over {within} steps"

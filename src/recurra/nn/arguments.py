@@ -1,0 +1,213 @@
+"""What `unroll` is given, checked before a kernel reads it: wrong tensors are told in one line.
+
+B rows, T steps, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.base import require_recurrence
+from recurra.nn.state import State, fitted, flatten
+from recurra.nn.wrappers.base import Recurrence
+
+__all__ = [
+    "check_first_step",
+    "checked_lengths",
+    "checked_reset",
+    "first_state",
+    "require_sequences",
+]
+
+
+def require_sequences(x: Any) -> None:
+    """Raise ShapeError unless `x` is a tensor `(B, T, I)`.
+
+    Args:
+        x: the inputs.
+    """
+    said = "unroll takes x of shape (batch, time, input)"
+    if isinstance(x, nn.utils.rnn.PackedSequence):
+        raise ShapeError(f"{said} and lengths=, as pad_packed_sequence returns them, got it packed")
+    if not isinstance(x, Tensor):
+        raise ShapeError(
+            f"{said}, got {type(x).__name__}; torch.as_tensor(x, dtype=torch.float32) makes one"
+        )
+    if x.dim() != 3:
+        raise ShapeError(f"{said}, got {tuple(x.shape)}")
+
+
+def checked_lengths(given: Tensor | Sequence[int], x: Tensor) -> Tensor:
+    """Return the lengths of rows as int64 where `x` is.
+
+    Args:
+        given: `(B,)` integers in 0..T.
+        x: `(B, T, I)`.
+
+    Raises:
+        ShapeError: they are something else.
+
+    Example:
+        >>> checked_lengths([3, 0], torch.zeros(2, 3, 1))
+        tensor([3, 0])
+    """
+    B, T = x.shape[:2]
+    lengths = _tensor(given, "lengths")
+    if lengths.shape != (B,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ShapeError(
+            f"lengths is one integer a row, shape ({B},), got {tuple(lengths.shape)} "
+            f"{lengths.dtype}"
+        )
+    if B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
+        raise ShapeError(
+            f"lengths lie between 0 and {T}, the steps of x, got {int(lengths.min())} to "
+            f"{int(lengths.max())}"
+        )
+    return lengths.to(x.device, torch.int64)
+
+
+def checked_reset(given: Tensor | Sequence[Sequence[bool]], x: Tensor) -> Tensor:
+    """Return before which steps rows are reset, where `x` is.
+
+    Args:
+        given: `(B, T)` bool.
+        x: `(B, T, I)`.
+
+    Raises:
+        ShapeError: it is something else.
+
+    Example:
+        >>> checked_reset([[True, False]], torch.zeros(1, 2, 1))
+        tensor([[ True, False]])
+    """
+    reset = _tensor(given, "reset")
+    if reset.shape != x.shape[:2] or reset.dtype != torch.bool:
+        raise ShapeError(
+            f"reset is bool of shape {tuple(x.shape[:2])}, got {tuple(reset.shape)} {reset.dtype}"
+        )
+    return reset.to(x.device)
+
+
+def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
+    """Return the state before the first step, once it and `x` fit the cell.
+
+    Args:
+        cell: any cell or wrapper.
+        x: `(B, T, I)`.
+        state: as given; the cell's initial state for None.
+
+    Raises:
+        ConfigError: `cell` is no recurrence.
+        ShapeError: a shape, a dtype or a device does not fit.
+    """
+    require_recurrence(cell, "unroll")
+    name = type(cell).__name__
+    if x.shape[2] != cell.input_size:
+        raise ShapeError(
+            f"{name} takes {cell.input_size} features, got x of shape {tuple(x.shape)}, batch first"
+        )
+    device = _device_of(cell)
+    if device not in (None, x.device):
+        raise ShapeError(f"{name} is on {device}, x on {x.device}; move one with .to(device)")
+    try:
+        initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
+    except TypeError as error:
+        raise ConfigError(
+            f"{name}.initial_state(batch_size=1, *, device=None, dtype=None) cannot be called so: "
+            f"{error}"
+        ) from error
+    if state is None:
+        state = initial
+        _require_rows(name, initial, len(x))
+    else:
+        # A kernel would read past the end of a state that is too small.
+        state = fitted(state, initial)
+    if not torch.is_autocast_enabled(x.device.type):
+        _require_one_dtype(cell, x, state)
+    return state
+
+
+def check_first_step(inner: Recurrence, x: Tensor, before: State, y: Any, after: Any) -> None:
+    """Raise ShapeError unless a step, maybe of someone's own, gave what it must.
+
+    Args:
+        inner: whose step it was.
+        x: `(B, I)`.
+        before: the state before it.
+        y: what it gave, and
+        after: the state.
+    """
+    said, shape = f"{type(inner).__name__}.forward returns (y, state)", (len(x), inner.output_size)
+    if not isinstance(y, Tensor) or y.shape != shape:
+        got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+        raise ShapeError(f"{said}, y of shape {shape}, got {got}")
+    try:
+        fitted(after, before)
+    except ShapeError as error:
+        raise ShapeError(f"{said}, a state like the one before the step; {error}") from None
+
+
+def _device_of(module: nn.Module) -> torch.device | None:
+    """Return where its first parameter is."""
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            return parameter.device
+    found = (_device_of(part) for part in module._modules.values() if part is not None)
+    return next((device for device in found if device is not None), None)
+
+
+def _tensor(given: Tensor | Sequence[Any], name: str) -> Tensor:
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(f"{name} is a tensor or a list, got {given!r:.60}: {error}") from error
+
+
+def _require_rows(name: str, state: State, rows: int) -> None:
+    if isinstance(state, Tensor):
+        if state.dim() < 1 or state.shape[0] != rows:
+            raise ShapeError(
+                f"{name}.initial_state({rows}) returns tensors of {rows} rows, got "
+                f"{tuple(state.shape)}"
+            )
+    elif isinstance(state, tuple | list):
+        for part in state:
+            _require_rows(name, part, rows)
+    else:
+        raise ShapeError(
+            f"{name}.initial_state returns a tensor or a tuple of states, maybe (), got "
+            f"{type(state).__name__}"
+        )
+
+
+def _require_one_dtype(cell: Recurrence, x: Tensor, state: State) -> None:
+    # A kernel would read the bits of one kind of number as another's.
+    if _learns_in(x.dtype, cell) and _is_of(x.dtype, state):
+        return
+    weights = {p.dtype for p in cell.parameters() if p.is_floating_point()}
+    states = {s.dtype for s in flatten(state).values() if s.is_floating_point()}
+    if weights | states > {x.dtype} or (weights and x.dtype not in weights):
+        found = ", ".join(sorted(str(kind) for kind in (weights | states) - {x.dtype}))
+        raise ShapeError(
+            f"{type(cell).__name__}: x is of {x.dtype}, its weights and state of {found}; "
+            "make them one with .to(dtype)"
+        )
+
+
+def _learns_in(dtype: torch.dtype, module: nn.Module) -> bool:
+    """Return whether all parameters are of a dtype, in a quarter of the time of `parameters`."""
+    for parameter in module._parameters.values():
+        if parameter is not None and parameter.dtype is not dtype:
+            return False
+    return all(_learns_in(dtype, part) for part in module._modules.values() if part is not None)
+
+
+def _is_of(dtype: torch.dtype, state: State) -> bool:
+    if isinstance(state, Tensor):
+        return state.dtype is dtype or not state.is_floating_point()
+    return all(_is_of(dtype, part) for part in state)

@@ -1,0 +1,94 @@
+"""What weights of torch and of Keras are made from and into: cells, directions and layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from recurra.errors import ConfigError
+from recurra.nn.cells.base import Cell
+from recurra.nn.wrappers.base import Recurrence
+from recurra.nn.wrappers.bidirectional import Bidirectional
+from recurra.nn.wrappers.stack import Stack
+
+__all__ = [
+    "directions_of",
+    "empty",
+    "has_bias",
+    "layers_of",
+    "names_of",
+    "parameters_of",
+]
+
+
+def empty(make: Callable[[], Cell], like: Tensor) -> Cell:
+    """Return what `make` makes, where and as `like` is, without drawing a number for it.
+
+    Args:
+        make: a cell of the right sizes.
+        like: a parameter.
+    """
+    with torch.device("meta"):
+        cell = make()
+    return cell.to(like.dtype).to_empty(device=like.device)
+
+
+def parameters_of(cell: Cell) -> dict[str, Tensor]:
+    """Return what stands under torch's names, parametrised or not.
+
+    Args:
+        cell: whose.
+    """
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+    return {name: getattr(cell, name) for name in names if hasattr(cell, name)}
+
+
+def names_of(cells: Sequence[Cell]) -> str:
+    """Return the kinds and sizes of cells, for a message.
+
+    Args:
+        cells: which.
+    """
+    return ", ".join(f"{type(cell).__name__}({cell.extra_repr()})" for cell in cells)
+
+
+def has_bias(*cells: Cell) -> bool:
+    """Return whether a bias of the cells is learned, or other than zero.
+
+    Args:
+        cells: which.
+    """
+    biases = [getattr(cell, name) for cell in cells for name in ("bias_ih", "bias_hh")]
+    return any(bias.requires_grad or bool(bias.any()) for bias in biases)
+
+
+def layers_of(recurrence: Recurrence) -> list[Recurrence]:
+    """Return the layers of a Stack; of anything else, itself.
+
+    Args:
+        recurrence: which.
+    """
+    if type(recurrence) is not Stack:
+        return [recurrence]
+    return [recurrence.inner(n) for n in range(len(recurrence.cells))]
+
+
+def directions_of(layer: Recurrence, place: str) -> list[Cell]:
+    """Return the cells of a layer: two of a Bidirectional, else one.
+
+    Args:
+        layer: which.
+        place: where the weights go, for the message.
+
+    Raises:
+        ConfigError: it is a wrapper that no other library has.
+    """
+    parts = [layer.inner(0), layer.inner(1)] if type(layer) is Bidirectional else [layer]
+    for part in parts:
+        if not isinstance(part, Cell):
+            hint = " within a layer: put all layers into one" if type(part) is Stack else ""
+            raise ConfigError(f"{place} has nothing for {type(part).__name__}{hint}")
+    return cast("list[Cell]", parts)

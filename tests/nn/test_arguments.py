@@ -1,0 +1,237 @@
+"""What a newcomer hands to `unroll`, `plan` and wrappers: taken where it is clear, or refused."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import ConfigError, RecurraError, ShapeError
+from recurra.nn.cells.base import Cell
+from recurra.nn.cells.gru import GRUCell, GRUState
+from recurra.nn.cells.lstm import LSTMCell, LSTMState
+from recurra.nn.unroll import plan, unroll, unroll_plain
+from recurra.nn.wrappers import WRAPPERS
+from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.stack import Stack
+
+either = pytest.mark.parametrize("how", [unroll, unroll_plain])
+
+
+def deep() -> Stack:
+    return Stack([LSTMCell(3, 5), GRUCell(5, 4)])
+
+
+@either
+def test_plain_tuples_are_states(how: Any) -> None:
+    cell, x = deep(), torch.randn(2, 6, 3)
+    _, state = how(cell, x)
+    expected = how(cell, x, state)
+    for plain in (((*state[0],), (*state[1],)), [[*state[0]], [*state[1]]]):
+        y, after = how(cell, x, plain)
+        torch.testing.assert_close((y, after), expected)
+        assert [type(part) for part in after] == [LSTMState, GRUState]
+        y, after = cell(x[:, 0], plain)
+        torch.testing.assert_close((y, after), cell(x[:, 0], state))
+
+
+@either
+def test_states_of_other_parts_are_refused_in_one_line(how: Any) -> None:
+    cell, x = deep(), torch.zeros(2, 6, 3)
+    h, c, g = torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(2, 4)
+    for state in (
+        h,
+        (h, c),
+        ((h, c),),
+        ((h, c), (g, g)),
+        ((h, None), (g,)),
+        ((h, c), (g.numpy(),)),
+        ((h[None], c[None]), (g[None],)),
+        "state",
+        {"h": h},
+        (GRUState(h), LSTMState(g, g)),
+    ):
+        with pytest.raises(ShapeError, match=r"(got the state|state\.\S+ is) .*, expected") as one:
+            how(cell, x, state)
+        with pytest.raises(ShapeError) as other:
+            cell(x[:, 0], state)
+        assert "\n" not in f"{one.value}{other.value}"
+    for state in (None, ()):
+        with pytest.raises(ShapeError, match=r"got the state .*, expected"):
+            cell(x[:, 0], state)
+
+
+@either
+def test_lists_and_arrays_are_lengths_and_resets(how: Any) -> None:
+    cell, x = deep(), torch.randn(2, 3, 3)
+    lengths, reset = [3, 1], [[False, True, False], [False, False, False]]
+    expected = how(cell, x, lengths=torch.tensor(lengths), reset=torch.tensor(reset))
+    for form in (list, np.array):
+        torch.testing.assert_close(how(cell, x, lengths=form(lengths), reset=form(reset)), expected)
+
+
+@either
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"lengths": 3}, r"lengths is one integer a row, shape \(2,\), got \(\)"),
+        ({"lengths": [3.0, 1.0]}, "lengths is one integer a row, .* got .* torch.float32"),
+        ({"lengths": ["3", 1]}, r"lengths is a tensor or a list, got \['3', 1\]"),
+        ({"lengths": [[3], [1, 2]]}, "lengths is a tensor or a list, got"),
+        ({"reset": True}, r"reset is bool of shape \(2, 3\), got \(\)"),
+        ({"reset": [[0, 1, 0]] * 2}, r"reset is bool of shape .* torch.int64"),
+        ({"generator": 1}, r"generator is a torch.Generator, got 1: torch.Generator\(\)"),
+        ({"x": np.zeros((2, 3, 3))}, "got ndarray; torch.as_tensor"),
+        ({"x": [[[0.0] * 3] * 3] * 2}, "got list; torch.as_tensor"),
+        ({"x": None}, "got NoneType; torch.as_tensor"),
+        ({"x": torch.zeros(2, 3, 3).double()}, "x is of torch.float64, .* state of torch.float32;"),
+        ({"x": torch.zeros(2, 3, 3, device="meta")}, "Stack is on cpu, x on meta; move one"),
+        ({"x": torch.zeros(2, 3, 3).long()}, "x is of torch.int64, .* of torch.float32; make"),
+        (
+            {"x": nn.utils.rnn.pack_sequence([torch.zeros(3, 3)])},
+            "lengths=, as pad_packed_sequence returns them, got it packed",
+        ),
+    ],
+)
+def test_other_arguments_are_refused_in_one_line(how: Any, given: Any, why: str) -> None:
+    given = {"x": torch.zeros(2, 3, 3), **given}
+    with pytest.raises(RecurraError, match=why) as error:
+        how(deep(), given.pop("x"), **given)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("how", [unroll, unroll_plain, lambda cell, x: plan(cell)])
+def test_foreign_modules_are_refused_with_the_way_to_take_them(how: Any) -> None:
+    for module in (nn.LSTM(3, 5), nn.GRUCell(3, 5)):
+        with pytest.raises(ConfigError, match=r"of torch.nn: recurra.from_torch\(module\)"):
+            how(module, torch.zeros(1, 2, 3))
+    for other in (nn.Linear(3, 5), LSTMCell, "lstm", None):
+        with pytest.raises(ConfigError, match="takes a cell or wrapper, got"):
+            how(other, torch.zeros(1, 2, 3))
+    with pytest.raises(ShapeError, match="plan takes x as a tensor, got ndarray"):
+        plan(LSTMCell(3, 5), np.zeros(1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.parametrize("given", [nn.LSTM(3, 3), "lstm", LSTMCell], ids=["torch", "name", "class"])
+def test_every_wrapper_refuses_what_is_no_recurrence(name: str, given: Any) -> None:
+    kind = WRAPPERS[name]
+    args: dict[str, Any] = {
+        "stack": ([given],),
+        "bidirectional": (given, given),
+        "projection": (given, 2),
+        "weight_drop": (given, 0.5),
+    }
+    with pytest.raises(ConfigError, match=f"{kind.__name__} takes a cell or wrapper, got"):
+        kind(*args.get(name, (given,)))
+
+
+def test_a_stack_takes_a_list_of_any_kind() -> None:
+    cells = [LSTMCell(3, 5), GRUCell(5, 4)]
+    for given in (cells, (*cells,), nn.ModuleList(cells), (cell for cell in cells)):
+        assert Stack(given).output_size == 4  # type: ignore[arg-type]
+    for given in (cells[0], nn.LSTM(3, 5)):
+        with pytest.raises(ConfigError, match="Stack takes a list of cells, got LSTM"):
+            Stack(given)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Stack: got no cells"):
+        Stack([])
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("projection", ("2",)),
+        ("projection", (2.0,)),
+        ("mogrifier", (2.5,)),
+        ("mogrifier", (2, 1.5)),
+    ],
+)
+def test_sizes_of_wrappers_are_whole_numbers(name: str, args: Any) -> None:
+    with pytest.raises(RecurraError, match=r"at least [01], got '?[12]"):
+        WRAPPERS[name](LSTMCell(3, 5), *args)
+
+
+class Own(NamedTuple):
+    h: Tensor
+
+
+class Good(Cell):
+    """Somebody's cell as it should be; below, each misses one part of it."""
+
+    def initial_state(self, batch_size: int = 1, **where: Any) -> Any:
+        return Own(torch.zeros(batch_size, self.output_size))
+
+    def forward(self, x: Tensor, state: Any) -> Any:
+        h = state.h + x.sum(1, keepdim=True)
+        return h, Own(h)
+
+
+def state_of(make: Any) -> type[Good]:
+    class Odd(Good):
+        def initial_state(self, batch_size: int = 1, **where: Any) -> Any:
+            return make(batch_size)
+
+        def forward(self, x: Tensor, state: Any) -> Any:
+            return x.sum(1, keepdim=True).expand(-1, 5), state
+
+    return Odd
+
+
+def step_of(make: Any) -> type[Good]:
+    class Odd(Good):
+        def forward(self, x: Tensor, state: Any) -> Any:
+            return make(*super().forward(x, state))
+
+    return Odd
+
+
+class WithoutDevice(Good):
+    def initial_state(self, batch_size: int = 1) -> Any:  # type: ignore[override]
+        return Own(torch.zeros(batch_size, self.output_size))
+
+
+class WithoutSizes(Good):
+    def __init__(self, *sizes: int) -> None:
+        nn.Module.__init__(self)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (WithoutSizes, r"without sizes: call super\(\).__init__\(input_size, output_size\)"),
+        (WithoutDevice, r"initial_state\(batch_size=1, \*, device=None, dtype=None\) cannot be"),
+        (Cell, r"Cell defines no initial_state\(batch_size\)"),
+        (state_of(lambda B: None), "returns a tensor or a tuple of states, .* got NoneType"),
+        (state_of(lambda B: {"h": torch.zeros(B, 5)}), "a tuple of states, .* got dict"),
+        (state_of(lambda B: Own(0.0)), "a tuple of states, .* got float"),  # type: ignore[arg-type]
+        (state_of(lambda B: Own(torch.zeros(5))), r"of 2 rows, got \(5,\)"),
+        (state_of(lambda B: torch.tensor(0.0)), r"of 2 rows, got \(\)"),
+        (step_of(lambda y, state: y), r"forward returns \(y, state\), got Tensor"),
+        (step_of(lambda y, state: state), r"forward returns \(y, state\), got Own"),
+        (step_of(lambda y, state: (y, state, y)), r"forward returns \(y, state\), got tuple"),
+        (step_of(lambda y, state: (y[:, :3], state)), r"y of shape \(2, 5\), got \(2, 3\)"),
+        (step_of(lambda y, state: (None, state)), r"y of shape \(2, 5\), got NoneType"),
+        (step_of(lambda y, state: (y, y)), "a state like the one before the step; got the state"),
+        (step_of(lambda y, state: (y, Own(y[:, :2]))), r"state.h is \(2, 2\), expected \(2, 5\)"),
+    ],
+)
+def test_own_cells_that_miss_a_part_of_the_contract(kind: Any, why: str) -> None:
+    for wrap in (lambda cell: cell, lambda cell: Stack([Dropout(cell)])):
+        with pytest.raises(RecurraError, match=why) as error:
+            unroll(wrap(kind(3, 5)), torch.zeros(2, 4, 3))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Good, state_of(lambda B: ()), state_of(lambda B: [torch.zeros(B, 5)])],
+    ids=["good", "no state", "list"],
+)
+def test_own_cells_that_do_not(kind: Any) -> None:
+    cell, x = kind(3, 5), torch.randn(2, 4, 3)
+    y, state = unroll(cell, x, reset=[[False, True, False, False]] * 2, lengths=[4, 2])
+    assert y.shape == (2, 4, 5)
+    unroll(cell, x, state)
