@@ -6,10 +6,24 @@ import numpy as np
 import pytest
 import torch
 
+from recurra.errors import RunError
 from recurra.nn.cells import CELLS
-from recurra.nn.kernels import channels
+from recurra.nn.kernels import channels, team
+from recurra.nn.kernels.compiled import compiled
 from recurra.nn.kernels.elementwise import ind_rnn_sequence
 from recurra.nn.unroll import unroll
+
+
+@compiled
+def note(found: np.ndarray, seen: np.ndarray, blocks: int, start: int, stop: int) -> None:
+    found[1 if start else 0] = blocks
+    seen[start:stop] += 1
+
+
+@compiled
+def fail(blocks: int, start: int, stop: int) -> None:
+    if start:
+        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize(
@@ -22,22 +36,17 @@ def test_channels_are_shared_out_where_rows_are_too_few(
     shape: tuple[int, int, int], threads: int, blocks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    calls: list[tuple[int, int, int]] = []
-    channels._share_out(torch.empty(shape), lambda *units: calls.append(units))
-    assert {call[0] for call in calls} == {blocks}
-    units = sorted(unit for _, start, stop in calls for unit in range(start, stop))
-    assert units == list(range(shape[0] * blocks))
+    found, seen = np.zeros(threads), np.zeros(shape[0] * blocks)
+    channels._share_out(torch.empty(shape), note, (found, seen))
+    assert set(found) - {0} == {blocks}
+    assert (seen == 1).all()
 
 
 def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
-    def run(blocks: int, start: int, stop: int) -> None:
-        if start:
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        channels._share_out(torch.empty(2, 20000, 4), run)
+    with pytest.raises(RunError if team._addresses() else ZeroDivisionError):
+        channels._share_out(torch.empty(2, 20000, 4), fail, ())
 
 
 @pytest.mark.parametrize("name", ["min_gru", "min_lstm", "lru", "sru", "qrnn", "ind_rnn", "rwkv"])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,20 +14,40 @@ import numpy as np
 import pytest
 import torch
 
+from recurra.errors import RunError
 from recurra.nn.kernels import team
+from recurra.nn.kernels.compiled import compiled
 from recurra.nn.kernels.gru_sequence import gru_sequence
 from recurra.nn.kernels.scan import scan
-from recurra.nn.kernels.team import by_batch
+from recurra.nn.kernels.team import by_rows
+
+
+@compiled
+def count(seen: np.ndarray, parts: np.ndarray, start: int, end: int) -> None:
+    """Count the rows, and note each part's end at its start."""
+    seen[start:end] += 1
+    if len(parts):
+        parts[start] = end
+
+
+@compiled
+def fail(done: np.ndarray, failing: int, start: int, end: int) -> None:
+    if start == failing:
+        raise ValueError("no")
+    done[start] = 1
+
+
+NO_PARTS = np.zeros(0)
 
 
 @pytest.fixture(params=["torch's", "our own"])
-def threads_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def threads_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both kinds of threads, where torch runs on libgomp."""
     if request.param == "our own":
-        monkeypatch.setattr(team, "_openmp", lambda: None)
         monkeypatch.setattr(team, "_addresses", lambda: None)
-    elif team._openmp() is None:
+    elif team._addresses() is None:
         pytest.skip("torch does not run on libgomp here")
+    return str(request.param)
 
 
 @pytest.mark.usefixtures("threads_of")
@@ -35,87 +55,75 @@ def threads_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 def test_every_row_is_run_once(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for rows in range(8):
-        seen = np.zeros(rows)
-        who = set()
-
-        def run(start: int, end: int, seen: np.ndarray = seen, who: set[int] = who) -> None:
-            seen[start:end] += 1
-            who.add(threading.get_ident())
-
-        by_batch(run, rows)
+        seen, parts = np.zeros(rows), np.zeros(rows)
+        by_rows(count, (seen, parts), rows)
         assert (seen == 1).all()
-        assert len(who) <= max(1, min(threads, rows))
+        assert (parts > 0).sum() <= max(1, min(threads, rows))
 
 
 def test_few_rows_stay_in_this_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    parts: list[tuple[int, int]] = []
-    by_batch(lambda start, end: parts.append((start, end)), 7, 4)
-    assert parts == [(0, 7)]
+    parts = np.zeros(7)
+    by_rows(count, (np.zeros(7), parts), 7, 4)
+    assert parts.tolist() == [7, 0, 0, 0, 0, 0, 0]
 
 
-@pytest.mark.usefixtures("threads_of")
 @pytest.mark.parametrize("failing", [0, 2])
 def test_a_fault_in_any_thread_is_raised_after_all_have_ended(
-    failing: int, monkeypatch: pytest.MonkeyPatch
+    failing: int, threads_of: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    done = []
-
-    def run(start: int, end: int) -> None:
-        if start == failing:
-            raise ValueError("no")
-        done.append(start)
-
-    with pytest.raises(ValueError, match="no"):
-        by_batch(run, 4)
-    assert done == [2 - failing]
+    done = np.zeros(4)
+    error, words = (RunError, "fail failed on a thread")
+    if threads_of == "our own":
+        error, words = ValueError, "no"
+    with pytest.raises(error, match=words):
+        by_rows(fail, (done, failing), 4)
+    assert done.nonzero()[0].tolist() == [2 - failing]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_leaves_the_threads_behind() -> None:
     code = (
-        "import os, torch\n"
-        "from recurra.nn.kernels.team import by_batch\n"
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np, torch\n"
+        "from test_team import NO_PARTS, by_rows, count\n"
         "torch.set_num_threads(2)\n"
-        "done = []\n"
-        "by_batch(lambda start, end: done.append(start), 2)\n"
+        "seen = np.zeros(2)\n"
+        "by_rows(count, (seen, NO_PARTS), 2)\n"
         "child = os.fork()\n"
         "if not child:\n"
-        "    by_batch(lambda start, end: done.append(start), 2)\n"
-        "    os._exit(len(done))\n"
+        "    by_rows(count, (seen, NO_PARTS), 2)\n"
+        "    os._exit(int(seen.sum()))\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
-    made = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60)
-    assert made.returncode == 4
+    command = [sys.executable, "-W", "ignore", "-c", code, str(Path(__file__).parent)]
+    assert subprocess.run(command, timeout=60).returncode == 4
 
 
 def test_a_smaller_team_does_all_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[int] = []
-
-    class Alone:
-        """A libgomp that has one thread to give, whatever is asked for."""
-
-        omp_get_thread_num = staticmethod(lambda: 0)
-        omp_get_num_threads = staticmethod(lambda: 1)
-        GOMP_parallel = staticmethod(lambda body, data, asked, flags: body(data))
-
-    monkeypatch.setattr(team, "_openmp", Alone)
+    """A libgomp that has one thread to give, whatever is asked for."""
+    body, anything, number = ctypes.CFUNCTYPE(None, ctypes.c_void_p), ctypes.c_void_p, ctypes.c_uint
+    start = ctypes.CFUNCTYPE(None, anything, anything, number, number)(
+        lambda run, data, asked, flags: body(run)(data)
+    )
+    one, none = (ctypes.CFUNCTYPE(number)(lambda n=n: n) for n in (1, 0))
+    alone = tuple(ctypes.cast(each, anything).value for each in (start, none, one))
+    monkeypatch.setattr(team, "_addresses", lambda: alone)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    by_batch(lambda start, end: done.extend(range(start, end)), 7)
-    assert done == list(range(7))
+    seen, parts = np.zeros(7), np.zeros(7)
+    by_rows(count, (seen, parts), 7)
+    assert (seen == 1).all()
+    assert parts.tolist() == [2, 0, 4, 0, 7, 0, 0]
 
 
 def test_several_threads_of_the_caller_have_a_team_each() -> None:
     with ThreadPoolExecutor(4) as callers:
         counts = [np.zeros(50) for _ in range(16)]
 
-        def work(count: np.ndarray) -> None:
-            def run(start: int, end: int) -> None:
-                count[start:end] += 1
-
+        def work(seen: np.ndarray) -> None:
             for _ in range(20):
-                by_batch(run, 50)
+                by_rows(count, (seen, NO_PARTS), 50)
 
         list(callers.map(work, counts))
     assert all((count == 20).all() for count in counts)

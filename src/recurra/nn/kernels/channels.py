@@ -7,7 +7,6 @@ rows out, and the channels where rows are few; each runs its own over all of the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from recurra.nn.kernels.compiled import Compiled, view
 from recurra.nn.kernels.operator import once_only, steps_of_rows
-from recurra.nn.kernels.team import by_batch
+from recurra.nn.kernels.team import by_rows
 
 __all__ = ["ChannelLoop"]
 
@@ -109,7 +108,7 @@ class ChannelLoop:
         end = state.clone(memory_format=torch.contiguous_format)
         steps = steps_of_rows(sequences[0].shape, lengths)
         arrays = (*map(view, (*sequences, weights, state)), steps, option)
-        _share_out(y, lambda *units: self.forward(*arrays, view(y), view(end), *units))
+        _share_out(y, self.forward, (*arrays, view(y), view(end)))
         return y, end
 
     def run_back(
@@ -146,7 +145,7 @@ class ChannelLoop:
         )
         made = map(view, (y, d_y, d_state, *d_sequences, d_weights))
         arrays = (*given, option, *made)
-        _share_out(y, lambda *units: self.backward(*arrays, *units))
+        _share_out(y, self.backward, arrays)
         return d_sequences, d_weights.sum(dim=0), d_state
 
     def _like_outputs(
@@ -179,12 +178,12 @@ def _like_gradients(
     return [_fresh(sequence) for sequence in sequences], _fresh(weights), _fresh(state)
 
 
-def _share_out(y: Tensor, run: Callable[[int, int, int], None]) -> None:
-    """Call `run(blocks, start, stop)` on as many threads as the work is worth."""
+def _share_out(y: Tensor, loop: Compiled[..., None], args: tuple[Any, ...]) -> None:
+    """Call `loop(*args, blocks, start, stop)` on as many threads as the work is worth."""
     B, T, C = y.shape
     threads = torch.get_num_threads()
     blocks = threads // math.gcd(B, threads)
     if blocks > C // 16 or B * T * C // threads < WORTH_A_THREAD:
         blocks = 1
     least = -(-WORTH_A_THREAD * blocks // max(1, T * C))
-    by_batch(lambda start, stop: run(blocks, start, stop), B * blocks, least)
+    by_rows(loop, (*args, blocks), B * blocks, least)

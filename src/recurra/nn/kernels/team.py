@@ -22,11 +22,7 @@ from recurra.errors import RunError
 from recurra.nn.kernels.compiled import Compiled
 from recurra.nn.kernels.forked import forked
 
-__all__ = ["by_batch", "by_rows", "threads_for"]
-
-Run = Callable[[int, int], object]
-
-_BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+__all__ = ["by_rows", "threads_for"]
 
 
 def threads_for(rows: int, least: int = 1) -> int:
@@ -81,48 +77,7 @@ def by_rows(loop: Compiled[..., None], args: tuple[Any, ...], rows: int, least: 
         raise errors[0]
 
 
-def by_batch(run: Run, rows: int, least: int = 1) -> None:
-    """Call `run(start, end)` for parts of the rows, on as many threads as torch takes.
-
-    Args:
-        run: does its work on rows `start` to `end`, without Python's lock if it is to gain.
-        rows: B, of the batch.
-        least: fewest rows that are worth a thread.
-
-    Example:
-        >>> done = []
-        >>> by_batch(lambda start, end: done.append((start, end)), 3)
-        >>> sum(end - start for start, end in done)
-        3
-    """
-    parts = max(1, min(torch.get_num_threads(), rows // max(1, least)))
-    if parts == 1:
-        run(0, rows)
-        return
-    cuts = [rows * part // parts for part in range(parts + 1)]
-    lib = _openmp()
-    errors = _on_pool(run, cuts) if lib is None else _on_team(lib, run, cuts)
-    if errors:
-        raise errors[0]
-
-
-def _on_team(lib: Any, run: Run, cuts: list[int]) -> list[BaseException]:
-    errors: list[BaseException] = []
-    parts = len(cuts) - 1
-
-    def body(_: int | None) -> None:
-        try:
-            # The team may be smaller than was asked for.
-            for part in range(lib.omp_get_thread_num(), parts, lib.omp_get_num_threads()):
-                run(cuts[part], cuts[part + 1])
-        except BaseException as error:  # nothing may fly through OpenMP's frames
-            errors.append(error)
-
-    lib.GOMP_parallel(_BODY(body), None, parts, 0)
-    return errors
-
-
-def _on_pool(run: Run, cuts: list[int]) -> list[BaseException]:
+def _on_pool(run: Callable[[int, int], object], cuts: list[int]) -> list[BaseException]:
     others = [_pool().submit(run, start, end) for start, end in pairwise(cuts[1:])]
     errors: list[BaseException] = []
     try:
@@ -135,8 +90,8 @@ def _on_pool(run: Run, cuts: list[int]) -> list[BaseException]:
 
 
 @cache
-def _openmp() -> Any:
-    """Return the libgomp that torch runs on; None where it runs on none."""
+def _addresses() -> tuple[int, ...] | None:
+    """Return where the functions that `forked` asks for are in torch's libgomp; None without it."""
     if _forks:  # libgomp would wait for the threads of the parent
         return None
     try:
@@ -144,22 +99,10 @@ def _openmp() -> Any:
         places = {line.split(maxsplit=5)[5] for line in lines if "libgomp" in line}
         if len(places) != 1:  # two of them have a team each
             return None
-        lib: Any = ctypes.PyDLL(places.pop())
-        team = ctypes.CDLL(lib._name).GOMP_parallel
+        lib = ctypes.CDLL(places.pop())
+        functions = (lib.GOMP_parallel, lib.omp_get_thread_num, lib.omp_get_num_threads)
     except (OSError, AttributeError, IndexError):
         return None
-    team.argtypes = [_BODY, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
-    lib.GOMP_parallel = team
-    return lib
-
-
-@cache
-def _addresses() -> tuple[int, ...] | None:
-    """Return where the functions of the libgomp that torch runs on are, as `forked` asks."""
-    lib = _openmp()
-    if lib is None:
-        return None
-    functions = (lib.GOMP_parallel, lib.omp_get_thread_num, lib.omp_get_num_threads)
     return tuple(ctypes.cast(each, ctypes.c_void_p).value or 0 for each in functions)
 
 
@@ -175,7 +118,6 @@ _forks: list[int] = []
 def _note_fork() -> None:
     _forks.append(os.getppid())
     _pool.cache_clear()
-    _openmp.cache_clear()
     _addresses.cache_clear()
 
 
