@@ -43,7 +43,7 @@ SIZES = ((20, 35, 64), (20, 35, 200), (64, 100, 512))
 """B rows, T steps, H units and inputs, of what is timed beside the plain loop."""
 
 WARMUP, ROUNDS = 4, 8
-TESTS = ("tests/nn/test_gpu.py", "tests/nn/kernels/test_triton_lstm.py")
+TESTS = ("tests/nn/test_gpu.py", "tests/nn/kernels/device/test_triton_lstm.py")
 
 RECURRENCES: dict[str, Callable[[int], Recurrence]] = {
     **{name: (lambda n, name=name: CELLS[name](n, n)) for name in CELLS},

@@ -51,20 +51,20 @@ ORDER = {
     """,
     "recurra.nn.head": "*",
     "recurra.nn.kernels": """
-        autocast compiled
-        forked
-        team
-        operator
-        channels matmul pointwise packed_product
-        exponentials
-        sequence_product
-        sequence_linear
-        linear_cross_entropy lstm_steps product_loop
+        autocast compiler
+        operator pointwise
+        products
+        losses scans loops
         *
-        graphs
-        device_lstm
+        device
     """,
-    "recurra.nn.cells": "base\n *",
+    "recurra.nn.kernels.compiler": "compiled\n forked\n team",
+    "recurra.nn.kernels.products": "matmul packed\n sequence\n linear",
+    "recurra.nn.kernels.losses": "exponentials\n linear_cross_entropy\n *",
+    "recurra.nn.kernels.scans": "channels\n *",
+    "recurra.nn.kernels.loops": "lstm_steps product_loop\n *",
+    "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
+    "recurra.nn.cells": "base biases\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
     "recurra.train": "event\n optimization\n averaging\n epochs\n checkpoint\n loop",

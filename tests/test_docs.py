@@ -120,7 +120,7 @@ def kernels() -> list[object]:
     package = importlib.import_module("recurra.nn.kernels")
     return [
         thing
-        for found in pkgutil.iter_modules(package.__path__, "recurra.nn.kernels.")
+        for found in pkgutil.walk_packages(package.__path__, "recurra.nn.kernels.")
         for name, thing in public(importlib.import_module(found.name))
         if isinstance(thing, FunctionType)
         and "Tensor" in str(inspect.signature(thing).return_annotation)

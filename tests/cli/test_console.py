@@ -32,7 +32,7 @@ def test_a_message_is_one_line(capfd):
 
 
 def test_what_compiles_is_said_once_and_what_is_kept_not(capfd, monkeypatch, tmp_path):
-    from recurra.nn.kernels.compiled import Compiled
+    from recurra.nn.kernels.compiler.compiled import Compiled
 
     def third(x: float) -> float:
         return x / 3

@@ -53,7 +53,7 @@ def measure(program: str, folder: Path) -> list[float]:
 STEP = """
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
-from recurra.nn.kernels.exponentials import exponentials
+from recurra.nn.kernels.losses.exponentials import exponentials
 from recurra.nn.state import detach
 from recurra.train.optimization import TrainOptions, clip_gradients, make_optimizer
 

@@ -23,7 +23,7 @@ from recurra.nn.cells.mgu import MGUCell
 from recurra.nn.cells.peephole_lstm import PeepholeLSTMCell
 from recurra.nn.cells.rnn import RNNCell
 from recurra.nn.graphed import GRAPHS
-from recurra.nn.kernels.device_lstm import Kind, _differences
+from recurra.nn.kernels.device.lstm import Kind, _differences
 from recurra.nn.state import State, detach, flatten, map_tensors
 from recurra.nn.unroll import plan, unroll, unroll_plain
 from recurra.nn.wrappers.base import Recurrence

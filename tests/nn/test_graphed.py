@@ -18,7 +18,7 @@ from recurra.nn.cells.base import Cell, Kernel
 from recurra.nn.cells.gru import GRUCell, GRUState
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.mgu import MGUCell
-from recurra.nn.kernels.graphs import Graphs
+from recurra.nn.kernels.device.graphs import Graphs
 from recurra.nn.state import State, detach, flatten, map_tensors
 from recurra.nn.unroll import plan, unroll_plain
 from recurra.nn.wrappers.base import Recurrence

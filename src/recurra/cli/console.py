@@ -68,7 +68,7 @@ def say(message: str) -> None:
 @contextmanager
 def saying_what_compiles() -> Iterator[None]:
     """Say once on stderr that kernels are being compiled, should any be: it takes a while."""
-    log = logging.getLogger("recurra.nn.kernels.compiled")
+    log = logging.getLogger("recurra.nn.kernels.compiler.compiled")
 
     class Once(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

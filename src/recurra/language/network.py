@@ -6,7 +6,7 @@ B rows, T steps, V words; E units of an embedding, H of the last layer.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from recurra.language.options import NetworkOptions
 from recurra.machine import native_bfloat16
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
+from recurra.nn.cells.biases import ForgetGate, TwoBiases
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.head import AdaptiveHead, MixtureOfSoftmaxesHead, SoftmaxHead
 from recurra.nn.state import State
@@ -35,22 +36,6 @@ Head = SoftmaxHead | MixtureOfSoftmaxesHead | AdaptiveHead
 
 UNIFORM = (Cell.reset_parameters, LSTMCell.reset_parameters)
 """How cells start that have weights alone; others need the start that their papers give them."""
-
-
-@runtime_checkable
-class TwoBiases(Protocol):
-    """A cell with two biases of which only the sum acts."""
-
-    def hold_bias_hh(self) -> None:
-        """Hold one of them at zero."""
-
-
-@runtime_checkable
-class ForgetGate(Protocol):
-    """A cell with a forget gate."""
-
-    def add_forget_bias(self, value: float) -> None:
-        """Add to the gate's bias."""
 
 
 class Outputs(NamedTuple):

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from recurra.nn.cells.base import Kernel, is_watched
-from recurra.nn.kernels.graphs import Graphs
-from recurra.nn.kernels.recorder import OnCuda, RecordingError
+from recurra.nn.kernels.device.graphs import Graphs
+from recurra.nn.kernels.device.recorder import OnCuda, RecordingError
 from recurra.nn.state import State, flatten, map_tensors, unflatten
 from recurra.nn.wrappers.base import Recurrence, Starts, StepPass
 from recurra.nn.wrappers.masks import Masks

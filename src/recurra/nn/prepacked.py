@@ -19,9 +19,9 @@ from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.head.softmax import SoftmaxHead
 from recurra.nn.kernels import prepacked as kernels
-from recurra.nn.kernels.compiled import missing, view
-from recurra.nn.kernels.packed_product import BLOCK, Precision, packed
-from recurra.nn.kernels.team import by_rows
+from recurra.nn.kernels.compiler.compiled import missing, view
+from recurra.nn.kernels.compiler.team import by_rows
+from recurra.nn.kernels.products.packed import BLOCK, Precision, packed
 from recurra.nn.state import State, flatten, unflatten
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.dropout import Dropout

@@ -67,17 +67,6 @@ def test_the_gates_make_the_state() -> None:
     torch.testing.assert_close(y, gates["o"] * after.c.tanh())
 
 
-def test_the_forget_bias_and_a_held_second_bias() -> None:
-    cell, plain = CoupledLSTMCell(3, 4), CoupledLSTMCell(3, 4, forget_bias=0)
-    for each in (cell, plain):
-        each.reset_parameters(torch.Generator().manual_seed(2))
-    added = (cell.bias_ih - plain.bias_ih).detach()
-    torch.testing.assert_close(added, torch.tensor([1.0] * 4 + [0.0] * 8))
-    cell.hold_bias_hh()
-    unroll(cell, torch.randn(2, 5, 3))[0].sum().backward()
-    assert not cell.bias_hh.any() and cell.bias_hh.grad is None
-
-
 def test_the_kernel_says_what_it_is() -> None:
     kernel = CoupledLSTMCell(3, 4).kernel(torch.zeros(1))
     assert not isinstance(kernel, str) and kernel.name == "the compiled LSTM with coupled gates"

@@ -85,7 +85,7 @@ def test_without_numba_it_runs_on_atens_or_in_the_loop(monkeypatch: pytest.Monke
     lengths = torch.tensor([5, 0, 2])
     cells = [GRUCell(3, 4), GRUCell(3, 4, reset_after=False)]
     compiled = [unroll(cell, x, lengths=lengths) for cell in cells]
-    monkeypatch.setattr("recurra.nn.kernels.compiled.missing", lambda: "numba is not here")
+    monkeypatch.setattr("recurra.nn.kernels.compiler.compiled.missing", lambda: "numba is not here")
     assert cells[0].kernel(x).name == "ATen's GRU loop, as numba is not here"
     assert "numba is not here" in cells[1].kernel(x)
     for cell, expected in zip(cells, compiled):

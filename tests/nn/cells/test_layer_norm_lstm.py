@@ -92,13 +92,6 @@ def test_a_fresh_cell_has_gains_of_one_and_a_forget_bias() -> None:
     assert 0 < cell.weight_hh.abs().max() <= 0.5
 
 
-def test_a_held_second_bias_is_not_learned() -> None:
-    cell = LayerNormLSTMCell(3, 4)
-    cell.hold_bias_hh()
-    unroll(cell, torch.randn(2, 5, 3))[0].sum().backward()
-    assert cell.bias_hh.grad is None and cell.bias_ih.grad is not None
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_the_kernel_says_what_it_is(dtype: torch.dtype) -> None:
     kernel = LayerNormLSTMCell(3, 4).kernel(torch.zeros(1, dtype=dtype))

@@ -88,15 +88,6 @@ def test_forget_bias_at_initialisation(forget_bias: float) -> None:
     assert LSTMCell(3, 4).forget_bias == 1.0
 
 
-def test_a_forget_bias_added_later_moves_that_gate_alone() -> None:
-    cell = LSTMCell(3, 4)
-    before = cell.bias_ih.detach().clone()
-    cell.add_forget_bias(2.0)
-    moved = cell.bias_ih.detach() - before
-    torch.testing.assert_close(moved, torch.tensor([0.0] * 4 + [2.0] * 4 + [0.0] * 8))
-    assert cell.bias_ih.requires_grad and cell.bias_ih.is_leaf
-
-
 def test_a_fresh_cell_remembers_by_its_forget_bias() -> None:
     @torch.no_grad()
     def left_of_one_after_three_steps(forget_bias: float) -> float:
@@ -116,16 +107,6 @@ def test_the_kernel_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert double.name == "ATen's LSTM loop, as oneDNN has none in torch.float64"
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     assert cell.kernel(torch.zeros(1)).name == "ATen's LSTM loop, as oneDNN is switched off"
-
-
-def test_a_held_second_bias_is_zero_and_not_learned() -> None:
-    cell = LSTMCell(3, 4)
-    cell.hold_bias_hh()
-    assert not cell.bias_hh.any()
-    unroll(cell, torch.randn(2, 5, 3))[0].sum().backward()
-    assert cell.bias_hh.grad is None
-    assert cell.bias_ih.grad is not None
-    assert "bias_hh" in cell.state_dict()
 
 
 def test_the_gates_are_those_of_the_equations_and_make_the_state() -> None:

@@ -81,22 +81,6 @@ def test_the_output_gate_sees_the_memory_after_the_step_and_the_others_that_befo
         torch.testing.assert_close(moved, cell.peephole_i * state.c, rtol=1e-4, atol=1e-5)
 
 
-def test_forget_bias_at_initialisation() -> None:
-    cell, plain = PeepholeLSTMCell(3, 4), PeepholeLSTMCell(3, 4, forget_bias=0)
-    for each in (cell, plain):
-        each.reset_parameters(torch.Generator().manual_seed(2))
-    added = (cell.bias_ih - plain.bias_ih).detach()
-    torch.testing.assert_close(added, torch.tensor([0.0] * 4 + [1.0] * 4 + [0.0] * 8))
-
-
-def test_a_held_second_bias_is_zero_and_not_learned() -> None:
-    cell = PeepholeLSTMCell(3, 4)
-    cell.hold_bias_hh()
-    assert not cell.bias_hh.any()
-    unroll(cell, torch.randn(2, 5, 3))[0].sum().backward()
-    assert cell.bias_hh.grad is None and cell.bias_ih.grad is not None
-
-
 @pytest.mark.parametrize("clip", [0.0, -1.0, float("nan")])
 def test_a_clip_that_is_not_above_zero_is_refused(clip: float) -> None:
     with pytest.raises(ConfigError, match="PeepholeLSTMCell: cell_clip is above 0 or None, got"):

@@ -72,17 +72,6 @@ def test_the_gates_make_the_state() -> None:
     torch.testing.assert_close(y, (gates["o"] * after.c.tanh()) @ cell.weight_hr.t())
 
 
-def test_the_forget_bias_and_a_held_second_bias() -> None:
-    cell, plain = ProjectedLSTMCell(3, 2), ProjectedLSTMCell(3, 2, forget_bias=0)
-    for each in (cell, plain):
-        each.reset_parameters(torch.Generator().manual_seed(2))
-    added = (cell.bias_ih - plain.bias_ih).detach()
-    torch.testing.assert_close(added, torch.tensor([0.0] * 4 + [1.0] * 4 + [0.0] * 8))
-    cell.hold_bias_hh()
-    unroll(cell, torch.randn(2, 5, 3))[0].sum().backward()
-    assert not cell.bias_hh.any() and cell.bias_hh.grad is None
-
-
 def test_the_plan_names_the_kernel() -> None:
     assert plan(ProjectedLSTMCell(3, 2)) == (
         "ProjectedLSTMCell(3 -> 2): the compiled LSTM with a projection, whole sequences at once"

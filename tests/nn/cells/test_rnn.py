@@ -57,13 +57,3 @@ def test_another_nonlinearity_is_refused() -> None:
 
 def test_the_kernel_says_what_it_is() -> None:
     assert RNNCell(3, 4).kernel(torch.zeros(1)).name == "ATen's RNN loop"
-
-
-def test_a_held_second_bias_is_zero_and_not_learned() -> None:
-    cell = RNNCell(3, 4)
-    cell.hold_bias_hh()
-    assert not cell.bias_hh.any()
-    unroll(cell, torch.randn(2, 5, 3))[0].sum().backward()
-    assert cell.bias_hh.grad is None
-    assert cell.bias_ih.grad is not None
-    assert "bias_hh" in cell.state_dict()

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from recurra.errors import RunError, ShapeError
-from recurra.nn.kernels.gru_sequence import gru_sequence
-from recurra.nn.kernels.layer_norm_gru_sequence import layer_norm_gru_sequence
-from recurra.nn.kernels.lstm_sequence import LSTMParts, lstm_family_sequence
+from recurra.nn.kernels.loops.gru import gru_sequence
+from recurra.nn.kernels.loops.layer_norm_gru import layer_norm_gru_sequence
+from recurra.nn.kernels.loops.lstm import LSTMParts, lstm_family_sequence
 from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
-from recurra.nn.kernels.sequence_linear import sequence_linear
+from recurra.nn.kernels.products.linear import sequence_linear
 
 
 def test_lengths_become_whole_numbers_of_steps() -> None:

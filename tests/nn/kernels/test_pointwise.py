@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recurra.nn.kernels.compiled import compiled
+from recurra.nn.kernels.compiler.compiled import compiled
 from recurra.nn.kernels.pointwise import exp, expm1, sigmoid, tanh
 
 

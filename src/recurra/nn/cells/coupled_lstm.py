@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.device_lstm import lstm_family_for
-from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights
+from recurra.nn.cells.biases import ForgetGate, TwoBiases
+from recurra.nn.kernels.device.lstm import lstm_family_for
+from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights
 
 __all__ = ["CoupledLSTMCell", "CoupledLSTMState"]
 
@@ -22,7 +23,7 @@ class CoupledLSTMState(NamedTuple):
     c: Tensor
 
 
-class CoupledLSTMCell(Cell):
+class CoupledLSTMCell(TwoBiases, ForgetGate, Cell):
     """The LSTM with one gate for input and forgetting: i = 1 - f.
 
         f, g, o = W_ih x + b_ih + W_hh h + b_hh, cut in three
@@ -54,6 +55,8 @@ class CoupledLSTMCell(Cell):
         (torch.Size([2, 5]), ('h', 'c'))
     """
 
+    gate_order = "fgo"
+
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
@@ -72,19 +75,6 @@ class CoupledLSTMCell(Cell):
         """
         super().reset_parameters(generator)
         self.add_forget_bias(self.forget_bias)
-
-    def add_forget_bias(self, value: float) -> None:
-        """Add `value` to the bias of the forget gate.
-
-        Args:
-            value: what to add.
-        """
-        with torch.no_grad():
-            self.bias_ih[: self.hidden_size] += value
-
-    def hold_bias_hh(self) -> None:
-        """Set `bias_hh` to zero and learn it no more: beside `bias_ih` it says nothing new."""
-        nn.init.zeros_(self.bias_hh.requires_grad_(False))
 
     def initial_state(
         self,

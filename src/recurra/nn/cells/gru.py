@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.gru_sequence import gru_sequence
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.gru import gru_sequence
 from recurra.nn.kernels.vendor import gru_sequence as vendor_sequence
 
 __all__ = ["GRUCell", "GRUState"]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.layer_norm_gru_sequence import layer_norm_gru_sequence
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.layer_norm_gru import layer_norm_gru_sequence
 
 __all__ = ["LayerNormGRUCell", "LayerNormGRUState"]
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.device_lstm import lstm_family_for
-from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights
+from recurra.nn.cells.biases import ForgetGate, TwoBiases
+from recurra.nn.kernels.device.lstm import lstm_family_for
+from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights
 
 __all__ = ["LayerNormLSTMCell", "LayerNormLSTMState"]
 
@@ -22,7 +23,7 @@ class LayerNormLSTMState(NamedTuple):
     c: Tensor
 
 
-class LayerNormLSTMCell(Cell):
+class LayerNormLSTMCell(TwoBiases, ForgetGate, Cell):
     """The LSTM with its sums and its memory's way out normalised.
 
         LN(z; a, b) = a * (z - mean(z)) / sqrt(var(z) + eps) + b
@@ -92,20 +93,6 @@ class LayerNormLSTMCell(Cell):
         for bias in (self.bias_ih, self.bias_hh, self.bias_c):
             nn.init.zeros_(bias)
         self.add_forget_bias(self.forget_bias)
-
-    def add_forget_bias(self, value: float) -> None:
-        """Add `value` to the bias of the forget gate.
-
-        Args:
-            value: what to add.
-        """
-        H = self.hidden_size
-        with torch.no_grad():
-            self.bias_ih[H : 2 * H] += value
-
-    def hold_bias_hh(self) -> None:
-        """Set `bias_hh` to zero and learn it no more: beside `bias_ih` it says nothing new."""
-        nn.init.zeros_(self.bias_hh.requires_grad_(False))
 
     def initial_state(
         self,

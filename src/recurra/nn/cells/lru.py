@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.scan import scan_pairs
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.scans.linear import scan_pairs
 
 __all__ = ["LRUCell", "LRUState"]
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from recurra.machine import native_bfloat16
 from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.cells.biases import ForgetGate, TwoBiases
 from recurra.nn.kernels.autocast import autocast_dtype
 from recurra.nn.kernels.vendor import lstm_sequence
 
@@ -23,7 +24,7 @@ class LSTMState(NamedTuple):
     c: Tensor
 
 
-class LSTMCell(Cell):
+class LSTMCell(TwoBiases, ForgetGate, Cell):
     """The LSTM with a forget gate.
 
         i, f, g, o = W_ih x + b_ih + W_hh h + b_hh, cut in four
@@ -77,24 +78,6 @@ class LSTMCell(Cell):
         """
         super().reset_parameters(generator)
         self.add_forget_bias(self.forget_bias)
-
-    def add_forget_bias(self, value: float) -> None:
-        """Add `value` to the bias of the forget gate.
-
-        Args:
-            value: what to add.
-        """
-        H = self.hidden_size
-        with torch.no_grad():
-            self.bias_ih[H : 2 * H] += value
-
-    def hold_bias_hh(self) -> None:
-        """Set `bias_hh` to zero and learn it no more.
-
-        Beside `bias_ih`, to which it is added, it says nothing new, but makes the bias learn at
-        twice the rate: the papers and TensorFlow have one.
-        """
-        nn.init.zeros_(self.bias_hh.requires_grad_(False))
 
     def initial_state(
         self,

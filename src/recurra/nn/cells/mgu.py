@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.mgu_sequence import mgu_sequence
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.mgu import mgu_sequence
 from recurra.nn.state import State
 
 __all__ = ["MGUCell", "MGUState"]

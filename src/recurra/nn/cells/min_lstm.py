@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.gated_scan import min_lstm_scan, positive
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.scans.gated import min_lstm_scan, positive
 
 __all__ = ["MinLSTMCell", "MinLSTMState"]
 

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.device_lstm import lstm_family_for
-from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights
+from recurra.nn.cells.biases import ForgetGate, TwoBiases
+from recurra.nn.kernels.device.lstm import lstm_family_for
+from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights
 
 __all__ = ["PeepholeLSTMCell", "PeepholeLSTMState"]
 
@@ -23,7 +24,7 @@ class PeepholeLSTMState(NamedTuple):
     c: Tensor
 
 
-class PeepholeLSTMCell(Cell):
+class PeepholeLSTMCell(TwoBiases, ForgetGate, Cell):
     """The LSTM with peepholes.
 
         i, f, g, o = W_ih x + b_ih + W_hh h + b_hh, cut in four
@@ -92,20 +93,6 @@ class PeepholeLSTMCell(Cell):
         """
         super().reset_parameters(generator)
         self.add_forget_bias(self.forget_bias)
-
-    def add_forget_bias(self, value: float) -> None:
-        """Add `value` to the bias of the forget gate.
-
-        Args:
-            value: what to add.
-        """
-        H = self.hidden_size
-        with torch.no_grad():
-            self.bias_ih[H : 2 * H] += value
-
-    def hold_bias_hh(self) -> None:
-        """Set `bias_hh` to zero and learn it no more: beside `bias_ih` it says nothing new."""
-        nn.init.zeros_(self.bias_hh.requires_grad_(False))
 
     def initial_state(
         self,

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.projected_lstm_sequence import projected_lstm_sequence
+from recurra.nn.cells.biases import ForgetGate, TwoBiases
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.projected_lstm import projected_lstm_sequence
 
 __all__ = ["ProjectedLSTMCell", "ProjectedLSTMState"]
 
@@ -23,7 +24,7 @@ class ProjectedLSTMState(NamedTuple):
     c: Tensor
 
 
-class ProjectedLSTMCell(Cell):
+class ProjectedLSTMCell(TwoBiases, ForgetGate, Cell):
     """The LSTM with a recurrent projection: many memory cells, a narrow hidden state.
 
         i, f, g, o = W_ih x + b_ih + W_hh h + b_hh, cut in four
@@ -94,20 +95,6 @@ class ProjectedLSTMCell(Cell):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
         self.add_forget_bias(self.forget_bias)
-
-    def add_forget_bias(self, value: float) -> None:
-        """Add `value` to the bias of the forget gate.
-
-        Args:
-            value: what to add.
-        """
-        H = self.memory_size
-        with torch.no_grad():
-            self.bias_ih[H : 2 * H] += value
-
-    def hold_bias_hh(self) -> None:
-        """Set `bias_hh` to zero and learn it no more: beside `bias_ih` it says nothing new."""
-        nn.init.zeros_(self.bias_hh.requires_grad_(False))
 
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each tensor of the state, a row's: `h` and `c` differ."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.gated_scan import qrnn_scan
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.scans.gated import qrnn_scan
 
 __all__ = ["QRNNCell", "QRNNState"]
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.highway_sequence import highway_sequence
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.highway import highway_sequence
 from recurra.nn.state import State
 
 __all__ = ["RecurrentHighwayCell", "RecurrentHighwayState"]

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.cells.biases import TwoBiases
 from recurra.nn.kernels.vendor import rnn_sequence
 
 __all__ = ["RNNCell", "RNNState"]
@@ -21,7 +22,7 @@ class RNNState(NamedTuple):
     h: Tensor
 
 
-class RNNCell(Cell):
+class RNNCell(TwoBiases, Cell):
     """The Elman network: `h' = tanh(W_ih x + b_ih + W_hh h + b_hh)`, and the output is `h'`.
 
     Shapes: `x (B, I)`, state `h (B, H)`, output `(B, H)`; `weight_ih (H, I)`,
@@ -58,14 +59,6 @@ class RNNCell(Cell):
         self.bias_ih = nn.Parameter(torch.empty(hidden_size))
         self.bias_hh = nn.Parameter(torch.empty(hidden_size))
         self.reset_parameters()
-
-    def hold_bias_hh(self) -> None:
-        """Set `bias_hh` to zero and learn it no more.
-
-        Beside `bias_ih`, to which it is added, it says nothing new, but makes the bias learn at
-        twice the rate: the papers and TensorFlow have one.
-        """
-        nn.init.zeros_(self.bias_hh.requires_grad_(False))
 
     def initial_state(
         self,

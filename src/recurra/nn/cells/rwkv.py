@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.sequence_linear import sequence_linear
-from recurra.nn.kernels.wkv_scan import wkv_scan
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.products.linear import sequence_linear
+from recurra.nn.kernels.scans.wkv import wkv_scan
 from recurra.nn.state import State
 
 __all__ = ["RWKVCell", "RWKVState"]

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.slstm_sequence import slstm_sequence
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.slstm import slstm_sequence
 from recurra.nn.state import State
 
 __all__ = ["SLSTMCell", "SLSTMState"]

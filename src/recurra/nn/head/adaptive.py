@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.nn.kernels.linear_cross_entropy import check_targets
+from recurra.nn.kernels.losses.linear_cross_entropy import check_targets
 from recurra.nn.kernels.rows import by_rows
 
 __all__ = ["AdaptiveHead"]

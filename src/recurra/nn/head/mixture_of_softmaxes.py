@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.kernels.autocast import autocast_dtype
-from recurra.nn.kernels.linear_cross_entropy import mixture_cross_entropy
+from recurra.nn.kernels.losses.linear_cross_entropy import mixture_cross_entropy
 from recurra.nn.kernels.rows import by_rows
 from recurra.nn.wrappers.masks import Masks
 

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from recurra.errors import RunError, ShapeError
 from recurra.nn.kernels.autocast import autocast_dtype
-from recurra.nn.kernels.linear_cross_entropy import linear_cross_entropy
+from recurra.nn.kernels.losses.linear_cross_entropy import linear_cross_entropy
+from recurra.nn.kernels.losses.sampled_cross_entropy import sampled_classes, sampled_cross_entropy
 from recurra.nn.kernels.rows import by_rows
-from recurra.nn.kernels.sampled_cross_entropy import sampled_classes, sampled_cross_entropy
 
 __all__ = ["SoftmaxHead"]
 

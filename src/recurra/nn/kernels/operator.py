@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recurra.errors import RunError, ShapeError
-from recurra.nn.kernels.compiled import view
+from recurra.nn.kernels.compiler.compiled import view
 
 __all__ = ["Shapes", "once_only", "steps_of_rows"]
 

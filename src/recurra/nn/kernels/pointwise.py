@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recurra.nn.kernels.compiled import ByPrecision, Compiled
+from recurra.nn.kernels.compiler.compiled import ByPrecision, Compiled
 
 __all__ = ["exp", "expm1", "sigmoid", "tanh"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from recurra.nn.kernels.compiled import FASTMATH, Compiled, compiled
-from recurra.nn.kernels.packed_product import BLOCK, packed_product
+from recurra.nn.kernels.compiler.compiled import FASTMATH, Compiled, compiled
 from recurra.nn.kernels.pointwise import exp, sigmoid, tanh
+from recurra.nn.kernels.products.packed import BLOCK, packed_product
 
 __all__ = [
     "ADD",

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import Kernel
 from recurra.nn.cells.lstm import LSTMCell
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.mogrifier_sequence import mogrifier_sequence
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.mogrifier import mogrifier_sequence
 from recurra.nn.state import State
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper, steps_as
 from recurra.nn.wrappers.masks import Masks

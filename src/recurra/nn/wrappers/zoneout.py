@@ -11,8 +11,8 @@ from recurra.nn.cells.coupled_lstm import CoupledLSTMCell
 from recurra.nn.cells.layer_norm_lstm import LayerNormLSTMCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.peephole_lstm import PeepholeLSTMCell
-from recurra.nn.kernels.compiled import served
-from recurra.nn.kernels.lstm_sequence import LSTMParts, LSTMWeights, lstm_family_sequence
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights, lstm_family_sequence
 from recurra.nn.state import State
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper, steps_as
 from recurra.nn.wrappers.inside import map_cells, require_part

@@ -1,0 +1,1 @@
+"""What runs on a GPU: recorded graphs and Triton's kernels."""

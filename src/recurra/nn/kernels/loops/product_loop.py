@@ -1,0 +1,296 @@
+"""Compiled loops over time with one product of the hidden state and weights a step, as operators.
+
+T steps, B rows, H units in N heads of D, which do not read each other; L layers within a step,
+each with weights of its own, of which the first alone reads the inputs; G sums, M numbers of
+memory and K numbers kept to a unit. Steps stand before rows, so that a step's rows lie together.
+Each thread takes some of the rows through all steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recurra.nn.kernels.compiler.compiled import Compiled, compiled, view
+from recurra.nn.kernels.compiler.team import by_rows
+from recurra.nn.kernels.operator import once_only, steps_of_rows
+from recurra.nn.kernels.products.linear import sequence_linear
+from recurra.nn.kernels.products.matmul import add_product, pack
+from recurra.nn.kernels.products.sequence import product_over_rows
+
+__all__ = ["ProductLoop"]
+
+FIVE = "(Tensor, Tensor, Tensor, Tensor, Tensor)"
+FORWARD = (
+    "(Tensor sums, Tensor h, Tensor memory, Tensor weight, Tensor bias, Tensor? lengths, "
+    f"float option, bool keep) -> {FIVE}"
+)
+BACKWARD = (
+    "(Tensor? d_y, Tensor? d_h, Tensor? d_memory, Tensor h, Tensor memory, Tensor weight, "
+    f"Tensor? lengths, float option, Tensor y, Tensor kept, Tensor between) -> {FIVE}"
+)
+
+Five = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+class ProductLoop:
+    """A loop over time and its gradient, known to torch as `recurra::NAME`, to be called.
+
+    What is compiled acts on one head of one row:
+
+        step(kept, before, memory, after, option)
+        back(kept, before, d_h, d_memory, d_sums, option)
+
+    `kept (K D,)` comes with the sums in its first G D places and goes as what `back` will read;
+    `before (D,)` is the hidden state before the layer, `after (D,)` gets the one behind it;
+    `memory (M, D)` is changed in place. `d_h` comes as the gradient of `after` and becomes that
+    of `before`, but for what comes through the product; `d_memory` is changed alike, and
+    `d_sums (G D,)` is written.
+
+    Args:
+        name: of the operator.
+        step: the compiled function of sums.
+        back: its gradient.
+        kept: K.
+    """
+
+    def __init__(
+        self, name: str, step: Compiled[..., None], back: Compiled[..., None], kept: int
+    ) -> None:
+        self.kept = kept
+        self.forward, self.backward = _forward_of(step), _backward_of(back)
+        define = torch.library.custom_op
+        self.ahead = define(f"recurra::{name}", self.run, mutates_args=(), schema=FORWARD)
+        self.back = define(f"recurra::{name}_backward", self.run_back, mutates_args=(),
+                           schema=BACKWARD)  # fmt: skip
+        self.ahead.register_fake(self._like_outputs)
+        self.back.register_fake(_like_gradients)
+        self.ahead.register_autograd(self._differentiate, setup_context=_keep)
+        self.back.register_autograd(once_only(name))
+
+    def __call__(
+        self,
+        x: Tensor,
+        state: tuple[Tensor, ...],
+        of_inputs: tuple[Tensor, Tensor],
+        of_state: tuple[Tensor, Tensor | None],
+        lengths: Tensor | None = None,
+        option: float = 0.0,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return `y (B, T, H)` and the state at each row's length; past it, `y` repeats its last.
+
+        Args:
+            x: the inputs, `(B, T, I)`.
+            state: before the first step, the hidden state and the memory, each `(B, H)`.
+            of_inputs: weight `(N G D, I)` and bias `(N G D,)`, sums of a head side by side.
+            of_state: weight `(L, N, G D, D)`, and bias `(L - 1, N, G D)` of the layers behind
+                the first.
+            lengths: `(B,)`; all steps by default.
+            option: a number that is the loop's own.
+        """
+        weight, bias = of_state
+        _, N, GD, D = weight.shape
+        bias = weight.new_empty(0, N, GD) if bias is None else bias
+        with torch.autocast("cpu", enabled=False):
+            sums = sequence_linear(x.transpose(0, 1), *of_inputs)
+            sums = sums.view(*sums.shape[:2], N, GD)
+            h, *memory = (part.reshape(-1, N, D) for part in state)
+            memories = torch.stack(memory, dim=2) if memory else h.new_empty(len(h), N, 0, D)
+            given = (sums, h, memories, weight, bias)
+            keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+            y, h, memories, _, _ = self.ahead(*given, lengths, float(option), keep)
+        end = tuple(part.flatten(1) for part in (h, *memories.unbind(2)))
+        return y.flatten(2).transpose(0, 1), end
+
+    def run(
+        self,
+        sums: Tensor,
+        h: Tensor,
+        memory: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        lengths: Tensor | None,
+        option: float,
+        keep: bool,
+    ) -> Five:
+        """Run the loop.
+
+        Args:
+            sums: of the inputs, `(T, B, N, G D)`.
+            h: the hidden state before the first step, `(B, N, D)`.
+            memory: what is beside it, `(B, N, M, D)`.
+            weight: `(L, N, G D, D)`.
+            bias: `(L - 1, N, G D)`.
+            lengths: `(B,)`; all steps by default.
+            option: a number that is the loop's own.
+            keep: whether a gradient will be asked for.
+        """
+        made = self._like_outputs(sums, h, memory, weight, bias, lengths, option, keep)
+        y, end, end_memory, kept, between = made
+        end_memory.copy_(memory)
+        given = (view(sums), view(h), _packed(weight), view(bias))
+        arrays = (*given, steps_of_rows((len(h), len(sums)), lengths), option)
+        written = [view(tensor) for tensor in (end_memory, kept, between, y)]
+        by_rows(self.forward, (*arrays, *written), len(h))
+        end.copy_(y[-1])
+        return made
+
+    def run_back(
+        self,
+        d_y: Tensor | None,
+        d_h: Tensor | None,
+        d_memory: Tensor | None,
+        h: Tensor,
+        memory: Tensor,
+        weight: Tensor,
+        lengths: Tensor | None,
+        option: float,
+        y: Tensor,
+        kept: Tensor,
+        between: Tensor,
+    ) -> Five:
+        """Run the gradient of the loop.
+
+        Args:
+            d_y: the gradient of the outputs; None for zeros.
+            d_h: that of the last hidden state; None for zeros.
+            d_memory: that of the last memory; None for zeros.
+            h: as in the loop.
+            memory: as in the loop.
+            weight: as in the loop.
+            lengths: as in the loop.
+            option: as in the loop.
+            y: what the loop returned.
+            kept: what it kept.
+            between: the hidden states between its layers.
+        """
+        T, B, N, _ = y.shape
+        d_y = torch.zeros_like(y) if d_y is None else d_y
+        d_h, d_memory = (
+            torch.zeros_like(end) if d is None else d.clone(memory_format=torch.contiguous_format)
+            for d, end in ((d_h, h), (d_memory, memory))
+        )
+        d_sums = y.new_empty(len(weight), T, B, N, weight.shape[2])
+        given = (view(d_y), view(h), _packed(weight.transpose(2, 3)))
+        arrays = (*given, steps_of_rows((B, T), lengths), option)
+        written = [view(tensor) for tensor in (y, kept, between, d_h, d_memory, d_sums)]
+        by_rows(self.backward, (*arrays, *written), B)
+
+        d_weight = weight.new_empty(weight.shape)
+        befores = [torch.cat([h.unsqueeze(0), y[:-1]]), *between]
+        for to, d, before in zip(d_weight, d_sums.flatten(1, 2), befores):
+            for n in range(N):
+                to[n] = product_over_rows(d[:, n], before.flatten(0, 1)[:, n])
+        return d_sums[0], d_h, d_memory, d_weight, d_sums[1:].sum(dim=(1, 2))
+
+    def _like_outputs(
+        self, sums: Tensor, h: Tensor, memory: Tensor, weight: Tensor, *rest: Any
+    ) -> Five:
+        """Return y, both states at the end, what is kept, and what lies between the layers."""
+        (T, B, N, _), (L, *_, D) = sums.shape, weight.shape
+        stored = T if rest[-1] else 1
+        y, between = sums.new_empty(T, B, N, D), sums.new_empty(L - 1, stored, B, N, D)
+        kept = sums.new_empty(L, stored, B, N, self.kept * D)
+        return y, h.new_empty(h.shape), memory.new_empty(memory.shape), kept, between
+
+    def _differentiate(self, ctx: Any, d_y: Any, d_h: Any, d_memory: Any, *rest: Any) -> Any:
+        h, memory, weight, lengths, *made = ctx.saved_tensors
+        given = (h, memory, weight, lengths, ctx.option)
+        return *self.back(d_y, d_h, d_memory, *given, *made), None, None, None
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Five) -> None:
+    _, h, memory, weight, _, lengths, ctx.option, _ = inputs
+    y, _, _, kept, between = output
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(h, memory, weight, lengths, y, kept, between)
+
+
+def _like_gradients(
+    d_y: Any, d_h: Any, d_memory: Any, h: Tensor, memory: Tensor, weight: Tensor, *rest: Any
+) -> Five:
+    y = rest[2]
+    L, N, GD, _ = weight.shape
+    d_state = (d.new_empty(d.shape) for d in (h, memory, weight))
+    return y.new_empty(*y.shape[:2], N, GD), *d_state, y.new_empty(L - 1, N, GD)
+
+
+def _packed(weight: Tensor) -> np.ndarray[Any, Any]:
+    return np.stack([np.stack([pack(head) for head in layer]) for layer in weight])
+
+
+def _forward_of(step: Compiled[..., None]) -> Compiled[..., None]:
+    """Return the loop over time around a step, of which numba makes one function."""
+
+    def forward(
+        sums: Any, first: Any, packed: Any, bias: Any, lengths: Any, option: float, memory: Any,
+        kept: Any, between: Any, y: Any, start: int, stop: int,
+    ) -> None:  # fmt: skip
+        T, _, N, GD = sums.shape
+        L, stored = kept.shape[:2]
+        rows = range(stop - start)
+        for t in range(T):
+            at = t if stored > 1 else 0
+            before = y[t - 1, start:stop] if t else first[start:stop]
+            for layer in range(L):
+                own = kept[layer, at, start:stop]
+                after = between[layer, at, start:stop] if layer < L - 1 else y[t, start:stop]
+                for n in range(N):
+                    for r in rows:
+                        begin = sums[t, start + r, n] if layer == 0 else bias[layer - 1, n]
+                        _copy(begin, own[r, n])
+                    add_product(before[:, n], packed[layer, n], own[:, n, :GD])
+                    for r in rows:
+                        if t < lengths[start + r]:
+                            step(own[r, n], before[r, n], memory[start + r, n], after[r, n], option)
+                        else:
+                            _copy(before[r, n], after[r, n])
+                before = after
+
+    return compiled(forward)
+
+
+def _backward_of(back: Compiled[..., None]) -> Compiled[..., None]:
+    """Return the loop over time around the gradient of a step."""
+
+    def backward(
+        d_y: Any, first: Any, packed: Any, lengths: Any, option: float, y: Any, kept: Any,
+        between: Any, d_h: Any, d_memory: Any, d_sums: Any, start: int, stop: int,
+    ) -> None:  # fmt: skip
+        L, T, _, N, _ = d_sums.shape
+        rows = range(stop - start)
+        into = d_h[start:stop]
+        for t in range(T - 1, -1, -1):
+            for layer in range(L - 1, -1, -1):
+                if layer:
+                    before = between[layer - 1, t, start:stop]
+                else:
+                    before = y[t - 1, start:stop] if t else first[start:stop]
+                own, d = kept[layer, t, start:stop], d_sums[layer, t, start:stop]
+                for n in range(N):
+                    for r in rows:
+                        if t < lengths[start + r]:
+                            if layer == L - 1:
+                                _add(d_y[t, start + r, n], into[r, n])
+                            memory = d_memory[start + r, n]
+                            back(own[r, n], before[r, n], into[r, n], memory, d[r, n], option)
+                        else:
+                            d[r, n] = 0
+                    add_product(d[:, n], packed[layer, n], into[:, n])
+
+    return compiled(backward)
+
+
+@compiled
+def _copy(v: Any, to: Any) -> None:
+    for j in range(len(v)):
+        to[j] = v[j]
+
+
+@compiled
+def _add(v: Any, to: Any) -> None:
+    for j in range(len(v)):
+        to[j] += v[j]

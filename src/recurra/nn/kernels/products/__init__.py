@@ -1,0 +1,1 @@
+"""Products of matrices at the shapes recurrences have, and the threads that share them."""

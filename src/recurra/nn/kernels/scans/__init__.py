@@ -1,0 +1,1 @@
+"""Recurrences in which no channel reads another's past."""

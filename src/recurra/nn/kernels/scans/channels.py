@@ -1,0 +1,189 @@
+"""Compiled loops over time in which no channel reads another, as operators of torch.
+
+B rows, T steps, C channels. A channel of a row is a sequence by itself, so the threads share the
+rows out, and the channels where rows are few; each runs its own over all of the time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recurra.nn.kernels.compiler.compiled import Compiled, view
+from recurra.nn.kernels.compiler.team import by_rows
+from recurra.nn.kernels.operator import once_only, steps_of_rows
+
+__all__ = ["ChannelLoop"]
+
+WORTH_A_THREAD = 2**14
+"""Steps of single channels that take longer than waking a thread: some 10 microseconds."""
+
+GIVEN = "Tensor[] sequences, Tensor weights, Tensor state, Tensor? lengths, float option"
+FORWARD = f"({GIVEN}) -> (Tensor, Tensor)"
+BACKWARD = f"({GIVEN}, Tensor y, Tensor? d_y, Tensor? d_end) -> (Tensor[], Tensor, Tensor)"
+
+Gradients = tuple[list[Tensor], Tensor, Tensor]
+
+
+class ChannelLoop:
+    """A loop over time and its gradient, known to torch as `recurra::NAME`, to be called.
+
+    What is compiled is called with arrays and the units `start` to `end` of its own:
+
+        forward(*sequences, weights, state, lengths, option, y, end, blocks, start, stop)
+        backward(*sequences, weights, state, lengths, option, y, d_y, d_state, *d_sequences,
+                 d_weights, blocks, start, stop)
+
+    A unit is a row (unit // blocks) and a part of its channels (unit % blocks). `end` comes as
+    the first state and becomes the last, `d_state` comes as the gradient of the last and becomes
+    that of the first; `y` and `d_sequences` come as they are, to be zeros past a row's length;
+    `d_weights (B, ...)` comes as zeros, for each row's part.
+
+    Args:
+        name: of the operator.
+        forward: the compiled loop.
+        backward: its gradient.
+        states: numbers that a channel's state is of; `state` is `(B, states C)` then.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        forward: Compiled[..., None],
+        backward: Compiled[..., None],
+        states: int = 1,
+    ) -> None:
+        self.name, self.states = name, states
+        self.forward, self.backward = forward, backward
+        define = torch.library.custom_op
+        self.ahead = define(f"recurra::{name}", self.run, mutates_args=(), schema=FORWARD)
+        self.back = define(f"recurra::{name}_backward", self.run_back, mutates_args=(),
+                           schema=BACKWARD)  # fmt: skip
+        self.ahead.register_fake(self._like_outputs)
+        self.back.register_fake(_like_gradients)
+        self.ahead.register_autograd(self._differentiate, setup_context=_keep)
+        self.back.register_autograd(once_only(name))
+
+    def __call__(
+        self,
+        sequences: list[Tensor],
+        weights: Tensor,
+        state: Tensor,
+        lengths: Tensor | None = None,
+        option: float = 0.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the outputs `(B, T, C)`, zeros past a row's length, and the state there `(B, C)`.
+
+        Args:
+            sequences: what is read step by step, each `(B, T, ...)`.
+            weights: what is the same at every step.
+            state: `(B, C)`, before the first step.
+            lengths: `(B,)`; all steps by default.
+            option: a number that is the loop's own.
+        """
+        y, end = self.ahead(sequences, weights, state, lengths, float(option))
+        return y, end
+
+    def run(
+        self,
+        sequences: list[Tensor],
+        weights: Tensor,
+        state: Tensor,
+        lengths: Tensor | None,
+        option: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the loop, of which no gradient will be asked.
+
+        Args:
+            sequences: what is read step by step, each `(B, T, ...)`.
+            weights: what is the same at every step.
+            state: `(B, C)`, before the first step.
+            lengths: `(B,)`; all steps by default.
+            option: a number that is the loop's own.
+        """
+        y, _ = self._like_outputs(sequences, weights, state, lengths, option)
+        end = state.clone(memory_format=torch.contiguous_format)
+        steps = steps_of_rows(sequences[0].shape, lengths)
+        arrays = (*map(view, (*sequences, weights, state)), steps, option)
+        _share_out(y, self.forward, (*arrays, view(y), view(end)))
+        return y, end
+
+    def run_back(
+        self,
+        sequences: list[Tensor],
+        weights: Tensor,
+        state: Tensor,
+        lengths: Tensor | None,
+        option: float,
+        y: Tensor,
+        d_y: Tensor | None,
+        d_end: Tensor | None,
+    ) -> Gradients:
+        """Run the gradient of the loop.
+
+        Args:
+            sequences: as in the loop.
+            weights: as in the loop.
+            state: as in the loop.
+            lengths: as in the loop.
+            option: as in the loop.
+            y: what the loop returned.
+            d_y: the gradient of the outputs; None for zeros.
+            d_end: that of the last state; None for zeros.
+        """
+        d_y = torch.zeros_like(y) if d_y is None else d_y
+        d_state = torch.zeros_like(state) if d_end is None else d_end
+        d_state = d_state.clone(memory_format=torch.contiguous_format)
+        d_sequences = [_fresh(sequence) for sequence in sequences]
+        d_weights = state.new_zeros(len(state), *weights.shape)
+        given = (
+            *map(view, (*sequences, weights, state)),
+            steps_of_rows(sequences[0].shape, lengths),
+        )
+        made = map(view, (y, d_y, d_state, *d_sequences, d_weights))
+        arrays = (*given, option, *made)
+        _share_out(y, self.backward, arrays)
+        return d_sequences, d_weights.sum(dim=0), d_state
+
+    def _like_outputs(
+        self, sequences: list[Tensor], weights: Tensor, state: Tensor, *rest: Any
+    ) -> tuple[Tensor, Tensor]:
+        B, C = len(state), state.shape[1] // self.states
+        return state.new_empty(B, sequences[0].shape[1], C), _fresh(state)
+
+    def _differentiate(self, ctx: Any, d_y: Tensor | None, d_end: Tensor | None) -> Any:
+        *sequences, weights, state, lengths, y = ctx.saved_tensors
+        d_sequences, d_weights, d_state = self.back(
+            sequences, weights, state, lengths, ctx.option, y, d_y, d_end
+        )
+        return d_sequences, d_weights, d_state, None, None
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    sequences, weights, state, lengths, ctx.option = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*sequences, weights, state, lengths, output[0])
+
+
+def _fresh(like: Tensor) -> Tensor:
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
+
+
+def _like_gradients(
+    sequences: list[Tensor], weights: Tensor, state: Tensor, *rest: Any
+) -> Gradients:
+    return [_fresh(sequence) for sequence in sequences], _fresh(weights), _fresh(state)
+
+
+def _share_out(y: Tensor, loop: Compiled[..., None], args: tuple[Any, ...]) -> None:
+    """Call `loop(*args, blocks, start, stop)` on as many threads as the work is worth."""
+    B, T, C = y.shape
+    threads = torch.get_num_threads()
+    blocks = threads // math.gcd(B, threads)
+    if blocks > C // 16 or B * T * C // threads < WORTH_A_THREAD:
+        blocks = 1
+    least = -(-WORTH_A_THREAD * blocks // max(1, T * C))
+    by_rows(loop, (*args, blocks), B * blocks, least)

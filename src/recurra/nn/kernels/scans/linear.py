@@ -1,0 +1,337 @@
+"""The linear recurrence h_t = a_t * h_{t-1} + b_t, real or complex, in work that grows as T.
+
+B rows, T steps, C channels. Of complex numbers the loops know pairs: all the real parts of a step,
+then all the imaginary ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recurra.errors import ShapeError
+from recurra.nn.kernels.compiler.compiled import compiled, served
+from recurra.nn.kernels.operator import Shapes
+from recurra.nn.kernels.scans.channels import ChannelLoop
+
+__all__ = ["scan", "scan_pairs", "scan_plain"]
+
+VARYING = Shapes(b="B T C", a="B T C", state="B C")
+CONSTANT = Shapes(b="B T C", a="C", state="B C")
+
+
+def scan_plain(
+    a: Tensor, b: Tensor, state: Tensor, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Do what `scan` does by a loop of torch calls: the reference.
+
+    Shapes: `a (B, T, C)` or `(C,)`, `b (B, T, C)`, `state (B, C)`, `lengths (B,)`; returns
+    `(B, T, C)`, `(B, C)`.
+
+    Args:
+        a: the factors, of each step or of all.
+        b: the summands.
+        state: h before the first step.
+        lengths: steps of each row; all of them.
+
+    Source: Blelloch 1990, "Prefix sums and their applications", section 1.4.
+
+    Example:
+        >>> a, b = torch.full((1,), 0.5), torch.ones(1, 3, 1)
+        >>> scan_plain(a, b, torch.zeros(1, 1))[0].flatten()
+        tensor([1.0000, 1.5000, 1.7500])
+    """
+    _check(a, b, state)
+    a = a.expand_as(b)
+    h, outputs = state, [b[:, :0]]
+    for t in range(b.shape[1]):
+        after = a[:, t] * h + b[:, t]
+        if lengths is None:
+            h = after
+            outputs.append(h.unsqueeze(1))
+            continue
+        alive = (lengths > t).unsqueeze(1)
+        h = torch.where(alive, after, h)
+        outputs.append(torch.where(alive, after, 0).unsqueeze(1))
+    return torch.cat(outputs, dim=1), h
+
+
+def scan(
+    a: Tensor, b: Tensor, state: Tensor, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return every `h_t = a_t * h_{t-1} + b_t`, and the last of each row.
+
+    Past a row's length stand zeros. One pass over time, compiled, each thread with sequences of
+    its own; the gradient is another pass backwards, which keeps `a` and `h` and cannot be
+    differentiated twice. Where compiled kernels do not serve, `scan_plain` runs.
+
+    Shapes: `a (B, T, C)` or `(C,)`, `b (B, T, C)`, `state (B, C)`, `lengths (B,)`; returns
+    `(B, T, C)`, `(B, C)`.
+
+    Args:
+        a: the factors, of each step or of all, real or complex as `b` and `state` are.
+        b: the summands.
+        state: h before the first step.
+        lengths: steps of each row; all of them.
+
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
+    Source: Martin & Cundy 2018, "Parallelizing linear recurrent neural nets over sequence
+        length", section 2: the serial scan and its gradient, which is the same scan backwards.
+
+    Example:
+        >>> a, b = torch.full((1,), 0.5), torch.ones(1, 3, 1)
+        >>> scan(a, b, torch.zeros(1, 1))[0].flatten()
+        tensor([1.0000, 1.5000, 1.7500])
+    """
+    _check(a, b, state)
+    if not b.is_complex():
+        if served(b):
+            return scan_plain(a, b, state, lengths)
+        if a.dim() == 1:
+            return _constant([b], a, state, lengths)
+        return _varying([a, b], a.new_empty(0), state, lengths)
+    if served(b.real):
+        return scan_plain(a, b, state, lengths)
+    y, end = scan_pairs(_as_pairs(a), _as_pairs(b), _as_pairs(state), lengths)
+    return _as_complex(y), _as_complex(end)
+
+
+def scan_pairs(
+    a: Tensor, b: Tensor, state: Tensor, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Do what `scan` does with complex numbers given as pairs: C real parts, C imaginary ones.
+
+    Shapes: `a (B, T, 2C)` or `(2C,)`, `b (B, T, 2C)`, `state (B, 2C)`, `lengths (B,)`; returns
+    `(B, T, 2C)`, `(B, 2C)`.
+
+    Args:
+        a: the factors, of each step or of all.
+        b: the summands.
+        state: h before the first step.
+        lengths: steps of each row; all of them.
+
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other, or an odd number of parts.
+
+    Source: as `scan`; Orvieto et al. 2023, "Resurrecting recurrent neural networks for long
+        sequences", appendix A, for the use of it.
+
+    Example:
+        >>> i, one = torch.tensor([0.0, 1.0]), torch.tensor([[1.0, 0.0]])
+        >>> scan_pairs(i, torch.zeros(1, 4, 2), one)[0][0].tolist()
+        [[0.0, 1.0], [-1.0, 0.0], [0.0, -1.0], [1.0, 0.0]]
+    """
+    _check(a, b, state)
+    if b.shape[2] % 2:
+        raise ShapeError(f"scan_pairs takes as many imaginary parts as real ones, got {b.shape[2]}")
+    if served(b):
+        y, end = scan_plain(_as_complex(a), _as_complex(b), _as_complex(state), lengths)
+        return _as_pairs(y), _as_pairs(end)
+    if a.dim() == 1:
+        return _constant_pairs([b], a, state, lengths)
+    return _varying_pairs([a, b], a.new_empty(0), state, lengths)
+
+
+def _check(a: Tensor, b: Tensor, state: Tensor) -> None:
+    (CONSTANT if a.dim() == 1 else VARYING).check(b, a, state)
+
+
+def _as_pairs(z: Tensor) -> Tensor:
+    return torch.cat([z.real, z.imag], dim=-1)
+
+
+def _as_complex(pairs: Tensor) -> Tensor:
+    return torch.complex(*pairs.chunk(2, dim=-1))
+
+
+@compiled
+def _varying_forward(
+    a: Any, b: Any, _: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
+    blocks: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    T, C = b.shape[1], end.shape[1]
+    for unit in range(start, stop):
+        row, block = unit // blocks, unit % blocks
+        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        h = end[row, lo:hi]
+        for t in range(lengths[row]):
+            a_t, b_t, y_t = a[row, t, lo:hi], b[row, t, lo:hi], y[row, t, lo:hi]
+            for c in range(hi - lo):
+                h[c] = a_t[c] * h[c] + b_t[c]
+                y_t[c] = h[c]
+        y[row, lengths[row] : T, lo:hi] = 0
+
+
+@compiled
+def _varying_backward(
+    a: Any, b: Any, _: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
+    d_a: Any, d_b: Any, d_weights: Any, blocks: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    T, C = b.shape[1], state.shape[1]
+    for unit in range(start, stop):
+        row, block = unit // blocks, unit % blocks
+        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        d_h = d_state[row, lo:hi]
+        for t in range(lengths[row] - 1, -1, -1):
+            before = state[row, lo:hi] if t == 0 else y[row, t - 1, lo:hi]
+            a_t, d_t = a[row, t, lo:hi], d_y[row, t, lo:hi]
+            d_a_t, d_b_t = d_a[row, t, lo:hi], d_b[row, t, lo:hi]
+            for c in range(hi - lo):
+                d = d_h[c] + d_t[c]
+                d_b_t[c] = d
+                d_a_t[c] = d * before[c]
+                d_h[c] = d * a_t[c]
+        d_a[row, lengths[row] : T, lo:hi] = 0
+        d_b[row, lengths[row] : T, lo:hi] = 0
+
+
+@compiled
+def _constant_forward(
+    b: Any, a: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
+    blocks: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    T, C = b.shape[1], end.shape[1]
+    for unit in range(start, stop):
+        row, block = unit // blocks, unit % blocks
+        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        h, factor = end[row, lo:hi], a[lo:hi]
+        for t in range(lengths[row]):
+            b_t, y_t = b[row, t, lo:hi], y[row, t, lo:hi]
+            for c in range(hi - lo):
+                h[c] = factor[c] * h[c] + b_t[c]
+                y_t[c] = h[c]
+        y[row, lengths[row] : T, lo:hi] = 0
+
+
+@compiled
+def _constant_backward(
+    b: Any, a: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
+    d_b: Any, d_a: Any, blocks: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    T, C = b.shape[1], state.shape[1]
+    for unit in range(start, stop):
+        row, block = unit // blocks, unit % blocks
+        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        d_h, factor, d_factor = d_state[row, lo:hi], a[lo:hi], d_a[row, lo:hi]
+        for t in range(lengths[row] - 1, -1, -1):
+            before = state[row, lo:hi] if t == 0 else y[row, t - 1, lo:hi]
+            d_t, d_b_t = d_y[row, t, lo:hi], d_b[row, t, lo:hi]
+            for c in range(hi - lo):
+                d = d_h[c] + d_t[c]
+                d_b_t[c] = d
+                d_factor[c] += d * before[c]
+                d_h[c] = d * factor[c]
+        d_b[row, lengths[row] : T, lo:hi] = 0
+
+
+@compiled
+def _pairs_step(a: Any, b: Any, h: Any, y: Any, C: int, lo: int, hi: int) -> None:
+    a_real, a_imag, b_real, b_imag = a[lo:hi], a[C + lo : C + hi], b[lo:hi], b[C + lo : C + hi]
+    h_real, h_imag, y_real, y_imag = h[lo:hi], h[C + lo : C + hi], y[lo:hi], y[C + lo : C + hi]
+    for c in range(hi - lo):
+        real = a_real[c] * h_real[c] - a_imag[c] * h_imag[c] + b_real[c]
+        imag = a_real[c] * h_imag[c] + a_imag[c] * h_real[c] + b_imag[c]
+        h_real[c], h_imag[c] = real, imag
+        y_real[c], y_imag[c] = real, imag
+
+
+@compiled
+def _pairs_step_back(
+    a: Any, before: Any, d_y: Any, d_h: Any, d_a: Any, d_b: Any, C: int, lo: int, hi: int
+) -> None:
+    # In loops of few arrays each: of many, the compiler cannot tell that none overlap.
+    real, imag = d_b[lo:hi], d_b[C + lo : C + hi]
+    d_real, d_imag, y_real, y_imag = (
+        d_h[lo:hi], d_h[C + lo : C + hi], d_y[lo:hi], d_y[C + lo : C + hi]
+    )  # fmt: skip
+    for c in range(hi - lo):
+        real[c], imag[c] = d_real[c] + y_real[c], d_imag[c] + y_imag[c]
+    # The gradient of a product takes the conjugate of the other factor.
+    h_real, h_imag, a_real, a_imag = (
+        before[lo:hi], before[C + lo : C + hi], d_a[lo:hi], d_a[C + lo : C + hi]
+    )  # fmt: skip
+    for c in range(hi - lo):
+        a_real[c] += real[c] * h_real[c] + imag[c] * h_imag[c]
+        a_imag[c] += imag[c] * h_real[c] - real[c] * h_imag[c]
+    a_real, a_imag = a[lo:hi], a[C + lo : C + hi]
+    for c in range(hi - lo):
+        d_real[c] = real[c] * a_real[c] + imag[c] * a_imag[c]
+        d_imag[c] = imag[c] * a_real[c] - real[c] * a_imag[c]
+
+
+@compiled
+def _varying_pairs_forward(
+    a: Any, b: Any, _: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
+    blocks: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    T, C = b.shape[1], end.shape[1] // 2
+    for unit in range(start, stop):
+        row, block = unit // blocks, unit % blocks
+        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        for t in range(lengths[row]):
+            _pairs_step(a[row, t], b[row, t], end[row], y[row, t], C, lo, hi)
+        y[row, lengths[row] : T, lo:hi] = 0
+        y[row, lengths[row] : T, C + lo : C + hi] = 0
+
+
+@compiled
+def _varying_pairs_backward(
+    a: Any, b: Any, _: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
+    d_a: Any, d_b: Any, d_weights: Any, blocks: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    T, C = b.shape[1], state.shape[1] // 2
+    for unit in range(start, stop):
+        row, block = unit // blocks, unit % blocks
+        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        d_a[row, :, lo:hi] = 0
+        d_a[row, :, C + lo : C + hi] = 0
+        for t in range(lengths[row] - 1, -1, -1):
+            before = state[row] if t == 0 else y[row, t - 1]
+            _pairs_step_back(
+                a[row, t], before, d_y[row, t], d_state[row], d_a[row, t], d_b[row, t], C, lo, hi
+            )
+        d_b[row, lengths[row] : T, lo:hi] = 0
+        d_b[row, lengths[row] : T, C + lo : C + hi] = 0
+
+
+@compiled
+def _constant_pairs_forward(
+    b: Any, a: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
+    blocks: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    T, C = b.shape[1], end.shape[1] // 2
+    for unit in range(start, stop):
+        row, block = unit // blocks, unit % blocks
+        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        for t in range(lengths[row]):
+            _pairs_step(a, b[row, t], end[row], y[row, t], C, lo, hi)
+        y[row, lengths[row] : T, lo:hi] = 0
+        y[row, lengths[row] : T, C + lo : C + hi] = 0
+
+
+@compiled
+def _constant_pairs_backward(
+    b: Any, a: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
+    d_b: Any, d_a: Any, blocks: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    T, C = b.shape[1], state.shape[1] // 2
+    for unit in range(start, stop):
+        row, block = unit // blocks, unit % blocks
+        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        for t in range(lengths[row] - 1, -1, -1):
+            before = state[row] if t == 0 else y[row, t - 1]
+            _pairs_step_back(a, before, d_y[row, t], d_state[row], d_a[row], d_b[row, t], C, lo, hi)
+        d_b[row, lengths[row] : T, lo:hi] = 0
+        d_b[row, lengths[row] : T, C + lo : C + hi] = 0
+
+
+_varying = ChannelLoop("scan", _varying_forward, _varying_backward)
+_constant = ChannelLoop("scan_constant", _constant_forward, _constant_backward)
+_varying_pairs = ChannelLoop("scan_pairs", _varying_pairs_forward, _varying_pairs_backward)
+_constant_pairs = ChannelLoop(
+    "scan_constant_pairs", _constant_pairs_forward, _constant_pairs_backward
+)
