@@ -52,7 +52,7 @@ ORDER = {
     "recurra.nn.head": "*",
     "recurra.nn.kernels": """
         autocast compiler
-        operator pointwise
+        operator pointwise rows
         products
         losses scans loops
         *
@@ -118,6 +118,7 @@ ORDER = {
         trial
         smoothing
         network
+        doubt
         forecasts
         history
         forecaster

@@ -20,7 +20,7 @@ from recurra.language.network import LanguageNetwork
 from recurra.language.network_model import NetworkModel, _batches
 from recurra.language.options import NetworkOptions
 from recurra.language.vocabulary import Vocabulary
-from recurra.nn.head import softmax
+from recurra.nn.kernels.losses import target_log_probs
 
 WORDS = Vocabulary([*(f"w{n}" for n in range(28)), "<eos>", "<unk>"])
 V, EOS = len(WORDS), WORDS.eos
@@ -106,7 +106,7 @@ def test_the_most_logits_held_at_once_changes_nothing(
     ids = text(100)
     whole = model.log_probs_of(ids)
     for chunk in (1, V, 7 * V, 99 * V):
-        monkeypatch.setattr(softmax, "CHUNK", chunk)
+        monkeypatch.setattr(target_log_probs, "CHUNK", chunk)
         np.testing.assert_allclose(model.log_probs_of(ids), whole, rtol=0, atol=2e-6)
 
 
@@ -142,7 +142,7 @@ def test_where_memory_is_short_the_chunks_are_halved_and_the_numbers_the_same(
 ) -> None:
     ids = text(300)
     whole = model.log_probs_of(ids)
-    monkeypatch.setattr(softmax, "CHUNK", 256 * V)
+    monkeypatch.setattr(target_log_probs, "CHUNK", 256 * V)
     asked = short_of_memory(monkeypatch, most, error)
     np.testing.assert_allclose(model.log_probs_of(ids), whole, rtol=0, atol=2e-6)
     assert max(n for n in asked if n <= most) > most / 2 or most == 299
@@ -219,7 +219,7 @@ def test_no_more_than_a_chunk_of_logits_or_of_steps_is_ever_held(
     model: NetworkModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network_model, "STEPS", 64)
-    monkeypatch.setattr(softmax, "CHUNK", 16 * V)
+    monkeypatch.setattr(target_log_probs, "CHUNK", 16 * V)
     steps: list[int] = []
     original = LanguageNetwork.forward
 

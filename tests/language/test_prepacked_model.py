@@ -181,6 +181,14 @@ def test_ids_and_states_that_do_not_fit_are_refused() -> None:
             fast.step(token, fast.initial_state())
     with pytest.raises(DataError):
         fast.log_probs_of(np.array([1, V + 7, 2]))
+    for word in (V, V + 50, 10**6, 10**12, -1):
+        for place in (0, 2, STEPS - 1, STEPS):  # the last of a stretch among them
+            wrong = np.append(text(place), word)
+            for ids in (wrong, np.append(wrong, 3)):
+                with pytest.raises(DataError, match=rf"ids lie in 0 ... {V - 1}, got"):
+                    fast.log_probs_of(ids)
+                with pytest.raises(DataError, match=rf"ids lie in 0 ... {V - 1}, got"):
+                    fast.log_probs_of_lines([text(3), ids])
     with pytest.raises(ShapeError, match="for 2 rows"):
         fast.step(torch.tensor([1, 2]), fast.initial_state(3))
 

@@ -43,6 +43,8 @@ class OnTape:
         self.played = 0
         self.spoil = 0.0
         """Added to what every replay makes, to see that it is noticed."""
+        self.spoiled: set[int] | None = None
+        """The replays that it is added to alone, counted from 1."""
         self.last: tuple[Tape, set[int]] | None = None
 
     def missing(self, like: Tensor) -> str | None:
@@ -64,7 +66,7 @@ class OnTape:
             self.played += 1
             tape.play()
             for tensor in out:
-                if tensor.is_floating_point():
+                if tensor.is_floating_point() and self.played in (self.spoiled or {self.played}):
                     tensor.data.add_(self.spoil)
             if forward is not None:  # memory that going back has set free holds something else
                 for *_, tensors in forward[0].done:

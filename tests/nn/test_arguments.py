@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, RecurraError, ShapeError
+from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
 from recurra.nn.cells.gru import GRUCell, GRUState
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
+from recurra.nn.state import map_tensors
 from recurra.nn.unroll import plan, unroll, unroll_plain
 from recurra.nn.wrappers import WRAPPERS
 from recurra.nn.wrappers.dropout import Dropout
@@ -71,6 +73,40 @@ def test_lists_and_arrays_are_lengths_and_resets(how: Any) -> None:
     expected = how(cell, x, lengths=torch.tensor(lengths), reset=torch.tensor(reset))
     for form in (list, np.array):
         torch.testing.assert_close(how(cell, x, lengths=form(lengths), reset=form(reset)), expected)
+    for kind in (np.uint8, np.uint16, np.uint32, np.uint64):
+        found = how(cell, x, lengths=np.array(lengths, kind), reset=reset)
+        torch.testing.assert_close(found, expected)
+
+
+@either
+@pytest.mark.parametrize("name", CELLS)
+def test_states_elsewhere_or_of_other_numbers_are_refused(how: Any, name: str) -> None:
+    cell, x = CELLS[name](3, 4), torch.randn(2, 5, 3)
+    state = cell.initial_state(2)
+    with pytest.raises(ShapeError, match=r"Cell: state\.\w+ is on meta, x on cpu; move one with"):
+        how(cell, x, map_tensors(lambda tensor: tensor.to("meta"), state))
+    for kind in (torch.int64, torch.complex64, torch.float64):
+        other = [*state[:-1], state[-1].to(kind)]
+        with pytest.raises(ShapeError, match=rf"x is of torch.float32, its .* of {kind}; make"):
+            how(cell, x, other)
+
+
+@either
+def test_a_state_may_count_in_whole_numbers(how: Any) -> None:
+    class Counting(Good):
+        def initial_state(self, batch_size: int = 1, **where: Any) -> Any:
+            return Own(torch.zeros(batch_size, 5)), torch.zeros(batch_size, dtype=torch.int64)
+
+        def forward(self, x: Tensor, state: Any) -> Any:
+            y, after = super().forward(x, state[0])
+            return y, (after, state[1] + 1)
+
+    cell, x = Stack([Counting(3, 5)]), torch.randn(2, 4, 3)
+    _, state = how(cell, x)
+    _, ((_, steps),) = how(cell, x, state)
+    assert steps.tolist() == [8, 8]
+    with pytest.raises(ShapeError, match=r"its state.0.1 of torch.int32; make"):
+        how(cell, x, ((state[0][0], steps.int()),))
 
 
 @either
@@ -79,6 +115,9 @@ def test_lists_and_arrays_are_lengths_and_resets(how: Any) -> None:
     [
         ({"lengths": 3}, r"lengths is one integer a row, shape \(2,\), got \(\)"),
         ({"lengths": [3.0, 1.0]}, "lengths is one integer a row, .* got .* torch.float32"),
+        ({"lengths": [3 + 0j, 1 + 0j]}, "lengths is one integer a row, .* got .* torch.complex64"),
+        ({"lengths": np.array([4, 1], np.uint32)}, "lie between 0 and 3, the steps of x, got 1 to"),
+        ({"lengths": np.array([2**63, 1], np.uint64)}, "lie between 0 and 3, .* got -"),
         ({"lengths": ["3", 1]}, r"lengths is a tensor or a list, got \['3', 1\]"),
         ({"lengths": [[3], [1, 2]]}, "lengths is a tensor or a list, got"),
         ({"reset": True}, r"reset is bool of shape \(2, 3\), got \(\)"),

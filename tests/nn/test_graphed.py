@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import copy
+import gc
+import threading
+import weakref
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 
 from recurra.nn import graphed, unroll
@@ -23,6 +30,7 @@ from recurra.nn.state import State, detach, flatten, map_tensors
 from recurra.nn.unroll import plan, unroll_plain
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
+from recurra.nn.wrappers.dilated import Dilated
 from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.highway import Highway
 from recurra.nn.wrappers.mogrifier import Mogrifier
@@ -38,6 +46,14 @@ RESET = torch.tensor(
     [[0, 0, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1], [1, 0, 1, 0, 1, 0], [0, 1, 0, 0, 0, 1]]
 ).bool()
 
+
+class LoopedMGUCell(MGUCell):
+    """As on a GPU, where nothing compiled serves."""
+
+    def kernel(self, x: Tensor) -> Kernel:
+        return Kernel("a loop of steps", self._loop, looped=True)
+
+
 RECURRENCES: dict[str, Callable[[], Recurrence]] = {
     **{name: (lambda name=name: CELLS[name](3, 4)) for name in CELLS},
     "gru reset before": lambda: GRUCell(3, 4, reset_after=False),
@@ -51,6 +67,12 @@ RECURRENCES: dict[str, Callable[[], Recurrence]] = {
     "variational": lambda: Dropout(GRUCell(3, 4), state=0.4, variational=True),
     "zoneout": lambda: Zoneout(GRUCell(3, 4), 0.3),
     "zoneout asleep": lambda: Zoneout(GRUCell(3, 4), 0.3).eval(),
+    "looped": lambda: LoopedMGUCell(3, 4),
+    "dilated": lambda: Dilated(LoopedMGUCell(3, 4), 4),
+    "learned start around": lambda: TrainableState(
+        Stack([LSTMCell(3, 4), Dropout(GRUCell(4, 4), state=0.3)])
+    ),
+    "weights of other weights": lambda: parametrizations.weight_norm(GRUCell(3, 4), "weight_hh"),
     "learned start": lambda: Dropout(TrainableState(Reset(LSTMCell(2, 4))), state=0.3),
     "dropped weights": lambda: WeightDrop(LSTMCell(3, 4), 0.5),
     "dropped weights within": lambda: Dropout(WeightDrop(LSTMCell(3, 4), 0.5), state=0.3),
@@ -227,6 +249,33 @@ def test_a_parameter_changed_before_the_backward_pass_is_refused(tape):
         y.sum().backward()
 
 
+class Shifted(OwnCell):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.zeros(3))
+
+    def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+        return super().forward(x + self.shift, state)
+
+
+def test_what_the_loop_does_not_keep_may_be_filled_anew_before_the_backward_pass(tape):
+    cell, lengths, reset = Shifted(), LENGTHS.clone(), RESET.clone()
+    for use in range(7):
+        x, state = leaves(cell)
+        calls = [how(cell, x, state, lengths=lengths, reset=reset)[0] for how in (
+            unroll_plain, unroll.unroll
+        )]  # fmt: skip
+        if use % 2:  # the graph's memory holds another call, so that this one is made again
+            unroll.unroll(cell, 2 * x, state, lengths=lengths, reset=reset)
+        lengths.fill_(1)
+        reset.logical_not_()
+        cell.shift += 1
+        expected, got = (torch.autograd.grad(y.sum(), [x, cell.weight]) for y in calls)
+        torch.testing.assert_close(got, expected)
+        lengths.copy_(LENGTHS)
+    assert tape.recorded == 2
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -247,6 +296,30 @@ def test_a_change_of_the_cell_counts_at_once(change, tape):
     for _ in range(4):
         x, state = inputs(cell)
         assert_same(*(forward_and_x(how, cell, x, state) for how in (unroll.unroll, unroll_plain)))
+
+
+def test_functions_that_come_and_go_are_told_apart(tape):
+    cell = OwnCell()
+    for factor in range(1, 6):  # each may stand in memory where one before stood
+        cell.twist = lambda h, factor=factor: h * factor
+        recorded(cell)
+        check(cell)
+    assert tape.recorded == 10
+    freed = weakref.ref(cell)
+    del cell
+    gc.collect()
+    assert freed() is None
+
+
+@pytest.mark.parametrize(
+    ("value", "other"), [(1, True), (2, 2.0), (0.0, -0.0), ((1, 2), (1, 2.0)), ("a", ("a",))]
+)
+def test_equal_values_of_other_kinds_are_told_apart(value, other, tape):
+    cell = OwnCell()
+    cell.option = value
+    recorded(cell).option = other
+    recorded(cell)
+    assert tape.recorded == 4
 
 
 def forward_and_x(
@@ -317,12 +390,84 @@ class Numbering(OwnCell):
         return super().forward(x, state)
 
 
-def test_parts_that_may_change_unnoticed_keep_the_loop(tape):
+class Options:
+    """Of someone's own."""
+
+    scale = 1.0
+
+
+def closing_over(factor: float) -> Callable[[Tensor], Tensor]:
+    return lambda h: h * factor
+
+
+def noting(h: Tensor, log: list[Tensor] = []) -> Tensor:  # noqa: B006
+    log.append(h)
+    return h
+
+
+def counted(h: Tensor) -> Tensor:
+    return h
+
+
+counted.calls = 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        set(),
+        deque(),
+        deque().append,
+        bytearray(),
+        Options(),
+        np.array(1.0),
+        torch.ones(1),
+        (torch.ones(1),),
+        (nn.Linear(3, 3),),
+        ((1, []), 2),
+        closing_over(2.0),
+        noting,
+        counted,
+        partial(torch.mul, 2.0),
+        nn.Linear(3, 3).forward,
+        torch.Generator(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_parts_that_may_change_unnoticed_keep_the_loop(value, tape):
     cell = OwnCell()
-    cell.history = []
+    cell.history = value
     recorded(cell)
     assert tape.recorded == 0
     assert graphed.ungraphed(cell, torch.zeros(1)) == "history could change without being noticed"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1, 0.5, 1j, True, "tanh", None, torch.float32, torch.device("cpu"), np.int64(3), np.float32(1),
+     (1, (2.0, "a")), torch.Size([3]), GRUState, torch.sin, torch.relu, nn.functional.softmax,
+     nn.functional.gelu, reads_back],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_parts_that_stay_as_they_are_do_not(value, tape):
+    cell = OwnCell()
+    cell.option = value
+    check(recorded(cell))
+    assert tape.recorded == 2
+
+
+class Turning(OwnCell):
+    """Sets a part anew for the first time as it is recorded."""
+
+    uses = 0
+    turned = False
+
+    def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+        type(self).uses += 1
+        self.turned = type(self).uses > 3 * T
+        return super().forward(x, state)
 
 
 @pytest.mark.parametrize("kind", [Counting, Replacing, Keeping, Numbering])
@@ -338,6 +483,135 @@ def test_a_step_that_changes_its_cell_stays_a_loop(kind, tape):
     assert tape.recorded == 0
 
 
+def test_a_step_that_sets_a_part_as_it_is_recorded_stays_a_loop(tape):
+    cell = Turning()
+    for _ in range(4):
+        with torch.no_grad():
+            unroll.unroll(cell, torch.randn(B, T, 3))
+    assert tape.recorded == 0
+    assert cell.turned
+    assert graphed.ungraphed(cell, torch.zeros(1)) == "its step sets turned"
+
+
+class Looking(OwnCell):
+    """Notes whether another object's parameter is there, as it is."""
+
+    seen: list[bool] = []  # noqa: RUF012
+
+    def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+        cell, weight = LOOKED_AT
+        Looking.seen.append(cell()._parameters["weight"] is weight())
+        return super().forward(x, state)
+
+
+LOOKED_AT: list[Any] = []
+
+
+class Two(OwnCell, dict):
+    """More than its attributes."""
+
+    __hash__ = OwnCell.__hash__
+    __eq__ = OwnCell.__eq__
+
+
+def test_modules_that_hold_more_than_attributes_keep_the_loop(tape):
+    cell = recorded(Two())
+    assert tape.recorded == 0
+    assert graphed.ungraphed(cell, torch.zeros(1)) == "a Two may hold more than attributes"
+
+
+def test_a_cell_is_never_without_its_parameters_while_it_is_recorded(tape):
+    cell = Looking()
+    LOOKED_AT[:] = weakref.ref(cell), weakref.ref(cell.weight)
+    recorded(cell)
+    assert tape.recorded == 2
+    assert all(Looking.seen)
+
+
+def test_threads_may_share_a_cell(tape):
+    wrong: list[float] = []
+
+    def learn(cell: Cell, plain: Cell, seed: int) -> None:
+        for x in torch.randn(10, 2, 4, 3, generator=torch.Generator().manual_seed(seed)):
+            pairs = (unroll.unroll, cell), (unroll_plain, plain)
+            got, expected = (torch.autograd.grad(how(c, x)[0].sum(), c.weight) for how, c in pairs)
+            wrong.append((got[0] - expected[0]).abs().max().item())
+
+    for _ in range(5):
+        cell = OwnCell()
+        plain = copy.deepcopy(cell)
+        threads = [threading.Thread(target=learn, args=(cell, plain, seed)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(wrong) == 200
+    assert max(wrong) < 1e-4
+
+
+class Unrolling(OwnCell):
+    """A step that is an unroll itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low = MGUCell(3, 3)
+
+    def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+        y, _ = unroll.unroll(self.low, torch.stack([x, state.h], 1))
+        return y[:, -1], GRUState(y[:, -1])
+
+
+def test_an_unroll_within_a_step_is_part_of_its_graph(tape):
+    cell = recorded(Unrolling())
+    check(cell)
+    assert len(graphed.GRAPHS._owned[cell].recordings) == 1
+    assert graphed.ungraphed(cell.low, torch.zeros(1)) is None
+
+
+def test_weights_that_are_kept_for_a_while_are_not_recorded(tape):
+    cell = parametrizations.weight_norm(OwnCell(), "weight")
+    with torch.no_grad():
+        for _ in range(4):
+            with parametrize.cached():
+                unroll.unroll(cell, torch.randn(B, T, 3))
+        assert tape.recorded == 0
+        for _ in range(6):
+            cell.parametrizations.weight.original0.mul_(1.5)
+            x = torch.randn(B, T, 3)
+            torch.testing.assert_close(unroll.unroll(cell, x)[0], unroll_plain(cell, x)[0])
+    assert tape.recorded == 1
+
+
+def test_the_second_derivative_is_that_of_the_cell_as_it_was(tape):
+    cell = recorded(OwnCell())
+    x, state = leaves(cell)
+    calls = [how(cell, x, state)[0] for how in (unroll.unroll, unroll_plain)]
+    cell.factor = 3.0
+    got, expected = (torch.autograd.grad(y.sum(), cell.weight, create_graph=True)[0] for y in calls)
+    torch.testing.assert_close(got, expected)
+
+
+def test_every_part_in_training_mode_draws_its_masks(tape):
+    cell = Zoneout(Dropout(GRUCell(3, 4), output=0.4), 0.3).eval()
+    cell.inner().train()
+    for _ in range(5):
+        x, state = inputs(cell)
+        assert_same(results(unroll.unroll, cell, x, state), results(unroll_plain, cell, x, state))
+    assert tape.recorded == 2
+
+
+def test_a_cell_that_draws_nothing_takes_no_step_beforehand(tape):
+    class Stepping(OwnCell):
+        steps = 0
+
+        def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+            Stepping.steps += 1
+            return super().forward(x, state)
+
+    unroll.unroll(Stepping(), torch.randn(B, T, 3), generator=torch.Generator())
+    assert Stepping.steps == T
+
+
 def test_a_replay_that_differs_is_noticed_before_it_is_used(tape):
     cell = OwnCell()
     tape.spoil = 1e-2
@@ -347,6 +621,14 @@ def test_a_replay_that_differs_is_noticed_before_it_is_used(tape):
     recorded(cell)
     check(cell)
     assert tape.recorded == 2  # and it is not tried again
+
+
+def test_a_replay_that_goes_back_wrongly_a_second_time_is_noticed(tape):
+    cell = OwnCell()
+    tape.spoiled, tape.spoil = {4}, 1e-2
+    with pytest.warns(UserWarning, match="no CUDA graph of its loop: its replay differs"):
+        recorded(cell)
+    assert tape.played == 4
 
 
 def test_a_recorder_that_fails_costs_a_warning(tape, monkeypatch):
@@ -406,6 +688,20 @@ def test_under_autocast(tape):
         for name, tensor in expected.items():
             torch.testing.assert_close(got[name], tensor, rtol=2e-2, atol=2e-2)
     assert tape.recorded == 2
+
+
+def test_autocast_has_graphs_of_its_own(tape):
+    cell = OwnCell()
+    with torch.autocast("cpu", torch.bfloat16):
+        recorded(cell)
+    recorded(cell)
+    x, state = inputs(cell)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = unroll.unroll(cell, x, state)[0]
+    fine = unroll.unroll(cell, x, state)[0]
+    torch.testing.assert_close(fine, unroll_plain(cell, x, state)[0])
+    assert (rough - fine).abs().max() > 1e-4
+    assert tape.recorded == 4
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")

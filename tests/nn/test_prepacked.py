@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, ShapeError
+from recurra.errors import ConfigError, DataError, ShapeError
 from recurra.nn import prepacked as module
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
@@ -133,6 +135,21 @@ def test_what_is_learned_later_it_does_not_know() -> None:
     assert torch.equal(fast.step(draw(1, INPUTS), fast.initial_state())[0], before)
 
 
+def test_it_keeps_nothing_of_its_source() -> None:
+    cell = made("stack in a stack")
+    fast, state = prepack(cell), cell.initial_state(4)
+    cell.double()
+    assert str(fast.initial_state(4)) == str(state)
+    fast.step(draw(4, INPUTS), fast.initial_state(4))
+    for rows in (-1, "4"):
+        with pytest.raises(ShapeError, match="batch_size is a whole number of rows, got"):
+            fast.initial_state(rows)  # type: ignore[arg-type]
+    weights = [weakref.ref(parameter) for parameter in cell.parameters()]
+    del cell
+    gc.collect()
+    assert not any(weight() is not None for weight in weights)
+
+
 def test_inputs_may_ask_for_gradients_and_lie_scattered() -> None:
     fast = prepack(made("gru"))
     x = draw(2, 2 * INPUTS)[:, ::2].requires_grad_()
@@ -216,6 +233,25 @@ def test_wrong_shapes_are_refused() -> None:
         fast.step(draw(3, INPUTS), fast.initial_state(2))
 
 
+def test_what_compiled_code_would_read_beside_its_arrays_is_refused() -> None:
+    fast, words = prepack(made("lstm")), draw(9, INPUTS).numpy()
+    S = fast.state_size
+    for ids in ([[9]], [[-1]], [[3, 9], [0, 1]], [[3, -1], [0, 1]]):
+        with pytest.raises(DataError, match=r"ids lie in 0 ... 8, got -?\d to \d"):
+            fast.read(words, np.array(ids), np.zeros((len(ids), S), np.float32))
+    one = np.zeros((1, 1), np.int64)
+    for embedding in (words[:, :-1], words[0], words.astype(np.float64)):
+        with pytest.raises(
+            ShapeError, match=r"packed weights read float32 embeddings \(V, 5\), got"
+        ):
+            fast.read(embedding, one, np.zeros((1, S), np.float32))
+    for units in (np.zeros((1, S - 1)), np.zeros((2, S)), np.zeros(S), np.zeros((1, S))):
+        with pytest.raises(ShapeError, match=r"a state of shape .* for 1 rows, expected \(1, 14\)"):
+            fast.read(words, one, units.astype(np.float32) if units.shape != (1, S) else units)
+    with pytest.raises(ShapeError, match="lies in one piece"):
+        fast.read(words, np.zeros((2, 1), np.int64), np.zeros((S, 2), np.float32).T)
+
+
 # The softmax
 
 
@@ -287,6 +323,19 @@ def test_what_is_not_finite_gives_no_number() -> None:
     fast = PackedSoftmax(head(100))
     assert np.isnan(fast.log_probs(hidden)).all()
     assert fast.top(hidden, 3).log_probs.isnan().all()
+
+
+@both
+def test_words_that_there_are_not_are_refused(precision: Precision) -> None:
+    fast, hidden = PackedSoftmax(head(100), precision), np.ones((2, 6), np.float32)
+    for word in (100, 127, 10**6, 10**12, -1, -5):
+        for ids in ([1, word], [word, 1]):
+            with pytest.raises(DataError, match=r"ids lie in 0 ... 99, got -?\d+ to \d+"):
+                fast.log_probs_of(hidden, np.array(ids))
+    for words in ([1], [1, 2, 3], [[1], [2]]):
+        with pytest.raises(ShapeError, match="a word for each of 2 vectors, got"):
+            fast.log_probs_of(hidden, np.array(words))
+    assert fast.log_probs_of(hidden[:0], np.zeros(0, np.int64)).shape == (0,)
 
 
 def test_another_head_is_refused() -> None:

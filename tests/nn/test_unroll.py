@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 
 from recurra.errors import ShapeError
 from recurra.nn.cells import CELLS
@@ -143,6 +144,47 @@ def test_some_parameters_may_be_frozen(name: str) -> None:
     assert frozen.grad is None
     assert all(other.grad is not None for other in others)
     assert any(other.grad.any() for other in others)
+
+
+@pytest.mark.parametrize("name", sorted(CELLS))
+def test_gradients_that_are_not_contiguous(name: str) -> None:
+    """At a width at which products have more than one panel."""
+    cell = CELLS[name](3, 36).double()
+    x = torch.randn(5, 4, 3, dtype=torch.float64, requires_grad=True)
+
+    def gradients(run: Any) -> tuple[Tensor, ...]:
+        y, state = run(cell, x)
+        torch.manual_seed(4)
+        parts = [y, *flatten(state).values()]
+        turned = [part.transpose(0, -1) for part in parts if part.is_floating_point()]
+        loss = sum((part * torch.randn(part.shape, dtype=part.dtype)).sum() for part in turned)
+        leaves = (x, *cell.parameters())
+        return torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+
+    for got, expected in zip(gradients(unroll), gradients(unroll_plain)):
+        torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own
+@pytest.mark.parametrize("name", sorted(set(CELLS) - {"lstm", "rnn"}))
+def test_forward_mode_goes_by_the_loop(name: str) -> None:
+    cell = CELLS[name](3, 4).double()
+    x, direction = torch.randn(2, 2, 5, 3, dtype=torch.float64)
+    results = [
+        torch.func.jvp(lambda x, run=run: run(cell, x)[0], (x,), (direction,))
+        for run in (unroll, unroll_plain)
+    ]
+    assert results[0][1].any()
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("name", sorted(CELLS))
+def test_activations_may_be_made_again(name: str) -> None:
+    cell = CELLS[name](3, 4)
+    x = torch.randn(2, 5, 3, requires_grad=True)
+    expected = torch.autograd.grad(unroll(cell, x)[0].sum(), x)
+    y = checkpoint(lambda x: unroll(cell, x)[0], x, use_reentrant=False)
+    torch.testing.assert_close(torch.autograd.grad(y.sum(), x), expected)
 
 
 def test_inputs_that_are_not_contiguous() -> None:

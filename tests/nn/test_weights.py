@@ -139,6 +139,24 @@ def test_parametrised_weights_go_as_they_are() -> None:
     torch.testing.assert_close(to_torch(cell)(x)[0], unroll(cell, x)[0])
 
 
+def test_parametrised_weights_are_learned_as_what_makes_them_is() -> None:
+    x = torch.randn(2, 5, 3)
+    for theirs in (nn.LSTMCell(3, 4), nn.LSTM(3, 4)):
+        end = "" if isinstance(theirs, nn.LSTMCell) else "_l0"
+        parametrizations.weight_norm(theirs, f"weight_hh{end}")
+        ours = from_torch(theirs)
+        unroll(ours, x)[0].sum().backward()
+        assert ours.weight_hh.is_leaf and ours.weight_hh.grad is not None
+        made = theirs.parametrizations[f"weight_hh{end}"]
+        made.original0.requires_grad_(False)
+        made.original1.requires_grad_(False)
+        assert not from_torch(theirs).weight_hh.requires_grad
+    cell = parametrizations.weight_norm(GRUCell(3, 4), "weight_hh")
+    back = to_torch(cell)
+    back(x)[0].sum().backward()
+    assert back.weight_hh_l0.is_leaf and back.weight_hh_l0.grad is not None
+
+
 class Mine(LSTMCell):
     """Whose step is another."""
 

@@ -369,7 +369,29 @@ def test_series_that_never_change_or_were_hardly_seen_have_finite_forecasts(
     assert (np.diff(quantiles, axis=-1) >= 0).all()
     if not kind.get("logarithm"):
         level = np.nan_to_num(values)[-1]
-        assert np.abs(quantiles - level).max() <= 0.2 * abs(level) + 1e-9
+        surely = quantiles if np.isfinite(values).all() and len(values) > 1 else quantiles[..., 5]
+        assert np.abs(surely - level).max() <= 0.2 * abs(level) + 1e-9
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+def test_a_stream_is_not_sure_before_it_has_seen_a_season(
+    panel_of: PanelOf, forecaster_of: Callable[..., Any], kind: dict[str, Any]
+) -> None:
+    """From one number no network knows by how much the next ones differ; so little is claimed."""
+    fc: Forecaster = forecaster_of(panel_of((60, 47)), **kind).forecaster
+    usual = np.sqrt(np.mean(fc.deviations**2))
+    assert fc.network.least == 5
+    state = fc.initial_state(2)
+    state = state._replace(deviation=torch.tensor([np.nan, 3 * usual]))
+    for _ in range(4):
+        told, state = fc.step(torch.tensor([20.0, 20.0]), state)
+        low, high = (bound.log() if kind.get("logarithm") else bound for bound in told.interval(80))
+        width = (high - low).min(-1).values / (2 * 2**0.5 * 1.2815515655)
+        assert float(width[0]) >= usual * (1 - 1e-6)
+        assert float(width[1]) >= 3 * usual * (1 - 1e-6), "told by the state"
+    told, _ = fc.step(torch.tensor([20.0, 20.0]), state)
+    if kind.get("scale") != "series":
+        assert float(told.quantiles[0].std(-1).max()) < 1, "it never changed for a season"
 
 
 @settings(max_examples=40)

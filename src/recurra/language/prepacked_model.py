@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
+from recurra.errors import CheckpointError, ConfigError
 from recurra.language.model import LanguageModel
 from recurra.language.network_model import NetworkModel, Span, joined
 from recurra.language.sampling import require_count, tokens_of
@@ -167,16 +167,6 @@ class PrepackedModel(LanguageModel):
 
     def _read(self, ids: NDArray[np.int64], units: Floats) -> tuple[Floats, Floats]:
         """Return the hidden vectors `(B, T, H)`, and the state, which is changed."""
-        V, S = len(self._embedding), self._recurrence.state_size
-        if units.shape != (len(ids), S):
-            raise ShapeError(
-                f"a state of shape {units.shape} for {len(ids)} rows, expected {(len(ids), S)}, "
-                "as initial_state returns"
-            )
-        # Compiled code would read what lies beside the embeddings.
-        known = 0 <= ids.item() < V if ids.size == 1 else ((ids >= 0) & (ids < V)).all()
-        if not known:
-            raise DataError(f"ids lie in 0 ... {V - 1}, got {ids.min()} to {ids.max()}")
         return self._recurrence.read(self._embedding, ids, units), units
 
     def log_probs_of(self, ids: Integers) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.nn.cells.base import require_recurrence
+from recurra.nn.cells.base import require_recurrence, require_state
 from recurra.nn.state import State, fitted, flatten
 from recurra.nn.wrappers.base import Recurrence
 
@@ -58,17 +58,19 @@ def checked_lengths(given: Tensor | Sequence[int], x: Tensor) -> Tensor:
     """
     B, T = x.shape[:2]
     lengths = _tensor(given, "lengths")
-    if lengths.shape != (B,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+    is_real = lengths.is_floating_point() or lengths.is_complex()
+    if lengths.shape != (B,) or is_real or lengths.dtype == torch.bool:
         raise ShapeError(
             f"lengths is one integer a row, shape ({B},), got {tuple(lengths.shape)} "
             f"{lengths.dtype}"
         )
+    lengths = lengths.to(torch.int64)  # the least of unsigned ones torch does not find
     if B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
         raise ShapeError(
             f"lengths lie between 0 and {T}, the steps of x, got {int(lengths.min())} to "
             f"{int(lengths.max())}"
         )
-    return lengths.to(x.device, torch.int64)
+    return lengths.to(x.device)
 
 
 def checked_reset(given: Tensor | Sequence[Sequence[bool]], x: Tensor) -> Tensor:
@@ -127,9 +129,11 @@ def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
     else:
         # A kernel would read past the end of a state that is too small.
         state = fitted(state, initial)
+    if _learns_in(x.dtype, cell) and _is_of(x.dtype, state, initial):
+        return state
     if not torch.is_autocast_enabled(x.device.type):
         _require_one_dtype(cell, x, state)
-    return state
+    return require_state(cell, x, state, initial)
 
 
 def check_first_step(inner: Recurrence, x: Tensor, before: State, y: Any, after: Any) -> None:
@@ -187,8 +191,6 @@ def _require_rows(name: str, state: State, rows: int) -> None:
 
 def _require_one_dtype(cell: Recurrence, x: Tensor, state: State) -> None:
     # A kernel would read the bits of one kind of number as another's.
-    if _learns_in(x.dtype, cell) and _is_of(x.dtype, state):
-        return
     weights = {p.dtype for p in cell.parameters() if p.is_floating_point()}
     states = {s.dtype for s in flatten(state).values() if s.is_floating_point()}
     if weights | states > {x.dtype} or (weights and x.dtype not in weights):
@@ -207,7 +209,10 @@ def _learns_in(dtype: torch.dtype, module: nn.Module) -> bool:
     return all(_learns_in(dtype, part) for part in module._modules.values() if part is not None)
 
 
-def _is_of(dtype: torch.dtype, state: State) -> bool:
-    if isinstance(state, Tensor):
-        return state.dtype is dtype or not state.is_floating_point()
-    return all(_is_of(dtype, part) for part in state)
+def _is_of(dtype: torch.dtype, state: State, initial: State) -> bool:
+    """Return whether a state is of a dtype, or where `initial` counts of that, and where it is."""
+    if isinstance(initial, Tensor):
+        kind = initial.dtype
+        wanted = kind is dtype or not kind.is_floating_point
+        return wanted and state.dtype is kind and bool(state.device == initial.device)
+    return all(_is_of(dtype, *parts) for parts in zip(state, initial))

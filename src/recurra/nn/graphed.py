@@ -1,26 +1,29 @@
 """Loops over steps as CUDA graphs: what a loop reads, gathered so that a graph of it holds.
 
 Tensors are a graph's inputs: sequences, states, lengths, resets, dropout masks (all drawn before
-the loop, as its first step asks for them), parameters and buffers. All else that a step can
-depend on tells one graph from another, and where something changes that no graph can follow,
-there is none. B rows, T steps, I inputs, O outputs.
+the loop, as its first step asks for them), parameters and buffers. What else modules hold tells
+one graph from another, and where it could change unnoticed, there is none. What nobody watches
+stands in a graph as it was: globals, attributes of classes, and what functions read of these.
+B rows, T steps, I inputs, O outputs.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Mapping
+from numbers import Number
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from recurra.nn.cells.base import Kernel, is_watched
 from recurra.nn.kernels.device.graphs import Graphs
 from recurra.nn.kernels.device.recorder import OnCuda, RecordingError
 from recurra.nn.state import State, flatten, map_tensors, unflatten
-from recurra.nn.wrappers.base import Recurrence, Starts, StepPass
+from recurra.nn.wrappers.base import Recurrence, Starts, StepPass, Wrapper
 from recurra.nn.wrappers.masks import Masks
 
 __all__ = ["GRAPHS", "Looping", "graphed", "ungraphed"]
@@ -28,8 +31,8 @@ __all__ = ["GRAPHS", "Looping", "graphed", "ungraphed"]
 GRAPHS = Graphs(OnCuda())
 """Of all recurrences."""
 
-PLAIN = (bool, int, float, str, type(None), torch.dtype)
-OWN = set(vars(nn.Module()))
+PLAIN = (Number, str, type(None), torch.dtype, torch.device)
+OWN = {*vars(nn.Module()), "twin_of"}
 
 
 class Looping(Protocol):
@@ -54,17 +57,26 @@ def ungraphed(inner: Recurrence, like: Tensor) -> str | None:
     """
     if reason := GRAPHS.missing(_owner(inner), like):
         return reason
+    if parametrize._cache_enabled:
+        return "weights made of others are kept for a while"
     for name, part in inner.named_modules():
         if is_watched(part):
             return "hooks act at its steps"
+        new: Any = type(part).__new__
+        if new is not object.__new__:
+            return f"a {type(part).__name__} may hold more than attributes"
         for key, value in vars(part).items():
-            if key not in OWN and isinstance(value, Tensor | list | dict | set):
+            if key not in OWN and _fixed(value) is None:
                 return f"{name}.{key}".lstrip(".") + " could change without being noticed"
     return None
 
 
 def graphed(
-    run: Looping, inner: Recurrence, x: Tensor, state: State, kernel: Kernel | None
+    run: Looping,
+    inner: Recurrence,
+    x: Tensor,
+    state: State,
+    kernel: Callable[[Recurrence, Tensor, Masks], Kernel | str] | None,
 ) -> tuple[Tensor, State] | None:
     """Return what a loop over steps does, by replaying its graph; None where it is to be run.
 
@@ -73,7 +85,7 @@ def graphed(
         inner: whose steps they are.
         x: `(B, T, I)`.
         state: before the first step.
-        kernel: what takes the steps where there are no resets; the plain loop.
+        kernel: finds what takes the steps where there are no resets; the plain loop.
     """
     if ungraphed(inner, x):
         return None
@@ -81,31 +93,41 @@ def graphed(
     if masks is None:
         return None
     inputs = {"x": x, **flatten(state)}
-    start = run.starts.start
+    start = run.starts.part(inner)
     inputs |= {} if start is None else flatten(start, "start")
-    inputs |= {} if run.lengths is None else {"lengths": run.lengths}
-    inputs |= {} if run.reset is None else {"reset": run.reset}
-    inputs |= {f"mask {n}": mask for n, mask in enumerate(masks.values())}
-    own = {**dict(inner.named_parameters()), **dict(inner.named_buffers())}
+    inputs |= {} if run.lengths is None else {"lengths": _kept(run.lengths)}
+    inputs |= {} if run.reset is None else {"reset": _kept(run.reset)}
+    inputs |= {f"mask {place}": mask for place, mask in masks.items()}
+    own: dict[str, Tensor] = dict(inner.named_parameters())
     inputs |= {f"own {name}": tensor for name, tensor in own.items()}
+    buffers = dict(inner.named_buffers())
+    inputs |= {f"own {name}": _kept(tensor) for name, tensor in buffers.items()}
+    own |= buffers
+    # As it is now: a derivative of the derivative may come to it when it has changed.
+    still = _twins(inner, {id(tensor): tensor for tensor in own.values()})[0]
 
     def function(*tensors: Tensor) -> list[Tensor]:
         named = dict(zip(inputs, tensors, strict=True))
+        instead = {id(tensor): named[f"own {name}"] for name, tensor in own.items()}
+        twins = _twins(still, instead)
+        held, twin = _held(twins), cast("Recurrence", twins[0])
         part = copy.copy(run)
         part.lengths, part.reset = named.get("lengths"), named.get("reset")
         part.masks = Masks(None, run.masks.steps)
-        part.masks.made = {key: named[f"mask {n}"] for n, key in enumerate(masks)}
-        if start is not None:
-            part.starts = Starts(unflatten(named, start, "start"), run.starts.owner)
+        made = {(id(twins[n]), place): named[f"mask {(n, place)}"] for n, place in masks}
+        part.masks.made.update(made)
+        part.starts = Starts(None if start is None else unflatten(named, start, "start"))
         begin = unflatten(named, state)
-        with _holding(inner, own, [named[f"own {name}"] for name in own]):
-            if kernel and part.reset is None:
-                y, end = kernel.run(named["x"], begin, part.lengths)
-            else:
-                y, end = part.loop(inner, named["x"], begin)
+        found = kernel(twin, named["x"], part.masks) if kernel and part.reset is None else None
+        if isinstance(found, Kernel):
+            y, end = found.run(named["x"], begin, part.lengths)
+        else:
+            y, end = part.loop(twin, named["x"], begin)
+        for key, *_ in held ^ _held(twins):
+            raise RecordingError(f"its step sets {key}")
         return [y, *flatten(end).values()]
 
-    kind = (run.masks.steps, tuple(inputs), tuple(masks), id(run.starts.owner), _kind(inner))
+    kind = (run.masks.steps, tuple(inputs), _kind(inner))
     made = GRAPHS(_owner(inner), kind, function, list(inputs.values()))
     if made is None:
         return None
@@ -113,50 +135,83 @@ def graphed(
     return made[0], map_tensors(lambda _: next(parts), state)
 
 
-def _owner(inner: Recurrence) -> object:
+def _owner(inner: nn.Module) -> object:
     """Return what holds the graphs: of a twin made for one unroll, the original."""
     return vars(inner).get("twin_of", inner)
 
 
-def _masks(run: Looping, inner: Recurrence, x: Tensor, state: State) -> dict[Any, Tensor] | None:
-    """Return the masks that a loop will ask for; None where it draws more than tensors."""
-    owners = {id(part) for part in inner.modules()}
-    if run.masks.generator is not None and inner.training:
+def _kept(tensor: Tensor) -> Tensor:
+    """Return a copy for the backward pass, where there is one: the loop keeps no such tensor."""
+    return tensor.clone() if torch.is_grad_enabled() else tensor
+
+
+def _masks(
+    run: Looping, inner: Recurrence, x: Tensor, state: State
+) -> dict[tuple[int, Any], Tensor] | None:
+    """Return the masks that a loop will ask for, by the number of the part whose they are.
+
+    None where it draws more than tensors.
+    """
+    parts = list(inner.modules())
+    drawing = any(isinstance(part, Wrapper) and part.training for part in parts)
+    if run.masks.generator is not None and drawing:
         StepPass(run.masks, 0, run.starts)(inner, x[:, 0], state)
-    found = {key: made for key, made in run.masks.made.items() if key[0] in owners}
+    numbers = {id(part): n for n, part in enumerate(parts)}
+    masks = run.masks.made.items()
+    found = {(numbers[of], place): made for (of, place), made in masks if of in numbers}
     return found if all(isinstance(made, Tensor) for made in found.values()) else None
 
 
 def _kind(inner: Recurrence) -> Hashable:
     """Return what the steps depend on beside tensors, as far as modules say it."""
     return tuple(
-        (type(part), key, value if isinstance(value, PLAIN) else (id(value), type(value)))
+        (type(part), key, _fixed(value))
         for part in inner.modules()
         for key, value in vars(part).items()
         if key not in OWN or key == "training"
     )
 
 
-@contextmanager
-def _holding(
-    inner: Recurrence, own: dict[str, Tensor], tensors: Sequence[Tensor]
-) -> Iterator[None]:
-    """Put other tensors in the place of parameters and buffers for a while."""
-    instead = {id(mine): tensor for mine, tensor in zip(own.values(), tensors, strict=True)}
-    places: list[tuple[dict[str, Any], str, Tensor]] = [
-        (table, key, held)
-        for part in inner.modules()
-        for table in (part._parameters, part._buffers)
+def _fixed(value: object) -> Hashable | None:
+    """Return what tells a value from all others, and keeps it alive; None where it may change."""
+    if isinstance(value, PLAIN):
+        return type(value), repr(value)  # as 0.0 == -0.0, and 1 == True
+    if isinstance(value, tuple):
+        parts = tuple(map(_fixed, value))
+        return None if any(part is None for part in parts) else (type(value), parts)
+    if isinstance(value, FunctionType):
+        within = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
+        plain = all(isinstance(part, PLAIN) for part in within)
+        return value if plain and not value.__closure__ and not vars(value) else None
+    if isinstance(value, BuiltinFunctionType):
+        return value if isinstance(value.__self__, type | ModuleType | None) else None
+    return value if isinstance(value, type) else None
+
+
+def _twins(inner: nn.Module, instead: Mapping[int, Tensor]) -> list[nn.Module]:
+    """Return shallow twins of all parts, the whole first, that hold other tensors.
+
+    Args:
+        inner: the whole.
+        instead: for the id of a parameter or buffer, what stands in its place.
+    """
+    twins: dict[int, nn.Module] = {id(part): object.__new__(type(part)) for part in inner.modules()}
+    for part in inner.modules():
+        vars(twins[id(part)]).update(
+            vars(part),
+            _parameters={key: instead.get(id(held)) for key, held in part._parameters.items()},
+            _buffers={key: instead.get(id(held)) for key, held in part._buffers.items()},
+            _modules={key: twins.get(id(held)) for key, held in part._modules.items()},
+            twin_of=_owner(part),
+        )
+    return list(twins.values())
+
+
+def _held(parts: list[nn.Module]) -> set[tuple[str, int, int]]:
+    """Return what modules hold: its name, whose it is, and which object."""
+    return {
+        (key, n, id(held))
+        for n, part in enumerate(parts)
+        for table in (vars(part), part._parameters, part._buffers, part._modules)
         for key, held in table.items()
-        if held is not None
-    ]
-    for table, key, held in places:
-        table[key] = instead[id(held)]
-    try:
-        yield
-        for table, key, held in places:
-            if table[key] is not instead[id(held)]:
-                raise RecordingError(f"its step puts another tensor in the place of {key}")
-    finally:
-        for table, key, held in places:
-            table[key] = held
+    }

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, ShapeError
-from recurra.nn.cells.base import is_watched, require_recurrence
+from recurra.errors import ConfigError, DataError, ShapeError
+from recurra.nn.cells.base import is_watched, require_recurrence, zeros
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.head.softmax import SoftmaxHead
@@ -22,7 +22,7 @@ from recurra.nn.kernels import prepacked as kernels
 from recurra.nn.kernels.compiler.compiled import missing, view
 from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.products.packed import BLOCK, Precision, packed
-from recurra.nn.state import State, flatten, unflatten
+from recurra.nn.state import State, flatten, map_tensors, unflatten
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.residual import Residual
@@ -113,17 +113,20 @@ class Prepacked:
         lines = [*_lines(recurrence, parts, 0)]
         self.program = np.array(lines, np.int64).reshape(-1, 4)
         self.packed = _packed(parts, precision)
-        self._initial = recurrence.initial_state
-        self._sizes = [tensor.shape[1] for tensor in flatten(recurrence.initial_state()).values()]
+        self._nesting = recurrence.initial_state(0)
+        self._sizes = [tensor.shape[1] for tensor in flatten(self._nesting).values()]
         self.state_size = sum(self._sizes)
 
     def initial_state(self, batch_size: int = 1) -> State:
-        """Return the recurrence's initial state.
+        """Return the recurrence's initial state: zeros, of all that can be packed.
 
         Args:
             batch_size: B, rows.
         """
-        return self._initial(batch_size)
+        return map_tensors(
+            lambda none: zeros(batch_size, none.shape[1], device=none.device, dtype=none.dtype),
+            self._nesting,
+        )
 
     @torch.no_grad()
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -167,7 +170,25 @@ class Prepacked:
             ids: `(B, T)`, each in 0 ... V - 1.
             units: `(B, S)`, the tensors of the state side by side; they become those after the
                 last word.
+
+        Raises:
+            DataError: for another id.
+            ShapeError: for other widths or rows, or other numbers than float32.
         """
+        I, S = self.input_size, self.state_size  # noqa: E741
+        if embedding.shape[1:] != (I,) or embedding.dtype != np.float32:
+            raise ShapeError(
+                f"packed weights read float32 embeddings (V, {I}), got {embedding.shape} "
+                f"{embedding.dtype}"
+            )
+        if units.shape != (len(ids), S) or units.dtype != np.float32:
+            raise ShapeError(
+                f"a state of shape {units.shape} {units.dtype} for {len(ids)} rows, expected "
+                f"{(len(ids), S)} float32, as initial_state returns"
+            )
+        if not units.flags.c_contiguous:
+            raise ShapeError("a state to be written to lies in one piece: np.ascontiguousarray")
+        _require_known(ids, len(embedding))
         hidden = np.empty((*ids.shape, self.output_size), np.float32)
         arrays = (self.program, *self.packed, embedding, ids, units, hidden)
         by_rows(kernels.read, arrays, len(ids), LEAST)
@@ -226,8 +247,15 @@ class PackedSoftmax:
         Args:
             hidden: `(N, H)`.
             words: `(N,)`, each in 0 ... V - 1.
+
+        Raises:
+            DataError: for another word.
+            ShapeError: for vectors of another width, or another number of words.
         """
         hidden = self._checked(hidden)
+        if words.shape != hidden.shape[:1]:
+            raise ShapeError(f"a word for each of {len(hidden)} vectors, got {words.shape}")
+        _require_known(words, self.size)
         found = np.empty(len(hidden))
         for part, made in self._logits(hidden):
             by_rows(
@@ -260,6 +288,13 @@ class PackedSoftmax:
             made = [each[: len(hidden[part])] for each in room]
             by_rows(kernels.logits, (*self.packed, hidden[part], *made), blocks, LEAST_BLOCKS)
             yield part, made
+
+
+def _require_known(ids: NDArray[np.int64], size: int) -> None:
+    # Compiled code would read what lies beside the weights.
+    known = 0 <= ids.item() < size if ids.size == 1 else ((ids >= 0) & (ids < size)).all()
+    if not known:
+        raise DataError(f"ids lie in 0 ... {size - 1}, got {ids.min()} to {ids.max()}")
 
 
 def _lines(

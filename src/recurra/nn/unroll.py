@@ -154,8 +154,8 @@ class _SequencePass(Pass):
             return self.loop(inner, x, state)
         kernel = _kernel(inner, x, self.masks)
         run = kernel if isinstance(kernel, Kernel) else None
-        looped = run is None or run.looped
-        if looped and (made := graphed(self, inner, x, state, run)) is not None:
+        looped, find = run is None or run.looped, _kernel if run else None
+        if looped and (made := graphed(self, inner, x, state, find)) is not None:
             return made
         return self._on_kernel(run, inner, x, state) if run else self.loop(inner, x, state)
 

@@ -21,6 +21,7 @@ from recurra.errors import CheckpointError, ConfigError, DataError, RecurraError
 from recurra.pretrained import open_pretrained, save_pretrained
 from recurra.series.dataset import Features
 from recurra.series.datasets import open_panel
+from recurra.series.doubt import doubted, usual_deviations
 from recurra.series.forecasts import Distribution, Forecasts, interval
 from recurra.series.history import extended, pack, stamps_after, tail, unpack
 from recurra.series.metrics import LEVELS
@@ -73,6 +74,7 @@ class Forecaster:
         self.network = network.eval()
         self.options, self.data, self.features = options, data, features
         self.history, self.deviations = history, deviations
+        self._usual = usual_deviations(deviations, len(history.targets)).to(self._device)
 
     @property
     def horizon(self) -> int:
@@ -128,6 +130,9 @@ class Forecaster:
     ) -> tuple[Distribution, Window]:
         """Take in one observation; return the distribution of the next ones, and the state.
 
+        A stream tells its scale when a season and one more were seen. Until then bounds are as
+        wide at least as what was learned from varies, or as the state's `deviation` says if set.
+
         Args:
             observation: a number, `(B,)` numbers, or with features; NaN is a gap.
             state: as `initial_state` or the step before returned it.
@@ -157,7 +162,7 @@ class Forecaster:
         if self.network.shape.known:
             ahead = observation.known
             state = state._replace(known=torch.zeros_like(state.known) if ahead is None else ahead)
-        quantiles = self.network.quantiles(state)
+        quantiles = self._told(state)
         return Distribution(quantiles if value.ndim else quantiles[0]), state
 
     @torch.inference_mode()
@@ -173,12 +178,13 @@ class Forecaster:
         for start in range(0, len(rows), BATCH):
             part = slice(start, start + BATCH)
             window = windows.before(torch.from_numpy(rows[part]), torch.from_numpy(origins[part]))
-            found.append(self._told(window))
+            found.append(self._told(window).double().cpu().numpy())
         return np.concatenate(found)
 
-    def _told(self, window: Window) -> Floats:
+    def _told(self, window: Window) -> Tensor:
         window = Window(*(tensor.to(self._device) for tensor in window))
-        return self.network.quantiles(window).double().cpu().numpy()
+        told = self.network.quantiles(window)
+        return doubted(told, window, self.network.least, self._usual, self.network.scaling)
 
     def windows(self, panel: Panel, ahead: int = 0) -> Windows:
         """Return the channels of a panel, as the network sees them.
@@ -252,7 +258,7 @@ class Forecaster:
     def _after_history(self) -> Floats:
         """Return the quantiles `(N, H, Q)` after the end of what it learned from."""
         parts = zip(*(torch.split(tensor, BATCH) for tensor in self._end))
-        return np.concatenate([self._told(Window(*part)) for part in parts])
+        return torch.cat([self._told(Window(*part)) for part in parts]).double().cpu().numpy()
 
     def _after(self, panel: Panel) -> Floats:
         """Return the quantiles `(N, H, Q)` after the end of every channel of a panel."""

@@ -67,7 +67,7 @@ class SeriesLearner:
 
     def _training_windows(self) -> tuple[Tensor, Tensor]:
         """Return the channel and the origin of every window whose horizon is learned from."""
-        least = min(self.windows.context, max(2, self.dataset.season + 1))
+        least = self.network.least
         last = self.dataset.end("train") - self.dataset.horizon
         counts = np.maximum(0, last - least + 1)
         if not counts.any():

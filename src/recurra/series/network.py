@@ -105,6 +105,11 @@ class ForecastNetwork(nn.Module):
         with torch.random.fork_rng(devices=[]):  # layers draw from torch's own when they are made
             self.members = nn.ModuleList(Member(options, shape, each) for each in generators)
 
+    @property
+    def least(self) -> int:
+        """Observations that a window it learns from holds at least: a season and one more."""
+        return min(self.shape.context, max(2, self.scaling.season + 1))
+
     def member(self, number: int) -> Member:
         """Return one of the networks.
 

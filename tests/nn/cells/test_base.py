@@ -111,8 +111,16 @@ def test_a_step_refuses_other_things_than_tensors_of_its_kind() -> None:
     with pytest.raises(ShapeError, match=r"of shape \(batch, 3\), got ndarray, no tensor"):
         cell(x.numpy(), state)
     for kind in (torch.float64, torch.int64):
-        with pytest.raises(ShapeError, match=rf"x is of {kind}, its state of torch.float32; make"):
+        with pytest.raises(
+            ShapeError, match=rf"x is of {kind}, its state.h of torch.float32; make"
+        ):
             cell(x.to(kind), state)
+    for kind in (torch.float64, torch.int64, torch.complex64):
+        for mixed in (LSTMState(state.h, state.c.to(kind)), LSTMState(state.h.to(kind), state.c)):
+            with pytest.raises(ShapeError, match=rf"of torch.float32, its state.[hc] of {kind}; m"):
+                cell(x, mixed)
+    with pytest.raises(ShapeError, match=r"LSTMCell: state.h is on meta, x on cpu; move one"):
+        cell(x, tuple(tensor.to("meta") for tensor in state))
     with torch.autocast("cpu", torch.bfloat16):
         _, after = cell(x, state)
         cell(x, after)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -93,3 +95,20 @@ def test_the_loop_where_no_compiled_kernel_serves(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("recurra.nn.cells.rwkv.served", lambda x: "none are here")
     assert "as none are here" in plan(cell)
     torch.testing.assert_close(unroll(cell, x, lengths=lengths), expected)
+
+
+@pytest.mark.parametrize("how", [unroll, unroll_plain])
+def test_inputs_may_come_in_one_buffer_and_are_not_kept_whole(how: Any) -> None:
+    cell, x = RWKVCell(3, 4), torch.randn(2, 6, 3)
+    buffer, state, before = torch.empty(2, 3), cell.initial_state(2), cell.initial_state(2)
+    for x_t in x.unbind(1):
+        expected, before = cell(x_t, before)
+        y, state = cell(buffer.copy_(x_t), state)
+        torch.testing.assert_close(y, expected)
+    pieces, state = torch.empty(2, 2, 3), cell.initial_state(2)
+    for piece in x.split(2, dim=1):
+        y, state = how(cell, pieces.copy_(piece), state)
+    torch.testing.assert_close(y[:, -1], expected)
+    for lengths in (None, torch.tensor([2, 1])):
+        _, state = how(cell, pieces, lengths=lengths)
+        assert state.x.untyped_storage().nbytes() == 4 * state.x.numel()

@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 3 * 7, 2**23])
 def test_targets_are_scored_by_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head_module, "CHUNK", chunk)
+    monkeypatch.setattr("recurra.nn.kernels.losses.target_log_probs.CHUNK", chunk)
     head = SoftmaxHead(4, 7).double()
     nn.init.normal_(head.bias)
     hidden, targets = torch.randn(10, 4, dtype=torch.float64), torch.randint(7, (10,))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recurra.nn.kernels.compiler.compiled import compiled
-from recurra.nn.kernels.pointwise import exp, expm1, sigmoid, tanh
+from recurra.nn.kernels.pointwise import exp, expm1, log1p_exp, sigmoid, tanh
 
 
 @compiled
@@ -52,6 +52,31 @@ def test_exponentials_of_what_is_not_above_zero() -> None:
     every_exp(x, y)
     np.testing.assert_allclose(y[:-3], np.exp(x[:-3].astype(np.float64)), rtol=1.5e-7)
     assert (y[-3:-1] == y[0]).all() and np.isnan(y[-1])
+
+
+@compiled
+def every_log1p_exp(x: Any, y: Any) -> None:
+    for i in range(len(x)):
+        y[i] = log1p_exp(x[i])
+
+
+@pytest.mark.parametrize(
+    ("kind", "tolerance"), [(np.float32, 1.5e-7), (np.float64, 3e-16)], ids=["single", "double"]
+)
+def test_log1p_exp(kind: type, tolerance: float) -> None:
+    x = np.concatenate([-np.logspace(-9, 4, 500), np.linspace(-40, 0, 5001)]).astype(kind)
+    y = np.full_like(x, np.nan)
+    every_log1p_exp(x, y)
+    exact = np.log1p(np.exp(x.astype(np.longdouble)))
+    assert y.dtype == kind
+    assert np.abs(y - exact).max() < tolerance
+
+
+def test_log1p_exp_of_what_is_no_number() -> None:
+    y = np.zeros(2)
+    every_log1p_exp(np.array([np.nan, -np.inf]), y)
+    assert np.isnan(y[0])
+    assert y[1] < 1e-300
 
 
 def test_outside_of_compiled_code() -> None:

@@ -9,17 +9,21 @@ from torch import nn
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.gru import GRUCell, GRUState
 from recurra.nn.cells.lstm import LSTMCell
-from recurra.nn.state import flatten
+from recurra.nn.state import flatten, map_tensors
 from recurra.nn.unroll import unroll, unroll_plain
 from recurra.nn.wrappers import WRAPPERS
+from recurra.nn.wrappers.attention import Attention
 from recurra.nn.wrappers.base import Starts, StepPass, Wrapper, steps_as
 from recurra.nn.wrappers.bidirectional import Bidirectional
+from recurra.nn.wrappers.dilated import Dilated
 from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.masks import Masks
+from recurra.nn.wrappers.mogrifier import Mogrifier
 from recurra.nn.wrappers.reset import Reset
 from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
 from recurra.nn.wrappers.trainable_state import TrainableState
+from recurra.nn.wrappers.zoneout import Zoneout
 
 
 class Silent(Wrapper):
@@ -162,3 +166,69 @@ def test_the_table_finds_them_by_name() -> None:
     assert WRAPPERS["stack"] is Stack and WRAPPERS["residual"] is Residual
     with pytest.raises(ConfigError, match=r"Did you mean 'dropout'\?"):
         WRAPPERS["droput"]
+
+
+ACTING: dict[str, Any] = {
+    "reset": lambda: Reset(LSTMCell(2, 4)),
+    "mogrifier": lambda: Mogrifier(LSTMCell(3, 4)),
+    "zoneout": lambda: Zoneout(LSTMCell(3, 4), hidden=0.5, memory=0.5),
+    "memory alone": lambda: Zoneout(LSTMCell(3, 4), memory=0.5),
+    "dropout": lambda: Dropout(LSTMCell(3, 4), state=0.5),
+    "reset of mogrifier": lambda: Reset(Mogrifier(LSTMCell(2, 4))),
+    "zoneout of stack": lambda: Zoneout(Stack([LSTMCell(3, 4), GRUCell(4, 4)]), hidden=0.5),
+    "zoneout of attention": lambda: Zoneout(Attention(LSTMCell(3, 4), window=2), hidden=0.5),
+}
+
+
+def step(cell: Any, x: Any, state: Any) -> Any:
+    return cell(x, state, torch.Generator().manual_seed(1))
+
+
+def plain(state: Any) -> Any:
+    return state if isinstance(state, torch.Tensor) else tuple(map(plain, state))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ACTING)
+def test_steps_that_act_on_a_state_take_and_refuse_what_others_do(
+    name: str, training: bool, nested: bool
+) -> None:
+    cell = ACTING[name]()
+    cell = (Stack([Residual(GRUCell(3, 3)), cell]) if nested else cell).train(training)
+    x = torch.ones(2, 3)
+    x[0, 2] = 0
+    _, state = step(cell, x, map_tensors(torch.randn_like, cell.initial_state(2)))
+    expected = step(cell, x, state)
+    found = step(cell, x, plain(state))
+    torch.testing.assert_close(found, expected)
+    assert repr(found[1]) == repr(expected[1])  # of the same named tuples
+    refused: list[tuple[Any, Any]] = [(x[:1], state), (x, torch.zeros(2, 4)), (x, None)]
+    refused += [(x, cell.initial_state(rows)) for rows in (1, 3)]
+    for kind in (torch.int64, torch.float64):
+        refused += [(x.to(kind), state), (x, map_tensors(lambda t, kind=kind: t.to(kind), state))]
+    refused.append((x.half(), state))
+    for inputs, before in refused:
+        with pytest.raises(ShapeError) as caught:
+            step(cell, inputs, before)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", [unroll, unroll_plain])
+def test_what_acts_between_steps_refuses_what_has_none(how: Any) -> None:
+    for both in (
+        Bidirectional(GRUCell(3, 4), GRUCell(3, 4)),
+        Stack([Bidirectional(GRUCell(3, 2), GRUCell(3, 2))]),
+    ):
+        for make in (
+            lambda cell: Zoneout(cell, hidden=0.1),
+            lambda cell: Dilated(cell, 2),
+            lambda cell: Dropout(cell, state=0.3),
+        ):
+            said = (
+                r": acts between steps, and Bidirectional has none.* inside, Bidirectional\(\w+\("
+            )
+            with pytest.raises(ConfigError, match=said):
+                make(both)
+        for cell in (Zoneout(both), Dilated(both, 1), Dropout(both, output=0.3)):
+            how(cell, torch.zeros(2, 5, 3), generator=torch.Generator())

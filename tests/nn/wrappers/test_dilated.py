@@ -8,8 +8,10 @@ from torch import Tensor
 
 from recurra.errors import ConfigError
 from recurra.nn.cells import CELLS
+from recurra.nn.cells.base import Kernel
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
+from recurra.nn.cells.mgu import MGUCell
 from recurra.nn.state import State, flatten, map_tensors
 from recurra.nn.unroll import plan, unroll, unroll_plain
 from recurra.nn.wrappers.dilated import Dilated
@@ -113,6 +115,17 @@ def test_the_plan_names_the_kernel_and_why_there_is_none() -> None:
     watched = LSTMCell(3, 4)
     watched.register_forward_hook(lambda *arguments: None)
     assert "the plain loop" in plan(Dilated(watched, 2))
+
+
+def test_a_kernel_that_loops_still_does() -> None:
+    class Looped(MGUCell):
+        def kernel(self, x: Tensor) -> Kernel:
+            return Kernel("a loop", self._loop, looped=True)
+
+    for cell in (Looped(3, 4), MGUCell(3, 4)):
+        kernel = Dilated(cell, 2).fused(torch.zeros(1), None)
+        assert kernel is not None
+        assert kernel.looped is isinstance(cell, Looped)
 
 
 @pytest.mark.parametrize("dilation", [0, -1, 2.5])

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import remove_parametrizations
 
 from recurra.errors import ConfigError, RunError
 from recurra.nn.cells.gru import GRUCell
@@ -260,3 +262,17 @@ def test_a_step_that_would_read_what_is_not_dropped_is_refused() -> None:
     cell.forward = cell.forward  # type: ignore[method-assign]
     with pytest.raises(ConfigError, match=r"forward of a LSTMCell is replaced .* in a subclass"):
         unroll(WeightDrop(cell, 0.5), torch.zeros(2, 5, 3), generator=torch.Generator())
+
+
+@pytest.mark.parametrize("name", ["weight_hh", "weight_ih"])
+def test_weights_that_others_make_are_refused(name: str) -> None:
+    made = parametrizations.weight_norm(LSTMCell(3, 4), name)
+    said = r"WeightDrop: weights of LSTMCell are parametrised, .*; remove_parametrizations of torch"
+    with pytest.raises(ConfigError, match=said):
+        WeightDrop(Stack([made, LSTMCell(4, 4)]), 0.5)
+    cell = WeightDrop(LSTMCell(3, 4), 0.5)
+    parametrizations.weight_norm(cell.inner(), name)
+    with pytest.raises(ConfigError, match=said):
+        unroll(cell, torch.zeros(2, 5, 3), generator=seeded())
+    remove_parametrizations(cell.inner(), name)
+    unroll(cell, torch.zeros(2, 5, 3), generator=seeded())

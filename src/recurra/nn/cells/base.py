@@ -26,7 +26,9 @@ __all__ = [
     "kernel_of",
     "require_input",
     "require_recurrence",
+    "require_state",
     "steps_over",
+    "zeros",
 ]
 
 ALL_LIKE_THE_OUTPUT: Mapping[str, tuple[int, ...]] = {}
@@ -137,18 +139,36 @@ class Cell(nn.Module):
         like = next(self.parameters(), None)
         if like is not None:
             device, dtype = device or like.device, dtype or like.dtype
-        try:
-            return torch.zeros(batch_size, size, device=device, dtype=dtype)
-        except (TypeError, RuntimeError):
-            rows: Any = batch_size
-            if isinstance(rows, Integral) and int(rows) >= 0:
-                raise
-        told = type(rows).__name__ if isinstance(rows, Tensor) else repr(rows)
-        raise ShapeError(f"batch_size is a whole number of rows, got {told:.40}")
+        return zeros(batch_size, size, device=device, dtype=dtype)
 
     def extra_repr(self) -> str:
         """Return the sizes, for printing."""
         return f"{self.input_size}, {self.output_size}"
+
+
+def zeros(batch_size: int, size: int, **where: Any) -> Tensor:
+    """Return zeros `(batch_size, size)`.
+
+    Args:
+        batch_size: B, rows.
+        size: of a row.
+        where: the device and dtype.
+
+    Raises:
+        ShapeError: B is no number of rows.
+
+    Example:
+        >>> zeros(1, 2)
+        tensor([[0., 0.]])
+    """
+    try:
+        return torch.zeros(batch_size, size, **where)
+    except (TypeError, RuntimeError):
+        rows: Any = batch_size
+        if isinstance(rows, Integral) and int(rows) >= 0:
+            raise
+    told = type(rows).__name__ if isinstance(rows, Tensor) else repr(rows)
+    raise ShapeError(f"batch_size is a whole number of rows, got {told:.40}")
 
 
 def gates_of(cell: Cell, x: Tensor, state: State) -> dict[str, Tensor]:
@@ -296,6 +316,46 @@ def require_input(taker: Any, x: Any) -> None:
         )
 
 
+def require_state(taker: Any, x: Tensor, state: State, initial: State) -> State:
+    """Return the state nested as `initial`, or raise ShapeError where it does not fit it and `x`.
+
+    Args:
+        taker: the cell or wrapper that starts from it.
+        x: the inputs.
+        state: of which plain tuples will do.
+        initial: what the taker starts from by itself, with `x`.
+    """
+    if _is_like(state, initial):
+        return state
+    name = type(taker).__name__
+    try:
+        state = fitted(state, initial)
+    except ShapeError as error:
+        raise ShapeError(f"{name}: {error}") from None
+    cast = torch.is_autocast_enabled(x.device.type)
+    for (place, tensor), like in zip(flatten(state).items(), flatten(initial).values()):
+        if tensor.device != like.device:
+            raise ShapeError(
+                f"{name}: {place} is on {tensor.device}, x on {x.device}; move one with .to(device)"
+            )
+        floating = tensor.is_floating_point() and like.is_floating_point()
+        if tensor.dtype != like.dtype and not (floating and (cast or tensor.dtype == x.dtype)):
+            raise ShapeError(
+                f"{name}: x is of {x.dtype}, its {place} of {tensor.dtype}; make them one with "
+                ".to(dtype)"
+            )
+    return state
+
+
+def _is_like(state: State, initial: State) -> bool:
+    if type(state) is not type(initial):
+        return False
+    if not isinstance(initial, Tensor):
+        return len(state) == len(initial) and all(map(_is_like, state, initial))
+    of_a_kind = state.shape == initial.shape and state.dtype is initial.dtype
+    return of_a_kind and bool(state.device == initial.device)
+
+
 def check_step(cell: Cell, x: Tensor, state: State) -> None:
     """Raise ShapeError unless `x` is `(B, I)` and `state` of B rows, the cell's parts and shapes.
 
@@ -308,15 +368,14 @@ def check_step(cell: Cell, x: Tensor, state: State) -> None:
     if (
         type(state) is known
         and isinstance(x, Tensor)
-        and getattr(state[0], "dtype", None) is x.dtype
         and x.dim() == 2
         and x.shape[1] == cell.input_size
     ):
-        rows = x.shape[0]
+        rows, dtype = x.shape[0], x.dtype
         shapes, common = cell.state_shapes(), (rows, cell.output_size)
         for name, tensor in zip(known._fields, state):
             expected = (rows, *shapes[name]) if name in shapes else common
-            if getattr(tensor, "shape", None) != expected:
+            if getattr(tensor, "shape", None) != expected or tensor.dtype is not dtype:
                 break
         else:
             return
@@ -329,14 +388,4 @@ def _check_state(cell: Cell, x: Tensor, state: State) -> None:
     initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
     if hasattr(initial, "_fields"):
         _STATES[type(cell)] = type(initial)
-    name = type(cell).__name__
-    try:
-        tensors = flatten(fitted(state, initial)).values()
-    except ShapeError as error:
-        raise ShapeError(f"{name}: {error}") from None
-    kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
-    if kinds and x.dtype not in kinds and not torch.is_autocast_enabled(x.device.type):
-        raise ShapeError(
-            f"{name}: x is of {x.dtype}, its state of {', '.join(map(str, kinds))}; make them one "
-            "with .to(dtype)"
-        )
+    require_state(cell, x, state, initial)

@@ -89,8 +89,8 @@ class QRNNCell(Cell):
             state: `c (B, H)`, `x (B, I)`.
         """
         z, f, o = QRNNCell.gates(self, x, state).values()
-        c = f * state[0] + (1 - f) * z
-        return o * c, QRNNState(c, x)
+        c = torch.lerp(z, state[0], f)
+        return o * c, QRNNState(c, x.clone())  # a caller may write the next input over x
 
     def gates(self, x: Tensor, state: QRNNState) -> dict[str, Tensor]:
         """Return the candidate z in (-1, 1) and the gates f, o in (0, 1), each `(B, H)`.
@@ -120,7 +120,7 @@ class QRNNCell(Cell):
             sums = F.linear(windows, self.weight_ih).to(x.dtype)
             y, c = qrnn_scan(sums, self.bias_ih, state.c, lengths)
             if lengths is None:
-                return y, QRNNState(c, x[:, -1])
+                return y, QRNNState(c, x[:, -1].clone())
             rows = torch.arange(len(x), device=x.device)
             return y, QRNNState(c, from_before[rows, lengths])
 

@@ -131,7 +131,8 @@ class RWKVCell(Cell):
         before, c, m = state
         r, k, v = self._parts(x, before)
         y, (c, m) = self._mean(torch.cat([r, k, v], dim=1), (c, m))
-        return F.linear(y, self.weight_ho), RWKVState(x, c, m)
+        # A caller may write the next input over x.
+        return F.linear(y, self.weight_ho), RWKVState(x.clone(), c, m)
 
     def _parts(self, x: Tensor, before: Tensor, linear: Linear = F.linear) -> list[Tensor]:
         """Return r, k and v `(..., H)`."""
@@ -171,5 +172,5 @@ class RWKVCell(Cell):
             y, (c, m) = wkv_scan(r, k, v, weights, (c, m), lengths)
             y = sequence_linear(y, self.weight_ho)
         rows = torch.arange(len(x), device=x.device)
-        last = x[:, -1] if lengths is None else shifted[rows, lengths]
+        last = x[:, -1].clone() if lengths is None else shifted[rows, lengths]
         return y, RWKVState(last, c, m)

@@ -10,12 +10,9 @@ from recurra.errors import RunError, ShapeError
 from recurra.nn.kernels.autocast import autocast_dtype
 from recurra.nn.kernels.losses.linear_cross_entropy import linear_cross_entropy
 from recurra.nn.kernels.losses.sampled_cross_entropy import sampled_classes, sampled_cross_entropy
-from recurra.nn.kernels.rows import by_rows
+from recurra.nn.kernels.losses.target_log_probs import target_log_probs
 
 __all__ = ["SoftmaxHead"]
-
-CHUNK = 2**23
-"""Most logits held at once while targets are scored: 32 MB."""
 
 CERTAIN = 1000
 """Classes, the most frequent, that a sampled softmax always takes in."""
@@ -83,12 +80,7 @@ class SoftmaxHead(nn.Module):
             hidden: `(N, H)`.
             targets: `(N,)`, classes, int64.
         """
-
-        def score(hidden: Tensor, targets: Tensor) -> Tensor:
-            logits = F.linear(hidden, self.weight, self.bias)
-            return -F.cross_entropy(logits, targets, reduction="none")
-
-        return by_rows(score, CHUNK // len(self.bias), hidden, targets)
+        return target_log_probs(hidden, self.weight, self.bias, targets)
 
     def loss(
         self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None = None

@@ -102,6 +102,8 @@ def steps_of_rows(shape: Sequence[int], lengths: Tensor | None) -> np.ndarray[An
     B, T = shape[:2]
     if lengths is None:
         return np.full(B, T, np.int64)
+    if lengths.is_floating_point():
+        raise ShapeError(f"lengths are integers, got {lengths.dtype}")
     steps = view(lengths.to(torch.int64))
     if steps.shape != (B,) or (B and not 0 <= steps.min() <= steps.max() <= T):
         raise ShapeError(f"lengths are {B} integers in 0 ... {T}, got {lengths.tolist()}")

@@ -12,13 +12,12 @@ import numpy as np
 
 from recurra.nn.kernels.compiler.compiled import ByPrecision, Compiled
 
-__all__ = ["exp", "expm1", "sigmoid", "tanh"]
+__all__ = ["exp", "expm1", "log1p_exp", "sigmoid", "tanh"]
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts, so that n times the first is exact.
 LN2_HIGH_SINGLE, LN2_LOW_SINGLE = np.float32(0.693359375), np.float32(-2.12194440e-4)
 LN2_HIGH_DOUBLE, LN2_LOW_DOUBLE = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-
 
 EXACT = {"contract", "nsz"}
 """What the compiler may assume here: other orders would lose what ln 2 in two parts gains."""
@@ -107,3 +106,44 @@ sigmoid = ByPrecision(Compiled(_sigmoid_single), Compiled(_sigmoid_double))
 
 tanh = ByPrecision(Compiled(_tanh_single), Compiled(_tanh_double))
 """(e^2x - 1) / (e^2x + 1)."""
+
+
+def _log1p_exp_single(x: Any) -> Any:
+    e = expm1(x) + np.float32(1)
+    w = e / (e + np.float32(2))
+    s = w * w
+    p = np.float32(1 / 15)
+    p = p * s + np.float32(1 / 13)
+    p = p * s + np.float32(1 / 11)
+    p = p * s + np.float32(1 / 9)
+    p = p * s + np.float32(1 / 7)
+    p = p * s + np.float32(1 / 5)
+    p = p * s + np.float32(1 / 3)
+    return np.float32(2) * (w + w * s * p)
+
+
+def _log1p_exp_double(x: Any) -> Any:
+    e = expm1(x) + 1.0
+    w = e / (e + 2.0)
+    s = w * w
+    p = 1 / 33
+    p = p * s + 1 / 31
+    p = p * s + 1 / 29
+    p = p * s + 1 / 27
+    p = p * s + 1 / 25
+    p = p * s + 1 / 23
+    p = p * s + 1 / 21
+    p = p * s + 1 / 19
+    p = p * s + 1 / 17
+    p = p * s + 1 / 15
+    p = p * s + 1 / 13
+    p = p * s + 1 / 11
+    p = p * s + 1 / 9
+    p = p * s + 1 / 7
+    p = p * s + 1 / 5
+    p = p * s + 1 / 3
+    return 2.0 * (w + w * s * p)
+
+
+log1p_exp = ByPrecision(Compiled(_log1p_exp_single), Compiled(_log1p_exp_double))
+"""log(1 + e^x) for x <= 0: with w = e^x / (e^x + 2), twice the series of artanh w."""

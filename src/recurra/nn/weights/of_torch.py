@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, require_recurrence
@@ -130,12 +130,11 @@ def to_torch(recurrence: Recurrence) -> nn.LSTM | nn.GRU | nn.RNN:
     )
     like = next(recurrence.parameters())
     module = module.to(like.device, like.dtype).train(recurrence.training)
-    with torch.no_grad():
-        for number, row in enumerate(rows):
-            for cell, end in zip(row, ("", "_reverse")):
-                for name, parameter in parameters_of(cell).items():
-                    if (own := getattr(module, f"{name}_l{number}{end}", None)) is not None:
-                        own.copy_(parameter).requires_grad_(parameter.requires_grad)
+    for number, row in enumerate(rows):
+        for cell, end in zip(row, ("", "_reverse")):
+            for name, parameter in parameters_of(cell).items():
+                if (own := getattr(module, f"{name}_l{number}{end}", None)) is not None:
+                    _copy(parameter, own)
     return module
 
 
@@ -158,15 +157,17 @@ def _cell_like(module: nn.Module, input_size: int) -> Cell:
 
 def _filled(cell: Cell, module: nn.Module, end: str) -> Cell:
     """Return the cell with the module's parameters, whose names end so; biases may be missing."""
-    with torch.no_grad():
-        for name, parameter in cell.named_parameters():
-            given = getattr(module, f"{name}{end}", None)
-            if given is None:
-                parameter.zero_()
-            else:
-                parameter.copy_(given)
-            parameter.requires_grad_(given is not None and given.requires_grad)
+    for name, parameter in cell.named_parameters():
+        given = getattr(module, f"{name}{end}", None)
+        _copy(torch.zeros_like(parameter) if given is None else given, parameter)
     return cell
+
+
+def _copy(given: Tensor, own: Tensor) -> None:
+    """Copy numbers, and whether they are learned: what makes parametrised ones says so itself."""
+    with torch.no_grad():
+        own.copy_(given)
+    own.requires_grad_(given.requires_grad)
 
 
 def _no_module(given: Any) -> str:

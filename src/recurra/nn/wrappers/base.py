@@ -21,6 +21,7 @@ from recurra.nn.cells.base import (
     is_watched,
     require_input,
     require_recurrence,
+    require_state,
 )
 from recurra.nn.state import State, fitted, flatten, where
 from recurra.nn.wrappers.masks import Masks
@@ -379,4 +380,5 @@ class StepPass(Pass):
         self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
     ) -> tuple[Tensor, State]:
         """Take one step of `inner`, from the initial state in the rows of `reset (B,)`."""
-        return self(inner, x, where(reset, self.starts.of(inner, x), state))
+        start = self.starts.of(inner, x)
+        return self(inner, x, where(reset, start, require_state(inner, x, state, start)))

@@ -12,6 +12,7 @@ from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, kernel_of
 from recurra.nn.state import State, map_tensors
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.inside import require_steps
 from recurra.nn.wrappers.masks import Masks
 
 __all__ = ["Dilated"]
@@ -33,7 +34,7 @@ class Dilated(Wrapper):
         dilation: D, steps back; 1 changes nothing.
 
     Raises:
-        ConfigError: for a dilation below 1.
+        ConfigError: for a dilation below 1, or one above it of what looks ahead.
 
     Source: Chang et al. 2017, "Dilated recurrent neural networks", equation 1; its layers have
         the dilations 1, 2, 4 and so on.
@@ -52,6 +53,8 @@ class Dilated(Wrapper):
                 f"Dilated: dilation is a whole number of at least 1, got {dilation!r}"
             )
         super().__init__([cell])
+        if dilation > 1:
+            require_steps("Dilated", cell)
         self.dilation = dilation
 
     def owners(self) -> Sequence[int]:
@@ -91,7 +94,8 @@ class Dilated(Wrapper):
         def run(x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
             return self._apart(kernel, x, state, lengths)
 
-        return Kernel(f"{kernel.name} over every {_ordinal(self.dilation)} step", run)
+        name = f"{kernel.name} over every {_ordinal(self.dilation)} step"
+        return Kernel(name, run, kernel.looped)
 
     def _apart(
         self, kernel: Kernel, x: Tensor, state: State, lengths: Tensor | None

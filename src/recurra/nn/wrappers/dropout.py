@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recurra.nn.state import State
+from recurra.nn.state import State, fitted
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
 from recurra.nn.wrappers.inside import map_cells, require_part
 from recurra.nn.wrappers.masks import require_probabilities
@@ -34,7 +34,7 @@ class Dropout(Wrapper):
 
     Raises:
         ConfigError: for a probability outside [0, 1), and for one of the state where a cell
-            inside has no `h`.
+            inside has no `h`, or something inside has no steps, as a Bidirectional.
         RunError: in training mode without a generator.
 
     Source: Zaremba et al. 2014, "Recurrent neural network regularization", for masks per step
@@ -82,17 +82,19 @@ class Dropout(Wrapper):
         if self.input:
             x = run.drop(self, "input", x, self.input, self.variational)
         if self.state:
-            state = self._drop_state(state, run)
+            state = self._drop_state(len(x), state, run)
         y, state = run(self.inner(), x, state)
         if self.output:
             y = run.drop(self, "output", y, self.output, self.variational)
         return y, state
 
-    def _drop_state(self, state: State, run: Pass) -> State:
-        def drop(_: Recurrence, place: str, state: State) -> State:
+    def _drop_state(self, rows: int, state: State, run: Pass) -> State:
+        def drop(cell: Recurrence, place: str, state: State) -> State:
             if isinstance(state, Tensor):
                 return run.drop(self, place, state, self.state, self.variational)
-            return state._replace(h=drop(_, f"{place}.h", state.h))
+            if not hasattr(state, "_fields"):  # a plain tuple, whose h has no name
+                state = fitted(state, cell.initial_state(rows))
+            return state._replace(h=drop(cell, f"{place}.h", state.h))
 
         return map_cells(drop, self.inner(), state)
 

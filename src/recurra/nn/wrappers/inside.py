@@ -11,7 +11,7 @@ from recurra.errors import ConfigError
 from recurra.nn.state import State
 from recurra.nn.wrappers.base import Recurrence, Wrapper
 
-__all__ = ["map_cells", "require_part"]
+__all__ = ["map_cells", "require_part", "require_steps"]
 
 
 def map_cells(
@@ -45,7 +45,7 @@ def map_cells(
 
 
 def require_part(wrapper: str, does: str, name: str, cell: Recurrence) -> None:
-    """Raise ConfigError unless the state of every cell inside has a tensor of that name.
+    """Raise ConfigError unless every state between steps has a tensor of that name in each cell.
 
     A state that is one tensor is its own `h`.
 
@@ -73,6 +73,7 @@ is c; wrap those cells alone whose state has h
             )
         return state
 
+    require_steps(wrapper, cell)
     for part in cell.modules():
         owners = (isinstance(part, Wrapper) and part.owners()) or ()
         if len(set(owners)) < len(owners):
@@ -82,3 +83,23 @@ is c; wrap those cells alone whose state has h
                 f"makes one; put it inside, {several}({wrapper}(cell))"
             )
     map_cells(require, cell, cell.initial_state())
+
+
+def require_steps(wrapper: str, cell: Recurrence) -> None:
+    """Raise ConfigError where something inside looks ahead, and so has no single step.
+
+    Args:
+        wrapper: that acts between steps, for the message.
+        cell: a cell or wrapper.
+
+    Example:
+        >>> from recurra.nn.cells.gru import GRUCell
+        >>> require_steps("Zoneout", GRUCell(3, 5))
+    """
+    for part in cell.modules():
+        if isinstance(part, Wrapper) and part.looks_ahead:
+            name = type(part).__name__
+            raise ConfigError(
+                f"{wrapper}: acts between steps, and {name} has none, as it reads the future; put "
+                f"it inside, {name}({wrapper}(cell), ...)"
+            )

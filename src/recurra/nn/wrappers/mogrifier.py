@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.nn.cells.base import Kernel
+from recurra.nn.cells.base import Kernel, require_state
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.mogrifier import mogrifier_sequence
@@ -68,7 +68,8 @@ class Mogrifier(Wrapper):
             )
         self.rounds = rounds
         self.rank = rank
-        sizes = (cell.input_size, h.shape[1])
+        self.hidden_size = h.shape[1]
+        sizes = (cell.input_size, self.hidden_size)
         self.matrices = nn.ParameterList()
         for i in range(rounds):
             rows, columns = sizes if i % 2 == 0 else sizes[::-1]
@@ -97,7 +98,12 @@ class Mogrifier(Wrapper):
         """
         if not self.rounds:
             return run(self.inner(), x, state)
-        h = state.h
+        h = getattr(state, "h", None)
+        if h is None or h.shape != (len(x), self.hidden_size) or h.dtype is not x.dtype:
+            # To gate would hide from the cell that they do not fit.
+            initial = self.initial_state(len(x), device=x.device, dtype=x.dtype)
+            state = require_state(self, x, state, initial)
+            h = state.h
         for i in range(self.rounds):
             if i % 2 == 0:
                 x = 2 * torch.sigmoid(self._product(i, h)) * x

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from recurra.errors import ConfigError
 from recurra.nn.state import State
@@ -37,7 +38,8 @@ class WeightDrop(Wrapper):
 
     Raises:
         ConfigError: for a probability outside [0, 1), where no parameter has such a name, and
-            where a forward is replaced on an object, as it would read what is not dropped.
+            where a forward is replaced on an object, as it would read what is not dropped, or
+            a part is parametrised, as what is dropped would be made anew.
         RunError: in training mode without a generator.
 
     Source: Merity et al. 2018, "Regularizing and optimizing LSTM language models", section 2;
@@ -79,6 +81,13 @@ class WeightDrop(Wrapper):
         return run(twin, x, state)
 
     def _weights(self) -> dict[str, nn.Parameter]:
+        for part in self.inner().modules():
+            if parametrize.is_parametrized(part):
+                raise ConfigError(
+                    f"WeightDrop: weights of {type(part).__bases__[0].__name__} are parametrised, "
+                    "and what makes them is not dropped; remove_parametrizations of torch makes "
+                    "them plain"
+                )
         ends = tuple(f".{name}" for name in self.names)
         return {
             name: parameter

@@ -45,7 +45,7 @@ class Zoneout(Wrapper):
     Raises:
         ConfigError: for a probability outside [0, 1), and where a cell inside has nothing that
             it could act on: no `h` or `c`, or a `c` in the scale of an `m`, which moves on while
-            units of `c` stay.
+            units of `c` stay; or no steps, as in a Bidirectional.
         RunError: in training mode without a generator.
 
     Source: Krueger et al. 2017, "Zoneout: regularizing RNNs by randomly preserving hidden
@@ -87,17 +87,18 @@ class Zoneout(Wrapper):
             zoned.append((new, self._keep(old, new, p, place, run)))
             return zoned[-1][1]
 
-        def zone_out(_: Recurrence, place: str, old: State, new: State) -> State:
+        def zone_out(_: Recurrence, place: str, new: State, old: State) -> State:
             if isinstance(new, Tensor):
                 return keep(old, new, self.hidden, place)
+            before = dict(zip(new._fields, old))  # of a plain tuple too
             kept = {
-                name: keep(getattr(old, name), getattr(new, name), p, f"{place}.{name}")
+                name: keep(before[name], getattr(new, name), p, f"{place}.{name}")
                 for name, p in (("h", self.hidden), ("c", self.memory))
                 if p
             }
             return new._replace(**kept)
 
-        after = map_cells(zone_out, self.inner(), state, after)
+        after = map_cells(zone_out, self.inner(), after, state)
         return next((kept for new, kept in zoned if _is_same(y, new)), y), after
 
     def _keep(self, old: Tensor, new: Tensor, p: float, place: str, run: Pass) -> Tensor:

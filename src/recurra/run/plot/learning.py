@@ -15,6 +15,9 @@ __all__ = ["draw", "panels"]
 Records = Sequence[Mapping[str, Any]]
 Points = list[tuple[float, float]]
 
+MOST_NATS = 230.0
+"""Perplexities are drawn up to 1e100: the axis has to reach beyond them."""
+
 _POINTS = 200
 
 
@@ -116,7 +119,7 @@ def _averaged(steps: Records, name: str = "perplexity") -> Points:
     for start in range(0, len(steps), span):
         part = steps[start : start + span]
         mean = sum(step["loss"] for step in part) / len(part)
-        value = math.exp(min(mean, 700)) if name == "perplexity" else mean
+        value = math.exp(min(mean, MOST_NATS)) if name == "perplexity" else mean
         points.append((part[-1]["epoch"], value))
     return points
 

@@ -5,16 +5,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dis import get_instructions
 from functools import partial
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from pkgutil import walk_packages
+from types import FunctionType, ModuleType
+from typing import Any
 
 import pytest
 import torch
 
 from recurra.nn.kernels.compiler import compiled as module
-from recurra.nn.kernels.compiler.compiled import _missing, compiled, missing, served, view
+from recurra.nn.kernels.compiler.compiled import Compiled, _missing, compiled, missing, served, view
 
 SOURCE = """
 from recurra.nn.kernels.compiler.compiled import compiled
@@ -87,9 +91,49 @@ def test_a_called_kernel_in_another_file_counts_as_source(
 ) -> None:
     inner = load(1, "one_file").inner
     outer = compiled(lambda x: inner(x) * 3)
-    before = module._folder(outer.function)  # type: ignore[arg-type]
-    load(2, "one_file")
-    assert before != module._folder(outer.function)  # type: ignore[arg-type]
+    before = module._folder(outer)
+    inner = load(2, "one_file").inner
+    assert before != module._folder(compiled(lambda x: inner(x) * 3))
+
+
+def test_a_file_that_changes_after_its_import_is_not_what_was_compiled(
+    load: Callable[..., ModuleType], folder: Path
+) -> None:
+    imported = load(1)
+    changed = load(5)
+    assert imported.outer(2) == 6
+    assert changed.outer(2) == 14
+    assert load(5).outer(2) == 14
+
+
+def test_a_number_from_another_file_counts_too() -> None:
+    def made(number: int) -> Any:
+        names = {"NUMBER": number, "__name__": __name__}
+        function = FunctionType((lambda x: x + NUMBER).__code__, names)  # type: ignore[name-defined]  # noqa: F821
+        return compiled(function)
+
+    assert module._folder(made(1)) == module._folder(made(1)) != module._folder(made(2))
+
+
+def named_by(kernel: Compiled[..., Any]) -> Iterator[tuple[str, Any]]:
+    function: Any = kernel.function
+    for instruction in get_instructions(function):
+        if instruction.opname == "LOAD_GLOBAL" and instruction.argval in function.__globals__:
+            yield instruction.argval, function.__globals__[instruction.argval]
+
+
+def test_what_the_package_s_kernels_name_is_told_apart_by_their_digests() -> None:
+    """A module's attribute, say, would change unseen."""
+    package = import_module("recurra.nn.kernels")
+    known = (Compiled, module.ByPrecision, *module.NUMBERS)
+    found = 0
+    for each in walk_packages(package.__path__, "recurra.nn.kernels."):
+        for kernel in vars(import_module(each.name)).values():
+            if isinstance(kernel, Compiled):
+                found += 1
+                others = {n for n, v in named_by(kernel) if not isinstance(v, known)}
+                assert others <= {"np", "math"}, (each.name, kernel.__name__)
+    assert found > 100
 
 
 @pytest.mark.parametrize("fault", ["nothing", "truncated", "garbage", "swapped"])

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from recurra.errors import RunError
 from recurra.nn.kernels.compiler import team
 from recurra.nn.kernels.compiler.compiled import compiled
 from recurra.nn.kernels.compiler.team import by_rows
@@ -74,7 +73,7 @@ def test_a_fault_in_any_thread_is_raised_after_all_have_ended(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     done = np.zeros(4)
-    error, words = (RunError, "fail failed on a thread")
+    error, words = (MemoryError, "fail ran out of memory on a thread")
     if threads_of == "our own":
         error, words = ValueError, "no"
     with pytest.raises(error, match=words):

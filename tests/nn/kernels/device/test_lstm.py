@@ -10,6 +10,7 @@ import torch
 
 from recurra.nn.kernels.device import lstm as device_lstm
 from recurra.nn.kernels.device.lstm import Kind, lstm_family_for
+from recurra.nn.kernels.loops.lstm import LSTMParts
 
 
 @pytest.fixture
@@ -84,6 +85,15 @@ def test_a_kernel_that_does_nothing_is_a_fault(monkeypatch):
     monkeypatch.setattr(device_lstm, "_launch", forget)
     kind = Kind(3, 4, PEEPHOLE=True, NORM=True, CLIP=True, WHOLE=True)
     assert "is off by" in (device_lstm._fault(kind, torch.device("cpu")) or "")
+
+
+def test_the_state_stays_when_the_outputs_are_written_to(monkeypatch):
+    monkeypatch.setattr(device_lstm, "_launch", lambda *given: None)
+    h, weights = torch.zeros(2, 4), (torch.ones(16, 3), torch.ones(16, 4), torch.ones(16))
+    with torch.no_grad():
+        x = torch.ones(2, 3, 3)
+        y, *end = device_lstm._sequence(x, h, h, weights, LSTMParts(), whole=True)
+    assert all(part.untyped_storage().data_ptr() != y.untyped_storage().data_ptr() for part in end)
 
 
 def test_the_operator_has_a_shape_for_compilers():

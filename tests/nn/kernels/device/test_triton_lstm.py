@@ -20,6 +20,22 @@ kinds = [Kind(*kind) for kind in json.loads(sys.argv[1])]
 print(json.dumps([max(_differences(kind, torch.device("cpu"))) for kind in kinds]))
 """
 
+NOT_A_NUMBER = """
+import json, sys, torch
+from recurra.nn.kernels.device.lstm import _in_torch, _sequence
+from recurra.nn.kernels.loops.lstm import LSTMParts
+torch.manual_seed(1)
+x, h, lengths = torch.randn(3, 4, 2), torch.zeros(3, 5), torch.full((3,), 4)
+x[0, 2, 0] = float("nan")
+weights, parts = (torch.randn(20, 2), torch.randn(20, 5), torch.randn(20)), LSTMParts(clip=0.3)
+with torch.no_grad():
+    expected = _in_torch(x, h, h, weights, parts, lengths)
+    for whole in json.loads(sys.argv[1]):
+        made = _sequence(x, h, h, weights, parts, None, whole)
+        torch.testing.assert_close(made, expected, equal_nan=True)
+print(json.dumps([bool(each.isnan().any()) for each in expected]))
+"""
+
 COMPILED = """
 import json, sys
 from triton.backends.compiler import GPUTarget
@@ -69,6 +85,10 @@ def test_interpreted_kernels_do_what_steps_in_torch_do(whole):
     assert dict(zip(map(str, kinds), found)) == pytest.approx(
         dict.fromkeys(map(str, kinds), 0), abs=5e-6
     )
+
+
+def test_a_clipped_memory_that_is_no_number_stays_none():
+    assert run(NOT_A_NUMBER, [True, False], "1") == [True, True, True]
 
 
 def test_kernels_compile_for_gpus_and_fit_into_them():

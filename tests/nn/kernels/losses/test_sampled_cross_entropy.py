@@ -98,3 +98,11 @@ def test_a_target_that_is_no_class_is_refused(target):
 def test_nothing_to_sample_is_refused(given):
     with pytest.raises(ConfigError, match="at least one class, got 0"):
         sampled_classes(given[3], V, 4, 0, seeded())
+
+
+def test_targets_that_no_class_was_drawn_for_are_refused(given):
+    hidden, weight, bias, targets = given
+    classes = torch.tensor([0, 1, 2]), torch.zeros(3)
+    targets = targets.index_fill(0, torch.tensor([1]), 7)
+    with pytest.raises(DataError, match="targets are classes 0 to 2, got -1 to"):
+        sampled_cross_entropy(hidden, weight, bias, targets, classes)

@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recurra.nn.kernels.products.sequence import product_of_rows, product_over_rows
+from recurra.nn.kernels.products.sequence import (
+    linear_gradients,
+    product_of_rows,
+    product_over_rows,
+)
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 SHAPES = pytest.mark.parametrize(
@@ -29,6 +33,17 @@ def test_product_over_rows(N: int, K: int, M: int, dtype: torch.dtype) -> None:
     got = product_over_rows(left, right)
     torch.testing.assert_close(got, left.T @ right, **close)
     assert got.is_contiguous()
+
+
+@SHAPES
+@DTYPES
+def test_linear_gradients(N: int, K: int, M: int, dtype: torch.dtype) -> None:
+    x = torch.randn(N, K, dtype=dtype)
+    weight, bias = (torch.randn(s, dtype=dtype, requires_grad=True) for s in ((M, K), (M,)))
+    d_y = torch.randn(N, M, dtype=dtype)
+    expected = torch.autograd.grad(x @ weight.T + bias, (weight, bias), d_y)
+    close = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {}
+    torch.testing.assert_close(linear_gradients(d_y, x), expected, **close)
 
 
 def test_threads_change_rounding_alone() -> None:

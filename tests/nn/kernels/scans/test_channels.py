@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from recurra.errors import RunError
 from recurra.nn.cells import CELLS
 from recurra.nn.kernels.compiler import team
 from recurra.nn.kernels.compiler.compiled import compiled
@@ -46,7 +45,7 @@ def test_channels_are_shared_out_where_rows_are_too_few(
 def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
-    with pytest.raises(RunError if team._addresses() else ZeroDivisionError):
+    with pytest.raises(MemoryError if team._addresses() else ZeroDivisionError):
         channels._share_out(torch.empty(2, 20000, 4), fail, ())
 
 

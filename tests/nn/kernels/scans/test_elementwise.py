@@ -26,9 +26,11 @@ def test_no_gradient_goes_through_a_unit_at_zero() -> None:
 
 
 def test_nan_passes_a_rectifier() -> None:
-    s = torch.tensor([[[1.0], [torch.nan], [2.0]]])
+    s = torch.tensor([[[1.0], [torch.nan], [2.0]]], requires_grad=True)
     y, h = ind_rnn_sequence(s, torch.zeros(1), torch.ones(1), torch.zeros(1, 1))
     assert y.isnan().flatten().tolist() == [False, True, True] and h.isnan().all()
+    y.sum().backward()
+    assert s.grad.flatten().tolist() == [3.0, 2.0, 1.0]
 
 
 def test_the_highway_is_scaled_and_shut_by_its_gate() -> None:

@@ -28,13 +28,25 @@ from recurra.errors import ConfigError
 from recurra.files import write_bytes
 from recurra.folders import cache_folder
 
-__all__ = ["ByPrecision", "Compiled", "compiled", "missing", "served", "type_of", "view"]
+__all__ = [
+    "ByPrecision",
+    "Compiled",
+    "compiled",
+    "is_transformed",
+    "missing",
+    "served",
+    "type_of",
+    "view",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 """What the compiler may assume: any order of sums, fused products; never that all is finite."""
+
+NUMBERS = (bool, int, float, np.number)
+"""What a compiled function has in it as it was."""
 
 LOG = logging.getLogger(__name__)
 """Told of each function that is not on disk and so takes a second or more."""
@@ -45,8 +57,8 @@ _making = threading.Lock()
 class Compiled(Generic[P, R]):
     """A function that is compiled at its first call for each kind of arguments.
 
-    It may call other Compiled functions; numbers from outside it stand in its own file, whose
-    text tells whether the copy on disk is still of it.
+    It may call other Compiled functions and read numbers, each by a name of its own module: with
+    the files' text as it was imported, these tell whether the copy on disk is still of it.
 
     Args:
         function: in the part of Python and numpy that numba knows.
@@ -55,6 +67,7 @@ class Compiled(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], **options: Any) -> None:
         self.function = function
+        self.text = _hash_of(function.__code__.co_filename)
         self.options = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"} | options
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
@@ -69,7 +82,7 @@ class Compiled(Generic[P, R]):
         numba = _numba()
         with _making:
             made = numba.njit(**self.options)(self.function)
-            folder = _folder(cast("FunctionType", self.function))
+            folder = _folder(self)
             if folder is not None:
                 made._cache = _disk_cache()(self.function, folder)
         return made
@@ -197,12 +210,29 @@ def served(x: Tensor) -> str | None:
         >>> served(torch.zeros(1).half())
         'compiled kernels are of float32 and float64, not float16'
     """
+    if is_transformed():
+        return "a transform of torch.func is at work"
     if x.device.type != "cpu":
         return f"compiled kernels are for the processor, not {x.device.type}"
     if x.dtype not in (torch.float32, torch.float64):
         name = str(x.dtype).removeprefix("torch.")
         return f"compiled kernels are of float32 and float64, not {name}"
     return missing()
+
+
+def is_transformed() -> bool:
+    """Return whether a transform of torch.func or forward-mode differentiation is at work.
+
+    No operator of ours has a rule for them: tangents would be zeros without a word.
+
+    Example:
+        >>> is_transformed()
+        False
+    """
+    if torch.compiler.is_compiling():
+        return False
+    level: int = torch.autograd.forward_ad._current_level
+    return level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 def view(tensor: Tensor) -> np.ndarray[Any, Any]:
@@ -226,36 +256,51 @@ def _numba() -> Any:
     return import_module("numba")
 
 
-def _folder(function: FunctionType) -> Path | None:
+def _folder(kernel: Compiled[..., Any]) -> Path | None:
     """Return the folder of a compiled function, named by its sources; None for nowhere."""
     given = os.environ.get("NUMBA_CACHE_DIR")
-    digest = hashlib.sha256()
+    facts = _facts(kernel, set()) | {_HASH}
     try:
-        for source in sorted({__file__, *_sources(function, set())}):
-            digest.update(Path(source).read_bytes())
         place = Path(given) if given else cache_folder() / "compiled"
     except (OSError, ConfigError):
         return None
-    return place / f"{function.__module__}.{digest.hexdigest()[:16]}"
+    if None in facts:
+        return None
+    digest = hashlib.sha256("\n".join(sorted(map(str, facts))).encode()).hexdigest()
+    return place / f"{kernel.function.__module__}.{digest[:16]}"
 
 
-def _sources(function: Callable[..., Any], seen: set[Any]) -> set[str]:
-    """Return the files of a function and of all Compiled ones that it names."""
-    function = cast("FunctionType", function)
-    seen.add(function)
-    files = {function.__code__.co_filename}
+def _hash_of(source: str) -> str | None:
+    """Return the hash of a file's text as it is now; None where there is no such file."""
+    try:
+        found = Path(source).stat()
+        return _hash_of_version(source, found.st_mtime_ns, found.st_size)
+    except OSError:
+        return None
+
+
+@cache
+def _hash_of_version(source: str, changed: int, size: int) -> str:
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+
+
+_HASH = _hash_of(__file__)
+
+
+def _facts(kernel: Compiled[..., Any], seen: set[Any]) -> set[str | None]:
+    """Return what tells a function's code: texts and numbers of it and of all that it names."""
+    function = cast("FunctionType", kernel.function)
+    seen.add(kernel)
+    facts = {kernel.text}
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    named = [function.__globals__.get(name) for name in _names(function.__code__)]
-    for value in [*cells, *named]:
-        parts: tuple[Any, ...] = ()
-        if isinstance(value, Compiled):
-            parts = (value.function,)
-        elif isinstance(value, ByPrecision):
-            parts = (value.single.function, value.double.function)
+    named = {name: function.__globals__.get(name) for name in _names(function.__code__)}
+    facts |= {f"{name} = {value!r}" for name, value in named.items() if isinstance(value, NUMBERS)}
+    for value in [*cells, *named.values()]:
+        parts = (value.single, value.double) if isinstance(value, ByPrecision) else (value,)
         for part in parts:
-            if part not in seen:
-                files |= _sources(part, seen)
-    return files
+            if isinstance(part, Compiled) and part not in seen:
+                facts |= _facts(part, seen)
+    return facts
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -56,6 +56,7 @@ class _Fork(Compiled[..., int]):
 
     def __init__(self, loop: Compiled[..., None]) -> None:
         super().__init__(cast("Any", loop.function))
+        self.text = loop.text
         self.loop = loop
 
     def __reduce__(self) -> tuple[Any, ...]:

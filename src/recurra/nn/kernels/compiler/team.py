@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 
-from recurra.errors import RunError
 from recurra.nn.kernels.compiler.compiled import Compiled
 from recurra.nn.kernels.compiler.forked import forked
 
@@ -49,7 +48,7 @@ def by_rows(loop: Compiled[..., None], args: tuple[Any, ...], rows: int, least: 
         least: fewest rows that are worth a thread.
 
     Raises:
-        RunError: where the loop raises on a thread of torch's team.
+        MemoryError: where the loop fails on a thread of torch's team; all that it can lack is that.
 
     Example:
         >>> import numpy as np
@@ -69,7 +68,7 @@ def by_rows(loop: Compiled[..., None], args: tuple[Any, ...], rows: int, least: 
     addresses = _addresses()
     if addresses is not None:
         if forked(loop).dispatcher(addresses, args, rows, parts):
-            raise RunError(f"{loop.__name__} failed on a thread: memory ran out")
+            raise MemoryError(f"{loop.__name__} ran out of memory on a thread")
         return
     cuts = [rows * part // parts for part in range(parts + 1)]
     errors = _on_pool(lambda start, end: loop.dispatcher(*args, start, end), cuts)

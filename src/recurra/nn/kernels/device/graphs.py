@@ -44,7 +44,7 @@ class Graphs:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self._owned: WeakKeyDictionary[object, _Owned] = WeakKeyDictionary()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     def missing(self, owner: object, like: Tensor) -> str | None:
         """Return why nothing of an owner is recorded, or replayed, just now.
@@ -91,7 +91,11 @@ class Graphs:
             needed,
             tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs),
         )
-        with self._lock:
+        # Not waited for: its holder may be recording a step that comes here, by itself or by going
+        # back in another thread.
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
             owned = self._owned.setdefault(owner, _Owned())
             recording = owned.of(key)
             if recording is None and not owned.due(key):
@@ -107,6 +111,8 @@ class Graphs:
             except Exception as error:  # whatever it was, the function itself can do without
                 owned.refuse(owner, error)
                 return None
+        finally:
+            self._lock.release()
         replay: Any = _Replay.apply
         return tuple(replay(recording, function, narrow, *inputs))
 

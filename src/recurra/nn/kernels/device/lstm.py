@@ -118,7 +118,7 @@ def _sequence(
     y, c_end, *_ = _ahead(
         sums, h, c, weight_hh, own[0], gains, own[1], steps, clip, parts.eps, whole
     )
-    return y, y[:, -1], c_end
+    return y, y[:, -1].clone(), c_end
 
 
 @torch.library.custom_op("recurra::device_lstm", mutates_args=())

@@ -145,7 +145,8 @@ def _forward(
         i = sigmoid(i) if N == 4 else 1 - f
         new = f * c + i * g
         if CLIP:
-            new = tl.minimum(tl.maximum(new, -clip), clip)
+            # Not by minimum and maximum, which make a number of what is none.
+            new = tl.where(new > clip, clip, tl.where(new < -clip, -clip, new))
         if PEEPHOLE:
             o += get(peephole + 2 * H + j, unit) * new
         o = sigmoid(o)

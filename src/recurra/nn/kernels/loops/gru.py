@@ -18,7 +18,7 @@ from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.matmul import add_product, pack
-from recurra.nn.kernels.products.sequence import CHUNK, product_over_rows
+from recurra.nn.kernels.products.sequence import CHUNK, linear_gradients, product_over_rows
 
 __all__ = ["gru_sequence"]
 
@@ -97,7 +97,8 @@ def _back(
     kept: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     H = h.shape[1]
-    d_x, d_h = torch.empty_like(x, memory_format=torch.contiguous_format), d_end.clone()
+    d_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+    d_h = d_end.clone(memory_format=torch.contiguous_format)
     d_sums = y.new_empty(*y.shape[:2], 3 * H)
     d_after = torch.empty_like(d_sums) if reset_after else d_sums
     packed = tuple(pack(part.T) for part in (*_parts(weight_hh), weight_ih))
@@ -108,14 +109,15 @@ def _back(
 
     before = torch.cat([h.unsqueeze(1), y[:, :-1]], dim=1).view(-1, H)
     flat, after = d_sums.view(-1, 3 * H), d_after.view(-1, 3 * H)
-    d_weight_ih = product_over_rows(flat, x.reshape(-1, x.shape[2]))
+    d_weight_ih, d_bias_ih = linear_gradients(flat, x.reshape(-1, x.shape[2]))
     if reset_after:
-        d_weight_hh = product_over_rows(after, before)
+        d_weight_hh, d_bias_hh = linear_gradients(after, before)
     else:
+        d_bias_hh = d_bias_ih.clone()
         reset = kept[:, :, 2 * H : 3 * H].reshape(-1, H)
         pairs = zip(_parts(flat.T), (before, reset))
         d_weight_hh = torch.cat([product_over_rows(part.T, each) for part, each in pairs])
-    return d_x, d_h, d_weight_ih, d_weight_hh, flat.sum(0), after.sum(0)
+    return d_x, d_h, d_weight_ih, d_weight_hh, d_bias_ih, d_bias_hh
 
 
 def _parts(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -158,10 +158,11 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 
 
 def _differentiate(ctx: Any, d_y: Tensor | None, d_end: Tensor | None, _: None) -> Any:
-    y = ctx.saved_tensors[5]
+    saved = ctx.saved_tensors
+    y = saved[5]
     d_y = torch.zeros_like(y) if d_y is None else d_y
     d_end = torch.zeros_like(y[:, 0]) if d_end is None else d_end
-    return *_back(d_y, d_end, *ctx.saved_tensors), None, None, None
+    return *_back(d_y, d_end, *saved), None, None, None
 
 
 _ahead.register_autograd(_differentiate, setup_context=_keep)

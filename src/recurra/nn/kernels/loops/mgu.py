@@ -17,7 +17,7 @@ from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.matmul import add_product, pack
-from recurra.nn.kernels.products.sequence import CHUNK, product_over_rows
+from recurra.nn.kernels.products.sequence import CHUNK, linear_gradients, product_over_rows
 
 __all__ = ["mgu_sequence"]
 
@@ -101,8 +101,8 @@ def _back(
     flat = d_sums.view(-1, 2 * H)
     pairs = zip(flat.chunk(2, dim=1), before)
     of_state = [product_over_rows(part, each.reshape(-1, H)) for part, each in pairs]
-    d_weight_ih = product_over_rows(flat, x.reshape(-1, x.shape[2]))
-    return d_x, d_h, d_weight_ih, torch.cat(of_state), flat.sum(dim=0)
+    d_weight_ih, d_bias = linear_gradients(flat, x.reshape(-1, x.shape[2]))
+    return d_x, d_h, d_weight_ih, torch.cat(of_state), d_bias
 
 
 @_ahead.register_fake

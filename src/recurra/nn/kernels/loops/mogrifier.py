@@ -19,11 +19,11 @@ from torch import Tensor
 from recurra.errors import ShapeError
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.loops import lstm_steps
+from recurra.nn.kernels.loops.lstm_steps import add, step, step_backward
 from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
 from recurra.nn.kernels.pointwise import sigmoid
 from recurra.nn.kernels.products.matmul import add_product, pack
-from recurra.nn.kernels.products.sequence import product_over_rows
+from recurra.nn.kernels.products.sequence import linear_gradients, product_over_rows
 
 __all__ = ["mogrifier_sequence"]
 
@@ -69,7 +69,7 @@ def mogrifier_sequence(
         (torch.Size([1, 4, 2]), tensor([[0.0625, 0.0625]]))
     """
     SHAPES.check(x, *state, *weights)
-    _check(matrices, rounds, weights[0].shape[1], state[0].shape[1])
+    _check(matrices, rounds, x, weights[0].shape[1], state[0].shape[1])
     with torch.autocast("cpu", enabled=False):
         given = (x.transpose(0, 1), *state, *weights, matrices)
         tensors = (x, *state, *weights, *matrices)
@@ -78,13 +78,16 @@ def mogrifier_sequence(
     return y.transpose(0, 1), (h, c)
 
 
-def _check(matrices: list[Tensor], rounds: int, *sizes: int) -> None:
+def _check(matrices: list[Tensor], rounds: int, like: Tensor, *sizes: int) -> None:
     inner = matrices[0].shape[1:] if len(matrices) > rounds else ()
     pairs = [sizes if i % 2 == 0 else sizes[::-1] for i in range(rounds)]
     shapes = [shape for rows, columns in pairs for shape in zip((rows, *inner), (*inner, columns))]
     got = [tuple(matrix.shape) for matrix in matrices]
     if got != shapes:
         raise ShapeError(f"the matrices of {rounds} rounds are {shapes}, got {got}")
+    if any(matrix.dtype != like.dtype for matrix in matrices):
+        kinds = ", ".join(str(matrix.dtype) for matrix in matrices)
+        raise ShapeError(f"the matrices are of {like.dtype} as x is, got {kinds}")
 
 
 @torch.library.custom_op("recurra::mogrifier_sequence", mutates_args=())
@@ -154,7 +157,8 @@ def _back(
     def over(left: Tensor, right: Tensor) -> Tensor:
         return product_over_rows(left.flatten(0, 1), right.flatten(0, 1))
 
-    d_weights = [over(d_sums, of_x[n_x]), over(d_sums, of_h[n_h]), d_sums.sum(dim=(0, 1))]
+    d_weight_ih, d_bias = linear_gradients(d_sums.flatten(0, 1), of_x[n_x].flatten(0, 1))
+    d_weights = [d_weight_ih, over(d_sums, of_h[n_h]), d_bias]
     for i in range(rounds):
         k, read = i // 2, of_x[i // 2 + 1] if i % 2 else of_h[i // 2]
         if factors == 2:
@@ -303,7 +307,7 @@ def _forward(
         for r in rows:
             h, c = y[t, start + r], cs[t, start + r]
             if t < lengths[start + r]:
-                lstm_steps.step(own[r], c_before[r], h, c, none, none, numbers, False)
+                step(own[r], c_before[r], h, c, none, none, numbers, False)
             else:
                 _copy(before[r], h)
                 _copy(c_before[r], c)
@@ -330,8 +334,8 @@ def _backward(
         for r in rows:
             b = start + r
             if t < lengths[b]:
-                lstm_steps.add(d_h[b], d_y[t, b])
-                lstm_steps.step_backward(
+                add(d_h[b], d_y[t, b])
+                step_backward(
                     gates[t, b], c_before[r], cs[t, b], d_h[b], d_c[b], d_own[r], parts, totals,
                     scratch,
                 )  # fmt: skip
@@ -349,4 +353,4 @@ def _backward(
                 _scale_back(g[r], scaled[k + 1, t, start + r], d[r], d_g[r])
             _of_round(d_g, flat, table, i, d_us[i, t, start:stop], d_read)
         for r in rows:
-            lstm_steps.add(d_h[start + r], d_before[r])
+            add(d_h[start + r], d_before[r])

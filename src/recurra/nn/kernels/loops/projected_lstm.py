@@ -19,7 +19,11 @@ from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.loops.lstm_steps import step, step_backward
 from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
 from recurra.nn.kernels.products.matmul import add_product, pack
-from recurra.nn.kernels.products.sequence import product_of_rows, product_over_rows
+from recurra.nn.kernels.products.sequence import (
+    linear_gradients,
+    product_of_rows,
+    product_over_rows,
+)
 
 __all__ = ["projected_lstm_sequence"]
 
@@ -118,13 +122,14 @@ def _back(
     by_rows(_backward, (grads, view(sums), view(cs), first, packed, bound), B)
     flat, d_flat = x.reshape(T * B, -1), d_sums.view(T * B, -1)
     before = torch.cat([h.unsqueeze(0), y[:-1]]).view(T * B, -1)
+    d_weight_ih, d_bias = linear_gradients(d_flat, flat)
     return [
         product_of_rows(d_flat, weight_ih.t()).view(T, B, -1),
         dh,
         dc,
-        product_over_rows(d_flat, flat),
+        d_weight_ih,
         product_over_rows(d_flat, before),
-        d_flat.sum(dim=0),
+        d_bias,
         product_over_rows(d_out.view(T * B, -1), read.view(T * B, -1)),
     ]
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
-from recurra.nn.kernels.compiler.compiled import ByPrecision, Compiled, compiled
+from recurra.nn.kernels.compiler.compiled import compiled
 from recurra.nn.kernels.loops.product_loop import ProductLoop
 from recurra.nn.kernels.operator import Shapes
-from recurra.nn.kernels.pointwise import expm1, sigmoid, tanh
+from recurra.nn.kernels.pointwise import log1p_exp, sigmoid, tanh
 
-__all__ = ["log1p_exp", "slstm_sequence"]
+__all__ = ["slstm_sequence"]
 
 SHAPES = Shapes(x="B T I", h="B H", c="B H", m="B H", weight_ih="4H I", weight_hh="4H D", bias="4H")
 
@@ -66,47 +65,6 @@ def slstm_sequence(
     of_inputs = by_head(weight_ih), by_head(bias)
     weight = by_head(weight_hh).view(1, H // D, 4 * D, D)
     return _slstm(x, state, of_inputs, (weight, None), lengths, is_exponential)
-
-
-def _log1p_exp_single(x: Any) -> Any:
-    e = expm1(x) + np.float32(1)
-    w = e / (e + np.float32(2))
-    s = w * w
-    p = np.float32(1 / 15)
-    p = p * s + np.float32(1 / 13)
-    p = p * s + np.float32(1 / 11)
-    p = p * s + np.float32(1 / 9)
-    p = p * s + np.float32(1 / 7)
-    p = p * s + np.float32(1 / 5)
-    p = p * s + np.float32(1 / 3)
-    return np.float32(2) * (w + w * s * p)
-
-
-def _log1p_exp_double(x: Any) -> Any:
-    e = expm1(x) + 1.0
-    w = e / (e + 2.0)
-    s = w * w
-    p = 1 / 33
-    p = p * s + 1 / 31
-    p = p * s + 1 / 29
-    p = p * s + 1 / 27
-    p = p * s + 1 / 25
-    p = p * s + 1 / 23
-    p = p * s + 1 / 21
-    p = p * s + 1 / 19
-    p = p * s + 1 / 17
-    p = p * s + 1 / 15
-    p = p * s + 1 / 13
-    p = p * s + 1 / 11
-    p = p * s + 1 / 9
-    p = p * s + 1 / 7
-    p = p * s + 1 / 5
-    p = p * s + 1 / 3
-    return 2.0 * (w + w * s * p)
-
-
-log1p_exp = ByPrecision(Compiled(_log1p_exp_single), Compiled(_log1p_exp_double))
-"""log(1 + e^x) for x <= 0: with w = e^x / (e^x + 2), twice the series of artanh w."""
 
 
 @compiled

@@ -82,7 +82,8 @@ def linear_cross_entropy(
         dtype: of the matrix products; parameters, sums and gradients keep their own.
 
     Raises:
-        ShapeError: unless there is one target for each of at least one hidden vector.
+        ShapeError: unless there is one target for each of at least one hidden vector; for a
+            weight or bias that fits neither.
         DataError: for a target outside 0..V-1.
 
     Source: Wijmans et al. 2024, "Cut your losses in large-vocabulary language models", for
@@ -97,11 +98,13 @@ def linear_cross_entropy(
         tensor(1.3863)
     """
     check_targets("linear_cross_entropy", targets, len(hidden), len(weight))
+    _check_shapes("linear_cross_entropy", hidden, weight, bias)
     learning = any(tensor.requires_grad for tensor in (hidden, weight, bias))
     loss: Callable[..., Tensor] = _loss_alone
     if learning and torch.is_grad_enabled():
         loss = _LinearCrossEntropy.apply
-    return loss(hidden, weight, bias, targets, dtype)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return loss(hidden, weight, bias, targets, dtype)
 
 
 def mixture_cross_entropy_plain(
@@ -157,7 +160,8 @@ def mixture_cross_entropy(
         dtype: of the matrix products; parameters, sums and gradients keep their own.
 
     Raises:
-        ShapeError: unless there is one target for each of at least one row.
+        ShapeError: unless there is one target for each of at least one row; for a weight or
+            bias that fits neither.
         DataError: for a target outside 0..V-1.
 
     Source: Yang et al. 2018, "Breaking the softmax bottleneck", section 2.4.
@@ -171,11 +175,23 @@ def mixture_cross_entropy(
         tensor(1.3863)
     """
     check_targets("mixture_cross_entropy", targets, len(latent), len(weight))
+    _check_shapes("mixture_cross_entropy", latent, weight, bias)
     learning = any(tensor.requires_grad for tensor in (log_priors, latent, weight, bias))
     loss: Callable[..., Tensor] = _mixture_alone
     if learning and torch.is_grad_enabled():
         loss = _MixtureCrossEntropy.apply
-    return loss(log_priors, latent, weight, bias, targets, dtype)
+    with torch.autocast(latent.device.type, enabled=False):
+        return loss(log_priors, latent, weight, bias, targets, dtype)
+
+
+def _check_shapes(name: str, hidden: Tensor, weight: Tensor, bias: Tensor) -> None:
+    """Refuse a weight or bias that fits neither the rest nor each other."""
+    V, H = len(weight), hidden.shape[-1]
+    if weight.shape != (V, H) or bias.shape != (V,):
+        raise ShapeError(
+            f"{name}: hidden of {H} units, weight of shape {tuple(weight.shape)}, bias of "
+            f"{tuple(bias.shape)}; expected (classes, {H}) and (classes,)"
+        )
 
 
 def check_targets(name: str, targets: Tensor, count: int, num_classes: int) -> None:
@@ -259,16 +275,15 @@ class _MixtureCrossEntropy(torch.autograd.Function):
         for at in _chunks(N, K * V):
             each = slice(at.start * K, at.stop * K)
             z = h[each] @ W.t()
-            p = torch.softmax(z, dim=1, out=z)
-            targeted = torch.arange(len(p), device=p.device) * V
+            targeted = torch.arange(len(z), device=z.device) * V
             targeted += targets[at].repeat_interleave(K)
+            p, nats = _softmax(z, targeted)
             flat = p.view(-1)
-            p_target = flat[targeted]
-            log_joint = log_priors[at] - _nats(p_target).view(-1, K)
+            log_joint = log_priors[at] - nats.view(-1, K)
             losses.append(-torch.logsumexp(log_joint, dim=1).sum())
             share = torch.softmax(log_joint, dim=1) / N
             d_priors[at] = -share
-            flat.index_copy_(0, targeted, p_target - 1)
+            flat.index_copy_(0, targeted, flat[targeted] - 1)
             share = share.view(-1, 1)
             d_rows[each] = (p @ W)[:, :H] * share
             d_W = p.t() @ (h[each] * share).to(dtype)
@@ -293,12 +308,11 @@ def _slope(z: Tensor, targets: Tensor, logits: int) -> tuple[Tensor, Tensor, Ten
     if compilable and logits >= WORTH and not missing():
         e, total, nats = exponentials(z, targets)
         return e, 1 / total, nats
-    p = torch.softmax(z, dim=1, out=z)
-    targeted = torch.arange(len(p), device=p.device) * p.shape[1] + targets
+    targeted = torch.arange(len(z), device=z.device) * z.shape[1] + targets
+    p, nats = _softmax(z, targeted)
     flat = p.view(-1)
-    p_target = flat[targeted]
-    flat.index_copy_(0, targeted, p_target - 1)
-    return p, p.new_ones(()), _nats(p_target)
+    flat.index_copy_(0, targeted, flat[targeted] - 1)
+    return p, p.new_ones(()), nats
 
 
 def _chunks(N: int, V: int) -> list[slice]:
@@ -336,10 +350,15 @@ def _width(device: torch.device, dtype: torch.dtype) -> int:
     return 2 if pairs and not torch.cpu._is_amx_tile_supported() else COLUMNS
 
 
-def _nats(p: Tensor) -> Tensor:
-    """Return the surprise of probabilities, finite even where one has underflowed."""
-    wide = p.to(torch.promote_types(p.dtype, torch.float32))
-    return -wide.clamp(min=torch.finfo(wide.dtype).tiny).log()
+def _softmax(z: Tensor, targeted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the probabilities, in place of the logits, and the nats of those at flat places.
+
+    What a target's probability underflows to tells nothing; that of the likeliest class does not.
+    """
+    wide = torch.promote_types(z.dtype, torch.float32)
+    top, z_target = z.amax(dim=1).to(wide), z.view(-1)[targeted].to(wide)
+    p = torch.softmax(z, dim=1, out=z)
+    return p, top - z_target - p.amax(dim=1).to(wide).log()
 
 
 def _loss_alone(

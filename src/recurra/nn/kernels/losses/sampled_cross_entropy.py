@@ -59,7 +59,7 @@ def sampled_cross_entropy(
         6.0
     """
     chosen, shift = classes
-    place = chosen.new_empty(len(weight))
+    place = chosen.new_full((len(weight),), -1)
     place[chosen] = torch.arange(len(chosen), device=chosen.device)
     rows = F.embedding(chosen, weight, sparse=sparse)
     return linear_cross_entropy(hidden, rows, bias[chosen] + shift, place[targets], dtype)

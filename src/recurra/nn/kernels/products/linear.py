@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from recurra.nn.kernels.operator import Shapes, once_only
-from recurra.nn.kernels.products.sequence import product_of_rows, product_over_rows
+from recurra.nn.kernels.products.sequence import (
+    linear_gradients,
+    product_of_rows,
+)
 
 __all__ = ["sequence_linear"]
 
@@ -24,9 +27,9 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product_of_rows(flat, weight, bias).view(*x.shape[:2], len(weight))
 
 
-@torch.library.custom_op("recurra::sequence_linear_weight_gradient", mutates_args=())
-def _weight_gradient(d_y: Tensor, x: Tensor) -> Tensor:
-    return product_over_rows(d_y.reshape(-1, d_y.shape[2]), x.reshape(-1, x.shape[2]))
+@torch.library.custom_op("recurra::sequence_linear_gradients", mutates_args=())
+def _gradients(d_y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    return linear_gradients(d_y.reshape(-1, d_y.shape[2]), x.reshape(-1, x.shape[2]))
 
 
 def sequence_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -58,9 +61,9 @@ def _like(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(*x.shape[:2], len(weight))
 
 
-@_weight_gradient.register_fake
-def _like_weight(d_y: Tensor, x: Tensor) -> Tensor:
-    return x.new_empty(d_y.shape[2], x.shape[2])
+@_gradients.register_fake
+def _like_gradients(d_y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.new_empty(d_y.shape[2], x.shape[2]), x.new_empty(d_y.shape[2])
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
@@ -71,9 +74,9 @@ def _differentiate(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
     of_x, of_weight, of_bias = ctx.needs_input_grad
     d_x = sequence_linear(d_y, weight.T) if of_x else None
-    d_weight = _weight_gradient(d_y, x) if of_weight else None
-    return d_x, d_weight, d_y.sum(dim=(0, 1)) if of_bias else None
+    d_weight, d_bias = _gradients(d_y, x) if of_weight or of_bias else (None, None)
+    return d_x, d_weight, d_bias if of_bias else None
 
 
 _linear.register_autograd(_differentiate, setup_context=_keep)
-_weight_gradient.register_autograd(once_only("sequence_linear"))
+_gradients.register_autograd(once_only("sequence_linear"))

@@ -131,7 +131,7 @@ def _ind_rnn_backward(
             y_t, d_t, d_s_t = y[row, t, lo:hi], d_y[row, t, lo:hi], d_s[row, t, lo:hi]
             for c in range(hi - lo):
                 d = d_h[c] + d_t[c]
-                d = d if y_t[c] > nought else nought
+                d = nought if y_t[c] <= nought else d  # NaN passes, as in torch
                 d_s_t[c] = d
                 d_b[c] += d
                 d_u[c] += d * before[c]
