@@ -160,3 +160,30 @@ def test_the_readme_s_first_python_runs(capsys):
     block = re.findall(r"```python\n(.*?)```", README, re.S)[0]
     exec(compile(block, "README.md", "exec"), {})
     assert "LSTMCell" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs" / "guide").glob("*.md")), ids=lambda p: p.stem
+)
+def test_the_guide_s_python_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        exec(compile(block, page.name, "exec"), names)
+
+
+def row(name: str, thing: type, plan: str | None) -> str:
+    said = inspect.cleandoc(thing.__doc__)
+    source = re.search(r"Source: ([^\d]*\d{4})", said)[1].replace("\n", " ")
+    cells = [f"`{thing.__name__}`", said.splitlines()[0], source]
+    if plan is not None:
+        kernel = plan.partition(": ")[2].removesuffix(", whole sequences at once")
+        cells = [f"`{name}`", *cells, kernel]
+    return "| " + " | ".join(cells) + " |"
+
+
+def test_the_guide_lists_every_cell_and_wrapper():
+    page = (ROOT / "docs" / "guide" / "cells.md").read_text().splitlines()
+    rows = [row(name, CELLS[name], recurra.plan(CELLS[name](8, 8))) for name in CELLS]
+    rows += [row(name, WRAPPERS[name], None) for name in WRAPPERS]
+    assert [each for each in rows if each not in page] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,9 @@ def test_the_facts(recurra, tmp_path, monkeypatch):
     assert facts["processor"]["threads"] == torch.get_num_threads()
     assert isinstance(facts["processor"]["bfloat16"], bool)
     assert isinstance(facts["processor"]["amx"], bool)
+    assert facts["versions"]["numba"]
+    assert facts["kernels"]["missing"] is None
+    assert isinstance(facts["kernels"]["torch_threads"], bool)
     assert (facts["gpu"] is None) is not torch.cuda.is_available()
     assert facts["free_memory_bytes"] is None or facts["free_memory_bytes"] > 0
     assert facts["folders"]["data"]["path"] == str(tmp_path / "data")
@@ -45,6 +49,19 @@ def test_it_says_in_words_what_is_fine(recurra):
     )
 
 
+def test_it_counts_the_functions_that_are_kept(recurra, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))
+    for name in ("recurra.nn.a.0123/f.45", "recurra.nn.a.0123/g.45", "others_67/h.nbi"):
+        (tmp_path / "kept" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "kept" / name).touch()
+    kernels = recurra("doctor", "--json").json["kernels"]
+    assert (kernels["compiled"], kernels["folder"]) == (2, str(tmp_path / "kept"))
+    assert f"; 2 functions are kept in {tmp_path / 'kept'}" in recurra("doctor").out
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    folder = recurra("doctor", "--json").json["kernels"]["folder"]
+    assert folder == str(Path(os.environ["RECURRA_CACHE"], "compiled"))
+
+
 @pytest.fixture
 def facts(recurra) -> dict:
     return recurra("doctor", "--json").json
@@ -52,6 +69,25 @@ def facts(recurra) -> dict:
 
 def words(facts: dict) -> dict[str, bool]:
     return {finding["what"]: finding["fine"] for finding in doctor._findings(facts)}
+
+
+def test_whose_threads_run_the_kernels(facts):
+    facts["versions"]["numba"] = "0.99"
+    facts["kernels"] |= {"torch_threads": True, "compiled": 7, "folder": "/there"}
+    said = "kernels compiled by numba 0.99 run on torch's own threads; 7 functions are kept in"
+    assert words(facts)[f"{said} /there"] is True
+    facts["kernels"]["torch_threads"] = False
+    said = said.replace("torch's own threads", "a pool of threads")
+    assert words(facts)[f"{said} /there"] is True
+
+
+def test_without_numba_the_reason_is_told(facts):
+    facts["kernels"]["missing"] = "NUMBA_DISABLE_JIT is set"
+    said = next(what for what, fine in words(facts).items() if not fine)
+    assert said == (
+        "no compiled kernels: NUMBA_DISABLE_JIT is set: networks run slower, on torch alone; "
+        "mend that, or pip install numba"
+    )
 
 
 def test_too_many_threads_are_not_fine(facts):

@@ -223,3 +223,17 @@ def test_epochs_stand_in_place_of_a_presets_steps(recurra, monkeypatch):
     recurra("train", "sine", "--epochs=2")
     recurra("train", "sine", "--epochs=2", "--set=train.steps=7")
     assert seen == [(2, None), (2, 7)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["words", "--data=grammar", "--set", "network.cell=gruu"],
+        ["words", "--data=text.txt", "--set", "data.split=90/20"],
+        ["words", "--data=nowhere.txt"],
+    ],
+)
+def test_a_refused_training_leaves_no_directory(recurra, tmp_path, words):
+    (tmp_path / "text.txt").write_text("a b c d\n" * 200)
+    assert recurra("train", *words, "--out=runs/q").code in (2, 3)
+    assert not (tmp_path / "runs").exists()

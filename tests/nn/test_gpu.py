@@ -28,9 +28,11 @@ from recurra.nn.state import State, detach, flatten, map_tensors
 from recurra.nn.unroll import plan, unroll, unroll_plain
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
+from recurra.nn.wrappers.dilated import Dilated
 from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.mogrifier import Mogrifier
 from recurra.nn.wrappers.stack import Stack
+from recurra.nn.wrappers.trainable_state import TrainableState
 from recurra.nn.wrappers.weight_drop import WeightDrop
 from recurra.nn.wrappers.zoneout import Zoneout
 from recurra.randomness import generator
@@ -50,6 +52,8 @@ RECURRENCES: dict[str, Callable[[], Recurrence]] = {
     "layer norm of 80": lambda: LayerNormLSTMCell(6, 80),
     "stack": lambda: Stack([LSTMCell(6, 5), MGUCell(5, 8)]),
     "bidirectional": lambda: Bidirectional(LSTMCell(6, 8), GRUCell(6, 8)),
+    "dilated": lambda: Dilated(MGUCell(6, 8), 2),
+    "learned start": lambda: TrainableState(Stack([LSTMCell(6, 5), MGUCell(5, 8)])),
     "mogrifier": lambda: Mogrifier(LSTMCell(6, 8), rounds=3),
     "dropout of state": lambda: Dropout(LSTMCell(6, 8), input=0.2, output=0.3, state=0.4),
     "zoneout": lambda: Zoneout(LSTMCell(6, 8), hidden=0.3, memory=0.2),
@@ -142,6 +146,7 @@ def test_plans_name_what_runs():
     }
     for name, kernel in said.items():
         assert kernel in plan(CELLS[name](6, 8).cuda()), name
+    assert "a CUDA graph of the loop" in plan(Dilated(MGUCell(6, 8), 2).cuda())
     assert "products and Triton kernels" in plan(LayerNormLSTMCell(6, 80).cuda())
 
 

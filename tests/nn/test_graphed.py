@@ -312,13 +312,28 @@ def test_functions_that_come_and_go_are_told_apart(tape):
 
 
 @pytest.mark.parametrize(
-    ("value", "other"), [(1, True), (2, 2.0), (0.0, -0.0), ((1, 2), (1, 2.0)), ("a", ("a",))]
+    ("value", "other"),
+    [(1, True), (2, 2.0), (0.0, -0.0), ((1, 2), (1, 2.0)), ("a", ("a",)), ((3,), torch.Size([3]))],
 )
 def test_equal_values_of_other_kinds_are_told_apart(value, other, tape):
     cell = OwnCell()
     cell.option = value
     recorded(cell).option = other
     recorded(cell)
+    assert tape.recorded == 4
+
+
+def test_tensors_of_another_name_are_told_apart(tape):
+    class Naming(OwnCell):
+        def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+            return super().forward(x - self.less if hasattr(self, "less") else x + self.more, state)
+
+    cell = Naming()
+    cell.register_buffer("more", torch.ones(3))
+    recorded(cell)
+    del cell.more
+    cell.register_buffer("less", torch.ones(3))
+    check(recorded(cell))
     assert tape.recorded == 4
 
 
@@ -566,6 +581,10 @@ def test_an_unroll_within_a_step_is_part_of_its_graph(tape):
     check(cell)
     assert len(graphed.GRAPHS._owned[cell].recordings) == 1
     assert graphed.ungraphed(cell.low, torch.zeros(1)) is None
+    x, state = leaves(cell)
+    made, y = tape.recorded, unroll.unroll(cell, x, state)[0]
+    torch.autograd.grad(y.sum(), x, create_graph=True)  # takes the step, and its unroll, anew
+    assert tape.recorded == made
 
 
 def test_weights_that_are_kept_for_a_while_are_not_recorded(tape):

@@ -98,6 +98,29 @@ def test_a_read_only_disk_is_named(directory, monkeypatch):
             pass
 
 
+@pytest.mark.parametrize("there", [".", "runs", "runs/mine"])
+def test_a_run_that_wrote_nothing_leaves_nothing_that_was_not_there(tmp_path, directory, there):
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(ZeroDivisionError), directory.opened():
+        assert directory.path.is_dir()
+        raise ZeroDivisionError
+    assert {path for path in tmp_path.rglob("*") if path.name != ".lock"} == before
+    with directory.opened():  # a second time as the first
+        pass
+
+
+def test_what_a_failed_run_wrote_stays_and_so_do_its_neighbours(tmp_path, directory):
+    with pytest.raises(ZeroDivisionError), directory.opened():
+        directory.write_config(CONFIG)
+        raise ZeroDivisionError
+    assert directory.config() == CONFIG
+    other = RunDirectory(tmp_path / "runs" / "other")
+    with other.opened():
+        pass
+    assert not other.path.exists() and directory.config_path.exists()
+
+
 @pytest.mark.parametrize("name", ["model", "checkpoints"])
 def test_someone_else_s_model_is_not_touched(directory, name):
     precious = directory.path / name / "precious"

@@ -49,6 +49,20 @@ def test_too_few_for_a_rank_take_the_outermost():
     assert held.corrections.tolist() == [[-3, 0, 3]]
 
 
+def test_too_few_for_an_interval_keep_its_distance_from_the_one_within():
+    """Seven points hold 7/8 at most; of 95% the network alone knows how much wider it is."""
+    actual = np.array([[-4.0, -1.0, 0.0, 1.0, 2.0, 3.0, 3.0]]).T
+    levels = (0.025, 0.1, 0.5, 0.9, 0.975)
+    quantiles = np.tile([-6.0, -2.0, 0.0, 2.0, 6.0], (7, 1, 1))
+    held = Conformal.fit(actual, quantiles, levels, np.ones(7))
+    assert held.corrections.tolist() == [[-2, -2, 0, 2, 2]], "not inwards, as the largest miss is"
+    after = held.apply(quantiles[:1], np.ones(1))[0, 0]
+    assert after.tolist() == [-8, -4, 0, 4, 8]
+    narrow = np.tile([-1.0, -0.9, 0.0, 0.9, 1.0], (9, 1, 1))
+    nine = Conformal.fit(np.arange(9.0)[:, None], narrow, levels, np.ones(9))
+    assert nine.corrections[0, 3:].tolist() == pytest.approx([6.1, 7.0]), "the largest at least"
+
+
 @pytest.mark.parametrize("share", [0.4, 0.6, 0.8, 0.95])
 @pytest.mark.parametrize("n", [9, 39, 199])
 def test_a_new_point_is_inside_as_often_as_promised(share, n):

@@ -22,7 +22,7 @@ from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel, Series
 from recurra.series.task import SeriesTask
 from recurra.series.trial import Trial
-from recurra.train.event import Event, Finished, Stepped, Stopped, Validated
+from recurra.train.event import Event, Finished, Stepped, Stopped, Validated, Warned
 from recurra.train.optimization import TrainOptions
 
 PanelOf = Callable[..., Panel]
@@ -214,7 +214,7 @@ def test_calibrated_it_is_as_conformal_says(tmp_path: Path, panel_of: PanelOf) -
     )
     task = SeriesTask(run, CPU, panel)
     fit(plain, tmp_path / "plain")
-    fit(task, tmp_path / "calibrated")
+    assert not any(isinstance(e, Warned) for e in fit(task, tmp_path / "calibrated"))
     assert not plain.network.correction.any()
     trial = Trial.of(task.dataset, "valid")
     window = task.learner.windows.before(
@@ -226,6 +226,31 @@ def test_calibrated_it_is_as_conformal_says(tmp_path: Path, panel_of: PanelOf) -
     units = scaled.change[:, 0].clamp_min(0.05).numpy()
     expected = Conformal.fit(actual, ahead.double().numpy(), LEVELS, units).corrections
     np.testing.assert_allclose(task.network.correction, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("data", "calibrate", "promised"),
+    [
+        ({}, True, ["6 validation points can promise intervals of 85.7% at most"]),
+        ({"valid": 18}, True, ["18 validation points can promise intervals of 94.7% at most"]),
+        ({"valid": 19, "stride": 1}, True, []),
+        ({}, False, []),
+    ],
+)
+def test_of_too_few_windows_it_says_once_what_they_can_promise(
+    tmp_path: Path,
+    panel_of: PanelOf,
+    data: dict[str, Any],
+    calibrate: bool,
+    promised: list[str],
+) -> None:
+    task = SeriesTask(config(data=data, network={"calibrate": calibrate}), CPU, panel_of((60,)))
+    events = fit(task, tmp_path)
+    said = [event.message.partition(":")[0] for event in events if isinstance(event, Warned)]
+    assert said == promised
+    if promised:
+        inner, outer = (task.model.predict().interval(percent) for percent in (80, 95))
+        assert (outer[0] < inner[0]).all() and (inner[1] < outer[1]).all()
 
 
 @pytest.mark.parametrize("lengths", [(60, 47), (60,)])

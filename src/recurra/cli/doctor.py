@@ -21,7 +21,16 @@ EXTRAS = {
     "tune": ("optuna",),
     "cluster": ("ray",),
 }
-_LIBRARIES = ("torch", "numpy", "safetensors", "pydantic", "typer", "scikit-learn", "matplotlib")
+_LIBRARIES = (
+    "torch",
+    "numpy",
+    "numba",
+    "safetensors",
+    "pydantic",
+    "typer",
+    "scikit-learn",
+    "matplotlib",
+)
 _LEAST_DISK, _LEAST_MEMORY = 2 << 30, 1 << 30  # bytes: checkpoints and caches; ptb-large
 
 
@@ -34,6 +43,7 @@ def doctor(json: Json = False) -> None:
     facts: dict[str, Any] = {
         "versions": _versions(),
         "processor": _processor(),
+        "kernels": _kernels(),
         "gpu": _gpu(),
         "free_memory_bytes": available_memory(),
         "folders": _folders(),
@@ -105,6 +115,21 @@ def _gpu() -> dict[str, Any] | None:
     }
 
 
+def _kernels() -> dict[str, Any]:
+    """Return whether kernels can be compiled here, on whose threads they run, and what is kept."""
+    from recurra.folders import cache_folder
+    from recurra.nn.kernels.compiler.compiled import missing
+    from recurra.nn.kernels.compiler.team import on_torchs_team
+
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled").absolute()
+    return {
+        "missing": missing(),
+        "torch_threads": on_torchs_team(),
+        "compiled": sum(1 for path in folder.glob("recurra.*/*") if path.is_file()),
+        "folder": str(folder),
+    }
+
+
 def _folders() -> dict[str, Any]:
     from recurra.folders import cache_folder, data_folder
 
@@ -165,6 +190,7 @@ def _findings(facts: dict[str, Any]) -> list[dict[str, Any]]:
                 else "float32 throughout, as there is no bfloat16"
             ),
         ),
+        _judge_kernels(facts["kernels"], facts["versions"]["numba"]),
         _finding(True, f"GPU {gpu['name']}" if gpu else "no GPU; everything runs on the processor"),
     ]
     if memory is not None:
@@ -186,6 +212,16 @@ def _findings(facts: dict[str, Any]) -> list[dict[str, Any]]:
             )
         )
     return findings
+
+
+def _judge_kernels(kernels: dict[str, Any], numba: str | None) -> dict[str, Any]:
+    if kernels["missing"]:
+        what = f"no compiled kernels: {kernels['missing']}"
+        how = "networks run slower, on torch alone; mend that, or pip install numba"
+        return _finding(False, what, how)
+    threads = "torch's own threads" if kernels["torch_threads"] else "a pool of threads"
+    kept = f"{kernels['compiled']} functions are kept in {kernels['folder']}"
+    return _finding(True, f"kernels compiled by numba {numba} run on {threads}; {kept}")
 
 
 def _judge_folder(name: str, folder: dict[str, Any], complete: bool) -> list[dict[str, Any]]:

@@ -34,6 +34,9 @@ PICTURES = ("curves.png", "forecast.png", "errors.png", "predicted.png", "confus
 COMPANIONS = ("mixture",)
 """The models that may lie beside the one that the run is of."""
 
+LOCK = ".lock"
+"""The file that who writes to the directory holds."""
+
 
 class RunDirectory:
     """The files of one run.
@@ -59,19 +62,22 @@ class RunDirectory:
     def opened(self) -> Iterator[list[Path]]:
         """Make the directory, prove that it can be written to, and keep other trainers out.
 
-        Yields the left-over temporary files that it removed.
+        Yields the left-over temporary files that it removed. A directory that was made for a run
+        which wrote nothing, as one that was refused, goes again.
 
         Raises:
             RunError: it is a file, it may not be written to, it holds something else than a run,
                 or another run holds it.
         """
+        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         with contextlib.ExitStack() as held:
             try:
                 files.make_directory(self.path)
                 if not os.access(self.path, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
                 self._refuse_others()
-                held.enter_context(files.lock(self.path / ".lock"))
+                held.enter_context(files.lock(self.path / LOCK))
+                held.callback(self._remove_empty, made)
                 removed = files.sweep(self.path)
             except (FileExistsError, NotADirectoryError) as error:
                 raise RunError(
@@ -84,6 +90,14 @@ class RunDirectory:
                     f"{_mode(self.path)}); change its permissions, or give another with --out"
                 ) from error
             yield removed
+
+    def _remove_empty(self, made: list[Path]) -> None:
+        """Remove directories that were made, the innermost first, if there is but the lock."""
+        with contextlib.suppress(OSError):
+            if made and [path.name for path in self.path.iterdir()] == [LOCK]:
+                (self.path / LOCK).unlink()
+                for path in made:
+                    path.rmdir()
 
     def _refuse_others(self) -> None:
         """A model or checkpoints without a config are someone else's, never to be replaced."""

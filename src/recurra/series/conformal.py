@@ -26,10 +26,12 @@ class Conformal:
 
     Two quantiles `l` and `u` as far from the median make an interval that says it holds with a
     probability `p`. By how much it misses a point kept out, `max(l - y, y - u) / scale`, negative
-    inside, has n values; the `ceil((n + 1) p)`-th smallest of them is how far both are moved out
-    (the largest, where n is too small for that rank). Then it holds a new exchangeable point with
-    a probability of at least `p`, whatever the model was. The median stays, and no quantile is
-    left on its wrong side, or crosses one nearer to it.
+    inside, has n values; the `ceil((n + 1) p)`-th smallest of them is how far both are moved out.
+    Then it holds a new exchangeable point with a probability of at least `p`, whatever the model
+    was. Where n is too small for that rank, as for any `p` above `n / (n + 1)`, nothing is
+    promised: it is moved out by the largest, and no less than the interval within it, so that it
+    stays wider than that. The median stays, and no quantile is left on its wrong side, or crosses
+    one nearer to it.
 
     Args:
         levels: the quantiles' levels (Q,), increasing, each with its opposite, 1/2 among them.
@@ -111,11 +113,16 @@ class Conformal:
         for step in range(actual.shape[1]):
             at = np.nonzero(there & _near(counts, step))
             y, q, one = actual[at], quantiles[at], unit[at]
-            for low in range(len(names) // 2 if len(y) else 0):
+            within = -math.inf
+            for low in reversed(range(len(names) // 2 if len(y) else 0)):
                 high = len(names) - 1 - low
                 missed = np.maximum(q[:, low] - y, y - q[:, high]) / one
                 rank = _rank(len(y), names[high] - names[low])
-                out = np.partition(missed, rank - 1)[rank - 1]
+                if rank <= len(y):
+                    out = np.partition(missed, rank - 1)[rank - 1]
+                else:
+                    out = max(missed.max(), within)
+                within = out
                 held.corrections[step, [low, high]] = -out, out
         return held
 
@@ -155,7 +162,7 @@ def _near(counts: NDArray[np.int64], step: int) -> NDArray[np.bool_]:
 
 def _rank(n: int, share: float) -> int:
     exact = round((n + 1) * share, 9)  # (n + 1) * 0.8 must not be 80.00000000000001
-    return min(max(math.ceil(exact), 1), n)
+    return max(math.ceil(exact), 1)
 
 
 def _by_step(scale: Floats, shape: tuple[int, ...]) -> Floats:

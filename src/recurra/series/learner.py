@@ -153,11 +153,14 @@ class SeriesLearner:
             yield window, ahead, scaled, wanted, tells(wanted, observed)
 
     @torch.no_grad()
-    def calibrate(self) -> None:
-        """Move the network's quantiles so that they hold on the validation windows."""
+    def calibrate(self) -> int:
+        """Move the network's quantiles so that they hold on the validation windows.
+
+        Returns how many points these have.
+        """
         trial = Trial.of(self.dataset, "valid", CALIBRATED)
         if not len(trial):
-            return
+            return 0
         self.network.eval()
         found: list[list[Tensor]] = []
         for _, ahead, scaled, wanted, told in self._forecast(trial):
@@ -166,6 +169,7 @@ class SeriesLearner:
         quantiles, actual, units = (torch.cat(each).cpu().numpy() for each in zip(*found))
         corrections = Conformal.fit(actual, quantiles, LEVELS, units).corrections
         self.network.correction.copy_(torch.from_numpy(corrections))
+        return int(np.isfinite(actual).sum())
 
     def pack(self, carry: None) -> dict[str, Tensor]:
         """Return nothing: there is no state between windows.

@@ -25,13 +25,14 @@ from recurra.series.evidence import (
 )
 from recurra.series.forecaster import Forecaster
 from recurra.series.learner import MOST_VALIDATED, SeriesLearner
+from recurra.series.metrics import LEVELS
 from recurra.series.network import MIDDLE, ForecastNetwork, Shape
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.sizing import sized
 from recurra.series.trial import Trial
 from recurra.series.windows import Scaling, Windows
 from recurra.train.checkpoint import Checkpoints
-from recurra.train.event import Event, Finished
+from recurra.train.event import Event, Finished, Warned
 from recurra.train.loop import learn, load_weights, with_steps
 from recurra.train.optimization import TrainOptions
 
@@ -131,7 +132,7 @@ class SeriesTask:
         self.network.train()
         for event in learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop):
             if isinstance(event, Finished) and self.config.network.calibrate:
-                self.learner.calibrate()
+                yield from _too_few(self.learner.calibrate())
             yield event
 
     @cached_property
@@ -247,6 +248,16 @@ class SeriesTask:
 
     def _forecast(self, trial: Trial) -> Floats:
         return self.model.quantiles(self.learner.windows, trial.channels, trial.origins)
+
+
+def _too_few(points: int) -> Iterator[Warned]:
+    """Say which intervals points are too few for: n of them hold no more than n / (n + 1)."""
+    held, widest = points / (points + 1), LEVELS[-1] - LEVELS[0]
+    if held < widest:
+        yield Warned(
+            f"{points} validation points can promise intervals of {held:.1%} at most: wider ones, "
+            f"as of {widest:.0%}, are as the network spreads them; a larger data.valid helps"
+        )
 
 
 def _deviation(values: Floats) -> float:

@@ -12,7 +12,6 @@ from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.state import flatten, map_tensors
 from recurra.nn.unroll import unroll, unroll_plain
 from recurra.nn.wrappers import WRAPPERS
-from recurra.nn.wrappers.attention import Attention
 from recurra.nn.wrappers.base import Starts, StepPass, Wrapper, steps_as
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dilated import Dilated
@@ -176,7 +175,6 @@ ACTING: dict[str, Any] = {
     "dropout": lambda: Dropout(LSTMCell(3, 4), state=0.5),
     "reset of mogrifier": lambda: Reset(Mogrifier(LSTMCell(2, 4))),
     "zoneout of stack": lambda: Zoneout(Stack([LSTMCell(3, 4), GRUCell(4, 4)]), hidden=0.5),
-    "zoneout of attention": lambda: Zoneout(Attention(LSTMCell(3, 4), window=2), hidden=0.5),
 }
 
 

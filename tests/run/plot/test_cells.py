@@ -61,7 +61,7 @@ def test_a_panel_for_each_task_and_each_cost(figure):
     }
     assert points == {85.0: 0.0, 60.0: 1.0}
     assert texts(copying) == ["memoryless", "85", "60"]
-    assert texts(characters) == ["kn5", "2.25", "2.5", "ran away"]
+    assert texts(characters) == ["kn5", "ran away", "2.25", "2.5"]
     assert characters.get_xlabel() == "bits per char, less is better"
     widths = [[bar.get_width() for bar in axes.patches] for axes in costs]
     assert widths[0] == pytest.approx([20.0, 20.0, 40.0])  # ms, the median over tasks

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recurra.nn.state import State, fitted
+from recurra.nn.cells.base import require_state
+from recurra.nn.state import State
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
 from recurra.nn.wrappers.inside import map_cells, require_part
 from recurra.nn.wrappers.masks import require_probabilities
@@ -82,19 +83,22 @@ class Dropout(Wrapper):
         if self.input:
             x = run.drop(self, "input", x, self.input, self.variational)
         if self.state:
-            state = self._drop_state(len(x), state, run)
+            state = self._drop_state(x, state, run)
         y, state = run(self.inner(), x, state)
         if self.output:
             y = run.drop(self, "output", y, self.output, self.variational)
         return y, state
 
-    def _drop_state(self, rows: int, state: State, run: Pass) -> State:
+    def _drop_state(self, x: Tensor, state: State, run: Pass) -> State:
         def drop(cell: Recurrence, place: str, state: State) -> State:
+            h = getattr(state, "h", state)
+            if getattr(h, "dtype", None) is not x.dtype:  # a plain tuple, or what has no mask
+                initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
+                state = require_state(cell, x, state, initial)
             if isinstance(state, Tensor):
                 return run.drop(self, place, state, self.state, self.variational)
-            if not hasattr(state, "_fields"):  # a plain tuple, whose h has no name
-                state = fitted(state, cell.initial_state(rows))
-            return state._replace(h=drop(cell, f"{place}.h", state.h))
+            dropped = run.drop(self, f"{place}.h", state.h, self.state, self.variational)
+            return state._replace(h=dropped)
 
         return map_cells(drop, self.inner(), state)
 

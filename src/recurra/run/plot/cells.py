@@ -20,6 +20,9 @@ _COSTS: dict[str, tuple[str, float]] = {
     "kept_bytes": ("MB kept for backward", 1e-6),
 }
 
+_LABEL = 0.18
+"""How much of a panel's width a label takes."""
+
 
 def size(result: Row) -> tuple[float, float]:
     """Return the inches that the picture wants, wide and high.
@@ -45,7 +48,12 @@ def draw(figure: Figure, result: Row) -> None:
     above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
     parameters = [row["parameters"] for row in result["results"]]
     about = f"{min(parameters):,} to {max(parameters):,} parameters each"
-    figure.suptitle(f"Cells at equal parameters ({about})", x=0.01, ha="left", fontsize=12)
+    figure.suptitle(
+        f"Cells at equal parameters ({about}), best on average first",
+        x=0.01,
+        ha="left",
+        fontsize=12,
+    )
     panels = above.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     for axes, task in zip(panels, tasks):
         _draw_task(axes, task, result["results"], cells)
@@ -100,8 +108,10 @@ def _draw_task(axes: Axes, task: Row, rows: Sequence[Row], cells: Sequence[str])
     metric = "% right" if is_share else task["metric"].replace("_", " ")
     axes.set_xlabel(metric + (", less is better" if task["better"] == "lower" else ""))
     _dress(axes)
-    for name, metrics in task["baselines"].items():
-        value = scale * metrics[task["metric"]]
+    baselines = {
+        name: scale * metrics[task["metric"]] for name, metrics in task["baselines"].items()
+    }
+    for name, value in baselines.items():
         axes.axvline(value, color="C1", linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
         axes.annotate(
             name,
@@ -113,6 +123,7 @@ def _draw_task(axes: Axes, task: Row, rows: Sequence[Row], cells: Sequence[str])
             fontsize=7.5,
             va="top",
         )
+    shown: list[tuple[int, list[float], str]] = []
     for place, cell in enumerate(cells):
         if cell not in ours:
             continue
@@ -125,13 +136,19 @@ def _draw_task(axes: Axes, task: Row, rows: Sequence[Row], cells: Sequence[str])
         color = "C0" if cell == best else "C2"
         axes.plot(values, [place] * len(values), color=color, linewidth=1.5, zorder=2)
         axes.plot([statistics.fmean(values)], [place], "o", color=color, markersize=6, zorder=3)
-        mean = f"{statistics.fmean(values):.3g}"
-        _say(axes, max(values), place, color, mean)
+        shown.append((place, values, color))
     if is_share:
         axes.set_xlim(-4, 118)
         axes.set_xticks([0, 50, 100])
     else:
         axes.margins(x=0.25)
+    low, high = axes.get_xlim()
+    for place, values, color in shown:
+        room = _LABEL * (high - low)
+        crossed = any(0 < value - max(values) < room for value in baselines.values())
+        crossed = crossed and min(values) - low > room
+        mean = f"{statistics.fmean(values):.3g}"
+        _say(axes, min(values) if crossed else max(values), place, color, mean, left=crossed)
 
 
 def _draw_cost(axes: Axes, title: str, values: Mapping[str, float]) -> None:
@@ -145,13 +162,14 @@ def _draw_cost(axes: Axes, title: str, values: Mapping[str, float]) -> None:
     axes.set_xlim(0, 1.18 * max(values.values()))
 
 
-def _say(axes: Axes, right_of: float, place: int, color: str, said: str) -> None:
+def _say(axes: Axes, beside: float, place: int, color: str, said: str, left: bool = False) -> None:
     axes.annotate(
         said,
-        (right_of, place),
-        xytext=(6, 0),
+        (beside, place),
+        xytext=(-6 if left else 6, 0),
         textcoords="offset points",
         va="center",
+        ha="right" if left else "left",
         fontsize=8,
         color="C3" if color == "C2" else color,
     )

@@ -21,7 +21,7 @@ import torch
 from recurra.nn.kernels.compiler.compiled import Compiled
 from recurra.nn.kernels.compiler.forked import forked
 
-__all__ = ["by_rows", "threads_for"]
+__all__ = ["by_rows", "on_torchs_team", "threads_for"]
 
 
 def threads_for(rows: int, least: int = 1) -> int:
@@ -36,6 +36,16 @@ def threads_for(rows: int, least: int = 1) -> int:
         1
     """
     return max(1, min(torch.get_num_threads(), rows // max(1, least)))
+
+
+def on_torchs_team() -> bool:
+    """Return whether torch's own threads do the work; elsewhere a pool of ours does.
+
+    Example:
+        >>> on_torchs_team() in (True, False)
+        True
+    """
+    return _addresses() is not None
 
 
 def by_rows(loop: Compiled[..., None], args: tuple[Any, ...], rows: int, least: int = 1) -> None:
