@@ -73,6 +73,7 @@ ORDER = {
         byte_pairs
         tokenization
         vocabulary
+        token
         ngram
         arpa
         spelling

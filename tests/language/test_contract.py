@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, ShapeError
 from recurra.language.cache_model import cache
 from recurra.language.dynamic_model import dynamic
 from recurra.language.mixture_model import MixtureModel, by_previous, mixture
@@ -152,6 +152,14 @@ def test_a_step_gives_a_distribution_over_the_vocabulary(name: str) -> None:
         assert log_probs.shape == (V,)
         assert float(log_probs.double().exp().sum()) == pytest.approx(1, abs=1e-6)
         assert not torch.isnan(log_probs).any()
+
+
+@every
+@pytest.mark.parametrize("words", ["the", ["the"], None], ids=repr)
+def test_words_are_no_ids(name: str, words: Any) -> None:
+    model = made(name)
+    with pytest.raises(ShapeError, match=r"^a step takes an id or \(B,\) ids, got .*encode"):
+        model.step(words, model.initial_state())
 
 
 @every_of_rows

@@ -76,7 +76,7 @@ def test_float32_steps_are_those_of_the_recurrence(name: str, rows: int) -> None
     for x in draw(12, rows, INPUTS):
         with torch.no_grad():
             y, state = cell(x, state)
-        found, packed = fast.step(x, packed)
+        found, packed = fast(x, packed)
         torch.testing.assert_close(found, y, rtol=0, atol=1e-6)
         for part, tensor in flatten(packed).items():
             torch.testing.assert_close(tensor, flatten(state)[part], rtol=0, atol=1e-6)
@@ -101,7 +101,7 @@ def test_int8_steps_are_those_of_rounded_weights(name: str) -> None:
     for x in draw(12, 3, INPUTS):
         with torch.no_grad():
             y, state = expected(x, state)
-        found, packed = fast.step(x, packed)
+        found, packed = fast(x, packed)
         torch.testing.assert_close(found, y, rtol=0, atol=2e-4)
 
 
@@ -110,9 +110,9 @@ def test_int8_steps_are_those_of_rounded_weights(name: str) -> None:
 def test_a_row_is_the_same_to_the_bit_beside_any_others(name: str, precision: Precision) -> None:
     fast = prepack(made(name), precision)
     x, state = draw(33, INPUTS), map_tensors(torch.randn_like, fast.initial_state(33))
-    together, after = fast.step(x, state)
+    together, after = fast(x, state)
     for n in (0, 7, 32):
-        alone, own = fast.step(x[n : n + 1], map_tensors(lambda t, n=n: t[n : n + 1], state))
+        alone, own = fast(x[n : n + 1], map_tensors(lambda t, n=n: t[n : n + 1], state))
         assert torch.equal(alone[0], together[n])
         for part, tensor in flatten(own).items():
             assert torch.equal(tensor[0], flatten(after)[part][n])
@@ -122,17 +122,17 @@ def test_a_step_changes_nothing_it_was_given() -> None:
     fast = prepack(made("lstm"))
     x, state = draw(2, INPUTS), map_tensors(torch.randn_like, fast.initial_state(2))
     given = [x.clone(), *(tensor.clone() for tensor in state)]
-    first, _ = fast.step(x, state)
+    first, _ = fast(x, state)
     assert all(torch.equal(a, b) for a, b in zip([x, *state], given))
-    assert torch.equal(fast.step(x, state)[0], first)
+    assert torch.equal(fast(x, state)[0], first)
 
 
 def test_what_is_learned_later_it_does_not_know() -> None:
     cell = made("lstm")
     fast = prepack(cell)
-    before, _ = fast.step(draw(1, INPUTS), fast.initial_state())
+    before, _ = fast(draw(1, INPUTS), fast.initial_state())
     nn.init.zeros_(cell.weight_ih)  # type: ignore[arg-type]
-    assert torch.equal(fast.step(draw(1, INPUTS), fast.initial_state())[0], before)
+    assert torch.equal(fast(draw(1, INPUTS), fast.initial_state())[0], before)
 
 
 def test_it_keeps_nothing_of_its_source() -> None:
@@ -140,7 +140,7 @@ def test_it_keeps_nothing_of_its_source() -> None:
     fast, state = prepack(cell), cell.initial_state(4)
     cell.double()
     assert str(fast.initial_state(4)) == str(state)
-    fast.step(draw(4, INPUTS), fast.initial_state(4))
+    fast(draw(4, INPUTS), fast.initial_state(4))
     for rows in (-1, "4"):
         with pytest.raises(ShapeError, match="batch_size is a whole number of rows, got"):
             fast.initial_state(rows)  # type: ignore[arg-type]
@@ -154,18 +154,18 @@ def test_inputs_may_ask_for_gradients_and_lie_scattered() -> None:
     fast = prepack(made("gru"))
     x = draw(2, 2 * INPUTS)[:, ::2].requires_grad_()
     state = map_tensors(lambda tensor: tensor.requires_grad_(), fast.initial_state(2))
-    y, _ = fast.step(x, state)
+    y, _ = fast(x, state)
     assert not y.requires_grad
-    assert torch.equal(y, fast.step(x.detach().contiguous(), fast.initial_state(2))[0])
+    assert torch.equal(y, fast(x.detach().contiguous(), fast.initial_state(2))[0])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_change_nothing(threads: int) -> None:
     fast, before = prepack(made("stack in a stack")), torch.get_num_threads()
-    expected, _ = fast.step(draw(40, INPUTS), fast.initial_state(40))
+    expected, _ = fast(draw(40, INPUTS), fast.initial_state(40))
     torch.set_num_threads(threads)
     try:
-        found, _ = fast.step(draw(40, INPUTS), fast.initial_state(40))
+        found, _ = fast(draw(40, INPUTS), fast.initial_state(40))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(found, expected)
@@ -220,17 +220,17 @@ def test_without_numba_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_shapes_are_refused() -> None:
     fast = prepack(made("lstm"))
     with pytest.raises(ShapeError, match=r"x of shape \(batch, 5\), got \(2, 4\)"):
-        fast.step(draw(2, 4), fast.initial_state(2))
+        fast(draw(2, 4), fast.initial_state(2))
     with pytest.raises(ShapeError, match=r"float32 tensor x of shape \(batch, 5\), got ndarray"):
-        fast.step(np.zeros((2, 5)), fast.initial_state(2))  # type: ignore[arg-type]
+        fast(np.zeros((2, 5)), fast.initial_state(2))  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="a state is a tensor or a tuple of states, got NoneType"):
-        fast.step(torch.zeros(2, 5), None)
+        fast(torch.zeros(2, 5), None)
     with pytest.raises(ConfigError, match=r"prepack takes .*, got LSTM of torch.nn: recurra.from_"):
         prepack(nn.LSTM(3, 5))  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="float64"):
-        fast.step(draw(2, INPUTS).double(), fast.initial_state(2))
+        fast(draw(2, INPUTS).double(), fast.initial_state(2))
     with pytest.raises(ShapeError, match="a packed step of 3 rows"):
-        fast.step(draw(3, INPUTS), fast.initial_state(2))
+        fast(draw(3, INPUTS), fast.initial_state(2))
 
 
 def test_what_compiled_code_would_read_beside_its_arrays_is_refused() -> None:
@@ -350,3 +350,7 @@ def test_vectors_may_lie_anywhere_but_must_fit() -> None:
     np.testing.assert_array_equal(packed.log_probs(part), packed.log_probs(part.copy()))
     with pytest.raises(ValueError, match=r"takes \(N, 4\), got \(3, 8\)"):
         packed.top(wide, 3)
+
+
+def test_it_says_what_it_is() -> None:
+    assert repr(prepack(LSTMCell(3, 5), "int8")) == "Prepacked(3 -> 5): single steps in int8"

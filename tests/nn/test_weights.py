@@ -367,6 +367,16 @@ def test_weights_that_are_not_those_of_the_layer() -> None:
         from_keras(arrays("gru reset before"), "gru", reset_after=True)
 
 
+def test_arguments_that_stand_in_the_wrong_places() -> None:
+    weights: Any = arrays("lstm")
+    with pytest.raises(ShapeError, match=r"get_weights\(\) returns, then the kind, got str first$"):
+        from_keras("lstm", weights)
+    with pytest.raises(ConfigError, match=r"kind is 'lstm', 'gru' or 'rnn', got list$"):
+        from_keras(weights, weights)
+    with pytest.raises(ConfigError, match=r"kind is 'lstm', 'gru' or 'rnn', got ndarray$"):
+        from_keras(weights, weights[0])
+
+
 @pytest.mark.parametrize("make", [lambda: PeepholeLSTMCell(3, 4), lambda: Mine(3, 4)])
 def test_what_keras_has_nothing_for(make: Any) -> None:
     with pytest.raises(ConfigError, match="Keras has no layer for"):
@@ -384,8 +394,8 @@ def test_what_keras_has_nothing_for(make: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (None, "what layer.get_weights.. returns, got NoneType"),
-        ("weights.h5", "what layer.get_weights.. returns, got str"),
+        (None, "what layer.get_weights.. returns, then the kind, got NoneType"),
+        ("weights.h5", "what layer.get_weights.. returns, then the kind, got str"),
         (["a", "b", "c"], "floating-point arrays, .* got str"),
         ([1, 2, 3], "floating-point arrays, .* got an array of int64"),
         ([np.ones((3, 8), int), np.ones((2, 8), int)], "got an array of int64"),
@@ -394,6 +404,7 @@ def test_what_keras_has_nothing_for(make: Any) -> None:
     ],
 )
 def test_what_keras_does_not_give(given: Any, why: str) -> None:
+    """In a line, and without a number of what was given."""
     with pytest.raises(ShapeError, match=why):
         from_keras(given, "lstm")
 

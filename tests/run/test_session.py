@@ -713,3 +713,14 @@ def test_a_model_alone_is_evaluated_by_what_it_says_it_is(
     (tmp_path / "file").write_bytes(b"no model")
     with pytest.raises(CheckpointError, match="is not valid safetensors"):
         evaluate(tmp_path / "file")
+
+
+@pytest.mark.parametrize("given", ["words", None, {"preset": "words"}, LanguageRun])
+@pytest.mark.parametrize("data", [None, "grammar"])
+def test_what_is_no_config_is_refused_and_told_how_to_make_one(
+    tmp_path: Path, given: Any, data: str | None
+) -> None:
+    with pytest.raises(ConfigError, match=r"recurra\.preset\('words'\) makes one, got") as why:
+        list(train(given, data=data, out=tmp_path / "run"))
+    assert len(str(why.value)) < 200
+    assert not (tmp_path / "run").exists()

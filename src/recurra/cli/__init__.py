@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Any
 
 import typer
 
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        return _explain(error)
+        return _explain(error, words)
 
 
 def _carry_out(words: list[str]) -> int:
@@ -119,7 +120,7 @@ def _carry_out(words: list[str]) -> int:
     return 0
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, words: Sequence[str]) -> int:
     """Say in one line what went wrong; return the exit code."""
     from recurra.folders import is_full
 
@@ -135,10 +136,30 @@ def _explain(error: Exception) -> int:
     if hasattr(error, "format_message"):  # a usage error
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "recurra"
-        say(f"{command}: {error.format_message()} (see {command} --help)")
+        said = _as_setting(error, words) or error.format_message()
+        say(f"{command}: {said} (see {command} --help)")
         return ConfigError.exit_code
     say(f"recurra: unexpected {type(error).__name__}: {error}; --debug shows where")
     return RunError.exit_code
+
+
+def _as_setting(error: Any, words: Sequence[str]) -> str | None:
+    """Return what to write where `train` was given a setting as if it were an option."""
+    option = getattr(error, "option_name", None)
+    if not option or error.ctx.info_name != "train":
+        return None
+    from recurra.run.config import settings
+    from recurra.run.preset import PRESETS, preset
+
+    chosen = next((word for word in words if word in list(PRESETS)), "docstrings")
+    name = option.lstrip("-").replace("-", "_")
+    for key in settings(preset(chosen)):
+        if name == key.rpartition(".")[2] != key:
+            for word, after in pairwise([*words, "VALUE"]):
+                given, _, value = word.partition("=")
+                if given == option:
+                    return f"No such option: {option}; give --set {key}={value or after}"
+    return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -24,6 +24,7 @@ from recurra.language.adaptation import (
 from recurra.language.model import LanguageModel
 from recurra.language.network_model import NetworkModel, Span, joined
 from recurra.language.options import DynamicOptions, checked
+from recurra.language.token import token_ids
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.kernels.descent import Rate
 from recurra.nn.state import State
@@ -183,7 +184,7 @@ class DynamicModel(LanguageModel):
             state: as `initial_state` or the step before returned it.
         """
         weights, words, start, now = state
-        read = torch.as_tensor(token, device=words.device).view(1)
+        read = token_ids(token).to(words.device).view(1)
         count = int((words >= 0).sum())
         if count == words.shape[1]:
             # The last target of the segment has come to be known: now it can be learned from.

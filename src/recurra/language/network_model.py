@@ -19,6 +19,7 @@ from recurra.errors import CheckpointError, ConfigError
 from recurra.language.model import LanguageModel
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
+from recurra.language.token import token_ids
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.state import State
 from recurra.randomness import generator
@@ -139,7 +140,7 @@ class NetworkModel(LanguageModel):
             token: an id, or `(B,)` ids.
             state: as `initial_state` or the step before returned it.
         """
-        ids = torch.as_tensor(token, device=self._device).view(-1, 1)
+        ids = token_ids(token).to(self._device).view(-1, 1)
         hidden, state = self.network(ids, state)
         return self.network.head.log_probs(hidden[:, 0]), hidden[:, 0], state
 

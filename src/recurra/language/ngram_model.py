@@ -16,6 +16,7 @@ from recurra.language.arpa import read_arpa, write_arpa
 from recurra.language.model import LanguageModel
 from recurra.language.ngram import BackoffNgrams, KneserNey, pruned
 from recurra.language.options import NgramOptions
+from recurra.language.token import token_ids
 from recurra.language.vocabulary import Vocabulary
 
 __all__ = ["NgramModel", "NgramState"]
@@ -100,7 +101,7 @@ class NgramModel(LanguageModel):
             ShapeError: the state is of another number of texts.
         """
         ngrams = self.ngrams
-        read = [token] if isinstance(token, int) else torch.as_tensor(token).view(-1).tolist()
+        read = [token] if isinstance(token, int) else token_ids(token).view(-1).tolist()
         rows = state.contexts.tolist()
         if len(read) != len(rows):
             raise ShapeError(f"got {len(read)} tokens, and a state of {len(rows)} texts")

@@ -18,6 +18,7 @@ from recurra.language.model import LanguageModel
 from recurra.language.network_model import NetworkModel, Span, joined
 from recurra.language.sampling import require_count, tokens_of
 from recurra.language.suggestion import Suggestion
+from recurra.language.token import token_ids
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.prepacked import PackedSoftmax, Precision, Prepacked, Top
 from recurra.nn.state import State, flatten
@@ -161,7 +162,7 @@ class PrepackedModel(LanguageModel):
         if isinstance(token, int):
             ids = np.array([[token]])
         else:
-            ids = torch.as_tensor(token, dtype=torch.int64).reshape(-1, 1).numpy().copy()
+            ids = token_ids(token).to(torch.int64).reshape(-1, 1).numpy().copy()
         hidden, units = self._read(ids, state[0].numpy().copy())
         return hidden[:, 0], PackedState(torch.from_numpy(units))
 

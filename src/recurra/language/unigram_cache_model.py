@@ -17,6 +17,7 @@ from torch import Tensor
 from recurra.errors import CheckpointError
 from recurra.language.model import LanguageModel
 from recurra.language.options import Options, UnigramCacheOptions, checked
+from recurra.language.token import token_ids
 from recurra.language.vocabulary import Vocabulary
 from recurra.nn.kernels.recency import recency
 from recurra.nn.state import State, flatten
@@ -109,7 +110,7 @@ class UnigramCacheModel(LanguageModel):
             token: an id, or `(B,)` ids.
             state: as `initial_state` or the step before returned it.
         """
-        read = torch.as_tensor(token, device=state.counts.device).view(-1)
+        read = token_ids(token).to(state.counts.device).view(-1)
         log_probs, inner = self.lm.step(read, state.inner)
         decay, weight = 0.5 ** (1 / self.options.half_life), self.options.weight
         counts = state.counts * decay

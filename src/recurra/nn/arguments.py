@@ -111,7 +111,8 @@ def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
     name = type(cell).__name__
     if x.shape[2] != cell.input_size:
         raise ShapeError(
-            f"{name} takes {cell.input_size} features, got x of shape {tuple(x.shape)}, batch first"
+            f"{name} takes {cell.input_size} features{getattr(cell, 'input_note', '')}, got x of "
+            f"shape {tuple(x.shape)}, batch first"
         )
     device = _device_of(cell)
     if device not in (None, x.device):

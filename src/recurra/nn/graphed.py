@@ -92,17 +92,10 @@ def graphed(
     masks = _masks(run, inner, x, state)
     if masks is None:
         return None
-    inputs = {"x": x, **flatten(state)}
     start = run.starts.part(inner)
-    inputs |= {} if start is None else flatten(start, "start")
-    inputs |= {} if run.lengths is None else {"lengths": _kept(run.lengths)}
-    inputs |= {} if run.reset is None else {"reset": _kept(run.reset)}
+    own = {**dict(inner.named_parameters()), **dict(inner.named_buffers())}
+    inputs = _inputs(run, inner, x, state, start)
     inputs |= {f"mask {place}": mask for place, mask in masks.items()}
-    own: dict[str, Tensor] = dict(inner.named_parameters())
-    inputs |= {f"own {name}": tensor for name, tensor in own.items()}
-    buffers = dict(inner.named_buffers())
-    inputs |= {f"own {name}": _kept(tensor) for name, tensor in buffers.items()}
-    own |= buffers
     # As it is now: a derivative of the derivative may come to it when it has changed.
     still = _twins(inner, {id(tensor): tensor for tensor in own.values()})[0]
 
@@ -140,9 +133,18 @@ def _owner(inner: nn.Module) -> object:
     return vars(inner).get("twin_of", inner)
 
 
-def _kept(tensor: Tensor) -> Tensor:
-    """Return a copy for the backward pass, where there is one: the loop keeps no such tensor."""
-    return tensor.clone() if torch.is_grad_enabled() else tensor
+def _inputs(
+    run: Looping, inner: Recurrence, x: Tensor, state: State, start: State
+) -> dict[str, Tensor]:
+    """Return by names the tensors that a loop reads, but masks."""
+    inputs = {"x": x, **flatten(state), **({} if start is None else flatten(start, "start"))}
+    inputs |= {f"own {name}": tensor for name, tensor in inner.named_parameters()}
+    loose = {"lengths": run.lengths, "reset": run.reset}
+    loose |= {f"own {name}": tensor for name, tensor in inner.named_buffers()}
+    # The loop keeps none of these for the backward pass, so until then they may change.
+    grads = torch.is_grad_enabled()
+    found = {name: tensor for name, tensor in loose.items() if tensor is not None}
+    return inputs | {name: tensor.clone() if grads else tensor for name, tensor in found.items()}
 
 
 def _masks(

@@ -89,7 +89,7 @@ def prepack(recurrence: Recurrence, precision: Precision = "float32") -> Prepack
 
     Example:
         >>> fast = prepack(LSTMCell(3, 5))
-        >>> y, state = fast.step(torch.zeros(2, 3), fast.initial_state(2))
+        >>> y, state = fast(torch.zeros(2, 3), fast.initial_state(2))
         >>> y.shape, state.h.shape
         (torch.Size([2, 5]), torch.Size([2, 5]))
     """
@@ -117,6 +117,10 @@ class Prepacked:
         self._sizes = [tensor.shape[1] for tensor in flatten(self._nesting).values()]
         self.state_size = sum(self._sizes)
 
+    def __repr__(self) -> str:
+        sizes = f"{self.input_size} -> {self.output_size}"
+        return f"Prepacked({sizes}): single steps in {self.precision}"
+
     def initial_state(self, batch_size: int = 1) -> State:
         """Return the recurrence's initial state: zeros, of all that can be packed.
 
@@ -129,8 +133,8 @@ class Prepacked:
         )
 
     @torch.no_grad()
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Take one step.
+    def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step, as the recurrence does.
 
         Shapes: `x (B, I)`; returns `(B, O)` and a state nested as the one given.
 

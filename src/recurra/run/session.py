@@ -142,7 +142,8 @@ def train(
         should_stop: asked after every step; when true, the run saves and yields `Stopped`.
 
     Raises:
-        ConfigError: the directory holds a run of another config; lists the differences.
+        ConfigError: the directory holds a run of another config, and lists the differences; or
+            something else than a config is given.
         RunError: the directory cannot be used, or training failed.
         DataError: the data cannot be used.
         ResourceError: memory or disk ran out.
@@ -153,6 +154,7 @@ def train(
         ...     print(event)
     """
     begun = time.monotonic()
+    _require_config(config)
     if data is not None:
         config = with_data(config, data)
     if start_from is not None:
@@ -170,6 +172,13 @@ def train(
                 yield Reported(report)
                 return
         yield from _run(config, data, directory, should_stop, begun)
+
+
+def _require_config(config: object) -> None:
+    if not isinstance(config, RunConfig):
+        raise ConfigError(
+            f"train takes a config, as recurra.preset('words') makes one, got {config!r:.80}"
+        )
 
 
 def _require_name(config: RunConfig) -> None:

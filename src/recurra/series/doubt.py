@@ -44,8 +44,8 @@ def doubted(
     """Return quantiles `(B, H, Q)` that are no surer than what was seen of each stream allows.
 
     Where fewer than `least` steps lie between the first and the last observation that are seen,
-    their own scale says nothing: bounds are then at least as far from the median as any two
-    observations of a series lie apart, `sqrt(2)` of its deviation.
+    their own scale says nothing: bounds are then no nearer to the median than those of a normal
+    distribution with `sqrt(2)` of the series' deviation, as the difference of two observations has.
 
     Args:
         quantiles: as the network tells them.
@@ -69,7 +69,8 @@ def doubted(
     last = (window.observed * places).amax(1)
     first = (window.observed * places.flip(0)).amax(1)
     short = (last + first - len(places) < least)[:, None, None]
-    deviation = torch.where(window.deviation.isnan(), usual[window.variable], window.deviation)
+    usual = usual.to(quantiles.device)[window.variable]
+    deviation = torch.where(window.deviation.isnan(), usual, window.deviation)
     told = quantiles.log() if scaling.logarithm else quantiles
     normal = torch.tensor(NORMAL, dtype=told.dtype, device=told.device)
     bounds = told[..., MIDDLE, None] + (2**0.5 * deviation)[:, None, None] * normal

@@ -74,7 +74,7 @@ class Forecaster:
         self.network = network.eval()
         self.options, self.data, self.features = options, data, features
         self.history, self.deviations = history, deviations
-        self._usual = usual_deviations(deviations, len(history.targets)).to(self._device)
+        self._usual = usual_deviations(deviations, len(history.targets))
 
     @property
     def horizon(self) -> int:

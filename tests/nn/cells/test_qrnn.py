@@ -94,3 +94,13 @@ def test_inputs_may_come_in_one_buffer_and_are_not_kept_whole(how: Any) -> None:
     for lengths in (None, torch.tensor([2, 1])):
         _, state = how(cell, pieces, lengths=lengths)
         assert state.x.untyped_storage().nbytes() == 4 * state.x.numel()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_narrow_inputs_meet_a_wide_state_under_autocast(kind: torch.dtype) -> None:
+    cell, x = QRNNCell(3, 4), torch.randn(2, 5, 3)
+    expected, _ = unroll(cell, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        for state in (None, cell.initial_state(2)):
+            y, _ = unroll_plain(cell, x.to(kind), state)
+            torch.testing.assert_close(y, expected, rtol=0, atol=0.05)

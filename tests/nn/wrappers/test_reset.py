@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from recurra.errors import ShapeError
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.state import detach, flatten
@@ -82,6 +83,15 @@ def test_masks_are_those_without_it() -> None:
     y, _ = unroll(Reset(inner), marked, generator=generators[0])
     expected, _ = unroll(inner, x, reset=ASKED, generator=generators[1])
     assert torch.equal(y, expected)
+
+
+def test_where_the_flag_is_missing_it_is_named() -> None:
+    cell = Reset(LSTMCell(8, 8))
+    flag = "the last feature the flag that resets, got"
+    with pytest.raises(ShapeError, match=f"^Reset takes 9 features, {flag} x of shape"):
+        unroll(cell, torch.zeros(2, 3, 8))
+    with pytest.raises(ShapeError, match=rf"^Reset: a step takes x of shape \(batch, 9\), {flag}"):
+        cell(torch.zeros(2, 8), cell.initial_state(2))
 
 
 def test_the_plan_keeps_the_kernel() -> None:

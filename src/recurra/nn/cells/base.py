@@ -311,8 +311,8 @@ def require_input(taker: Any, x: Any) -> None:
     if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[1] != taker.input_size:
         got = tuple(x.shape) if isinstance(x, Tensor) else f"{type(x).__name__}, no tensor"
         raise ShapeError(
-            f"{type(taker).__name__}: a step takes x of shape (batch, {taker.input_size}), got "
-            f"{got}; recurra.unroll takes whole sequences"
+            f"{type(taker).__name__}: a step takes x of shape (batch, {taker.input_size})"
+            f"{getattr(taker, 'input_note', '')}, got {got}; recurra.unroll takes whole sequences"
         )
 
 

@@ -89,7 +89,7 @@ class QRNNCell(Cell):
             state: `c (B, H)`, `x (B, I)`.
         """
         z, f, o = QRNNCell.gates(self, x, state).values()
-        c = torch.lerp(z, state[0], f)
+        c = z + f * (state[0] - z)
         return o * c, QRNNState(c, x.clone())  # a caller may write the next input over x
 
     def gates(self, x: Tensor, state: QRNNState) -> dict[str, Tensor]:

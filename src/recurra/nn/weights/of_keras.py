@@ -65,12 +65,14 @@ def from_keras(
         >>> from_keras([kernel, recurrent, bias], "lstm")
         LSTMCell(3, 2)
     """
-    if kind not in ("lstm", "gru", "rnn"):
-        raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {kind!r}")
     if not isinstance(weights, list | tuple):
         raise ShapeError(
-            f"from_keras takes what layer.get_weights() returns, got {type(weights).__name__}"
+            "from_keras takes first what layer.get_weights() returns, then the kind, got "
+            f"{type(weights).__name__} first"
         )
+    if not isinstance(kind, str) or kind not in ("lstm", "gru", "rnn"):
+        got = f"{kind!r:.80}" if isinstance(kind, str) else type(kind).__name__
+        raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {got}")
     if weights and all(isinstance(layer, list | tuple) for layer in weights):
         options: Any = {"reset_after": reset_after, "nonlinearity": nonlinearity, "merge": merge}
         return Stack([from_keras(layer, kind, **options) for layer in weights])

@@ -37,6 +37,9 @@ class Reset(Wrapper):
         True
     """
 
+    input_note = ", the last feature the flag that resets"
+    """What is said of its inputs beside how many they are."""
+
     def __init__(self, cell: Recurrence) -> None:
         super().__init__([cell])
         self.input_size += 1
