@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from recurra.nn.kernels.autocast import autocast_dtype
 from recurra.nn.kernels.compiler import team
 from recurra.nn.kernels.compiler.compiled import compiled, served, view
-from recurra.nn.kernels.losses.linear_cross_entropy import CHUNK, WORTH, check_targets
+from recurra.nn.kernels.losses.linear_cross_entropy import CHUNK, check_targets
 from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.pointwise import exp
 from recurra.nn.kernels.products.matmul import add_product, pack
@@ -25,6 +25,9 @@ from recurra.nn.kernels.rows import by_rows
 __all__ = ["target_log_probs", "target_log_probs_plain"]
 
 SHAPES = Shapes(hidden="N H", weight="V H", bias="V")
+
+WORTH = 2**20
+"""Fewest weights that the compiled pass is for: how many rows there are must not matter."""
 
 ROWS, PANELS = 96, 8
 """Of a block of logits: 96 KB of them."""
@@ -81,7 +84,7 @@ def target_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tens
         check_targets("target_log_probs", targets, N, V)
     learning = torch.is_grad_enabled() and any(t.requires_grad for t in (hidden, weight, bias))
     narrow = autocast_dtype(hidden) != torch.float32
-    if learning or narrow or N * V < WORTH or served(hidden) is not None:
+    if learning or narrow or weight.numel() < WORTH or served(hidden) is not None:
 
         def score(hidden: Tensor, targets: Tensor) -> Tensor:
             return target_log_probs_plain(hidden, weight, bias, targets)
@@ -119,18 +122,23 @@ def _score(
         for left in range(0, V, width):
             first = left // packed.shape[2]
             right = min(left + width, V)
-            for n in range(b - a):
-                row, from_bias = block[n], bias[left:right]
-                for v in range(right - left):
-                    row[v] = from_bias[v]
+            block[:] = 0
             panels = packed[first : first + PANELS]
             add_product(hidden[a:b], panels, block[: b - a, : right - left])
             for n in range(b - a):
-                tops[n], totals[n] = _more(block[n, : right - left], tops[n], totals[n])
+                z = block[n, : right - left]
+                _add(z, bias[left:right])  # last, as small sums are rounded less
+                tops[n], totals[n] = _more(z, tops[n], totals[n])
                 if left <= targets[a + n] < right:
                     out[a + n] = block[n, targets[a + n] - left]
         for n in range(b - a):
             out[a + n] -= tops[n] + np.log(totals[n])
+
+
+@compiled
+def _add(z: Any, bias: Any) -> None:
+    for v in range(len(z)):
+        z[v] += bias[v]
 
 
 @compiled
