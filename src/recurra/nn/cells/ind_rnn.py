@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.products.linear import linear_of_steps
 from recurra.nn.kernels.scans.elementwise import ind_rnn_sequence
 
 __all__ = ["IndRNNCell", "IndRNNState"]
@@ -105,7 +106,7 @@ class IndRNNCell(Cell):
         def run(
             x: Tensor, state: IndRNNState, lengths: Tensor | None
         ) -> tuple[Tensor, IndRNNState]:
-            sums = F.linear(x, self.weight_ih).to(x.dtype)
+            sums = linear_of_steps(x, self.weight_ih)
             y, h = ind_rnn_sequence(sums, self.bias_ih, self.weight_hh, state.h, lengths)
             return y, IndRNNState(h)
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.products.linear import Linear, linear_of_steps
 from recurra.nn.kernels.scans.linear import scan_pairs
 
 __all__ = ["LRUCell", "LRUState"]
@@ -164,8 +165,9 @@ class LRUCell(Cell):
         """
 
         def run(x: Tensor, state: LRUState, lengths: Tensor | None) -> tuple[Tensor, LRUState]:
-            h, end = scan_pairs(self._lambda(), self._into(x), torch.cat(state, dim=1), lengths)
-            return self._out(h, x), LRUState(*end.chunk(2, dim=1))
+            into = self._into(x, linear_of_steps)
+            h, end = scan_pairs(self._lambda(), into, torch.cat(state, dim=1), lengths)
+            return self._out(h, x, linear_of_steps), LRUState(*end.chunk(2, dim=1))
 
         return served(x) or Kernel("a compiled scan of complex numbers", run)
 
@@ -174,14 +176,14 @@ class LRUCell(Cell):
         radius, phase = torch.exp(-torch.exp(self.nu_log)), torch.exp(self.theta_log)
         return torch.cat([radius * torch.cos(phase), radius * torch.sin(phase)])
 
-    def _into(self, x: Tensor) -> Tensor:
+    def _into(self, x: Tensor, linear: Linear = F.linear) -> Tensor:
         """Return what comes into the state, `(..., 2N)`, real parts first."""
         gamma = torch.exp(self.gamma_log).repeat(2)
         # Under autocast the product is narrow; what goes round and round is not.
-        return F.linear(x, gamma.unsqueeze(1) * self.weight_ih).to(x.dtype)
+        return linear(x, gamma.unsqueeze(1) * self.weight_ih).to(x.dtype)
 
-    def _out(self, h: Tensor, x: Tensor) -> Tensor:
+    def _out(self, h: Tensor, x: Tensor, linear: Linear = F.linear) -> Tensor:
         """Return Re(C h) + D x."""
         real, imag = self.weight_ho.chunk(2, dim=1)
-        y = F.linear(h, torch.cat([real, -imag], dim=1)) + F.linear(x, self.weight_io)
+        y = linear(h, torch.cat([real, -imag], dim=1)) + linear(x, self.weight_io)
         return y.to(x.dtype)

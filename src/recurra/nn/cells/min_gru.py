@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.products.linear import linear_of_steps
 from recurra.nn.kernels.scans.gated import min_gru_scan, positive
 
 __all__ = ["MinGRUCell", "MinGRUState"]
@@ -121,7 +122,7 @@ class MinGRUCell(Cell):
         def run(
             x: Tensor, state: MinGRUState, lengths: Tensor | None
         ) -> tuple[Tensor, MinGRUState]:
-            sums = F.linear(x, self.weight_ih).to(x.dtype)
+            sums = linear_of_steps(x, self.weight_ih)
             is_positive = self.candidate == "positive"
             y, h = min_gru_scan(sums, self.bias_ih, state.h, is_positive, lengths)
             return y, MinGRUState(h)

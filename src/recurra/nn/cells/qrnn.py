@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.products.linear import linear_of_steps
 from recurra.nn.kernels.scans.gated import qrnn_scan
 
 __all__ = ["QRNNCell", "QRNNState"]
@@ -117,7 +118,7 @@ class QRNNCell(Cell):
         def run(x: Tensor, state: QRNNState, lengths: Tensor | None) -> tuple[Tensor, QRNNState]:
             from_before = torch.cat([state.x.unsqueeze(1), x], dim=1)
             windows = torch.cat([from_before[:, :-1], x], dim=2)
-            sums = F.linear(windows, self.weight_ih).to(x.dtype)
+            sums = linear_of_steps(windows, self.weight_ih)
             y, c = qrnn_scan(sums, self.bias_ih, state.c, lengths)
             if lengths is None:
                 return y, QRNNState(c, x[:, -1].clone())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,13 +11,12 @@ from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
 from recurra.nn.kernels.compiler.compiled import served
-from recurra.nn.kernels.products.linear import sequence_linear
+from recurra.nn.kernels.products.linear import Linear, linear_of_steps
 from recurra.nn.kernels.scans.wkv import wkv_scan
 from recurra.nn.state import State
 
 __all__ = ["RWKVCell", "RWKVState"]
 
-Linear = Callable[[Tensor, Tensor], Tensor]
 
 NOTHING_YET = -1e4
 """The logarithm of no weight at all: its exponential is 0, and float16 holds it."""
@@ -167,10 +165,10 @@ class RWKVCell(Cell):
             y, (c, m) = steps_over(self._mean, parts, (c, m), lengths)
             y = F.linear(y, self.weight_ho).to(x.dtype)
         else:
-            r, k, v = self._parts(x, shifted[:, :-1], sequence_linear)
+            r, k, v = self._parts(x, shifted[:, :-1], linear_of_steps)
             weights = (torch.exp(self.decay), self.bonus)
             y, (c, m) = wkv_scan(r, k, v, weights, (c, m), lengths)
-            y = sequence_linear(y, self.weight_ho)
+            y = linear_of_steps(y, self.weight_ho)
         rows = torch.arange(len(x), device=x.device)
         last = x[:, -1].clone() if lengths is None else shifted[rows, lengths]
         return y, RWKVState(last, c, m)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.products.linear import Linear, linear_of_steps
 from recurra.nn.kernels.scans.elementwise import sru_sequence
 
 __all__ = ["SRUCell", "SRUState"]
@@ -131,15 +132,17 @@ class SRUCell(Cell):
         """
 
         def run(x: Tensor, state: SRUState, lengths: Tensor | None) -> tuple[Tensor, SRUState]:
-            products = F.linear(x, self.weight_ih[: 3 * self.hidden_size]).to(x.dtype)
+            products = linear_of_steps(x, self.weight_ih[: 3 * self.hidden_size])
             weights = (self.weight_hh, self.bias_ih)
-            y, c = sru_sequence(products, self._highway(x), weights, state.c, lengths, self.scale)
+            y, c = sru_sequence(
+                products, self._highway(x, linear_of_steps), weights, state.c, lengths, self.scale
+            )
             return y, SRUState(c)
 
         return served(x) or Kernel("a compiled loop over each unit's own sequence", run)
 
-    def _highway(self, x: Tensor) -> Tensor:
+    def _highway(self, x: Tensor, linear: Linear = F.linear) -> Tensor:
         """Return what goes past the recurrence: x, or a product where its size is another."""
         if self.input_size == self.hidden_size:
             return x
-        return F.linear(x, self.weight_ih[3 * self.hidden_size :]).to(x.dtype)
+        return linear(x, self.weight_ih[3 * self.hidden_size :]).to(x.dtype)

@@ -5,18 +5,23 @@ B rows, T steps, K inputs, M outputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from recurra.nn.kernels.autocast import autocast_dtype
 from recurra.nn.kernels.operator import Shapes, once_only
 from recurra.nn.kernels.products.sequence import (
     linear_gradients,
     product_of_rows,
 )
 
-__all__ = ["sequence_linear"]
+__all__ = ["Linear", "linear_of_steps", "sequence_linear"]
+
+Linear = Callable[[Tensor, Tensor], Tensor]
 
 SHAPES = Shapes(x="B T K", weight="M K", bias="M")
 
@@ -54,6 +59,29 @@ def sequence_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     SHAPES.check(x, weight, bias)
     y: Tensor = _linear(x, weight, bias)
     return y
+
+
+def linear_of_steps(x: Tensor, weight: Tensor) -> Tensor:
+    """Return `x weight^T` at every step in the dtype of `x`: narrow under autocast, else ours.
+
+    Shapes: `x (B, T, K)`, `weight (M, K)`; returns `(B, T, M)`.
+
+    Args:
+        x: on the processor, float32 or float64.
+        weight: of its dtype.
+
+    Raises:
+        ShapeError: for shapes or dtypes that do not fit each other.
+
+    Source: as `sequence_linear`.
+
+    Example:
+        >>> linear_of_steps(torch.ones(1, 2, 3), torch.ones(4, 3)).shape
+        torch.Size([1, 2, 4])
+    """
+    if autocast_dtype(x) != x.dtype:
+        return F.linear(x, weight).to(x.dtype)
+    return sequence_linear(x, weight)
 
 
 @_linear.register_fake
