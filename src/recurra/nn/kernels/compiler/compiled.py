@@ -84,8 +84,11 @@ class Compiled(Generic[P, R]):
             made = numba.njit(**self.options)(self.function)
             folder = _folder(self)
             if folder is not None:
-                made._cache = _disk_cache()(self.function, folder)
+                made._cache = _disk_cache()(self, folder)
         return made
+
+    def prepare(self, kinds: tuple[Any, ...]) -> None:
+        """Do what is to be done before code for such arguments is loaded: nothing."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By this numba's cache tells apart the loops that one function makes around several.
@@ -323,11 +326,13 @@ def _disk_cache() -> Any:
     versions = sys.version, _numba().__version__
 
     class DiskCache(caching.FunctionCache):  # type: ignore[misc,name-defined]
-        def __init__(self, function: FunctionType, folder: Path) -> None:
-            self._py_func, self._cache_path = function, str(folder)
+        def __init__(self, kernel: Compiled[..., Any], folder: Path) -> None:
+            self._kernel, self._py_func = kernel, kernel.function
+            self._cache_path = str(folder)
 
         def load_overload(self, signature: Any, context: Any) -> Any:
             context.refresh()
+            self._kernel.prepare(getattr(signature, "args", signature))
             with suppress(Exception):  # on a system that has changed anything may be raised
                 path = self._place(signature, context.codegen())
                 whole = path.read_bytes()

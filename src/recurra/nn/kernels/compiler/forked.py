@@ -44,7 +44,33 @@ def forked(loop: Compiled[..., None]) -> Compiled[..., int]:
     def on_team(addresses: Any, args: Any, rows: int, parts: int) -> int:
         return fork(addresses, args, rows, parts)
 
-    return Compiled(on_team)
+    return _OnTeam(on_team, loop)
+
+
+class _OnTeam(Compiled[..., int]):
+    """What wakes a team for a loop, and has a copy of that loop's code.
+
+    The copy was optimised once more, so its last places may be others. It stands back behind code
+    of the same name that is there before it, as the loop's own is, which one thread runs too.
+
+    Args:
+        function: what to compile.
+        loop: which is run.
+    """
+
+    def __init__(self, function: Any, loop: Compiled[..., None]) -> None:
+        super().__init__(function)
+        self.loop = loop
+
+    def prepare(self, kinds: tuple[Any, ...]) -> None:
+        """Compile or load the loop itself."""
+        self.loop.dispatcher.compile(_of_loop(kinds[1]))
+
+
+def _of_loop(args: Any) -> tuple[Any, ...]:
+    """Return the types of all that a loop is called with."""
+    rows = import_module("numba").types.intp
+    return (*args.types, rows, rows)
 
 
 class _Fork(Compiled[..., int]):
@@ -68,7 +94,7 @@ class _Fork(Compiled[..., int]):
         types, loop = import_module("numba").types, self.loop
 
         def emitted(context: Any, addresses: Any, args: Any, rows: Any, parts: Any) -> Any:
-            kinds = (*args.types, types.intp, types.intp)
+            kinds = _of_loop(args)
 
             def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
                 loop.dispatcher.compile(kinds)
