@@ -88,7 +88,11 @@ class Compiled(Generic[P, R]):
         return made
 
     def prepare(self, kinds: tuple[Any, ...]) -> None:
-        """Do what is to be done before code for such arguments is loaded: nothing."""
+        """Do what is to be done before code is loaded: nothing.
+
+        Args:
+            kinds: numba's types of the arguments that the code is for.
+        """
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By this numba's cache tells apart the loops that one function makes around several.
