@@ -128,9 +128,9 @@ def main() -> None:
     import numpy as np
 
     from record import machine, write
-    from recurra.language.dataset import TextDataset
-    from recurra.language.ngram_model import NgramModel
+    from recurra.language.models.ngram import NgramModel
     from recurra.language.options import NgramOptions, TextOptions
+    from recurra.language.text.dataset import TextDataset
 
     python = environment(arguments.peers / "kenlm")
     data = TextDataset.open(TextOptions(corpus="ptb"))

@@ -13,9 +13,9 @@ import time
 import numpy as np
 
 from record import machine, write
-from recurra.language.dataset import TextDataset
-from recurra.language.model import LanguageModel
+from recurra.language.models.base import LanguageModel
 from recurra.language.options import TextOptions
+from recurra.language.text.dataset import TextDataset
 from recurra.machine import keep_freed_memory
 
 

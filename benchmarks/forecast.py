@@ -44,13 +44,13 @@ def ours(steps: int) -> dict[str, float]:
     """Fit and forecast with recurra, and follow one series as a stream."""
     import torch
 
+    from recurra.learning.loop import learn
+    from recurra.learning.optimization import TrainOptions
     from recurra.machine import keep_freed_memory
     from recurra.run.config import SeriesRun
-    from recurra.series.forecaster import Forecaster
     from recurra.series.options import ForecastOptions, SeriesOptions
     from recurra.series.task import SeriesTask
-    from recurra.train.loop import learn
-    from recurra.train.optimization import TrainOptions
+    from recurra.series.use.forecaster import Forecaster
 
     keep_freed_memory()
     data = histories()

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from record import machine, spread, write
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
+from recurra.learning.optimization import TrainOptions, make_optimizer, take_step
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
@@ -35,7 +36,6 @@ from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.mogrifier import Mogrifier
 from recurra.nn.wrappers.zoneout import Zoneout
 from recurra.randomness import generator
-from recurra.train.optimization import TrainOptions, make_optimizer, take_step
 
 B, T, H, V, LAYERS = 20, 35, 200, 10_000, 2
 CLIP, RATE = 5 / 35, 1.0
@@ -90,7 +90,7 @@ def torch_step() -> Step:
 
 
 def our_step(precision: str) -> Step:
-    """Return our step, as `recurra.train.loop` takes it."""
+    """Return our step, as `recurra.learning.loop` takes it."""
     options = NetworkOptions(hidden_size=H, num_layers=LAYERS, dropout=0.0, precision=precision)
     network = LanguageNetwork(options, V, generator(1, "init"), sparse=True).cuda().train()
     training = TrainOptions(learning_rate=RATE, clip_norm=CLIP)

@@ -17,13 +17,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from record import machine, write
-from recurra.language.dataset import TextDataset
-from recurra.language.model import LanguageModel
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.network import NetworkModel
 from recurra.language.network import LanguageNetwork
-from recurra.language.network_model import NetworkModel
 from recurra.language.options import NetworkOptions, TextOptions
-from recurra.language.scoring import Score, score
-from recurra.language.tokenization import EOS, detokenize, tokenize
+from recurra.language.text.dataset import TextDataset
+from recurra.language.text.tokenization import EOS, detokenize, tokenize
+from recurra.language.use.scoring import Score, score
 from recurra.machine import keep_freed_memory
 from recurra.randomness import generator
 

@@ -20,13 +20,13 @@ import torch
 from torch import nn
 
 from record import machine, spread, write
-from recurra.language.dataset import TextDataset
-from recurra.language.model import LanguageModel
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.network import NetworkModel
+from recurra.language.models.prepacked import prepacked
 from recurra.language.network import LanguageNetwork
-from recurra.language.network_model import NetworkModel
 from recurra.language.options import NetworkOptions, TextOptions
-from recurra.language.prepacked_model import prepacked
-from recurra.language.vocabulary import Vocabulary
+from recurra.language.text.dataset import TextDataset
+from recurra.language.text.vocabulary import Vocabulary
 from recurra.randomness import generator
 
 H, V, LAYERS, TOP = 200, 10_000, 2, 5

@@ -24,10 +24,10 @@ from torch.nn import functional as F
 from record import machine, spread, write
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
+from recurra.learning.optimization import TrainOptions, make_optimizer, take_step
 from recurra.machine import keep_freed_memory
 from recurra.nn.state import detach
 from recurra.randomness import generator
-from recurra.train.optimization import TrainOptions, make_optimizer, take_step
 
 B, T, H, V, LAYERS = 20, 35, 200, 10_000, 2
 DROP, CLIP, RATE = 0.5, 5 / 35, 1.0
@@ -65,7 +65,7 @@ def plain_step() -> Callable[[], None]:
 
 
 def our_step(precision: str) -> Callable[[], None]:
-    """Return our step, as `recurra.train.loop` takes it."""
+    """Return our step, as `recurra.learning.loop` takes it."""
     keep_freed_memory()
     ids = words()
     options = NetworkOptions(hidden_size=H, num_layers=LAYERS, dropout=DROP, precision=precision)

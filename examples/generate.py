@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import recurra as rc
-from recurra.language.decoding import generate, generate_many, stream
+from recurra.language.use.decoding import generate, generate_many, stream
 
 
 def main(out: Path) -> list[str]:

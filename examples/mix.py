@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 import recurra as rc
-from recurra.language.dataset import TextDataset
 from recurra.language.options import TextOptions
+from recurra.language.text.dataset import TextDataset
 from recurra.run.config import with_settings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import recurra as rc
-from recurra.language.corpora.base import Corpus
+from recurra.language.text.corpora.base import Corpus
 from recurra.run.session import Reported
 
 LENGTHS = {"train": 2000, "valid": 200, "test": 200}

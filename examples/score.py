@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 import recurra as rc
-from recurra.language.rescoring import Hypothesis, NBest, rescore, with_log_probs
-from recurra.language.scoring import score
+from recurra.language.use.rescoring import Hypothesis, NBest, rescore, with_log_probs
+from recurra.language.use.scoring import score
 
 SENTENCES = ["this old judge speaks", "this old judge speak", "judge old this speaks"]
 HEARD = [  # with the recogniser's own log-probability; by its ear the first is best

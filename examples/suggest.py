@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import recurra as rc
-from recurra.language.suggestion import suggest
+from recurra.language.use.suggestion import suggest
 
 
 def main(out: Path) -> list[str]:

@@ -55,11 +55,11 @@ def test_an_unknown_name_is_an_attribute_error():
 def test_train_stays_the_function_when_the_package_train_is_imported():
     said = run(
         "import warnings; warnings.simplefilter('error')\n"
-        "import recurra.train.event, recurra\n"
-        "from recurra.train.event import Saved\n"
+        "import recurra.learning.event, recurra\n"
+        "from recurra.learning.event import Saved\n"
         "print(recurra.train.__name__, recurra.train.__module__, Saved.__module__)"
     )
-    assert said.split() == ["train", "recurra.run.session", "recurra.train.event"]
+    assert said.split() == ["train", "recurra.run.session", "recurra.learning.event"]
 
 
 def test_importing_recurra_imports_no_torch():

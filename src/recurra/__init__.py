@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from recurra.estimators.sequence import SequenceClassifier, SequenceRegressor
     from recurra.estimators.softmax import SoftmaxClassifier
     from recurra.labels.classifier import Classifier
-    from recurra.language.adaptation import gradient_statistics
-    from recurra.language.cache_model import cache
-    from recurra.language.dynamic_model import dynamic
     from recurra.language.explanation import explain
-    from recurra.language.mixture_model import fit_weights, mixture
-    from recurra.language.model import LanguageModel
-    from recurra.language.prepacked_model import prepacked
-    from recurra.language.temperature_model import calibrated
-    from recurra.language.unigram_cache_model import unigram_cache
+    from recurra.language.models.adaptation import gradient_statistics
+    from recurra.language.models.base import LanguageModel
+    from recurra.language.models.cache import cache
+    from recurra.language.models.dynamic import dynamic
+    from recurra.language.models.mixture import fit_weights, mixture
+    from recurra.language.models.prepacked import prepacked
+    from recurra.language.models.temperature import calibrated
+    from recurra.language.models.unigram_cache import unigram_cache
     from recurra.nn.cells import CELLS
     from recurra.nn.cells.clockwork_rnn import ClockworkRNNCell
     from recurra.nn.cells.coupled_lstm import CoupledLSTMCell
@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from recurra.run.config import RunConfig
     from recurra.run.preset import PRESETS, preset
     from recurra.run.session import evaluate, train
-    from recurra.series.backtest import backtest
-    from recurra.series.forecaster import Forecaster
+    from recurra.series.use.backtest import backtest
+    from recurra.series.use.forecaster import Forecaster
 
 __version__ = "0.1.0"
 
@@ -151,17 +151,17 @@ _MODULES = {
     "unroll": "recurra.nn.unroll",
     "plan": "recurra.nn.unroll",
     "WeightDrop": "recurra.nn.wrappers.weight_drop",
-    "LanguageModel": "recurra.language.model",
-    "cache": "recurra.language.cache_model",
-    "unigram_cache": "recurra.language.unigram_cache_model",
-    "dynamic": "recurra.language.dynamic_model",
-    "gradient_statistics": "recurra.language.adaptation",
-    "mixture": "recurra.language.mixture_model",
-    "fit_weights": "recurra.language.mixture_model",
-    "calibrated": "recurra.language.temperature_model",
+    "LanguageModel": "recurra.language.models.base",
+    "cache": "recurra.language.models.cache",
+    "unigram_cache": "recurra.language.models.unigram_cache",
+    "dynamic": "recurra.language.models.dynamic",
+    "gradient_statistics": "recurra.language.models.adaptation",
+    "mixture": "recurra.language.models.mixture",
+    "fit_weights": "recurra.language.models.mixture",
+    "calibrated": "recurra.language.models.temperature",
     "explain": "recurra.language.explanation",
-    "Forecaster": "recurra.series.forecaster",
-    "backtest": "recurra.series.backtest",
+    "Forecaster": "recurra.series.use.forecaster",
+    "backtest": "recurra.series.use.backtest",
     "Classifier": "recurra.labels.classifier",
     "SoftmaxClassifier": "recurra.estimators.softmax",
     "SequenceClassifier": "recurra.estimators.sequence",
@@ -201,7 +201,7 @@ _MODULES = {
     "from_keras": "recurra.nn.weights",
     "to_keras": "recurra.nn.weights",
     "prepack": "recurra.nn.prepacked",
-    "prepacked": "recurra.language.prepacked_model",
+    "prepacked": "recurra.language.models.prepacked",
 }
 
 
@@ -223,7 +223,7 @@ def __dir__() -> list[str]:
 
 
 class _Root(ModuleType):
-    """Keeps `recurra.train` the function when Python imports the package of that name."""
+    """Keeps `recurra.learning` the function when Python imports the package of that name."""
 
     @property
     def train(self) -> Any:

@@ -12,11 +12,11 @@ from sklearn.exceptions import NotFittedError
 
 from recurra.errors import ConfigError, DataError
 from recurra.estimators.forecaster import SeriesForecaster
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import GIVEN
 from recurra.run.session import evaluate
-from recurra.series.forecaster import Forecaster
 from recurra.series.options import ForecastOptions, SeriesOptions
-from recurra.train.optimization import TrainOptions
+from recurra.series.use.forecaster import Forecaster
 
 QUICK = {"horizon": 4, "season": 6, "steps": 6, "random_state": 0}
 

@@ -20,9 +20,9 @@ import pytest
 import torch
 
 from recurra.errors import CheckpointError
-from recurra.sealed import open_sealed, seal
-from recurra.tensors import load_tensors
-from recurra.train.checkpoint import Checkpoint, Checkpoints
+from recurra.learning.checkpoint import Checkpoint, Checkpoints
+from recurra.storage.sealed import open_sealed, seal
+from recurra.storage.tensors import load_tensors
 
 MB = 2**20
 

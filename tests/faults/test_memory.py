@@ -55,7 +55,7 @@ from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
 from recurra.nn.kernels.losses.exponentials import exponentials
 from recurra.nn.state import detach
-from recurra.train.optimization import TrainOptions, clip_gradients, make_optimizer
+from recurra.learning.optimization import TrainOptions, clip_gradients, make_optimizer
 
 V, H, B, T = 100_000, 16, 20, 35
 ours = sys.argv[1:] != ["plain"]
@@ -96,11 +96,11 @@ def test_a_step_holds_no_logits_beyond_a_chunk(tmp_path: Path) -> None:
 
 
 TEXT = """
-from recurra.language.batches import StreamBatches
+from recurra.language.text.batches import StreamBatches
 from recurra.language.network import LanguageNetwork
-from recurra.language.network_model import NetworkModel
+from recurra.language.models.network import NetworkModel
 from recurra.language.options import NetworkOptions
-from recurra.language.vocabulary import Vocabulary
+from recurra.language.text.vocabulary import Vocabulary
 
 with open("ids", "wb") as file:
     file.truncate(1 << 30)  # a gigabyte of token 0, which takes no room on the disk

@@ -24,9 +24,9 @@ import pytest
 import torch
 
 from recurra.errors import CheckpointError
-from recurra.files import LEFT_OVER
-from recurra.sealed import open_sealed, seal
-from recurra.train.checkpoint import Checkpoint, Checkpoints
+from recurra.learning.checkpoint import Checkpoint, Checkpoints
+from recurra.storage.files import LEFT_OVER
+from recurra.storage.sealed import open_sealed, seal
 
 OPERATIONS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir")
 Act = Callable[[int, str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]

@@ -19,17 +19,17 @@ import torch
 from torch import Tensor
 
 from recurra.cli import main
-from recurra.files import sha256
 from recurra.language.options import NetworkOptions, TextOptions
 from recurra.language.task import LanguageTask, _Learner
+from recurra.learning import checkpoint, loop
+from recurra.learning.checkpoint import Checkpoints
+from recurra.learning.event import Saved, Started, Stepped, Validated, Warned
+from recurra.learning.loop import _Training
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import LanguageRun
 from recurra.run.directory import MetricLog
 from recurra.run.session import train
-from recurra.train import checkpoint, loop
-from recurra.train.checkpoint import Checkpoints
-from recurra.train.event import Saved, Started, Stepped, Validated, Warned
-from recurra.train.loop import _Training
-from recurra.train.optimization import TrainOptions
+from recurra.storage.files import sha256
 
 CONFIG = LanguageRun(
     preset="mine",

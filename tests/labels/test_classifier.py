@@ -15,7 +15,7 @@ from recurra.labels.classifier import Classifier
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
 from recurra.labels.sequences import LabelledSequences
-from recurra.pretrained import save_pretrained
+from recurra.storage.pretrained import save_pretrained
 
 DRAWS = np.random.default_rng(6)
 SEQUENCES = [DRAWS.normal(size=(length, 2)) for length in (3, 5, 1)]

@@ -14,10 +14,10 @@ from sklearn.metrics import log_loss
 from recurra.labels.learner import SequenceLearner
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
+from recurra.learning.event import Validated
+from recurra.learning.loop import learn
+from recurra.learning.optimization import TrainOptions
 from recurra.randomness import generator
-from recurra.train.event import Validated
-from recurra.train.loop import learn
-from recurra.train.optimization import TrainOptions
 
 DRAWS = np.random.default_rng(4)
 SEQUENCES = [DRAWS.normal(size=(length, 2)) for length in (3, 5, 1, 4, 4, 2, 6, 3, 5, 1)]

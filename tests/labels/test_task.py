@@ -16,10 +16,10 @@ from recurra.labels import task as module
 from recurra.labels.classifier import Classifier
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.task import LabelTask
+from recurra.learning import loop
+from recurra.learning.event import Event, Finished, Saved, Started, Stopped, Validated
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import LabelRun
-from recurra.train import loop
-from recurra.train.event import Event, Finished, Saved, Started, Stopped, Validated
-from recurra.train.optimization import TrainOptions
 
 CPU = torch.device("cpu")
 SMALL = LabelNetworkOptions(hidden_size=6, pooling="attention", dropout=0.3, noise=0.2, members=2)

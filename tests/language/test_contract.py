@@ -20,21 +20,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.language.cache_model import cache
-from recurra.language.dynamic_model import dynamic
-from recurra.language.mixture_model import MixtureModel, by_previous, mixture
-from recurra.language.model import MODELS, LanguageModel
+from recurra.language.models.base import MODELS, LanguageModel
+from recurra.language.models.cache import cache
+from recurra.language.models.dynamic import dynamic
+from recurra.language.models.mixture import MixtureModel, by_previous, mixture
+from recurra.language.models.network import NetworkModel
+from recurra.language.models.ngram import NgramModel
+from recurra.language.models.prepacked import prepacked
+from recurra.language.models.temperature import TemperatureModel
+from recurra.language.models.unigram_cache import unigram_cache
 from recurra.language.network import LanguageNetwork
-from recurra.language.network_model import NetworkModel
-from recurra.language.ngram import KneserNey
-from recurra.language.ngram_model import NgramModel
 from recurra.language.options import NetworkOptions
-from recurra.language.prepacked_model import prepacked
-from recurra.language.temperature_model import TemperatureModel
-from recurra.language.unigram_cache_model import unigram_cache
-from recurra.language.vocabulary import Vocabulary
+from recurra.language.text.vocabulary import Vocabulary
+from recurra.ngram import KneserNey
 from recurra.nn.state import flatten, index, unflatten, where
-from recurra.tensors import load_tensors, write_tensors
+from recurra.storage.tensors import load_tensors, write_tensors
 
 WORDS = Vocabulary(["the", "<eos>", "cat", "sat", "on", "<unk>", "a", "mat", "dog", "barked"])
 V, EOS = len(WORDS), WORDS.eos

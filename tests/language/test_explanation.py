@@ -18,17 +18,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recurra.errors import ConfigError, DataError
-from recurra.files import json_bytes
 from recurra.language.explanation import MOST, Explanation, explain
-from recurra.language.model import LanguageModel
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.network import NetworkModel
+from recurra.language.models.ngram import NgramModel
 from recurra.language.network import LanguageNetwork
-from recurra.language.network_model import NetworkModel
-from recurra.language.ngram import KneserNey
-from recurra.language.ngram_model import NgramModel
 from recurra.language.options import NetworkOptions
-from recurra.language.vocabulary import Vocabulary
+from recurra.language.text.vocabulary import Vocabulary
+from recurra.ngram import KneserNey
 from recurra.nn.state import State
 from recurra.nn.unroll import plan
+from recurra.storage.files import json_bytes
 
 WORDS = Vocabulary(["the", "<eos>", "cat", "sat", "on", "<unk>", "a", "mat", "dog", "barked"])
 V, EOS, UNK = len(WORDS), WORDS.eos, WORDS.unk

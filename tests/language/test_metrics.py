@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recurra.language.dataset import SplitFacts
 from recurra.language.metrics import TextMetrics, format_perplexity
+from recurra.language.text.dataset import SplitFacts
 
 
 def test_numbers():

@@ -12,9 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError
-from recurra.language.cache_model import cache
-from recurra.language.dataset import SplitFacts, TextDataset
-from recurra.language.dynamic_model import DynamicModel
 from recurra.language.mixing import (
     SETTINGS,
     Part,
@@ -24,15 +21,18 @@ from recurra.language.mixing import (
     learn_mixture,
     ngram_parts,
 )
-from recurra.language.mixture_model import by_previous, fit_weights, mixed, mixture
-from recurra.language.model import LanguageModel
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.cache import cache
+from recurra.language.models.dynamic import DynamicModel
+from recurra.language.models.mixture import by_previous, fit_weights, mixed, mixture
+from recurra.language.models.network import NetworkModel
+from recurra.language.models.ngram import NgramModel
+from recurra.language.models.unigram_cache import unigram_cache
 from recurra.language.network import LanguageNetwork
-from recurra.language.network_model import NetworkModel
-from recurra.language.ngram import KneserNey
-from recurra.language.ngram_model import NgramModel
 from recurra.language.options import MixtureOptions, NetworkOptions
-from recurra.language.unigram_cache_model import unigram_cache
-from recurra.language.vocabulary import Vocabulary
+from recurra.language.text.dataset import SplitFacts, TextDataset
+from recurra.language.text.vocabulary import Vocabulary
+from recurra.ngram import KneserNey
 from recurra.randomness import generator
 
 WORDS = Vocabulary(["the", "<eos>", "cat", "sat", "on", "<unk>", "a", "mat"])

@@ -13,10 +13,10 @@ from recurra.errors import ConfigError
 from recurra.language import sizing
 from recurra.language.options import SIZED, NetworkOptions
 from recurra.language.sizing import RECIPES, sized, tokens_per_second, with_size
+from recurra.learning.loop import BUDGET
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import LanguageRun, fields
 from recurra.run.preset import preset
-from recurra.train.loop import BUDGET
-from recurra.train.optimization import TrainOptions
 
 NETWORK = NetworkOptions(tied=True, dropout=0.77)
 TOKENS = 1_000_000

@@ -16,25 +16,25 @@ from torch.nn import functional as F
 
 from recurra.errors import CheckpointError, ConfigError, DataError
 from recurra.language import task as module
-from recurra.language.cache_model import cache
-from recurra.language.corpora.grammar import Grammar
-from recurra.language.dataset import TextDataset
-from recurra.language.dynamic_model import DynamicModel
-from recurra.language.mixture_model import MixtureModel, fit_weights
-from recurra.language.model import LanguageModel
-from recurra.language.network_model import NetworkModel
-from recurra.language.ngram_model import NgramModel
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.cache import cache
+from recurra.language.models.dynamic import DynamicModel
+from recurra.language.models.mixture import MixtureModel, fit_weights
+from recurra.language.models.network import NetworkModel
+from recurra.language.models.ngram import NgramModel
+from recurra.language.models.unigram_cache import unigram_cache
 from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
 from recurra.language.task import LanguageTask, NgramTask
-from recurra.language.unigram_cache_model import unigram_cache
+from recurra.language.text.corpora.grammar import Grammar
+from recurra.language.text.dataset import TextDataset
+from recurra.learning import loop
+from recurra.learning.event import Event, Finished, Started, Stepped, Validated
+from recurra.learning.loop import measure_seconds_per_step
+from recurra.learning.optimization import TrainOptions
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.state import flatten
 from recurra.randomness import generator
 from recurra.run.config import LanguageRun, NgramRun
-from recurra.train import loop
-from recurra.train.event import Event, Finished, Started, Stepped, Validated
-from recurra.train.loop import measure_seconds_per_step
-from recurra.train.optimization import TrainOptions
 
 Ids = NDArray[np.integer]
 CPU = torch.device("cpu")

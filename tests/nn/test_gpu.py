@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
+from recurra.learning.optimization import TrainOptions, make_optimizer, take_step
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
 from recurra.nn.cells.gru import GRUCell, GRUState
@@ -36,7 +37,6 @@ from recurra.nn.wrappers.trainable_state import TrainableState
 from recurra.nn.wrappers.weight_drop import WeightDrop
 from recurra.nn.wrappers.zoneout import Zoneout
 from recurra.randomness import generator
-from recurra.train.optimization import TrainOptions, make_optimizer, take_step
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU here: cuDNN, CUDA graphs and Triton are not tried"

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from recurra.errors import ConfigError
 from recurra.language.options import NetworkOptions, TextOptions
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import (
     GIVEN,
     RUNS,
@@ -25,7 +26,6 @@ from recurra.run.config import (
     with_data,
     with_settings,
 )
-from recurra.train.optimization import TrainOptions
 
 RUN = LanguageRun(preset="mine")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from recurra import files
 from recurra.errors import CheckpointError, ResourceError, RunError
+from recurra.learning.event import Saved, Stepped, Validated, Warned
 from recurra.run.config import LanguageRun
 from recurra.run.directory import MetricLog, RunDirectory, metric
-from recurra.train.event import Saved, Stepped, Validated, Warned
+from recurra.storage import files
 
 CONFIG = LanguageRun(preset="mine", seed=4)
 

@@ -11,7 +11,7 @@ import pytest
 from recurra.labels.evidence import LabelEvidence
 from recurra.run.directory import PICTURES
 from recurra.run.plot import curves, forecasts, pictures
-from recurra.series.evidence import ForecastEvidence, ShownPoints, ShownSeries
+from recurra.series.use.evidence import ForecastEvidence, ShownPoints, ShownSeries
 
 RECORDS = [
     *(

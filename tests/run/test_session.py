@@ -16,20 +16,20 @@ import pytest
 import torch
 
 from recurra.errors import CheckpointError, ConfigError, DataError, RunError
-from recurra.files import lock, sha256
 from recurra.labels.classifier import Classifier
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
-from recurra.language.mixture_model import MixtureModel
-from recurra.language.model import LanguageModel
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.mixture import MixtureModel
 from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
+from recurra.learning import loop
+from recurra.learning.event import Finished, Saved, Started, Stepped, Stopped, Validated, Warned
+from recurra.learning.optimization import TrainOptions
 from recurra.run import session
 from recurra.run.config import GIVEN, LabelRun, LanguageRun, NgramRun, RunConfig, SeriesRun
 from recurra.run.session import TASKS, Opened, Reported, Task, evaluate, train
-from recurra.series.forecaster import Forecaster
 from recurra.series.options import ForecastOptions, SeriesOptions
-from recurra.train import loop
-from recurra.train.event import Finished, Saved, Started, Stepped, Stopped, Validated, Warned
-from recurra.train.optimization import TrainOptions
+from recurra.series.use.forecaster import Forecaster
+from recurra.storage.files import lock, sha256
 
 FILES = {
     ".lock",

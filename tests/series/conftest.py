@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from recurra.randomness import generator
-from recurra.series.dataset import Features, SeriesDataset
+from recurra.series.calendar.frequency import Frequency, infer
+from recurra.series.data.dataset import Features, SeriesDataset
 from recurra.series.datasets.base import Split
-from recurra.series.forecaster import Forecaster
-from recurra.series.frequency import Frequency, infer
-from recurra.series.network import ForecastNetwork
+from recurra.series.network.model import ForecastNetwork
+from recurra.series.network.sizing import sized
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel, Series
-from recurra.series.sizing import sized
+from recurra.series.use.forecaster import Forecaster
 
 
 @pytest.fixture(autouse=True, scope="session")

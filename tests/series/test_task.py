@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError, DataError
+from recurra.learning.event import Event, Finished, Stepped, Stopped, Validated, Warned
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import SeriesRun
 from recurra.series import task as module
 from recurra.series.baselines import BASELINES
-from recurra.series.conformal import Conformal
-from recurra.series.forecaster import Forecaster
-from recurra.series.metrics import LEVELS
+from recurra.series.judging.metrics import LEVELS
+from recurra.series.judging.trial import Trial
+from recurra.series.network.conformal import Conformal
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel, Series
 from recurra.series.task import SeriesTask
-from recurra.series.trial import Trial
-from recurra.train.event import Event, Finished, Stepped, Stopped, Validated, Warned
-from recurra.train.optimization import TrainOptions
+from recurra.series.use.forecaster import Forecaster
 
 PanelOf = Callable[..., Panel]
 CPU = torch.device("cpu")
@@ -353,7 +353,7 @@ def test_it_begins_with_another_runs_weights_and_features(
 def test_minutes_freeze_the_steps_and_change_nothing_that_is_learned(
     tmp_path: Path, panel_of: PanelOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recurra.train import loop
+    from recurra.learning import loop
 
     original = loop.measure_seconds_per_step
     monkeypatch.setattr(

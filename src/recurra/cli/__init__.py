@@ -12,21 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from recurra.cli import (
-    bench,
-    classify,
-    compare,
-    data,
-    demo,
-    doctor,
-    explain,
-    forecast,
-    mix,
-    show,
-    text,
-    train,
-)
 from recurra.cli.console import say, saying_what_compiles
+from recurra.cli.learn import bench, mix, train
+from recurra.cli.look import compare, data, demo, doctor, show
+from recurra.cli.series import classify, forecast
+from recurra.cli.text import explain
+from recurra.cli.text import score as text
 from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
@@ -122,7 +113,7 @@ def _carry_out(words: list[str]) -> int:
 
 def _explain(error: Exception, words: Sequence[str]) -> int:
     """Say in one line what went wrong; return the exit code."""
-    from recurra.folders import is_full
+    from recurra.storage.folders import is_full
 
     if isinstance(error, RecurraError):
         say(f"recurra: {error}")

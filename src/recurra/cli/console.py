@@ -50,7 +50,7 @@ def print_json(value: object) -> None:
     Args:
         value: mappings, sequences, strings, numbers, booleans and None, nested.
     """
-    from recurra.files import json_bytes
+    from recurra.storage.files import json_bytes
 
     sys.stdout.flush()
     sys.stdout.buffer.write(json_bytes(value))

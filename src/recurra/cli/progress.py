@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from recurra.learning.event import Averaged, Event, Saved, Started, Stepped, Validated, Warned
 from recurra.run.report import figure, shown
 from recurra.run.session import Opened, Reported
-from recurra.train.event import Averaged, Event, Saved, Started, Stepped, Validated, Warned
 
 if TYPE_CHECKING:
     from rich.console import Console

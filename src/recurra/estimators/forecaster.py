@@ -15,20 +15,20 @@ from sklearn.utils.validation import check_is_fitted
 from recurra.errors import ConfigError
 from recurra.estimators.options import checked
 from recurra.estimators.training import seed_of
+from recurra.learning.event import Warned
+from recurra.learning.loop import learn
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import GIVEN, SeriesRun
 from recurra.run.preset.series import BYTES_PER_POINT
 from recurra.run.preset.series import series as preset
-from recurra.series.dataset import SeriesDataset
+from recurra.series.data.dataset import SeriesDataset
 from recurra.series.datasets import open_panel
-from recurra.series.forecaster import Forecaster
-from recurra.series.forecasts import Forecasts
-from recurra.series.history import extended
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.task import SeriesTask
-from recurra.train.event import Warned
-from recurra.train.loop import learn
-from recurra.train.optimization import TrainOptions
+from recurra.series.use.forecaster import Forecaster
+from recurra.series.use.forecasts import Forecasts
+from recurra.series.use.history import extended
 
 __all__ = ["SeriesForecaster"]
 
@@ -59,7 +59,7 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
         DataError: at `fit`, for series that are too short or cannot be used.
 
     Attributes:
-        forecaster_: the fitted `recurra.series.forecaster.Forecaster`, with `step` and
+        forecaster_: the fitted `recurra.series.use.forecaster.Forecaster`, with `step` and
             `save_pretrained`.
         horizon_: H, as learned.
         season_: as given or inferred.

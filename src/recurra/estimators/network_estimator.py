@@ -19,9 +19,9 @@ from recurra.errors import DataError
 from recurra.estimators.inputs import read_weights
 from recurra.estimators.training import Course, Examples, Memory, seed_of, train
 from recurra.labels.network import SequenceNetwork
+from recurra.learning.checkpoint import Checkpoints
+from recurra.learning.optimization import TrainOptions
 from recurra.randomness import derive_seed, generator
-from recurra.train.checkpoint import Checkpoints
-from recurra.train.optimization import TrainOptions
 
 __all__ = ["NetworkEstimator", "Plan", "Sequences"]
 

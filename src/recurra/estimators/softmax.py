@@ -16,8 +16,8 @@ from recurra.estimators.network_estimator import NetworkEstimator, Plan, Sequenc
 from recurra.estimators.options import checked
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
-from recurra.train.checkpoint import Checkpoints
-from recurra.train.optimization import TrainOptions
+from recurra.learning.checkpoint import Checkpoints
+from recurra.learning.optimization import TrainOptions
 
 __all__ = ["SoftmaxClassifier"]
 

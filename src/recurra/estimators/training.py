@@ -15,10 +15,10 @@ from torch import Tensor
 from recurra.errors import ConfigError
 from recurra.labels.learner import SequenceLearner
 from recurra.labels.network import SequenceNetwork
-from recurra.train.checkpoint import Checkpoint, Checkpoints
-from recurra.train.event import Finished, Stepped, Stopped, Validated, Warned
-from recurra.train.loop import learn
-from recurra.train.optimization import TrainOptions
+from recurra.learning.checkpoint import Checkpoint, Checkpoints
+from recurra.learning.event import Finished, Stepped, Stopped, Validated, Warned
+from recurra.learning.loop import learn
+from recurra.learning.optimization import TrainOptions
 
 __all__ = ["Course", "Examples", "Memory", "seed_of", "train"]
 

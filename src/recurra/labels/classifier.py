@@ -18,8 +18,8 @@ from recurra.labels.metrics import LabelMetrics, score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
 from recurra.labels.sequences import LabelledSequences
-from recurra.pretrained import Pretrained, open_pretrained, save_pretrained
-from recurra.train.loop import load_weights, require_fit
+from recurra.learning.loop import load_weights, require_fit
+from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
 
 __all__ = ["Classifier"]
 

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from recurra.labels.metrics import score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.sequences import Ragged, digest_arrays
+from recurra.learning.optimization import TrainOptions
 from recurra.randomness import generator
-from recurra.train.optimization import TrainOptions
 
 __all__ = ["Examples", "SequenceLearner"]
 
@@ -47,7 +47,7 @@ class SequenceLearner:
 
     Example:
         >>> from recurra.labels.options import LabelNetworkOptions
-        >>> from recurra.train.loop import learn
+        >>> from recurra.learning.loop import learn
         >>> small = LabelNetworkOptions(hidden_size=4)
         >>> network = SequenceNetwork(small, 1, 2, generator(1, "init"))
         >>> data = [np.zeros((3, 1)), np.ones((5, 1))]

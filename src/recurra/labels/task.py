@@ -20,12 +20,12 @@ from recurra.labels.metrics import confusion_matrix, score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.sequences import LabelledSequences, stratified_folds
+from recurra.learning.checkpoint import Checkpoints
+from recurra.learning.event import Event
+from recurra.learning.loop import learn, load_weights, with_steps
+from recurra.learning.optimization import TrainOptions
 from recurra.machine import available_memory
 from recurra.randomness import derive_seed, generator
-from recurra.train.checkpoint import Checkpoints
-from recurra.train.event import Event
-from recurra.train.loop import learn, load_weights, with_steps
-from recurra.train.optimization import TrainOptions
 
 __all__ = ["LabelTask"]
 

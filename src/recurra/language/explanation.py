@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import ConfigError, DataError
-from recurra.language.byte_pairs import text_of
-from recurra.language.model import LanguageModel
-from recurra.language.network_model import NetworkModel
-from recurra.language.tokenization import tokenize
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.network import NetworkModel
+from recurra.language.text.byte_pairs import text_of
+from recurra.language.text.tokenization import tokenize
 from recurra.nn.cells.base import Cell, gates_of
 from recurra.nn.state import State, flatten
 
@@ -123,7 +123,7 @@ def explain(model: LanguageModel, text: str, *, top: int = 3) -> Explanation:
     Example:
         >>> from recurra.language.network import LanguageNetwork
         >>> from recurra.language.options import NetworkOptions
-        >>> from recurra.language.vocabulary import Vocabulary
+        >>> from recurra.language.text.vocabulary import Vocabulary
         >>> options = NetworkOptions(hidden_size=5)
         >>> words = Vocabulary(["the", "cat", "<eos>", "<unk>"])
         >>> network = LanguageNetwork(options, 4, torch.Generator().manual_seed(1))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recurra.language.dataset import SplitFacts
+from recurra.language.text.dataset import SplitFacts
 from recurra.randomness import generator
 
 __all__ = ["TextMetrics", "format_perplexity"]

@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError
-from recurra.language.adaptation import gradient_statistics
-from recurra.language.cache_model import CacheModel, cache, pointer_log_probs
-from recurra.language.dataset import TextDataset
-from recurra.language.dynamic_model import dynamic
 from recurra.language.metrics import TextMetrics
-from recurra.language.mixture_model import MixtureModel, by_previous, fit_weights, mixed
-from recurra.language.model import LanguageModel
-from recurra.language.network_model import NetworkModel
-from recurra.language.ngram_model import NgramModel
+from recurra.language.models.adaptation import gradient_statistics
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.cache import CacheModel, cache, pointer_log_probs
+from recurra.language.models.dynamic import dynamic
+from recurra.language.models.mixture import MixtureModel, by_previous, fit_weights, mixed
+from recurra.language.models.network import NetworkModel
+from recurra.language.models.ngram import NgramModel
+from recurra.language.models.unigram_cache import UnigramCacheModel, mix, unigram_cache
 from recurra.language.options import MixtureOptions
-from recurra.language.unigram_cache_model import UnigramCacheModel, mix, unigram_cache
+from recurra.language.text.dataset import TextDataset
 
 __all__ = ["Mixed", "Part", "Scores", "components", "learn_mixture", "ngram_parts"]
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from recurra.errors import ConfigError
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions, TextOptions
+from recurra.learning.loop import BUDGET, measure_seconds_per_step
+from recurra.learning.optimization import TrainOptions, takes_sparse_gradients
 from recurra.nn.state import State, detach
 from recurra.randomness import generator
-from recurra.train.loop import BUDGET, measure_seconds_per_step
-from recurra.train.optimization import TrainOptions, takes_sparse_gradients
 
 __all__ = ["RECIPES", "Recipe", "sized", "tokens_per_second", "with_size"]
 

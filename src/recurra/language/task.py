@@ -13,22 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError
-from recurra.language.batches import StreamBatches
-from recurra.language.dataset import SplitFacts, TextDataset, encode_text
 from recurra.language.mixing import Mixed, Part, Scores, components, learn_mixture, ngram_parts
-from recurra.language.model import LanguageModel
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.network import NetworkModel
+from recurra.language.models.ngram import NgramModel
 from recurra.language.network import LanguageNetwork
-from recurra.language.network_model import NetworkModel
-from recurra.language.ngram_model import NgramModel
 from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
 from recurra.language.sizing import with_size
+from recurra.language.text.batches import StreamBatches
+from recurra.language.text.dataset import SplitFacts, TextDataset, encode_text
+from recurra.learning.checkpoint import Checkpoints
+from recurra.learning.event import Event, Finished, Started, Validated
+from recurra.learning.loop import learn, load_weights, with_steps
+from recurra.learning.optimization import TrainOptions, takes_sparse_gradients
 from recurra.machine import available_memory
 from recurra.nn.state import State, detach, flatten, unflatten
 from recurra.randomness import generator
-from recurra.train.checkpoint import Checkpoints
-from recurra.train.event import Event, Finished, Started, Validated
-from recurra.train.loop import learn, load_weights, with_steps
-from recurra.train.optimization import TrainOptions, takes_sparse_gradients
 
 __all__ = ["LanguageTask", "NgramTask"]
 

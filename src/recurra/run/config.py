@@ -19,9 +19,9 @@ from recurra.language.options import (
     NgramOptions,
     TextOptions,
 )
+from recurra.learning.optimization import TrainOptions
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.table import nearest
-from recurra.train.optimization import TrainOptions
 
 __all__ = [
     "GIVEN",

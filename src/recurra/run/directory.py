@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recurra import files
 from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
-from recurra.folders import is_full
+from recurra.learning.event import Event, Stepped, Validated
 from recurra.run.config import RunConfig, parse_config
-from recurra.sealed import read_json
-from recurra.train.event import Event, Stepped, Validated
+from recurra.storage import files
+from recurra.storage.folders import is_full
+from recurra.storage.sealed import read_json
 
 __all__ = ["COMPANIONS", "PICTURES", "MetricLog", "RunDirectory", "metric"]
 

@@ -11,15 +11,15 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 
 from recurra.errors import ConfigError
-from recurra.language.arpa import is_arpa
+from recurra.language.text.arpa import is_arpa
+from recurra.learning.event import Event, Finished, Started, Stopped, Warned
 from recurra.machine import choose_device, keep_freed_memory
-from recurra.pretrained import format_of
 from recurra.run.config import GIVEN, RunConfig, differences, source, with_data
 from recurra.run.directory import COMPANIONS, RunDirectory
 from recurra.run.plot import curves, pictures
 from recurra.run.report import Judged, compose
+from recurra.storage.pretrained import format_of
 from recurra.table import Table
-from recurra.train.event import Event, Finished, Started, Stopped, Warned
 
 __all__ = ["TASKS", "Opened", "Reported", "Task", "config_of", "evaluate", "train"]
 

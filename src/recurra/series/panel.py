@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError, ShapeError
-from recurra.series.frequency import STEPS, Frequency
+from recurra.series.calendar.frequency import STEPS, Frequency
 
 __all__ = ["Panel", "Series"]
 

@@ -12,29 +12,29 @@ import torch
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
+from recurra.learning.checkpoint import Checkpoints
+from recurra.learning.event import Event, Finished, Warned
+from recurra.learning.loop import learn, load_weights, with_steps
+from recurra.learning.optimization import TrainOptions
 from recurra.machine import available_memory
 from recurra.randomness import generator
 from recurra.series.baselines import BASELINES
-from recurra.series.dataset import Channel, Features, SeriesDataset
-from recurra.series.evidence import (
+from recurra.series.data.dataset import Channel, Features, SeriesDataset
+from recurra.series.data.windows import Scaling, Windows
+from recurra.series.judging.metrics import LEVELS
+from recurra.series.judging.trial import Trial
+from recurra.series.network.learner import MOST_VALIDATED, SeriesLearner
+from recurra.series.network.model import MIDDLE, ForecastNetwork, Shape
+from recurra.series.network.sizing import sized
+from recurra.series.options import ForecastOptions, SeriesOptions
+from recurra.series.use.evidence import (
     MOST_RESIDUALS,
     ForecastEvidence,
     mean_error,
     running_freely,
     shown,
 )
-from recurra.series.forecaster import Forecaster
-from recurra.series.learner import MOST_VALIDATED, SeriesLearner
-from recurra.series.metrics import LEVELS
-from recurra.series.network import MIDDLE, ForecastNetwork, Shape
-from recurra.series.options import ForecastOptions, SeriesOptions
-from recurra.series.sizing import sized
-from recurra.series.trial import Trial
-from recurra.series.windows import Scaling, Windows
-from recurra.train.checkpoint import Checkpoints
-from recurra.train.event import Event, Finished, Warned
-from recurra.train.loop import learn, load_weights, with_steps
-from recurra.train.optimization import TrainOptions
+from recurra.series.use.forecaster import Forecaster
 
 __all__ = ["SeriesTask"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recurra.run.plot import errors
-from recurra.series.evidence import ForecastEvidence
+from recurra.series.use.evidence import ForecastEvidence
 
 
 def evidence(horizon=6, rivals=None, residuals=None) -> ForecastEvidence:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recurra.run.plot import fans
-from recurra.series.evidence import ShownSeries
+from recurra.series.use.evidence import ShownSeries
 
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 OFFSETS = np.array([-3.0, -2.0, 0.0, 1.0, 4.0])

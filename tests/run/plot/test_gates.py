@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from recurra.demo.gates import EVENTS, Watched
 from recurra.language.explanation import Explanation, Layer
-from recurra.run.demo.gates import EVENTS, Watched
 from recurra.run.plot import explained, gates, latch
 
 DRAWS = np.random.default_rng(1)

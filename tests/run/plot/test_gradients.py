@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from recurra.demo.gradients import CASES, GradientNorms
 from recurra.errors import ConfigError
-from recurra.run.demo.gradients import CASES, GradientNorms
 from recurra.run.plot import gradient_norms, gradients
 
 RATES = {"rnn": 0.5, "gru": 0.6, "lstm": 0.9, "lstm_forget_bias_3": 1.0}

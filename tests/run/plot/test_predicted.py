@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recurra.run.plot import predicted
-from recurra.series.evidence import ShownPoints
+from recurra.series.use.evidence import ShownPoints
 
 REAL = np.sin(np.arange(100) / 10)
 

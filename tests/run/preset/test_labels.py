@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from recurra.labels.task import LabelTask
+from recurra.learning.event import Finished
 from recurra.run.config import LabelRun, parse_config
 from recurra.run.preset import PRESETS, preset
 from recurra.run.preset.labels import labels
-from recurra.train.event import Finished
 
 NAMES = ["iris", "vowels", "labels"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from recurra.learning.optimization import clip_gradients, learning_rate
 from recurra.run.config import NgramRun
 from recurra.run.preset import preset
-from recurra.train.optimization import clip_gradients, learning_rate
 
 # The published recipes: init, learning rate, clip, T, hidden, flat epochs, epochs, keep, decay,
 # for a loss that is summed over T.

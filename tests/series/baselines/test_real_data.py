@@ -16,7 +16,7 @@ from recurra.series.baselines.smoothing import (
     last_level,
     seasonal_indices,
 )
-from recurra.series.metrics import LEVELS, mase_scale, score
+from recurra.series.judging.metrics import LEVELS, mase_scale, score
 
 AIRLINE = np.array(
     [

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from recurra.errors import DataError
-from recurra.published import PublishedFile
+from recurra.series.calendar.frequency import infer_season
 from recurra.series.datasets import m4
 from recurra.series.datasets.m4 import M4HourlySource
-from recurra.series.frequency import infer_season
 from recurra.series.options import SeriesOptions
+from recurra.storage.published import PublishedFile
 
 
 def test_figures(data_root):

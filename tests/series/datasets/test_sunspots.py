@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from recurra.errors import DataError
+from recurra.series.calendar.frequency import infer_season
 from recurra.series.datasets.sunspots import SunspotsSource
-from recurra.series.frequency import infer_season
 from recurra.series.options import SeriesOptions
 
 

@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 
 from recurra.errors import DataError
-from recurra.folders import data_folder
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.ts_file import NamedExamples, read_bytes, read_ts
+from recurra.storage.folders import data_folder
 
 __all__ = ["Vowels"]
 

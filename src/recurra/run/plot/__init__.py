@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recurra.errors import ConfigError
-from recurra.folders import cache_folder
 from recurra.run.plot import (
     cells,
     comparison,
@@ -25,6 +24,7 @@ from recurra.run.plot import (
     learning,
     predicted,
 )
+from recurra.storage.folders import cache_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,7 +114,7 @@ def forecasts(series: Sequence[Any], path: Path, *, title: str) -> None:
     """Draw forecasts with their intervals into a PNG file.
 
     Args:
-        series: `recurra.series.evidence.ShownSeries`; six at most are drawn.
+        series: `recurra.series.use.evidence.ShownSeries`; six at most are drawn.
         path: the file to write.
         title: what stands above.
     """
@@ -169,7 +169,7 @@ def gradient_norms(found: Any, path: Path, *, title: str) -> None:
     """Draw how gradients vanish over distance into a PNG or SVG file.
 
     Args:
-        found: `recurra.run.demo.gradients.GradientNorms`.
+        found: `recurra.demo.gradients.GradientNorms`.
         path: the file to write.
         title: what stands above.
     """
@@ -181,7 +181,7 @@ def latch(watched: Any, path: Path, *, title: str) -> None:
     """Draw the gates of the unit that remembers a bit into a PNG or SVG file.
 
     Args:
-        watched: `recurra.run.demo.gates.Watched`.
+        watched: `recurra.demo.gates.Watched`.
         path: the file to write.
         title: what stands above.
     """
@@ -193,7 +193,7 @@ def cells_compared(result: Any, path: Path) -> None:
     """Draw how cells of one size did into a PNG or SVG file.
 
     Args:
-        result: as `recurra.run.bench.cells.compare_cells` gives it at its end.
+        result: as `recurra.bench.cells.compare_cells` gives it at its end.
         path: the file to write.
     """
     with _canvas(path, *cells.size(result)) as figure:

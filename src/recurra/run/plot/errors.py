@@ -23,7 +23,7 @@ def draw(figure: Figure, evidence: Any, title: str) -> None:
 
     Args:
         figure: an empty one.
-        evidence: `recurra.series.evidence.ForecastEvidence`.
+        evidence: `recurra.series.use.evidence.ForecastEvidence`.
         title: what stands above.
     """
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))

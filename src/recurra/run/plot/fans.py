@@ -35,7 +35,7 @@ def draw(figure: Figure, series: Sequence[Any], title: str) -> None:
 
     Args:
         figure: an empty one.
-        series: `recurra.series.evidence.ShownSeries`.
+        series: `recurra.series.use.evidence.ShownSeries`.
         title: what stands above.
     """
     chosen = list(series)[:MOST]

@@ -136,7 +136,7 @@ def draw_latch(figure: Figure, watched: Any, title: str) -> None:
 
     Args:
         figure: an empty one.
-        watched: `recurra.run.demo.gates.Watched`.
+        watched: `recurra.demo.gates.Watched`.
         title: what stands above.
     """
     signed = {"g": watched.gates["g"], **watched.states}

@@ -29,7 +29,7 @@ def draw(figure: Figure, found: Any, title: str) -> None:
 
     Args:
         figure: an empty one.
-        found: `recurra.run.demo.gradients.GradientNorms`.
+        found: `recurra.demo.gradients.GradientNorms`.
         title: what stands above.
     """
     from matplotlib.ticker import LogLocator, NullLocator

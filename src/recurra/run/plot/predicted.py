@@ -17,7 +17,7 @@ def draw(figure: Figure, points: Any, title: str) -> None:
 
     Args:
         figure: an empty one.
-        points: `recurra.series.evidence.ShownPoints`.
+        points: `recurra.series.use.evidence.ShownPoints`.
         title: what stands above.
     """
     real = np.asarray(points.actual, dtype=float)

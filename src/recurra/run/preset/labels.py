@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import LabelRun
-from recurra.train.optimization import TrainOptions
 
 __all__ = ["iris", "labels", "vowels"]
 

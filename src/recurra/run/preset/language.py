@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import LanguageRun, NgramRun
-from recurra.train.optimization import TrainOptions
 
 __all__ = [
     "characters",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from recurra.learning.optimization import TrainOptions
 from recurra.run.config import SeriesRun
 from recurra.series.options import ForecastOptions, SeriesOptions
-from recurra.train.optimization import TrainOptions
 
 __all__ = [
     "airline",

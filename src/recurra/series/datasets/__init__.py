@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from recurra.errors import ConfigError, DataError
+from recurra.series.calendar.frequency import Frequency
+from recurra.series.calendar.names import named
 from recurra.series.datasets.base import SeriesSource, Split
 from recurra.series.datasets.files import FileSource
-from recurra.series.frequency import Frequency
-from recurra.series.frequency_names import named
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.reading import read_data

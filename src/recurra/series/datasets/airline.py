@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from recurra.series.calendar.frequency import infer
 from recurra.series.datasets.base import SeriesSource, Split
-from recurra.series.frequency import infer
 from recurra.series.panel import Panel, Series
 
 __all__ = ["AirlineSource"]

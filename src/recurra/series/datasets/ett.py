@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from recurra.published import PublishedFile
 from recurra.series.datasets.base import SeriesSource, Split
 from recurra.series.panel import Panel
 from recurra.series.reading import read_content
+from recurra.storage.published import PublishedFile
 
 __all__ = ["Etth1Source"]
 

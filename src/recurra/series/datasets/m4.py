@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
-from recurra.published import PublishedFile
+from recurra.series.calendar.frequency import STEPS
 from recurra.series.datasets.base import SeriesSource, Split
-from recurra.series.frequency import STEPS
 from recurra.series.panel import Panel, Series
+from recurra.storage.published import PublishedFile
 
 __all__ = ["M4HourlySource"]
 

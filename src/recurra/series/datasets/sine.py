@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from recurra.series.calendar.frequency import STEPS
 from recurra.series.datasets.base import SeriesSource, Split
-from recurra.series.frequency import STEPS
 from recurra.series.panel import Panel, Series
 
 __all__ = ["SineSource"]

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from recurra.published import PublishedFile
+from recurra.series.calendar.frequency import infer
 from recurra.series.datasets.base import SeriesSource, Split
-from recurra.series.frequency import infer
 from recurra.series.panel import Panel, Series
+from recurra.storage.published import PublishedFile
 
 __all__ = ["SunspotsSource"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from recurra.errors import DataError
-from recurra.series.frequency import Frequency, infer_season
+from recurra.series.calendar.frequency import Frequency, infer_season
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel, Series
 from recurra.series.reading.arrays import read_arrays

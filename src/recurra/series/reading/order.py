@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
-from recurra.series.frequency import STEPS, Frequency, infer
+from recurra.series.calendar.frequency import STEPS, Frequency, infer
 from recurra.series.reading.columns import rows_in_words
 from recurra.series.reading.draft import ADDED, Draft, Source, names_of
 

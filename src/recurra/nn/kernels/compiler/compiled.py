@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ConfigError
-from recurra.files import write_bytes
-from recurra.folders import cache_folder
+from recurra.storage.files import write_bytes
+from recurra.storage.folders import cache_folder
 
 __all__ = [
     "ByPrecision",

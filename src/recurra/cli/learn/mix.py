@@ -1,0 +1,162 @@
+"""`recurra mix`: finished language models, and what is added to them, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from recurra.cli.console import Json, existing, existing_all, open_console, print_json
+
+if TYPE_CHECKING:
+    from recurra.language.mixing import Mixed
+    from recurra.language.models.base import LanguageModel
+    from recurra.language.options import MixtureOptions
+    from recurra.language.text.dataset import TextDataset
+
+__all__ = ["mix"]
+
+
+def mix(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", callback=existing_all, help="Runs, models or .arpa files."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the mixture is kept.")],
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Add a pointer cache over each network.")
+    ] = False,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Add each network as it learns from what it reads.")
+    ] = False,
+    ngram: Annotated[
+        int, typer.Option(min=0, max=5, metavar="N", help="Add n-grams of the training text.")
+    ] = 0,
+    unigram_cache: Annotated[
+        bool,
+        typer.Option("--unigram-cache", help="Add a cache of the words just read."),
+    ] = False,
+    buckets: Annotated[
+        Literal["none", "previous"],
+        typer.Option(help="Weights for all contexts, or by how rare the token before is."),
+    ] = "none",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            callback=existing,
+            help="The text to learn weights on; that of the first run by default.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Mix language models of one vocabulary, by weights learned on validation."""
+    from recurra.language.models.base import LanguageModel
+    from recurra.language.options import MixtureOptions
+
+    _require_free(out)
+    models = {name: LanguageModel.from_pretrained(run) for name, run in _named(runs).items()}
+    first = next(iter(models.values()))
+    for name, model in models.items():
+        _require_same(name, model, first)
+    options = MixtureOptions(
+        cache=cache, dynamic=dynamic, order=ngram, unigram_cache=unigram_cache, buckets=buckets
+    )
+    mixed = _learn(models, options, _dataset(runs[0], data, first))
+    mixed.model.save_pretrained(out)
+    if json:
+        print_json({"model": str(out), **mixed.report})
+        return
+    for line in _tell(mixed.report, out):
+        open_console().print(line, markup=False)
+
+
+def _learn(
+    models: Mapping[str, LanguageModel], options: MixtureOptions, dataset: TextDataset
+) -> Mixed:
+    from recurra.language.mixing import Part, Scores, components, learn_mixture, ngram_parts
+    from recurra.language.models.ngram import NgramModel
+    from recurra.language.options import NgramOptions
+
+    counted: Mapping[str, Part] = {}
+    if options.order:
+        given = dataset.ids("train"), NgramOptions(order=options.order)
+        counted = ngram_parts(NgramModel.count(*given, dataset.vocabulary, dataset.rule))
+    scores = Scores(dataset)
+    parts = components(models, options, counted, scores)
+    return learn_mixture(parts, scores, options.buckets)
+
+
+def _require_free(out: Path) -> None:
+    """Refuse a place that holds anything but a mixture, as what is there would be replaced."""
+    from recurra.errors import CheckpointError, ConfigError
+    from recurra.storage.pretrained import format_of
+    from recurra.storage.sealed import read_json
+
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        bare = format_of(out) == "recurra-language-model" and not (out / "model").exists()
+        if bare and read_json(out / "model.json")["kind"] == "mixture":
+            return
+    except (CheckpointError, KeyError, TypeError):
+        pass
+    raise ConfigError(f"{out} is there already and is no mixture; give another --out")
+
+
+def _named(runs: Sequence[Path]) -> dict[str, Path]:
+    """Return each run once, by the last of its path that says anything, or by all of it."""
+    places = {run.parent if run.name == "model" else run: None for run in map(Path.resolve, runs)}
+    short = [place.name.partition(".arpa")[0] for place in places]
+    return {
+        name if short.count(name) == 1 else str(place): place for name, place in zip(short, places)
+    }
+
+
+def _require_same(name: str, model: LanguageModel, first: LanguageModel) -> None:
+    from recurra.errors import ConfigError
+
+    if (model.vocabulary, model.rule) != (first.vocabulary, first.rule):
+        raise ConfigError(
+            f"{name} has another vocabulary ({len(model.vocabulary):,} tokens by rule "
+            f"{model.rule}) than the first model ({len(first.vocabulary):,} by {first.rule}); "
+            "only models of one vocabulary can be mixed"
+        )
+
+
+def _dataset(run: Path, data: str | None, model: LanguageModel) -> TextDataset:
+    """Return the text of a run, or the one that is asked for, numbered as the model knows it."""
+    from recurra.errors import ConfigError
+    from recurra.language.options import TextOptions
+    from recurra.language.text.dataset import TextDataset
+    from recurra.run.config import LanguageRun, NgramRun
+    from recurra.run.session import config_of
+
+    config = config_of(run)
+    options = config.data if isinstance(config, LanguageRun | NgramRun) else None
+    if data is not None:
+        options = (options or TextOptions()).model_copy(update={"corpus": data})
+    if options is None:
+        raise ConfigError(f"{run} does not say what text it learned from; give --data")
+    return TextDataset.open(options.model_copy(update={"rule": model.rule}), model.vocabulary)
+
+
+def _tell(report: Mapping[str, Any], out: Path) -> list[str]:
+    """Return the table of the parts, what the mixture reaches, and where it is."""
+    from recurra.run.report import figure
+
+    split = "test" if report["test"] is not None else "valid"
+    words = {"test": "test", "valid": "validation"}[split]
+    mixed = report[split]["perplexity"]
+    wide = max(map(len, report["parts"]))
+    lines = [f"{'':{wide}}  weight  {words + ' perplexity':>21}  without it"]
+    for name, part in report["parts"].items():
+        alone = figure(part[f"{split}_perplexity"])
+        rest = "-" if part["without"] is None else figure(part["without"])
+        lines.append(f"{name:{wide}}  {part['weight']:>6.3f}  {alone:>21}  {rest:>10}")
+    lines.append(f"{'mixture':{wide}}  {'':6}  {figure(mixed):>21}")
+    return [*lines, "", f"model  {out}"]

@@ -1,0 +1,1 @@
+"""Commands that show what there is: presets, data, runs, the machine."""

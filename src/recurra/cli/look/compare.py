@@ -1,0 +1,245 @@
+"""`recurra compare`: several runs, their mixtures and their baselines in one table and picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recurra.cli.console import Json, existing_all, open_console, print_json, say
+
+if TYPE_CHECKING:
+    from recurra.run.config import RunConfig
+
+__all__ = ["compare"]
+
+Report = dict[str, Any]
+Row = dict[str, Any]
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", callback=existing_all, help="Directories of runs."),
+    ],
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw validation by minutes of training into a .png."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Print several runs and their baselines, the best first.
+
+    Runs that differ only in their seed are also averaged. Where vocabularies differ, the order
+    is that of bits per character.
+    """
+    from recurra.run.report import table
+
+    runs = list(dict.fromkeys(runs))
+    reports = [_report(run) for run in runs]
+    configs = [_config(run) for run in runs]
+    metric, better = _judged(runs, reports)
+    groups = _groups(configs)
+    systems = _systems(runs, reports)
+    if metric == "perplexity" and len({_vocabulary(*each) for each in zip(runs, configs)}) > 1:
+        metric = _bits(systems)
+    systems += _averaged(systems, runs, reports, groups, metric)
+    systems.sort(key=lambda row: _rank(row["metrics"].get(metric), better))
+    if plot is not None:
+        _draw(plot, runs, reports, groups, metric, better)
+    if json:
+        print_json({"judged": {"metric": metric, "better": better}, "systems": systems})
+        return
+    splits = {row["split"] for row in systems}
+    split = splits.pop() if len(splits) == 1 else ""
+    names = [row["name"] + ("" if split else f" ({row['split']})") for row in systems]
+    rows = [(name, row["metrics"]) for name, row in zip(names, systems)]
+    for line in table(reports[0]["task"], metric, split, rows):
+        open_console().print(line, markup=False)
+    sources = list(dict.fromkeys(_source(config) for config in configs))
+    if len(sources) > 1:
+        say(f"these runs learned from different data: {', '.join(sources)}")
+    if metric == "bits_per_char":
+        say("their vocabularies differ: they are ordered by bits per character, not perplexity")
+
+
+def _config(run: Path) -> RunConfig | None:
+    from recurra.run.directory import RunDirectory
+
+    return RunDirectory(run).config()
+
+
+def _report(run: Path) -> Report:
+    from recurra.errors import RunError
+    from recurra.run.directory import RunDirectory
+
+    report = RunDirectory(run).report()
+    if report is None:
+        raise RunError(f"{run} has no report.json: it is not a run, or not finished")
+    return report
+
+
+def _judged(runs: list[Path], reports: list[Report]) -> tuple[str, str]:
+    """Return the metric by which all of them are judged, and which way it is better."""
+    from recurra.errors import ConfigError
+
+    of_text = {"metric": "perplexity", "better": "lower"}
+    judged = [report.get("judged", of_text) for report in reports]
+    if len({each["metric"] for each in judged}) > 1:
+        said = ", ".join(f"{run} by {each['metric']}" for run, each in zip(runs, judged))
+        raise ConfigError(f"these runs are judged by different metrics: {said}")
+    return judged[0]["metric"], judged[0]["better"]
+
+
+def _systems(runs: list[Path], reports: list[Report]) -> list[Row]:
+    """Return every run, every mixture, and every baseline once; with its run where they differ."""
+    from recurra.run.report import split_of
+
+    found: list[Row] = []
+    rivals: dict[str, list[tuple[Path, str, Any]]] = {}
+    for run, report in zip(runs, reports):
+        split, metrics = split_of(report)
+        row = {"name": str(run), "run": str(run), "split": split, "metrics": metrics or {}}
+        found.append(row)
+        if mixed := (report.get("mixture") or {}).get("test" if split == "test" else "valid"):
+            found.append({**row, "name": f"{run}/mixture", "metrics": mixed})
+        for name, rival in report["baselines"].items():
+            known = rivals.setdefault(name, [])
+            if not any((split, rival) == (other, same) for _, other, same in known):
+                known.append((run, split, rival))
+    for name, variants in rivals.items():
+        for run, split, rival in variants:
+            title = name if len(variants) == 1 else f"{name} of {run}"
+            found.append({"name": title, "run": None, "split": split, "metrics": rival})
+    return found
+
+
+def _rank(value: float | None, better: str) -> tuple[bool, float]:
+    if value is None:
+        return True, 0.0
+    return False, value if better == "lower" else -value
+
+
+def _source(config: RunConfig | None) -> str:
+    from recurra.run.config import source
+
+    return "unknown data" if config is None else source(config)
+
+
+def _vocabulary(run: Path, config: RunConfig | None) -> str:
+    """Return what is the same for two runs only if their perplexities compare."""
+    from recurra.run.config import settings
+    from recurra.storage.files import sha256
+
+    known = {} if config is None else settings(config)
+    names = ["corpus", "split"]
+    saved = run / "model" / "vocabulary.json"
+    if not saved.exists():  # else that is what counts: auto, or another run's, may be asked for
+        names += ["rule", "vocabulary_size", "min_count", "errors"]
+    facts = [known.get(f"data.{name}") for name in names]
+    return repr([*facts, sha256(saved) if saved.exists() else None])
+
+
+def _bits(systems: list[Row]) -> str:
+    """Return the metric by which runs of different vocabularies compare; refuse without it."""
+    from recurra.errors import ConfigError
+
+    lacking = [
+        row["name"] for row in systems if row["run"] and row["metrics"].get("bits_per_char") is None
+    ]
+    if lacking:
+        raise ConfigError(
+            "the vocabularies of these runs differ, so their perplexities do not compare, and "
+            f"{', '.join(lacking)} says no bits_per_char; train again with this version"
+        )
+    return "bits_per_char"
+
+
+def _groups(configs: list[RunConfig | None]) -> list[int]:
+    """Return for each run the first that differs from it in the seed, and in nothing else."""
+    plain = [config and config.model_copy(update={"seed": 0}) for config in configs]
+    first = [plain.index(config) if config else n for n, config in enumerate(plain)]
+    seeds = [(group, config and config.seed) for group, config in zip(first, configs)]
+    # Of two runs with the same seed nobody knows what made them differ.
+    unclear = {each[0] for each in seeds if seeds.count(each) > 1}
+    return [n if group in unclear else group for n, group in enumerate(first)]
+
+
+def _members(groups: list[int]) -> dict[int, list[int]]:
+    """Return the groups of more than one run: the first -> the places of all."""
+    places = {first: [n for n, other in enumerate(groups) if other == first] for first in groups}
+    return {first: all_ for first, all_ in places.items() if len(all_) > 1}
+
+
+def _averaged(
+    systems: list[Row], runs: list[Path], reports: list[Report], groups: list[int], metric: str
+) -> list[Row]:
+    """Return a row of means for each group of seeds, and one for their mixtures."""
+    from statistics import mean, stdev
+
+    from recurra.run.figures import spread
+
+    found = []
+    for first, places in _members(groups).items():
+        for kind in ("", "/mixture"):
+            names = [f"{runs[n]}{kind}" for n in places]
+            rows = [row for row in systems if row["name"] in names]
+            values = [row["metrics"].get(metric) for row in rows]
+            if len(rows) < len(places) or None in values:
+                continue
+            keys = set.intersection(*({*row["metrics"]} for row in rows))
+            columns = {
+                key: [row["metrics"][key] for row in rows]
+                for key in rows[0]["metrics"]
+                if key in keys and not key.startswith("perplexity_")
+            }
+            known = {key: column for key, column in columns.items() if None not in column}
+            deviation = stdev(values)
+            title = f"{reports[first]['preset']}{kind}, {len(rows)} seeds"
+            found.append(
+                {
+                    "name": f"{title} (\u00b1 {spread(deviation)})",
+                    "run": None,
+                    "runs": [str(runs[n]) for n in places],
+                    "split": rows[0]["split"],
+                    "metrics": {key: mean(column) for key, column in known.items()},
+                    "deviation": {key: stdev(column) for key, column in known.items()},
+                }
+            )
+    return found
+
+
+def _draw(
+    path: Path,
+    runs: list[Path],
+    reports: list[Report],
+    groups: list[int],
+    metric: str,
+    better: str,
+) -> None:
+    from recurra.run.directory import RunDirectory
+    from recurra.run.plot import compared
+    from recurra.run.plot.comparison import curve
+
+    shared = _members(groups)
+    short = [run.resolve().name for run in runs]
+    titles = [name if short.count(name) == 1 else str(run) for name, run in zip(short, runs)]
+    names = [reports[g]["preset"] if g in shared else own for own, g in zip(titles, groups)]
+    curves = [
+        curve(name, RunDirectory(run).metrics.records(), report, metric)
+        for name, run, report in zip(names, runs, reports)
+    ]
+    baselines = list(dict.fromkeys(each for report in reports for each in _rivals(report, metric)))
+    compared(curves, path, metric=metric, better=better, baselines=baselines)
+
+
+def _rivals(report: Report, metric: str) -> list[tuple[str, float]]:
+    """Return the baselines on validation, or with their split where only the test's are known."""
+    known = report.get("valid_baselines") or report["baselines"]
+    aside = "" if "valid_baselines" in report or report["test"] is None else " on test"
+    return [
+        (f"{name}{aside}", row[metric])
+        for name, row in known.items()
+        if row.get(metric) is not None
+    ]

@@ -1,0 +1,215 @@
+"""`recurra forecast` and `recurra backtest`: what comes next, and how well that was said before."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recurra.cli.console import Json, existing, open_console, print_json, say
+
+if TYPE_CHECKING:
+    from recurra.run.config import RunConfig
+    from recurra.series.panel import Panel
+    from recurra.series.use.backtest import Backtest
+    from recurra.series.use.forecaster import Forecaster
+    from recurra.series.use.forecasts import Forecasts
+
+__all__ = ["backtest", "forecast"]
+
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", callback=existing, help="The directory of a run.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        callback=existing,
+        help="Series in CSV or Parquet; what the run learned from by default.",
+    ),
+]
+
+
+def forecast(
+    run: Run,
+    data: Data = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Steps ahead; the run's own by default.")
+    ] = None,
+    levels: Annotated[
+        str, typer.Option(help="Intervals to give, in percent, by commas.")
+    ] = "80,95",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the CSV there, not to stdout.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw up to six series into a PNG.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Forecast what follows each series, as CSV.
+
+    Its columns are unique_id, ds, yhat (the median), and lo-80, hi-80, ... for each interval.
+    """
+    from recurra.series.use.forecaster import Forecaster
+
+    percents = _percents(levels)
+    forecaster = Forecaster.from_pretrained(run)
+    history = forecaster.history if data is None else forecaster.read(data)
+    found = forecaster.predict(horizon, history, percents)
+    rows = list(found)
+    if plot is not None:
+        _draw(found, history, plot, title=f"{run.resolve().name}: what comes next")
+    if out is not None:
+        from recurra.storage.files import write_bytes
+
+        write_bytes(out, _as_csv(rows).encode())
+        say(f"{len(rows):,} steps of {len(found.names):,} series are in {out}")
+    if json:
+        print_json({"forecasts": rows})
+    elif out is None:
+        typer.echo(_as_csv(rows), nl=False)
+
+
+def backtest(
+    run: Run,
+    data: Data = None,
+    windows: Annotated[int, typer.Option(min=1, help="Origins to forecast from.")] = 3,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="Steps between them; the horizon by default.")
+    ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Train anew at each origin, on what was before it.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Judge a forecaster at several origins of the past."""
+    from recurra.run.config import GIVEN
+    from recurra.run.directory import RunDirectory
+    from recurra.series.use.backtest import backtest as judge
+    from recurra.series.use.forecaster import Forecaster
+
+    forecaster = Forecaster.from_pretrained(run)
+    config = RunDirectory(run).config()
+    if refit and config is None:
+        raise typer.BadParameter(f"{run} has no config.json, which says how to train anew")
+    if data is None and forecaster.data.dataset == GIVEN:
+        raise typer.BadParameter(f"{run} learned from data that have no name: give --data FILE")
+    options = (
+        forecaster.data if data is None else forecaster.data.model_copy(update={"dataset": data})
+    )
+    again = _refit(config, forecaster.horizon) if refit else None
+    done = judge(forecaster, options, windows=windows, step=step, refit=again)
+    metric = options.judge
+    verdict = _verdict(done, metric)
+    if json:
+        judged = {"metric": metric, "better": "lower"}
+        print_json({"run": str(run), "judged": judged, **done.as_dict(), "verdict": verdict})
+        return
+    console = open_console()
+    for line in _tell(done, run.resolve().name, metric):
+        console.print(line, markup=False)
+    console.print(f"\n{verdict[:1].upper()}{verdict[1:]}.", markup=False)
+    if not refit:
+        console.print(
+            "[dim]The network is the run's own: an origin within what it learned from flatters "
+            "it; --refit trains anew at each."
+        )
+
+
+def _percents(levels: str) -> list[float]:
+    try:
+        return [float(level) for level in levels.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"--levels is {levels!r}, but must be like 80,95") from None
+
+
+def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _draw(found: Forecasts, history: Panel, path: Path, title: str) -> None:
+    import numpy as np
+
+    from recurra.run.plot import forecasts
+    from recurra.series.judging.metrics import LEVELS
+    from recurra.series.use.evidence import ShownSeries
+
+    shown = []
+    for n, name in enumerate(found.names):
+        number, variable = divmod(n, len(history.targets))
+        one = history.series[number]
+        stamps = None if one.stamps is None else np.concatenate([one.stamps, found.stamps[n]])
+        nothing = np.full(found.quantiles.shape[1], np.nan)
+        values = one.values[:, variable]
+        shown.append(ShownSeries(name, values, nothing, LEVELS, found.quantiles[n], stamps))
+    forecasts(shown, path, title=title)
+
+
+def _refit(config: RunConfig | None, horizon: int) -> Any:
+    """Return a function that trains the run's own network on a panel."""
+    import tempfile
+
+    import numpy as np
+
+    from recurra.machine import choose_device
+    from recurra.run.config import SeriesRun
+    from recurra.series.task import SeriesTask
+    from recurra.series.use.history import extended
+
+    if not isinstance(config, SeriesRun):
+        raise typer.BadParameter("the run is not one of series")
+    same = config.data.model_copy(update={"horizon": horizon, "test": None, "valid": None})
+    settings = config.model_copy(update={"data": same, "start_from": None})
+
+    def train(panel: Panel) -> Forecaster:
+        # what is kept for a test lies after the origin, where nothing is known
+        unknown = np.full((len(panel) * len(panel.targets), horizon), np.nan)
+        task = SeriesTask(settings, choose_device(config.device), extended(panel, unknown))
+        say(f"training on {sum(map(len, panel.series)):,} observations")
+        with tempfile.TemporaryDirectory() as folder:
+            for _ in task.fit(Path(folder), lambda: False):
+                pass
+        return task.model
+
+    return train
+
+
+def _verdict(done: Backtest, metric: str) -> str:
+    from recurra.run.report import verdict
+
+    rivals = {name: rival.as_dict() for name, rival in done.baselines.items()}
+    judged = {"metric": metric, "better": "lower"}
+    said = verdict(
+        {"test": done.ours.as_dict(), "valid": None, "baselines": rivals, "judged": judged}
+    )
+    return f"over {len(done.folds)} windows,{said.removeprefix('test')}"
+
+
+def _tell(done: Backtest, name: str, metric: str) -> list[str]:
+    """Return the table of all windows, and that of each by the metric that judges."""
+    from recurra.run.report import shown, table
+
+    systems = {name: done.ours, **done.baselines}
+    lines = table("series", metric, "", [(n, each.as_dict()) for n, each in systems.items()])
+    wide = max(len(system) for system in systems)
+    ends = [f"-{fold.steps_before_end}" for fold in done.folds]
+    widths = [max(8, len(end)) for end in ends]
+    lines += ["", f"{metric} by origin, in steps from the end"]
+    lines += [" " * wide + "".join(f"  {end:>{w}}" for end, w in zip(ends, widths))]
+    for system in systems:
+        found = [
+            (fold.ours if system == name else fold.baselines[system]).as_dict()[metric]
+            for fold in done.folds
+        ]
+        cells = (f"  {shown(metric, value):>{w}}" for value, w in zip(found, widths))
+        lines.append(f"{system:{wide}}" + "".join(cells))
+    return lines

@@ -1,0 +1,345 @@
+"""`recurra score`, `recurra generate` and `recurra suggest`: a language model at work."""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from recurra.cli.console import Json, existing, print_json, say
+from recurra.errors import DataError
+
+if TYPE_CHECKING:
+    from recurra.language.models.base import LanguageModel
+    from recurra.language.use.rescoring import Learned, NBest
+    from recurra.language.use.sampling import How
+    from recurra.language.use.scoring import Score
+
+__all__ = ["generate", "score", "suggest"]
+
+STDIN = "-"
+OFTEN_UNKNOWN = 0.2
+"""Fraction of tokens outside the vocabulary from which one is warned."""
+
+
+def _existing_file(given: str) -> str:
+    if given != STDIN:
+        existing(Path(given))
+    return given
+
+
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", callback=existing, help="A run's directory, a model's, or n-grams in .arpa."
+    ),
+]
+Lines = Annotated[bool, typer.Option("--json", help="Print a JSON object a line on stdout.")]
+
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|-", callback=_existing_file, help="Lines of text; - is standard input."
+    ),
+]
+NBestLists = Annotated[
+    bool,
+    typer.Option(
+        "--nbest", help="FILE has hypotheses, 'id ||| text ||| score' or JSON; print the best."
+    ),
+]
+Development = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DEV", callback=existing, help="Learn both from hypotheses with a reference."
+    ),
+]
+
+
+def score(
+    run: Run,
+    file: File,
+    context: Annotated[
+        Literal["independent", "document"],
+        typer.Option(help="Every line alone, or all as one text."),
+    ] = "independent",
+    given: Annotated[
+        str, typer.Option(metavar="TEXT", help="Text that is read before, and not scored.")
+    ] = "",
+    open_vocabulary: Annotated[
+        bool, typer.Option("--open-vocabulary", help="Spell out words the model does not know.")
+    ] = False,
+    nbest: NBestLists = False,
+    weight: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="Of the model beside the hypotheses' scores; 0.5."),
+    ] = None,
+    word_penalty: Annotated[
+        float | None, typer.Option(metavar="P", help="Added for each word of a hypothesis; 0.")
+    ] = None,
+    learn: Development = None,
+    json: Lines = False,
+) -> None:
+    """Print how likely each line is, one record a line.
+
+    Unknown words are scored as <unk> and shown in brackets. With --nbest, prints the hypotheses
+    of each id as JSON lines, the best first.
+    """
+    from recurra.language.models.base import LanguageModel
+    from recurra.language.use import scoring
+
+    weights = (weight, word_penalty, learn)
+    if not nbest and weights != (None, None, None):
+        raise typer.BadParameter("--weight, --word-penalty and --learn need --nbest")
+    if nbest and context != "independent":
+        raise typer.BadParameter("hypotheses are independent: --nbest takes no --context document")
+    if learn and weights != (None, None, learn):
+        raise typer.BadParameter("--learn finds what --weight and --word-penalty would set")
+    model = LanguageModel.from_pretrained(run)
+    texts = _not_empty(_lines(file), file)
+    if nbest:
+        lm = _Rescorer(model, given, open_vocabulary)
+        lm.rescore(texts, _name(file), weights)
+        return
+    found = scoring.score(
+        model,
+        texts,
+        context=context,
+        given=given,
+        open_vocabulary=open_vocabulary,
+        window=1 if file == STDIN and sys.stdin.isatty() else scoring.WINDOW,
+    )
+    _tell(found, model.rule, json)
+
+
+def _tell(scores: Iterable[Score], rule: str, json: bool) -> None:
+    """Print scores as they come, and on stderr what they come to."""
+    from recurra.language.metrics import format_perplexity
+
+    lines = tokens = oov = 0
+    nats = 0.0
+    if not json:
+        typer.echo("perplexity    log prob  text")
+    for each in scores:
+        lines += 1
+        tokens += len(each.tokens)
+        oov += sum(token.oov for token in each.tokens)
+        nats -= each.log_prob
+        if json:
+            _print_line(each.as_dict())
+        else:
+            perplexity = format_perplexity(-each.log_prob / len(each.tokens))
+            typer.echo(f"{perplexity:>10}  {each.log_prob:>10.3f}  {_shown(each, rule)}")
+    if not json:
+        say(f"{lines:,} lines, {tokens:,} tokens: perplexity {format_perplexity(nats / tokens)}")
+    if oov > OFTEN_UNKNOWN * (tokens - lines):
+        say(
+            f"warning: {oov:,} of {tokens - lines:,} tokens are outside the model's vocabulary, "
+            f"{oov / (tokens - lines):.0%}, and scored as <unk>"
+        )
+
+
+def _shown(scored: Score, rule: str) -> str:
+    """Return a line's text, what the model does not know in brackets, safe for a terminal."""
+    from recurra.language.text.tokenization import detokenize
+
+    text = scored.text
+    if any(token.oov for token in scored.tokens):
+        tokens = [f"[{each.token}]" if each.oov else each.token for each in scored.tokens]
+        text = detokenize(tokens, rule).removesuffix("\n")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", text)
+
+
+class _Rescorer:
+    """Puts n-best lists in the order that a language model says."""
+
+    def __init__(self, model: LanguageModel, given: str, open_vocabulary: bool) -> None:
+        self.model = model
+        self.given = given
+        self.open_vocabulary = open_vocabulary
+
+    def rescore(
+        self, lines: Iterable[str], name: str, weights: tuple[float | None, float | None, Any]
+    ) -> None:
+        from recurra.language.use.rescoring import rescore
+
+        weight, penalty, development = weights
+        if development:
+            learned = self._learn(development)
+            weight, penalty = learned.weight, learned.word_penalty
+        weight, penalty = 0.5 if weight is None else weight, penalty or 0.0
+        for each in self._read(lines, name):
+            for candidate in rescore(each, weight, penalty):
+                _print_line(candidate._asdict())
+
+    def _learn(self, file: Path) -> Learned:
+        from recurra.language.use.rescoring import learn
+
+        learned = learn(self._read(_not_empty(_lines(str(file)), str(file)), str(file)))
+        before, after, least = (
+            f"{learned.rate(errors):.2%}"
+            for errors in (learned.errors_before, learned.errors, learned.errors_least)
+        )
+        say(
+            f"learnt from {file}: --weight {learned.weight:.4g} --word-penalty "
+            f"{learned.word_penalty:.4g}; word error rate {before} before, {after} with them, "
+            f"{least} at the least"
+        )
+        return learned
+
+    def _read(self, lines: Iterable[str], name: str) -> Iterator[NBest]:
+        from recurra.language.use.rescoring import read_nbest, with_log_probs
+
+        return with_log_probs(
+            self.model,
+            read_nbest(lines, name),
+            given=self.given,
+            open_vocabulary=self.open_vocabulary,
+        )
+
+
+def generate(
+    run: Run,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text begins with.")] = "",
+    tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Most tokens to write.")] = 100,
+    temperature: Annotated[
+        float, typer.Option(metavar="T", help="Below 1 prefers what is likely; 0: the likeliest.")
+    ] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="K", help="Draw from the K likeliest tokens.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", help="Draw from the likeliest that make up P.")
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Draw from those P times as likely as the likeliest."),
+    ] = None,
+    beam: Annotated[
+        int | None, typer.Option(metavar="N", help="Search for the likeliest with N hypotheses.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="End before this; may be repeated.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, metavar="N", help="How many texts.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 1,
+    allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Let <unk> be written.")] = False,
+    json: Json = False,
+) -> None:
+    """Write text that goes on from a prompt."""
+    from recurra.language.models.base import LanguageModel
+    from recurra.language.use import decoding
+
+    how: How = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "beam": beam,
+        "stop": stop or (),
+        "allow_unk": allow_unk,
+    }
+    decoding.Decoding(**how)  # what is wrong is said before a large model is read
+    model = LanguageModel.from_pretrained(run)
+    if samples == 1 and not json:
+        for piece in decoding.stream(model, tokens, prompt=prompt, seed=seed, **how):
+            typer.echo(piece, nl=False)
+        typer.echo()
+        return
+    texts = decoding.generate_many(model, samples, tokens, prompt=prompt, seed=seed, **how)
+    if json:
+        print_json({"prompt": prompt, "text": texts[0], "samples": texts})
+        return
+    for number, text in enumerate(texts, 1):
+        typer.echo(f"--- {number}\n{text}")
+
+
+def suggest(
+    run: Run,
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="What was written; without a space, in a word.")
+    ] = "",
+    top: Annotated[int, typer.Option(metavar="N", help="Most suggestions.")] = 5,
+    json: Json = False,
+) -> None:
+    """Print the likeliest next words, or how the last one may go on where no space ends it."""
+    from recurra.language.models.base import LanguageModel
+    from recurra.language.use import decoding
+
+    found = decoding.suggest(LanguageModel.from_pretrained(run), text, top)
+    if json:
+        print_json({"suggestions": [each._asdict() for each in found]})
+        return
+    for word, probability in found:
+        typer.echo(f"{probability:8.4f}  {word}")
+    if not found:
+        say("no word that the model knows begins so")
+
+
+def _print_line(record: dict[str, Any]) -> None:
+    """Write one JSON value as a line; non-finite numbers become null."""
+    from json import dumps
+
+    line = dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == STDIN else file
+
+
+def _not_empty(lines: Iterator[str], file: str) -> Iterator[str]:
+    first = next(lines, None)
+    if first is None:
+        raise DataError(f"{_name(file)} is empty: no tokens to score")
+    return itertools.chain([first], lines)
+
+
+def _lines(file: str) -> Iterator[str]:
+    """Yield the lines of a file, or of standard input as they come."""
+    from recurra.language.text.tokenization import read_text
+    from recurra.language.use.scoring import lines
+
+    if file == STDIN:
+        return (line.removesuffix("\r") for line in lines(_standard_input()))
+    return lines(read_text(Path(file)))
+
+
+def _standard_input() -> Iterator[str]:
+    stream: Any = sys.stdin.buffer
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset, line, begun = 0, 1, False
+    while True:
+        block = stream.read1(1 << 16)
+        held = len(decoder.getstate()[0])  # bytes of a character that was cut
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            line += error.object[held : error.start].count(b"\n")
+            raise DataError(
+                f"standard input is not UTF-8: byte 0x{error.object[error.start]:02x} at offset "
+                f"{offset - held + error.start}, line {line}; convert it first"
+            ) from error
+        yield text if begun else text.removeprefix("\ufeff")
+        if not block:
+            return
+        begun = begun or bool(text)
+        offset += len(block)
+        line += block.count(b"\n")

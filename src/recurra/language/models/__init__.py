@@ -1,0 +1,1 @@
+"""The language models: one a file, each a recurrence over tokens."""

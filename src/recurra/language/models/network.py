@@ -1,0 +1,272 @@
+"""A recurrent network as a language model.
+
+B rows, T steps, H units, V tokens in the vocabulary, N tokens in a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from recurra.errors import CheckpointError, ConfigError
+from recurra.language.models.base import LanguageModel
+from recurra.language.network import LanguageNetwork
+from recurra.language.options import NetworkOptions
+from recurra.language.text.token import token_ids
+from recurra.language.text.vocabulary import Vocabulary
+from recurra.learning.loop import load_weights, require_fit
+from recurra.nn.state import State
+from recurra.randomness import generator
+
+__all__ = ["Hidden", "NetworkModel", "Span", "joined"]
+
+STEPS = 1024
+"""Steps that one call of a kernel takes through a document."""
+
+BATCH = 16_384
+"""Most tokens, padding included, that lines scored side by side have."""
+
+
+class Span(NamedTuple):
+    """A stretch of a text that has been read.
+
+    Args:
+        hidden: `(n, H)`, the vector that each of its tokens was predicted from.
+        log_probs: `(n,)` float64, each token's log-probability in nats.
+    """
+
+    hidden: Tensor
+    log_probs: NDArray[np.float64]
+
+
+@runtime_checkable
+class Hidden(Protocol):
+    """A language model that shows the vectors it predicts from."""
+
+    @property
+    def hidden_size(self) -> int:
+        """H, units of a hidden vector."""
+        ...
+
+    def initial_state(self, batch_size: int = 1) -> State:
+        """Return the state before any token."""
+        ...
+
+    def step_with_hidden(self, token: int | Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """Return `(B, V)` log-probabilities, `(B, H)` hidden vectors and the state."""
+        ...
+
+    def spans(self, ids: NDArray[np.integer]) -> Iterator[Span]:
+        """Yield one text in stretches from its start."""
+        ...
+
+    def spans_of_lines(self, lines: list[NDArray[np.integer]]) -> Iterator[tuple[int, Span]]:
+        """Yield the number and the whole of every line that has a token."""
+        ...
+
+
+def joined(spans: Iterable[Span], length: int) -> NDArray[np.float64]:
+    """Return `(N,)`: the log-probabilities of one text's stretches.
+
+    Args:
+        spans: in order.
+        length: N, tokens of all of them.
+    """
+    # One array from the start: small ones that stay would keep what lies between from reuse.
+    found = np.empty(length)
+    at = 0
+    for span in spans:
+        found[at : at + len(span.log_probs)] = span.log_probs
+        at += len(span.log_probs)
+    return found
+
+
+class NetworkModel(LanguageModel):
+    """A trained LanguageNetwork, with what its ids mean.
+
+    Args:
+        network: the network; put into evaluation mode.
+        options: what it was built from.
+        vocabulary: what ids mean.
+        rule: how text is cut into tokens.
+    """
+
+    kind = "network"
+
+    def __init__(
+        self, network: LanguageNetwork, options: NetworkOptions, vocabulary: Vocabulary, rule: str
+    ) -> None:
+        super().__init__(vocabulary, rule)
+        self.network = network.eval()
+        self.options = options
+
+    @property
+    def hidden_size(self) -> int:
+        """H, units of a hidden vector."""
+        return self.network.recurrence.output_size
+
+    def initial_state(self, batch_size: int = 1) -> State:
+        """Return the network's initial state.
+
+        Args:
+            batch_size: B, texts side by side.
+        """
+        return self.network.initial_state(batch_size)
+
+    def step(self, token: int | Tensor, state: State) -> tuple[Tensor, State]:
+        """Read a token; return the next one's log-probabilities in nats, and the state.
+
+        Args:
+            token: an id, or `(B,)` ids.
+            state: as `initial_state` or the step before returned it.
+        """
+        log_probs, _, state = self.step_with_hidden(token, state)
+        return (log_probs[0] if isinstance(token, int) else log_probs), state
+
+    @torch.no_grad()
+    def step_with_hidden(self, token: int | Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """Read a token; return what `step` does, and the vector the next one is predicted from.
+
+        Shapes: returns `(B, V)`, `(B, H)` and the state, whether given an id or many.
+
+        Args:
+            token: an id, or `(B,)` ids.
+            state: as `initial_state` or the step before returned it.
+        """
+        ids = token_ids(token).to(self._device).view(-1, 1)
+        hidden, state = self.network(ids, state)
+        return self.network.head.log_probs(hidden[:, 0]), hidden[:, 0], state
+
+    def log_probs_of(self, ids: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
+
+        Args:
+            ids: `(N,)`.
+        """
+        return joined(self.spans(ids), len(ids))
+
+    @torch.no_grad()
+    def _span(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Span, State]:
+        hidden, state = self.network(inputs.unsqueeze(0), state)
+        return Span(hidden[0], self._score(hidden[0], targets)), state
+
+    def spans(self, ids: NDArray[np.integer]) -> Iterator[Span]:
+        """Yield one text's hidden vectors and log-probabilities, in stretches from its start.
+
+        Args:
+            ids: `(N,)`; before the first stands `<eos>`.
+        """
+        state = self.initial_state()
+        before = self.vocabulary.eos
+        for start in range(0, len(ids), STEPS):
+            targets = torch.from_numpy(ids[start : start + STEPS].astype(np.int64))
+            targets = targets.to(self._device)
+            inputs = torch.cat([targets.new_tensor([before]), targets[:-1]])
+            span, state = self._span(inputs, targets, state)
+            before = int(targets[-1])
+            yield span
+
+    def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[NDArray[np.float64]]:
+        """Return the log-probabilities of lines that know nothing of each other, side by side.
+
+        Args:
+            lines: ids of each.
+        """
+        results: list[NDArray[np.float64]] = [np.zeros(0)] * len(lines)
+        for n, span in self.spans_of_lines(lines):
+            results[n] = span.log_probs
+        return results
+
+    def spans_of_lines(self, lines: list[NDArray[np.integer]]) -> Iterator[tuple[int, Span]]:
+        """Yield the number and the whole of every line that has a token, those of like length
+        side by side.
+
+        Args:
+            lines: ids of each; they know nothing of each other.
+        """
+        for chosen in _batches([len(line) for line in lines]):
+            targets = [torch.from_numpy(lines[n].astype(np.int64)) for n in chosen]
+            hidden, log_probs = self._side_by_side(targets)
+            lengths = [len(line) for line in targets]
+            parts = np.split(log_probs, np.cumsum(lengths)[:-1])
+            for n, own, scores in zip(chosen, torch.split(hidden, lengths), parts, strict=True):
+                yield n, Span(own, scores)
+
+    @torch.no_grad()
+    def _side_by_side(self, lines: list[Tensor]) -> tuple[Tensor, NDArray[np.float64]]:
+        """Return the hidden vectors and log-probabilities of lines, one line after the other."""
+        lengths = torch.tensor([len(line) for line in lines], device=self._device)
+        padded = pad_sequence(lines, batch_first=True).to(self._device)
+        inputs = padded.roll(1, dims=1)
+        inputs[:, 0] = self.vocabulary.eos
+        hidden, _ = self.network(inputs, lengths=lengths)
+        real = torch.arange(padded.shape[1], device=self._device) < lengths.unsqueeze(1)
+        return hidden[real], self._score(hidden[real], padded[real])
+
+    def _score(self, hidden: Tensor, targets: Tensor) -> NDArray[np.float64]:
+        return self.network.head.log_probs_of(hidden, targets).double().cpu().numpy()
+
+    @property
+    def _device(self) -> torch.device:
+        return self.network.embedding.device
+
+    def facts(self) -> dict[str, Any]:
+        """Return the network's options."""
+        return {"network": self.options.model_dump(mode="json")}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights."""
+        return dict(self.network.state_dict())
+
+    @classmethod
+    def restore(
+        cls,
+        vocabulary: Vocabulary,
+        rule: str,
+        facts: Mapping[str, Any],
+        tensors: dict[str, Tensor],
+        inner: tuple[LanguageModel, ...] = (),
+    ) -> NetworkModel:
+        """Return the model that `facts` and `tensors` describe.
+
+        Args:
+            vocabulary: what ids mean.
+            rule: how text is cut into tokens.
+            facts: with `network`, the options.
+            tensors: the weights.
+            inner: none.
+
+        Raises:
+            CheckpointError: the options or the weights do not fit.
+        """
+        try:
+            options = NetworkOptions.model_validate(facts["network"])
+            with torch.device("meta"):
+                sketch = LanguageNetwork(options, len(vocabulary), None)
+        except (KeyError, ValidationError, ConfigError) as error:
+            said = " ".join(str(error).split())
+            raise CheckpointError(f"the model's options are not valid: {said}") from error
+        require_fit(sketch, tensors)  # before anything of that size is allocated
+        network = LanguageNetwork(options, len(vocabulary), generator(0, "restore"))
+        load_weights(network, tensors)
+        return cls(network, options, vocabulary, rule)
+
+
+def _batches(lengths: list[int]) -> Iterator[list[int]]:
+    """Yield the numbers of lines to score side by side, of like lengths, none of them empty."""
+    order = sorted((n for n, length in enumerate(lengths) if length), key=lambda n: lengths[n])
+    batch: list[int] = []
+    for n in order:
+        if batch and (len(batch) + 1) * lengths[n] > BATCH:
+            yield batch
+            batch = []
+        batch.append(n)
+    if batch:
+        yield batch

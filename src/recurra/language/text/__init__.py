@@ -1,0 +1,1 @@
+"""Text as numbers: how it is cut, numbered, kept and dealt out."""

@@ -1,0 +1,400 @@
+"""Choosing among the n-best hypotheses of a recogniser or translator, with a language model.
+
+    total = first pass + weight * log-probability + word penalty * words
+
+L lists, H hypotheses in one, R words of a reference, W of the longest hypothesis.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, tee
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.errors import ConfigError, DataError
+from recurra.language.use.scoring import Scoring, score
+
+__all__ = [
+    "Candidate",
+    "Hypothesis",
+    "Learned",
+    "NBest",
+    "learn",
+    "read_nbest",
+    "rescore",
+    "with_log_probs",
+    "word_errors",
+]
+
+STARTS = ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.5, 1.0), (1.0, -1.0))
+"""Weights and word penalties that the search starts from."""
+
+ROUNDS = 100
+"""Of the search from one start; it ends as soon as nothing improves."""
+
+Array = NDArray[np.float64]
+
+
+class Hypothesis(NamedTuple):
+    """A text, and the score of the system that found it: a log-probability or another sum."""
+
+    text: str
+    score: float
+
+    @property
+    def words(self) -> int:
+        """How many, by white space."""
+        return len(self.text.split())
+
+
+@dataclass(frozen=True)
+class NBest:
+    """What a system took one utterance or sentence for.
+
+    Args:
+        id: its name.
+        hypotheses: one or more, in any order.
+        reference: what it was, where that is known.
+        log_probs: of each hypothesis by a language model, once they are known.
+    """
+
+    id: str
+    hypotheses: Sequence[Hypothesis]
+    reference: str | None = None
+    log_probs: Sequence[float] = ()
+
+
+class Candidate(NamedTuple):
+    """A hypothesis with what decides its place."""
+
+    id: str
+    text: str
+    score: float
+    log_prob: float
+    words: int
+    total: float
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Weights found on a development list, and the words that are wrong with them.
+
+    Args:
+        weight: of the language model's log-probability.
+        word_penalty: for each word; positive favours longer hypotheses.
+        errors: substitutions, insertions and deletions of the hypotheses chosen.
+        errors_before: of those that the first pass puts first.
+        errors_least: of the best hypotheses there are, whatever the weights.
+        words: of all references.
+    """
+
+    weight: float
+    word_penalty: float
+    errors: int
+    errors_before: int
+    errors_least: int
+    words: int
+
+    def rate(self, errors: int) -> float:
+        """Return the word error rate that so many errors are; NaN without words.
+
+        Args:
+            errors: any number.
+        """
+        return errors / self.words if self.words else math.nan
+
+
+def read_nbest(lines: Iterable[str], name: str = "n-best list") -> Iterator[NBest]:
+    """Yield n-best lists of a text that has one hypothesis a line.
+
+    A line is `id ||| text ||| score`, or `id ||| text ||| features ||| score` as Moses writes it,
+    or a JSON object with `id`, `text`, `score` and perhaps `reference`. The hypotheses of one id
+    stand together; empty lines do not count.
+
+    Args:
+        lines: the text's.
+        name: what the text is called in errors.
+
+    Raises:
+        DataError: a line is of neither form, or an id comes back later; names the line.
+
+    Example:
+        >>> found, = read_nbest(["7 ||| the cat ||| -3.5", "7 ||| the hat ||| -3.25"])
+        >>> found.id, found.hypotheses[1]
+        ('7', Hypothesis(text='the hat', score=-3.25))
+    """
+    numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip())
+    parsed = ((n, *_parsed(line, f"{name}, line {n}")) for n, line in numbered)
+    seen: set[str] = set()
+    for identity, rows in groupby(parsed, key=lambda row: row[1]):
+        found = list(rows)
+        if identity in seen:
+            raise DataError(
+                f"{name}, line {found[0][0]}: the id {identity!r:.80} was there before; "
+                "hypotheses of one id must stand together"
+            )
+        seen.add(identity)
+        references = dict.fromkeys(row[3] for row in found if row[3] is not None)
+        if len(references) > 1:
+            raise DataError(
+                f"{name}, line {found[0][0]}: the id {identity!r:.80} has {len(references)} "
+                "different references, expected one"
+            )
+        yield NBest(identity, [row[2] for row in found], next(iter(references), None))
+
+
+def _parsed(line: str, place: str) -> tuple[str, Hypothesis, str | None]:
+    """Return id, hypothesis and reference of a line."""
+    if line.lstrip().startswith("{"):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{place} is not JSON: {error}") from error
+        identity, text, reference = row.get("id"), row.get("text"), row.get("reference")
+        if isinstance(identity, int) and not isinstance(identity, bool):
+            identity = str(identity)
+        strings = isinstance(identity, str) and isinstance(text, str)
+        if not strings or not isinstance(reference, str | None):
+            raise DataError(f'{place}: expected {{"id", "text", "score", "reference"?}}')
+        number = row.get("score")
+    else:
+        parts = [part.strip() for part in line.split("|||")]
+        if len(parts) not in (3, 4):
+            raise DataError(
+                f"{place}: expected 'id ||| text ||| score', got {len(parts)} part"
+                f"{'s' * (len(parts) != 1)}"
+            )
+        identity, text, reference, number = parts[0], parts[1], None, parts[-1]
+    try:
+        value = float(number)
+    except (TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value) or isinstance(number, bool):
+        raise DataError(f"{place}: the score is {number!r:.80}, expected a number")
+    return identity, Hypothesis(text, value), reference
+
+
+def with_log_probs(
+    model: Scoring, lists: Iterable[NBest], *, given: str = "", open_vocabulary: bool = False
+) -> Iterator[NBest]:
+    """Yield n-best lists with the log-probabilities of their hypotheses, each a line by itself.
+
+    Args:
+        model: any language model.
+        lists: as `read_nbest` yields them.
+        given: as `score` takes it.
+        open_vocabulary: as `score` takes it; without it, all unknown words cost the same.
+    """
+    lists, ahead = tee(lists)  # hypotheses of many lists are scored side by side
+    texts = (" ".join(found.text.split("\n")) for each in ahead for found in each.hypotheses)
+    scores = score(model, texts, given=given, open_vocabulary=open_vocabulary)
+    for each in lists:
+        log_probs = [next(scores).log_prob for _ in each.hypotheses]
+        yield NBest(each.id, each.hypotheses, each.reference, log_probs)
+
+
+def rescore(nbest: NBest, weight: float = 0.5, word_penalty: float = 0.0) -> list[Candidate]:
+    """Return a list's hypotheses by their totals, the best first; equal ones stay in order.
+
+    Args:
+        nbest: with log-probabilities.
+        weight: of the language model.
+        word_penalty: for each word; positive favours longer hypotheses.
+
+    Raises:
+        ConfigError: a number is not finite, or the list has no log-probabilities yet.
+
+    Example:
+        >>> hypotheses = [Hypothesis("the cat", -3.5), Hypothesis("the hat", -3.25)]
+        >>> found = rescore(NBest("7", hypotheses, log_probs=[-4.0, -6.0]), weight=0.5)
+        >>> [(each.text, each.total) for each in found]
+        [('the cat', -5.5), ('the hat', -6.25)]
+    """
+    for name, number in (("weight", weight), ("word_penalty", word_penalty)):
+        if not math.isfinite(number):
+            raise ConfigError(f"{name} is a finite number, got {number}")
+    _require_log_probs(nbest)
+    found = [
+        Candidate(
+            nbest.id,
+            *hypothesis,
+            log_prob,
+            hypothesis.words,
+            hypothesis.score + weight * log_prob + word_penalty * hypothesis.words,
+        )
+        for hypothesis, log_prob in zip(nbest.hypotheses, nbest.log_probs)
+    ]
+    return sorted(found, key=lambda candidate: -candidate.total)
+
+
+def _require_log_probs(nbest: NBest) -> None:
+    if len(nbest.log_probs) != len(nbest.hypotheses):
+        raise ConfigError(f"{nbest.id}: no log-probabilities; with_log_probs gives them")
+
+
+def word_errors(texts: Sequence[str], reference: str) -> NDArray[np.int64]:
+    """Return `(H,)`: words to substitute, insert and delete to make each text the reference.
+
+    Args:
+        texts: words parted by white space.
+        reference: likewise.
+
+    Source: Levenshtein 1966; Wagner & Fischer 1974.
+
+    Example:
+        >>> word_errors(["the cat sat", "a cat", ""], "the cat")
+        array([1, 1, 2])
+    """
+    ids: dict[str, int] = {}
+    rows = [[ids.setdefault(word, len(ids)) for word in text.split()] for text in texts]
+    wanted = [ids.get(word, -1) for word in reference.split()]
+    W = max(map(len, rows), default=0)
+    padded = np.array([row + [-2] * (W - len(row)) for row in rows], np.int64).reshape(len(rows), W)
+    steps = np.arange(W + 1)
+    distance = np.tile(steps, (len(rows), 1))  # of the reference so far to each beginning
+    for word in wanted:
+        longer = distance + 1  # the word is missing
+        longer[:, 1:] = np.minimum(longer[:, 1:], distance[:, :-1] + (padded != word))
+        distance = np.minimum.accumulate(longer - steps, axis=1) + steps
+    ends: NDArray[np.int64] = distance[np.arange(len(rows)), [len(row) for row in rows]]
+    return ends
+
+
+@dataclass(frozen=True)
+class _Development:
+    """A list's three terms of the total, `(H,)` each, and what choosing a hypothesis costs."""
+
+    scores: Array
+    log_probs: Array
+    words: Array
+    errors: NDArray[np.int64]
+
+
+def learn(lists: Iterable[NBest]) -> Learned:
+    """Return the weight and the word penalty that leave the fewest wrong words.
+
+    The errors are a step function of each weight, so a line search finds their least exactly; it
+    is done in turn along both axes and both diagonals, from several starts, until nothing
+    improves. Of equally good places the middle of the widest is taken. The weight is not negative.
+
+    Args:
+        lists: with references and log-probabilities.
+
+    Raises:
+        DataError: a list has no reference, or there is no list.
+        ConfigError: a list has no log-probabilities yet.
+
+    Source: Och 2003, "Minimum error rate training in statistical machine translation", section 5.
+
+    Differs: two weights only, so fixed directions serve; the source also smooths the errors.
+    """
+    development, words = [], 0
+    for nbest in lists:
+        _require_log_probs(nbest)
+        if nbest.reference is None:
+            raise DataError(f"list {nbest.id} has no reference, from which weights are learnt")
+        texts = [hypothesis.text for hypothesis in nbest.hypotheses]
+        development.append(
+            _Development(
+                np.array([hypothesis.score for hypothesis in nbest.hypotheses]),
+                np.array(nbest.log_probs, dtype=np.float64),
+                np.array([hypothesis.words for hypothesis in nbest.hypotheses], np.float64),
+                word_errors(texts, nbest.reference),
+            )
+        )
+        words += len(nbest.reference.split())
+    if not development:
+        raise DataError("weights cannot be learnt from no lists")
+    found = [_descended(development, *start) for start in STARTS]
+    errors, weight, penalty = min(found, key=lambda each: each[0])
+    before = _errors(development, 0.0, 0.0)
+    least = sum(int(each.errors.min()) for each in development)
+    if errors >= before:
+        errors, weight, penalty = before, 0.0, 0.0
+    return Learned(weight, penalty, errors, before, least, words)
+
+
+def _errors(development: Sequence[_Development], weight: float, penalty: float) -> int:
+    total = 0
+    for each in development:
+        best = np.argmax(each.scores + weight * each.log_probs + penalty * each.words)
+        total += int(each.errors[best])
+    return total
+
+
+def _descended(
+    development: Sequence[_Development], weight: float, penalty: float
+) -> tuple[int, float, float]:
+    """Return the fewest errors that lines from a start lead to, and where they are."""
+    # A word is worth about as much as its log-probability.
+    nats = -sum(float(each.log_probs.sum()) for each in development)
+    scale = nats / max(1.0, sum(float(each.words.sum()) for each in development)) or 1.0
+    errors = _errors(development, weight, penalty)
+    for _ in range(ROUNDS):
+        before = errors
+        for along, across in ((1.0, 0.0), (0.0, scale), (1.0, scale), (1.0, -scale)):
+            found, place = _searched(development, (weight, penalty), (along, across))
+            if found < errors:
+                weight, penalty = weight + place * along, penalty + place * across
+                errors = found
+        if errors == before:
+            break
+    return errors, weight, penalty
+
+
+def _searched(
+    development: Sequence[_Development],
+    origin: tuple[float, float],
+    direction: tuple[float, float],
+) -> tuple[int, float]:
+    """Return the fewest errors along a line from a point, and how far along it they are."""
+    least = -origin[0] / direction[0] if direction[0] else -math.inf
+    places: list[float] = []
+    changes: list[int] = []
+    errors = 0
+    for each in development:
+        starts = each.scores + origin[0] * each.log_probs + origin[1] * each.words
+        slopes = direction[0] * each.log_probs + direction[1] * each.words
+        best = _first_best(starts, slopes, least)
+        errors += int(each.errors[best])
+        for place, following in _envelope(starts, slopes, best):
+            places.append(place)
+            changes.append(int(each.errors[following] - each.errors[best]))
+            best = following
+    if not places:
+        return errors, 0.0
+    order = np.argsort(places, kind="stable")
+    between = np.array(places)[order]
+    ends = np.concatenate([[max(least, between[0] - 1)], between, [between[-1] + 1]])
+    counts = errors + np.concatenate([[0], np.cumsum(np.array(changes)[order])])
+    widths = np.diff(ends)
+    fewest = counts[widths > 0].min()
+    chosen = int(np.argmax(np.where(counts == fewest, widths, -1)))
+    place = float(ends[chosen] + ends[chosen + 1]) / 2
+    weight, penalty = (start + place * step for start, step in zip(origin, direction))
+    return _errors(development, weight, penalty), place  # as rounding has it
+
+
+def _first_best(starts: Array, slopes: Array, place: float) -> int:
+    """Return the highest line just after a place, of equal ones the first."""
+    if math.isinf(place):
+        return int(np.lexsort((-starts, slopes))[0])
+    return int(np.lexsort((-slopes, -(starts + place * slopes)))[0])
+
+
+def _envelope(starts: Array, slopes: Array, best: int) -> Iterator[tuple[float, int]]:
+    """Yield where another line becomes the highest, and which, from the first highest on."""
+    while True:
+        steeper = np.flatnonzero(slopes > slopes[best])
+        if not len(steeper):
+            return
+        places = (starts[best] - starts[steeper]) / (slopes[steeper] - slopes[best])
+        chosen = np.lexsort((-starts[steeper], -slopes[steeper], places))[0]
+        best = int(steeper[chosen])
+        yield float(places[chosen]), best

@@ -1,0 +1,316 @@
+"""Checkpoints: the whole state of a training, on disk, found intact or passed over.
+
+A checkpoint of step 1234 is the sealed directory `step-00001234`: `facts.json`, and one
+safetensors file for each part of the state. docs/checkpoint-format.md specifies every byte.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import CheckpointError
+from recurra.storage.files import Content, make_directory, sweep
+from recurra.storage.sealed import MOST_JSON, open_sealed, read_json, remove, seal
+from recurra.storage.tensors import load_tensors, write_tensors
+
+__all__ = [
+    "Checkpoint",
+    "Checkpoints",
+    "load_weights",
+    "pack_optimizer",
+    "require_fit",
+    "unpack_optimizer",
+]
+
+KIND = "checkpoint"
+VERSION = 1
+FACTS = "facts.json"
+SUFFIX = ".safetensors"
+STEP = re.compile(r"step-(\d{8,18})")
+
+Tensors = dict[str, Tensor]
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """The state of a training between two steps.
+
+    Args:
+        step: how many steps were taken, from 0.
+        tensors: part -> name -> tensor; parts as `"weights"`, `"optimizer"`, `"carry"`.
+        facts: what else there is to know, as JSON knows it: string keys, no tuples.
+
+    Example:
+        >>> Checkpoint(3, {"weights": {"bias": torch.zeros(1)}}, {"seed": 1}).facts
+        {'seed': 1}
+    """
+
+    step: int
+    tensors: dict[str, Tensors]
+    facts: Facts
+
+
+class Checkpoints:
+    """The checkpoints of one run, of which the newest few are kept.
+
+    Args:
+        directory: theirs alone; made by the first `save`.
+        keep: how many stay, at least 1; from 2 on, a damaged one costs only the steps since.
+
+    Raises:
+        ValueError: for `keep` below 1.
+
+    Example:
+        >>> import tempfile
+        >>> checkpoints = Checkpoints(Path(tempfile.mkdtemp()) / "checkpoints")
+        >>> checkpoints.save(Checkpoint(3, {"weights": {"bias": torch.ones(1)}}, {})).name
+        'step-00000003'
+        >>> found, notes = checkpoints.newest()
+        >>> found.step, found.tensors["weights"]["bias"], notes
+        (3, tensor([1.]), [])
+    """
+
+    def __init__(self, directory: Path, keep: int = 2) -> None:
+        if keep < 1:
+            raise ValueError(f"expected at least 1 checkpoint to keep, got {keep}")
+        self.directory = directory
+        self.keep = keep
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Write a checkpoint durably, drop those beyond `keep`, and return its directory.
+
+        Checkpoints of later steps go too: `newest` had passed them over, and training went on
+        from an earlier one.
+
+        Args:
+            checkpoint: its tensors are read before this returns, and not copied.
+
+        Raises:
+            OSError: when the disk refuses; the checkpoints before are as they were.
+            ValueError: for facts that are not JSON, or larger than `newest` reads.
+
+        Example:
+            See the class.
+        """
+        files: dict[str, Content] = {FACTS: _facts_bytes(checkpoint)}
+        for part, tensors in checkpoint.tensors.items():
+            files[part + SUFFIX] = partial(write_tensors, tensors)
+        make_directory(self.directory)
+        path = self.directory / f"step-{checkpoint.step:08d}"
+        seal(path, files, KIND, VERSION)
+        saved = self._saved()
+        stays = [step for step in saved if step <= checkpoint.step][-self.keep :]
+        for step in saved.keys() - stays:
+            with suppress(OSError):  # this checkpoint is safe; one too many does no harm
+                remove(saved[step])
+        return path
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the newest checkpoint that is intact, and a line for each thing put right.
+
+        Clears what interrupted writes left. Without any checkpoint, returns None.
+
+        Raises:
+            CheckpointError: when there are checkpoints and none is intact; names the damage.
+            OSError: when a left-over cannot be removed.
+
+        Example:
+            See the class.
+        """
+        notes = [f"removed {path}, left by an interrupted save" for path in sweep(self.directory)]
+        damage: list[str] = []
+        for path in reversed(self._saved().values()):
+            try:
+                return _load(path), notes + damage
+            except CheckpointError as error:
+                damage.append(f"passed over {path.name}: {error}")
+        if damage:
+            raise CheckpointError(
+                f"no checkpoint in {self.directory} is intact: {'; '.join(damage)}"
+            )
+        return None, notes
+
+    def clear(self) -> None:
+        """Remove all checkpoints and what interrupted writes left.
+
+        Raises:
+            OSError: when the system refuses.
+
+        Example:
+            >>> Checkpoints(Path("nowhere")).clear()
+        """
+        sweep(self.directory)
+        for path in self._saved().values():
+            remove(path)
+
+    def _saved(self) -> dict[int, Path]:
+        """Return step -> directory, oldest first."""
+        if not self.directory.is_dir():
+            return {}
+        found = ((STEP.fullmatch(path.name), path) for path in self.directory.iterdir())
+        return dict(sorted((int(match[1]), path) for match, path in found if match))
+
+
+def _facts_bytes(checkpoint: Checkpoint) -> bytes:
+    """Return the facts as JSON whose floats, even non-finite ones, read back exactly."""
+    facts = {"step": checkpoint.step, "facts": checkpoint.facts}
+    data = json.dumps(facts, indent=2).encode() + b"\n"
+    if len(data) > MOST_JSON:
+        raise ValueError(f"expected facts of at most {MOST_JSON} bytes, got {len(data)}")
+    return data
+
+
+def _load(path: Path) -> Checkpoint:
+    files = open_sealed(path, KIND, VERSION)
+    document = read_json(files.pop(FACTS, path / FACTS))
+    match document:
+        case {"step": int(step), "facts": dict(facts)} if len(document) == 2:
+            parts = {name.removesuffix(SUFFIX): load_tensors(file) for name, file in files.items()}
+            return Checkpoint(step, parts, facts)
+    raise CheckpointError(f"{path / FACTS} is damaged: expected step and facts")
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, Facts]:
+    """Return an optimizer's state as tensors, and as facts for JSON, for `unpack_optimizer`.
+
+    Args:
+        optimizer: its tensors are returned as they are, not copied.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> adam = torch.optim.Adam([weight])
+        >>> weight.sum().backward()
+        >>> adam.step()
+        >>> tensors, facts = pack_optimizer(adam)
+        >>> sorted(tensors), facts["groups"][0]["betas"]
+        (['0.exp_avg', '0.exp_avg_sq', '0.step'], [0.9, 0.999])
+    """
+    state = optimizer.state_dict()
+    tensors: Tensors = {}
+    numbers: Facts = {}
+    for index, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{name}"] = value
+            else:
+                numbers[f"{index}.{name}"] = value
+    groups = [_as_json(group) for group in state["param_groups"]]
+    return tensors, {"kind": type(optimizer).__name__, "numbers": numbers, "groups": groups}
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts) -> None:
+    """Give an optimizer the state and the hyper-parameters that `pack_optimizer` returned.
+
+    Args:
+        optimizer: of the same class, over parameters of the same shapes in the same order.
+        tensors: copied, so that they stay as they are.
+        facts: read back from JSON or not.
+
+    Raises:
+        CheckpointError: when they do not fit; the optimizer is then as it was.
+
+    Example:
+        >>> first, second = (torch.optim.SGD([torch.nn.Parameter(torch.ones(2))]) for _ in "ab")
+        >>> first.param_groups[0]["lr"] = 0.25
+        >>> unpack_optimizer(second, *pack_optimizer(first))
+        >>> second.param_groups[0]["lr"]
+        0.25
+    """
+    _check_fit(optimizer, tensors, facts)
+    current = optimizer.state_dict()["param_groups"]
+    state: dict[int, dict[str, Any]] = {}
+    copies = {key: tensor.clone() for key, tensor in tensors.items()}
+    for key, value in {**copies, **facts["numbers"]}.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    groups = [_like(group, was) for group, was in zip(facts["groups"], current)]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _as_json(group: Facts) -> Facts:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in group.items()}
+
+
+def _like(group: Facts, current: Facts) -> Facts:
+    """Make tuples again of the lists that were tuples before JSON."""
+    return {
+        key: tuple(value) if isinstance(current.get(key), tuple) else value
+        for key, value in group.items()
+    }
+
+
+def _check_fit(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts) -> None:
+    """Raise unless the state is of this class of optimizer and of its parameters' shapes."""
+    kind = type(optimizer).__name__
+    if (found := facts.get("kind")) != kind:
+        raise CheckpointError(f"optimizer: expected the state of {kind}, found {found!r:.80}")
+    expected = [group["params"] for group in optimizer.state_dict()["param_groups"]]
+    held = [group.get("params") for group in facts["groups"]]
+    if held != expected:
+        raise CheckpointError(f"optimizer: expected parameters {expected}, found {held!r:.400}")
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for key in (*tensors, *facts["numbers"]):
+        index = key.partition(".")[0]
+        if not (index.isdecimal() and int(index) < len(parameters)):
+            raise CheckpointError(
+                f"optimizer: expected state of {len(parameters)} parameters, found {key!r:.80}"
+            )
+    for key, tensor in tensors.items():
+        shape = parameters[int(key.partition(".")[0])].shape
+        if tensor.dim() and tensor.shape != shape:
+            raise CheckpointError(
+                f"optimizer: {key} expected shape {tuple(shape)}, found {tuple(tensor.shape)}"
+            )
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy `weights` into `model`: all of them, or none.
+
+    Args:
+        model: where to.
+        weights: name -> tensor, the names and shapes of the model's.
+
+    Raises:
+        CheckpointError: names or shapes differ; lists missing, unexpected and mismatched ones.
+
+    Example:
+        >>> load_weights(nn.Linear(2, 1), {"weight": torch.zeros(1, 2)})
+        Traceback (most recent call last):
+        ...
+        recurra.errors.CheckpointError: the weights do not fit the model: missing bias
+    """
+    require_fit(model, weights)
+    model.load_state_dict(dict(weights))
+
+
+def require_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Raise unless `weights` has the names and shapes of the model's.
+
+    Args:
+        model: may be on the meta device, where it costs no memory.
+        weights: name -> tensor.
+
+    Raises:
+        CheckpointError: lists missing, unexpected and mismatched ones.
+    """
+    own = model.state_dict()
+    faults = [f"missing {name}" for name in own if name not in weights]
+    faults += [f"unexpected {name}" for name in weights if name not in own]
+    faults += [
+        f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if faults:
+        raise CheckpointError(f"the weights do not fit the model: {'; '.join(faults)}")

@@ -1,0 +1,380 @@
+"""The one gradient loop; it knows no task.
+
+A task hands it a Learner: numbered batches, a loss with a carried state, and a validation. The
+loop owns the optimizer, the schedule, what is saved and what is resumed, and yields events.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import ConfigError, ResourceError, RunError
+from recurra.learning.averaging import WeightAverage
+from recurra.learning.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    load_weights,
+    pack_optimizer,
+    require_fit,
+    unpack_optimizer,
+)
+from recurra.learning.epochs import Epochs
+from recurra.learning.event import (
+    Averaged,
+    Event,
+    Finished,
+    Saved,
+    Started,
+    Stepped,
+    Stopped,
+    Validated,
+    Warned,
+)
+from recurra.learning.optimization import (
+    TrainOptions,
+    learning_rate,
+    make_optimizer,
+    take_step,
+)
+from recurra.randomness import generator
+
+__all__ = [
+    "Learner",
+    "learn",
+    "load_weights",
+    "measure_seconds_per_step",
+    "require_fit",
+    "with_steps",
+]
+
+BUDGET = 0.95
+"""The share of `minutes` that is planned: a shared machine may slow down."""
+
+PATIENCE_FOR_NANS = 3
+"""Steps in a row whose loss or gradient is not finite before the run ends."""
+
+
+class Learner(Protocol):
+    """What a task hands to the loop; where its epochs differ, it is `Uneven` too."""
+
+    model: nn.Module
+    steps_per_epoch: int
+    fingerprint: Mapping[str, str]
+    """What the data are, by parts; a checkpoint of other data is refused."""
+
+    def batch(self, epoch: int, step: int) -> Any:
+        """Return batch `step` of `epoch`: a pure function of both."""
+        ...
+
+    def initial_carry(self) -> Any:
+        """Return the state that is carried into the first batch of an epoch."""
+        ...
+
+    def loss(self, batch: Any, carry: Any, generator: torch.Generator) -> tuple[Tensor, Any, int]:
+        """Return the mean loss in nats per target, the detached carry, and how many targets."""
+        ...
+
+    def validate(self) -> Mapping[str, float | int | None] | None:
+        """Return the validation metrics, `"loss"` among them; None where there is no split."""
+        ...
+
+    def pack(self, carry: Any) -> dict[str, Tensor]:
+        """Return the carry as named tensors."""
+        ...
+
+    def unpack(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Return the carry that `pack` named."""
+        ...
+
+
+def learn(
+    learner: Learner,
+    options: TrainOptions,
+    seed: int,
+    checkpoints: Checkpoints | None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Train to the end, or until `should_stop`; goes on from the newest checkpoint, to the bit.
+
+    Afterwards `learner.model` holds the weights that `options.keep` names.
+
+    Args:
+        learner: the task.
+        options: how long and by which rule.
+        seed: of every random stream.
+        checkpoints: where to save and resume from; None keeps nothing.
+        should_stop: asked after every step.
+
+    Raises:
+        RunError: three steps in a row had no finite loss or gradient.
+        ResourceError: the last checkpoint could not be written.
+    """
+    training = _Training(learner, options, seed)
+    if checkpoints:
+        for note in training.resume(checkpoints):
+            yield Warned(note)
+    yield Started(
+        step=training.step,
+        steps=training.steps,
+        steps_per_epoch=learner.steps_per_epoch,
+        parameters=sum(parameter.numel() for parameter in training.parameters),
+        device=str(training.device),
+    )
+    while not training.done():
+        yield training.advance()
+        if training.validation_due():
+            yield from training.validate()
+        stop = should_stop()
+        if checkpoints and (stop or training.done() or training.save_due()):
+            yield from training.save(checkpoints, last=stop or training.done())
+        if stop and not training.done():
+            yield Stopped(training.step)
+            return
+    training.finish()
+    yield Finished(training.step, training.epoch, training.seconds, training.items)
+
+
+class _Training:
+    """The position and everything that moves with it; what a checkpoint holds."""
+
+    def __init__(self, learner: Learner, options: TrainOptions, seed: int) -> None:
+        self.learner = learner
+        self.options = options
+        self.seed = seed
+        learning = {n: p for n, p in learner.model.named_parameters() if p.requires_grad}
+        self.parameters = list(learning.values())
+        self.device = self.parameters[0].device
+        self.optimizer = make_optimizer(self.parameters, options)
+        self.average = WeightAverage(learning, options)
+        self.epochs = Epochs(learner)
+        self.steps = options.steps or self.epochs.steps(options.epochs)
+        self.average_from = options.average_start * self.steps
+        self.step = 0
+        self.carry = learner.initial_carry()
+        self.seconds = 0.0
+        self.items = 0
+        self.not_finite = 0
+        self.best_loss = math.inf
+        self.best: dict[str, Tensor] = {}
+        self.stale = 0
+        self.saved_at = time.monotonic()
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the data so far."""
+        return self.epochs.passes(self.step)
+
+    def done(self) -> bool:
+        """Whether no step is left, or patience has run out."""
+        patience = self.options.patience
+        return self.step >= self.steps or (patience is not None and self.stale >= patience)
+
+    def advance(self) -> Event:
+        """Take one step; one whose loss or gradient is not finite changes no weight."""
+        begun = time.perf_counter()
+        epoch, position = self.epochs.place(self.step)
+        if position == 0:
+            self.carry = self.learner.initial_carry()
+        rate = learning_rate(self.options, self.step, self.steps, epoch)
+        rate *= self.epochs.rate_factor(epoch, position)
+        masks = generator(self.seed, "dropout", epoch, position, self.device)
+        batch = self.learner.batch(epoch, position)
+        loss, carry, items = self.learner.loss(batch, self.carry, masks)
+        loss.backward()  # type: ignore[no-untyped-call]
+        value = float(loss.detach())
+        norm = math.nan
+        if math.isfinite(value):
+            norm = take_step(self.optimizer, self.options, rate)
+        if finite := math.isfinite(norm):
+            self.carry = carry
+            self._add_to_average()
+        self.optimizer.zero_grad()
+        self.step += 1
+        self.seconds += time.perf_counter() - begun
+        if not finite:
+            return self._skipped(value, norm, rate)
+        self.not_finite = 0
+        self.items += items
+        return Stepped(self.step, self.epoch, value, items, rate, norm, self.seconds)
+
+    def _add_to_average(self) -> None:
+        average = self.average
+        if average.begun:
+            average.add()
+        elif average.options.average == "ema" and self.step + 1 >= self.average_from:
+            average.begin()
+
+    def _skipped(self, loss: float, norm: float, rate: float) -> Warned:
+        self.not_finite += 1
+        what = f"step {self.step}: loss {loss:g}, gradient norm {norm:g}, learning rate {rate:g}"
+        if self.not_finite >= PATIENCE_FOR_NANS:
+            raise RunError(
+                f"{PATIENCE_FOR_NANS} steps in a row were not finite ({what}); the checkpoints "
+                "before them are untouched. Lower train.learning_rate or train.clip_norm"
+            )
+        return Warned(f"{what}: update skipped")
+
+    def validation_due(self) -> bool:
+        """Whether this step ends a stretch between validations, or is the last."""
+        if self.step >= self.steps:
+            return True
+        between = self.options.validate_epochs
+        if self.options.validations:
+            every = -(-self.steps // self.options.validations)
+        elif not between % 1:
+            epoch, position = self.epochs.place(self.step)
+            return not position and not epoch % int(between)
+        else:
+            every = max(1, round(between * self.learner.steps_per_epoch))
+        return self.step % every == 0
+
+    def validate(self) -> Iterator[Event]:
+        """Evaluate the validation split, and remember the weights if they are the best yet."""
+        begun = time.perf_counter()
+        model = self.learner.model
+        with self.average.applied():
+            model.eval()
+            metrics = self.learner.validate()
+            model.train()
+            if metrics is None:
+                return
+            loss = math.inf if metrics["loss"] is None else metrics["loss"]
+            best = loss < self.best_loss
+            if best and self.options.keep == "best":
+                self.best = {k: v.clone() for k, v in model.state_dict().items()}
+        self.best_loss = loss if best else self.best_loss
+        self.stale = 0 if best else self.stale + 1
+        yield Validated(self.step, self.epoch, metrics, best, time.perf_counter() - begun)
+        if self.average.judge(loss):
+            yield Averaged(self.step, self.epoch)
+
+    def save_due(self) -> bool:
+        """Whether it is time for a checkpoint; never while the numbers are not finite."""
+        waited = time.monotonic() - self.saved_at
+        return waited >= self.options.save_seconds and not self.not_finite
+
+    def save(self, checkpoints: Checkpoints, last: bool) -> Iterator[Event]:
+        """Write a checkpoint; where that fails go on and try again, unless it is the last."""
+        self.saved_at = time.monotonic()
+        try:
+            path = checkpoints.save(self._checkpoint())
+        except OSError as error:
+            if last:
+                raise ResourceError(
+                    f"the checkpoint of step {self.step} cannot be written: {error}. Older "
+                    "checkpoints are intact; free some space and run the same command again"
+                ) from error
+            yield Warned(f"checkpoint of step {self.step} not written: {error}; will try again")
+            return
+        yield Saved(self.step, path)
+
+    def _checkpoint(self) -> Checkpoint:
+        optimizer, optimizer_facts = pack_optimizer(self.optimizer)
+        tensors = {
+            "weights": dict(self.learner.model.state_dict()),
+            "optimizer": optimizer,
+            "carry": self.learner.pack(self.carry),
+        }
+        if self.best:
+            tensors["best"] = self.best
+        facts: dict[str, Any] = {
+            "seed": self.seed,
+            "fingerprint": dict(self.learner.fingerprint),
+            "device": self.device.type,
+            "seconds": self.seconds,
+            "items": self.items,
+            "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
+            "stale": self.stale,
+            "not_finite": self.not_finite,
+            "optimizer": optimizer_facts,
+        }
+        if self.options.average != "none":
+            tensors["average"], facts["average"] = self.average.pack()
+        return Checkpoint(self.step, tensors, facts)
+
+    def resume(self, checkpoints: Checkpoints) -> list[str]:
+        """Go on from the newest checkpoint that verifies, if there is one; returns notes."""
+        checkpoint, notes = checkpoints.newest()
+        if checkpoint is None:
+            return notes
+        tensors, facts = checkpoint.tensors, checkpoint.facts
+        self._refuse_other_data(facts["fingerprint"])
+        if facts["device"] != self.device.type:
+            notes.append(
+                f"the checkpoint was made on {facts['device']}, this is {self.device.type}: "
+                "training goes on, but the same bits come out on the same device only"
+            )
+        load_weights(self.learner.model, tensors["weights"])
+        unpack_optimizer(self.optimizer, tensors["optimizer"], facts["optimizer"])
+        self.carry = self.learner.unpack(tensors["carry"])
+        self.best = dict(tensors.get("best", {}))
+        if "average" in facts:
+            self.average.unpack(tensors.get("average", {}), facts["average"])
+        self.step = checkpoint.step
+        self.seconds, self.items = facts["seconds"], facts["items"]
+        self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
+        self.stale, self.not_finite = facts["stale"], facts["not_finite"]
+        return notes
+
+    def _refuse_other_data(self, there: Mapping[str, str]) -> None:
+        now = self.learner.fingerprint
+        changed = [part for part in {**there, **now} if there.get(part) != now.get(part)]
+        if changed:
+            raise ConfigError(
+                f"the run was begun on other data, so it cannot go on: {', '.join(changed)} "
+                "changed. Give the data back, or start over with --restart"
+            )
+
+    def finish(self) -> None:
+        """Leave the kept weights in the model, ready for use."""
+        if self.best:
+            load_weights(self.learner.model, self.best)
+        else:
+            self.average.settle()
+        self.learner.model.eval()
+
+
+def with_steps(options: TrainOptions, learner: Learner) -> TrainOptions:
+    """Return options whose `minutes` have become steps, by a short measurement.
+
+    Args:
+        options: returned as they are where they name no minutes, or steps already.
+        learner: the task; its model is left as it was.
+    """
+    if options.minutes is None or options.steps is not None:
+        return options
+    seconds = measure_seconds_per_step(learner, options)
+    steps = max(1, int(options.minutes * 60 * BUDGET / seconds))
+    return options.model_copy(update={"steps": steps})
+
+
+def measure_seconds_per_step(
+    learner: Learner, options: TrainOptions, warmup: int = 5, least_seconds: float = 2.0
+) -> float:
+    """Return what one training step costs here, leaving the model as it was.
+
+    Args:
+        learner: the task.
+        options: its optimizer and clipping.
+        warmup: steps that are not counted.
+        least_seconds: how long to measure, in seconds.
+    """
+    kept = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    quiet = options.model_copy(update={"learning_rate": 1e-12, "schedule": "constant"})
+    training = _Training(learner, quiet, seed=0)
+    if options.average != "none":
+        training.average.begin()
+    times: list[float] = []
+    while len(times) < warmup + 3 or sum(times[warmup:]) < least_seconds:
+        before = training.seconds
+        training.advance()
+        times.append(training.seconds - before)
+    learner.model.load_state_dict(kept)
+    return statistics.median(times[warmup:])

@@ -1,0 +1,1 @@
+"""The steps of a calendar: what lies between two stamps, and what it is called."""

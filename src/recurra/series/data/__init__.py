@@ -1,0 +1,1 @@
+"""Series as a network sees them: parts by time, channels, windows."""

@@ -1,0 +1,78 @@
+"""What stays in doubt about a stream of which too little was seen to tell its scale.
+
+B streams, L observations seen, H steps ahead, Q quantile levels, N channels, V targets.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recurra.series.data.windows import Scaling, Window
+from recurra.series.judging.metrics import LEVELS
+from recurra.series.network.model import MIDDLE
+
+__all__ = ["doubted", "usual_deviations"]
+
+Floats = NDArray[np.float64]
+
+NORMAL = [NormalDist().inv_cdf(level) for level in LEVELS]
+
+
+def usual_deviations(deviations: Floats, variables: int) -> Tensor:
+    """Return `(V,)`: the root mean square of each target's deviations, 0 where none is known.
+
+    Args:
+        deviations: of each channel's training part, `(N,)`, NaN where it is not known.
+        variables: V; channels of one series stand side by side.
+
+    Example:
+        >>> usual_deviations(np.array([3.0, 1.0, 4.0, np.nan]), 2) ** 2
+        tensor([12.5000,  1.0000], dtype=torch.float64)
+    """
+    squares = torch.from_numpy(np.square(deviations)).reshape(-1, variables)
+    return squares.nanmean(0).nan_to_num(0.0).sqrt()
+
+
+def doubted(
+    quantiles: Tensor, window: Window, least: int, usual: Tensor, scaling: Scaling
+) -> Tensor:
+    """Return quantiles `(B, H, Q)` that are no surer than what was seen of each stream allows.
+
+    Where fewer than `least` steps lie between the first and the last observation that are seen,
+    their own scale says nothing: bounds are then no nearer to the median than those of a normal
+    distribution with `sqrt(2)` of the series' deviation, as the difference of two observations has.
+
+    Args:
+        quantiles: as the network tells them.
+        window: what is seen.
+        least: the steps that the network learned from at least.
+        usual: deviations of each target, `(V,)`, taken where the window's own is not known.
+        scaling: whether deviations are those of logarithms.
+
+    Example:
+        >>> empty = torch.zeros(1, 4, 0)
+        >>> one = torch.tensor([[False, False, False, True]])
+        >>> seen = Window(one * 5.0, one, empty, empty, empty[0], torch.tensor([torch.nan]),
+        ...     torch.tensor([0]))
+        >>> sure = torch.full((1, 1, 11), 5.0)
+        >>> doubted(sure, seen, 2, torch.ones(1), Scaling(1, "last"))[0, 0, [1, 5, 9]]
+        tensor([3.1876, 5.0000, 6.8124])
+    """
+    if bool(window.observed.all()):
+        return quantiles
+    places = torch.arange(1, window.observed.shape[1] + 1, device=quantiles.device)
+    last = (window.observed * places).amax(1)
+    first = (window.observed * places.flip(0)).amax(1)
+    short = (last + first - len(places) < least)[:, None, None]
+    usual = usual.to(quantiles.device)[window.variable]
+    deviation = torch.where(window.deviation.isnan(), usual, window.deviation)
+    told = quantiles.log() if scaling.logarithm else quantiles
+    normal = torch.tensor(NORMAL, dtype=told.dtype, device=told.device)
+    bounds = told[..., MIDDLE, None] + (2**0.5 * deviation)[:, None, None] * normal
+    wider = torch.where(normal < 0, torch.minimum(told, bounds), torch.maximum(told, bounds))
+    return torch.where(short, wider.exp() if scaling.logarithm else wider, quantiles)

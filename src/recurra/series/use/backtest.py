@@ -1,0 +1,165 @@
+"""Backtests: a forecaster judged at several origins of the past, as it would have stood then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.errors import ConfigError, DataError
+from recurra.series.baselines import BASELINES
+from recurra.series.data.dataset import SeriesDataset
+from recurra.series.judging.metrics import ForecastMetrics
+from recurra.series.judging.trial import Trial
+from recurra.series.options import SeriesOptions
+from recurra.series.panel import Panel
+from recurra.series.use.forecaster import Forecaster
+
+__all__ = ["Backtest", "Fold", "backtest"]
+
+Floats = NDArray[np.float64]
+
+Refit = Callable[[Panel], Forecaster]
+"""Trains a forecaster on a panel that ends where a fold begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One origin, and how well what followed was forecast.
+
+    Args:
+        steps_before_end: how many steps of each series come after the origin.
+        ours: the forecaster's metrics.
+        baselines: name -> theirs.
+    """
+
+    steps_before_end: int
+    ours: ForecastMetrics
+    baselines: dict[str, ForecastMetrics]
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """A forecaster at several origins.
+
+    Args:
+        folds: oldest first.
+        ours: the metrics of all windows together.
+        baselines: name -> the same.
+        refit: whether the forecaster was trained anew for each fold, on what was before it.
+    """
+
+    folds: tuple[Fold, ...]
+    ours: ForecastMetrics
+    baselines: dict[str, ForecastMetrics]
+    refit: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "refit": self.refit,
+            "ours": self.ours.as_dict(),
+            "baselines": {name: rival.as_dict() for name, rival in self.baselines.items()},
+            "folds": [
+                {
+                    "steps_before_end": fold.steps_before_end,
+                    "ours": fold.ours.as_dict(),
+                    "baselines": {n: rival.as_dict() for n, rival in fold.baselines.items()},
+                }
+                for fold in self.folds
+            ],
+        }
+
+
+def backtest(
+    forecaster: Forecaster,
+    options: SeriesOptions,
+    data: Any = None,
+    *,
+    windows: int = 3,
+    step: int | None = None,
+    refit: Refit | None = None,
+    baselines: Sequence[str] = tuple(BASELINES),
+) -> Backtest:
+    """Judge a forecaster at several origins, the last of them a horizon before the end.
+
+    Without `refit` all windows of all series go through the network as one batch, and the network
+    is the one given: where it learned from what follows an origin, that fold flatters it. The
+    baselines, and the scale of MASE, are fitted to what is before each origin alone.
+
+    Args:
+        forecaster: whose forecasts.
+        options: of the series.
+        data: a frame or arrays, in place of what the options name.
+        windows: origins.
+        step: between them, in steps; the horizon by default.
+        refit: trains anew for each fold.
+        baselines: names in `BASELINES`, or `module:Name`.
+
+    Raises:
+        ConfigError: there are to be no windows, or no steps between them.
+        DataError: no series is long enough for so many origins.
+    """
+    horizon = forecaster.horizon
+    step = horizon if step is None else step
+    if windows < 1 or step < 1:
+        raise ConfigError(f"got windows={windows} and step={step}; give at least 1 of each")
+    wanted = options.model_copy(update={"horizon": horizon, "test": horizon, "valid": horizon})
+    dataset = SeriesDataset.open(wanted, data)
+    ends = [horizon + step * back for back in reversed(range(windows))]
+    trials = [_trial(dataset, end) for end in ends]
+    rivals = [{name: trial.rival(name) for name in baselines} for trial in trials]
+    if refit is None:
+        ours = _at_once(forecaster, dataset, trials)
+    else:
+        ours = [_apart(refit(_until(dataset, end)), dataset, t) for end, t in zip(ends, trials)]
+    folds = tuple(
+        Fold(end, trial.score(own), {name: trial.score(rival) for name, rival in others.items()})
+        for end, trial, own, others in zip(ends, trials, ours, rivals)
+    )
+    whole = Trial.together(trials)
+    together = {
+        name: whole.score(np.concatenate([others[name] for others in rivals])) for name in baselines
+    }
+    return Backtest(folds, whole.score(np.concatenate(ours)), together, refit is not None)
+
+
+def _trial(dataset: SeriesDataset, end: int) -> Trial:
+    """Return the trial of every series at so many steps before its end."""
+    lengths = dataset.lengths - end
+    rows = np.flatnonzero(lengths >= max(2, dataset.season + 1))
+    if not len(rows):
+        raise DataError(
+            f"no series has an origin {end} steps before its end with a season before it; "
+            "give fewer windows or a smaller step"
+        )
+    return Trial.at(dataset, rows, lengths[rows], lengths)
+
+
+def _at_once(
+    forecaster: Forecaster, dataset: SeriesDataset, trials: Sequence[Trial]
+) -> list[Floats]:
+    found = _apart(forecaster, dataset, Trial.together(trials))
+    return np.split(found, np.cumsum([len(trial) for trial in trials])[:-1])
+
+
+def _apart(forecaster: Forecaster, dataset: SeriesDataset, trial: Trial) -> Floats:
+    windows = forecaster.windows(dataset.panel)
+    return forecaster.quantiles(windows, trial.channels, trial.origins)
+
+
+def _until(dataset: SeriesDataset, end: int) -> Panel:
+    """Return the panel without its last steps; what is known ahead stays known."""
+    series = []
+    for one in dataset.panel.series:
+        length = len(one) - end
+        if length < 1:
+            continue
+        stamps = None if one.stamps is None else one.stamps[:length]
+        series.append(
+            replace(one, values=one.values[:length], stamps=stamps, past=one.past[:length])
+        )
+    return replace(dataset.panel, series=tuple(series))

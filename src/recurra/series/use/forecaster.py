@@ -1,0 +1,400 @@
+"""The forecaster: a recurrence over observations that gives a distribution over the next ones.
+
+B streams, N channels, L observations seen, H steps ahead, Q quantile levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from recurra.errors import CheckpointError, ConfigError, DataError, RecurraError, ShapeError
+from recurra.learning.loop import load_weights, require_fit
+from recurra.series.data.dataset import Features
+from recurra.series.data.windows import Observation, Scaling, Window, Windows
+from recurra.series.datasets import open_panel
+from recurra.series.judging.metrics import LEVELS
+from recurra.series.network.doubt import doubted, usual_deviations
+from recurra.series.network.model import MIDDLE, ForecastNetwork, Shape
+from recurra.series.options import ForecastOptions, SeriesOptions
+from recurra.series.panel import Panel
+from recurra.series.use.forecasts import Distribution, Forecasts, interval
+from recurra.series.use.history import extended, pack, stamps_after, tail, unpack
+from recurra.storage.pretrained import open_pretrained, save_pretrained
+from recurra.table import nearest
+
+__all__ = ["Forecaster"]
+
+FORMAT, VERSION = "recurra-forecaster", 1
+BATCH = 2048
+"""Windows that are forecast at once."""
+
+Floats = NDArray[np.float64]
+
+
+class Forecaster:
+    """A trained network, with what it needs to forecast: frequency, features, the last history.
+
+    Its state is a ring of the last `context` observations, so memory and time per step are
+    constant, and a stream, a whole history and a batch of windows give the same numbers.
+
+    Args:
+        network: put into evaluation mode.
+        options: what it was built from.
+        data: the columns that it reads.
+        features: what it sees beside the values.
+        history: the last observations of every series it learned from.
+        deviations: of each channel's training part, `(N,)`.
+
+    Example:
+        >>> forecaster = Forecaster.from_pretrained("runs/airline")  # doctest: +SKIP
+        >>> state = forecaster.initial_state()  # doctest: +SKIP
+        >>> ahead, state = forecaster.step(112.0, state)  # doctest: +SKIP
+        >>> ahead.median, ahead.interval(80)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        network: ForecastNetwork,
+        options: ForecastOptions,
+        data: SeriesOptions,
+        features: Features,
+        history: Panel,
+        deviations: Floats,
+    ) -> None:
+        self.network = network.eval()
+        self.options, self.data, self.features = options, data, features
+        self.history, self.deviations = history, deviations
+        self._usual = usual_deviations(deviations, len(history.targets))
+
+    @property
+    def horizon(self) -> int:
+        """Steps ahead that are forecast at once."""
+        return self.network.shape.horizon
+
+    @property
+    def context(self) -> int:
+        """Observations that are seen."""
+        return self.network.shape.context
+
+    @property
+    def _device(self) -> torch.device:
+        return self.network.correction.device
+
+    def initial_state(self, batch_size: int = 1, *, variable: int = 0) -> Window:
+        """Return the state before any observation.
+
+        Args:
+            batch_size: B, streams side by side.
+            variable: which of the targets they are.
+        """
+        shape, B = self.network.shape, batch_size
+        return Window(
+            values=torch.zeros(B, self.context, dtype=torch.float64, device=self._device),
+            observed=torch.zeros(B, self.context, dtype=torch.bool, device=self._device),
+            seen=torch.zeros(B, self.context, shape.seen, device=self._device),
+            known=torch.zeros(B, self.horizon, shape.known, device=self._device),
+            static=torch.zeros(B, shape.static, device=self._device),
+            deviation=torch.full((B,), np.nan, dtype=torch.float64, device=self._device),
+            variable=torch.full((B,), variable, device=self._device),
+        )
+
+    def state_after(self, unique_id: str, *, variable: int = 0) -> Window:
+        """Return the state after the last observation of a series that it learned from.
+
+        Args:
+            unique_id: which.
+            variable: which of its targets.
+
+        Raises:
+            DataError: it learned from no such series.
+        """
+        names = [one.unique_id for one in self.history.series]
+        if unique_id not in names:
+            raise DataError(f"no series is named {unique_id!r}.{nearest(unique_id, names)}")
+        row = names.index(unique_id) * len(self.history.targets) + variable
+        return Window(*(tensor[row : row + 1].to(self._device) for tensor in self._end))
+
+    @torch.inference_mode()
+    def step(
+        self, observation: float | Tensor | Observation, state: Window
+    ) -> tuple[Distribution, Window]:
+        """Take in one observation; return the distribution of the next ones, and the state.
+
+        A stream tells its scale when a season and one more were seen. Until then bounds are as
+        wide at least as what was learned from varies, or as the state's `deviation` says if set.
+
+        Args:
+            observation: a number, `(B,)` numbers, or with features; NaN is a gap.
+            state: as `initial_state` or the step before returned it.
+
+        Raises:
+            ShapeError: there are not as many numbers as streams.
+
+        Returns quantiles `(H, Q)` for a number, `(B, H, Q)` for several.
+        """
+        if not isinstance(observation, Observation):
+            observation = Observation(observation)
+        value = torch.as_tensor(observation.value, dtype=torch.float64, device=self._device)
+        new = value.reshape(-1, 1)
+        if len(new) != len(state.values):
+            raise ShapeError(
+                f"got {len(new)} observations for {len(state.values)} streams; "
+                "give initial_state as many streams as there are"
+            )
+        state = state._replace(
+            values=torch.cat([state.values[:, 1:], new.nan_to_num(0.0, 0.0, 0.0)], 1),
+            observed=torch.cat([state.observed[:, 1:], new.isfinite()], 1),
+        )
+        if self.network.shape.seen:
+            seen = observation.seen
+            last = torch.zeros_like(state.seen[:, :1]) if seen is None else seen.unsqueeze(1)
+            state = state._replace(seen=torch.cat([state.seen[:, 1:], last], 1))
+        if self.network.shape.known:
+            ahead = observation.known
+            state = state._replace(known=torch.zeros_like(state.known) if ahead is None else ahead)
+        quantiles = self._told(state)
+        return Distribution(quantiles if value.ndim else quantiles[0]), state
+
+    @torch.inference_mode()
+    def quantiles(self, windows: Windows, rows: NDArray[Any], origins: NDArray[Any]) -> Floats:
+        """Return the quantiles `(W, H, Q)` after the origins of many windows.
+
+        Args:
+            windows: the channels.
+            rows: `(W,)`, which of them.
+            origins: `(W,)`, the first step that is not seen.
+        """
+        found = [np.empty((0, self.horizon, len(LEVELS)))]
+        for start in range(0, len(rows), BATCH):
+            part = slice(start, start + BATCH)
+            window = windows.before(torch.from_numpy(rows[part]), torch.from_numpy(origins[part]))
+            found.append(self._told(window).double().cpu().numpy())
+        return np.concatenate(found)
+
+    def _told(self, window: Window) -> Tensor:
+        window = Window(*(tensor.to(self._device) for tensor in window))
+        told = self.network.quantiles(window)
+        return doubted(told, window, self.network.least, self._usual, self.network.scaling)
+
+    def windows(self, panel: Panel, ahead: int = 0) -> Windows:
+        """Return the channels of a panel, as the network sees them.
+
+        Args:
+            panel: with the columns that it learned from.
+            ahead: steps past the last observation whose known features are wanted.
+
+        Raises:
+            DataError: it lacks a column, or has another step.
+        """
+        self._require_columns(panel)
+        if self.features.delta:  # told in the steps that it learned
+            panel = replace(panel, frequency=self.history.frequency)
+        channels = self.features.channels(panel, ahead)
+        return Windows(channels, self.context, self.horizon, self._deviations(panel))
+
+    def predict(
+        self,
+        horizon: int | None = None,
+        history: Any = None,
+        levels: Sequence[float] = (80, 95),
+    ) -> Forecasts:
+        """Return forecasts of what follows a history.
+
+        A horizon longer than was learned is reached in several strides, each taking the medians
+        of the one before for observations; the intervals then grow as if errors were independent.
+
+        Args:
+            horizon: steps ahead; those that were learned by default.
+            history: a `Panel`, a file, a frame, or arrays; by default what it learned from,
+                to its end.
+            levels: of the intervals that are told, in percent.
+
+        Raises:
+            ConfigError: the horizon or a level is out of range.
+            DataError: the history lacks a column, or cannot be used.
+        """
+        wanted = self.horizon if horizon is None else horizon
+        if wanted < 1:
+            raise ConfigError(f"horizon is {horizon}; give the steps to forecast, at least 1")
+        for percent in levels:
+            interval(np.zeros(len(LEVELS)), percent)  # refuses what is no level, before any work
+        if history is None:
+            panel, quantiles = self.history, self._after_history()
+        else:
+            panel = tail(self.read(history), self.context + 1)
+            quantiles = self._after(panel)
+        names = tuple(
+            one.unique_id if len(panel.targets) == 1 else f"{one.unique_id}/{target}"
+            for one in panel.series
+            for target in panel.targets
+        )
+        stamps = stamps_after(panel, wanted)
+        while quantiles.shape[1] < wanted:
+            panel = extended(panel, quantiles[:, -self.horizon :, MIDDLE])
+            part = self._after(panel)
+            spread = quantiles[:, -1:] - quantiles[:, -1:, MIDDLE, None]
+            middle = part[..., MIDDLE, None]
+            part = middle + np.sign(np.subtract(LEVELS, 0.5)) * np.hypot(part - middle, spread)
+            quantiles = np.concatenate([quantiles, part], axis=1)
+        return Forecasts(names, stamps, quantiles[:, :wanted], tuple(levels))
+
+    @cached_property
+    def _end(self) -> Window:
+        """The end of what it learned from, ready to be seen."""
+        windows = self.windows(tail(self.history, self.context + 1), self.horizon)
+        return windows.before(torch.arange(len(windows)), windows.lengths)
+
+    @torch.inference_mode()
+    def _after_history(self) -> Floats:
+        """Return the quantiles `(N, H, Q)` after the end of what it learned from."""
+        parts = zip(*(torch.split(tensor, BATCH) for tensor in self._end))
+        return torch.cat([self._told(Window(*part)) for part in parts]).double().cpu().numpy()
+
+    def _after(self, panel: Panel) -> Floats:
+        """Return the quantiles `(N, H, Q)` after the end of every channel of a panel."""
+        windows = self.windows(panel, self.horizon)
+        return self.quantiles(windows, np.arange(len(windows)), windows.lengths.numpy())
+
+    def run_freely(self, panel: Panel, begin: int, steps: int) -> Floats:
+        """Return `(steps,)`: the first variable of the first series, on predictions alone.
+
+        Args:
+            panel: the series.
+            begin: where observations end and predictions begin.
+            steps: how many to predict; the network is asked once for every horizon of them.
+        """
+        windows, stretch = self.windows(panel), slice(begin, begin + steps)
+        windows.observed[stretch] = True
+        windows.seen[stretch, : len(panel.past)] = 0.0  # what is known up to now only
+        first = torch.zeros(1, dtype=torch.int64).numpy()
+        for start in range(begin, begin + steps, self.horizon):
+            ahead = self.quantiles(windows, first, first + start)[0, :, MIDDLE]
+            stop = min(start + self.horizon, begin + steps)
+            windows.values[start:stop] = torch.from_numpy(ahead[: stop - start])
+        return windows.values[stretch].numpy()
+
+    def read(self, history: Any) -> Panel:
+        """Return a history as a panel with the columns that the network learned from.
+
+        Args:
+            history: a `Panel`, a file, a frame, or arrays.
+
+        Raises:
+            DataError: it lacks a column, or has another step.
+        """
+        season = self.network.scaling.season  # learned: it need not be looked for
+        data = self.data.model_copy(update={"season": season})
+        if isinstance(history, np.ndarray | list | tuple):  # these have no names of columns
+            data = SeriesOptions(season=season, fill=data.fill)
+        panel, _ = open_panel(data, history)
+        self._require_columns(panel)
+        return panel
+
+    def _require_columns(self, panel: Panel) -> None:
+        for name in ("targets", "past", "future", "static"):
+            here, there = getattr(panel, name), getattr(self.history, name)
+            if len(here) != len(there) or (name != "targets" and here != there):
+                raise DataError(
+                    f"the history has {name} {', '.join(here) or 'none'}; the forecaster learned "
+                    f"from {', '.join(there) or 'none'}"
+                )
+        here, there = panel.frequency, self.history.frequency
+        dated = "step" not in (here.unit, there.unit) and there.regular
+        if dated and (here.unit, here.count, here.regular) != (there.unit, there.count, True):
+            told = here.name if here.regular else "irregular"
+            raise DataError(
+                f"the history is {told}; the forecaster learned from {there.name} series"
+            )
+
+    def _deviations(self, panel: Panel) -> Floats:
+        """Return what each channel is divided by where the series' own scale is asked for.
+
+        That of a series it did not learn from is not known: the window's own is taken.
+        """
+        rows = self.deviations.reshape(-1, len(panel.targets))
+        known = dict(zip((one.unique_id for one in self.history.series), rows))
+        unknown = np.full(len(panel.targets), np.nan)
+        return np.concatenate([known.get(one.unique_id, unknown) for one in panel.series])
+
+    def save_pretrained(self, directory: Path | str) -> None:
+        """Write the forecaster as a directory that is loadable alone.
+
+        Args:
+            directory: its place; what is there is replaced.
+        """
+        history, ends = pack(tail(self.history, self.context + 1))
+        facts = {
+            "network": self.options.model_dump(),
+            "data": self.data.model_dump(),
+            "shape": asdict(self.network.shape),
+            "scaling": self.network.scaling._asdict(),
+            "features": asdict(self.features),
+            "history": history,
+        }
+        tensors = {
+            **{f"network.{name}": t for name, t in self.network.state_dict().items()},
+            **{f"history.{name}": t for name, t in ends.items()},
+            "deviations": torch.from_numpy(np.ascontiguousarray(self.deviations)),
+        }
+        save_pretrained(directory, FORMAT, VERSION, "forecaster", facts, tensors)
+
+    @staticmethod
+    def from_pretrained(run: Path | str) -> Forecaster:
+        """Return the forecaster of a finished run.
+
+        Args:
+            run: a run directory, or the `model` directory in one.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        found = open_pretrained(run, FORMAT, VERSION)
+        try:
+            options = ForecastOptions.model_validate(found.facts["network"])
+            data = SeriesOptions.model_validate(found.facts["data"])
+            shape = TypeAdapter(Shape).validate_python(found.facts["shape"])
+            scaling = TypeAdapter(Scaling).validate_python(found.facts["scaling"])
+            features = Features.from_facts(found.facts["features"])
+            history = unpack(found.facts["history"], _under("history.", found.tensors))
+            deviations = found.tensors["deviations"].double().numpy()
+            _require_match(shape, features, history, deviations)
+            with torch.device("meta"):
+                empty = ForecastNetwork(options, shape, scaling, [None] * options.members)
+        except (LookupError, TypeError, ValueError, RuntimeError, RecurraError) as error:
+            told = " ".join(str(error).split())
+            raise CheckpointError(
+                f"{found.facts_path} describes no forecaster: {type(error).__name__}: {told}"
+            ) from error
+        weights = _under("network.", found.tensors)
+        require_fit(empty, weights)
+        network = ForecastNetwork(options, shape, scaling, [None] * options.members)
+        load_weights(network, weights)
+        return Forecaster(network, options, data, features, history, deviations)
+
+
+def _require_match(shape: Shape, features: Features, history: Panel, deviations: Floats) -> None:
+    """Raise a ValueError where what is read of a forecaster contradicts itself."""
+    if min(shape.context, shape.segment, shape.horizon) < 1 or shape.context % shape.segment:
+        raise ValueError(f"a context of {shape.context} is no whole segments of {shape.segment}")
+    channels = features.channels(history)
+    if len(channels) != len(deviations):
+        raise ValueError(f"{len(channels)} channels, but {len(deviations)} deviations")
+    one = channels[0]
+    found = one.seen.shape[1], one.known.shape[1], len(one.static), len(history.targets)
+    if found != (shape.seen, shape.known, shape.static, shape.variables):
+        raise ValueError(f"the history has {found} features and variables, not those of {shape}")
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}

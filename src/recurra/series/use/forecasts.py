@@ -1,0 +1,152 @@
+"""What is said of the steps ahead: quantiles, and any interval or level between them.
+
+B streams, N channels, H steps ahead, Q quantile levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recurra.errors import ConfigError
+from recurra.series.judging.metrics import LEVELS
+from recurra.series.network.model import MIDDLE
+
+__all__ = ["Distribution", "Forecasts", "at_levels", "interval"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distribution:
+    """What may follow, as quantiles.
+
+    Args:
+        quantiles: at `LEVELS`, `(H, Q)`, or `(B, H, Q)` for streams side by side.
+    """
+
+    quantiles: Tensor
+
+    @property
+    def median(self) -> Tensor:
+        """The middle, `(H,)` or `(B, H)`."""
+        return self.quantiles[..., MIDDLE]
+
+    def interval(self, percent: float) -> tuple[Tensor, Tensor]:
+        """Return the bounds that hold a share of what may follow, `(H,)` or `(B, H)` each.
+
+        Args:
+            percent: the share, as 95.
+        """
+        low, high = interval(self.quantiles.double().cpu().numpy(), percent)
+        return torch.from_numpy(low), torch.from_numpy(high)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecasts:
+    """Forecasts of several series.
+
+    Args:
+        names: of each series and variable, N.
+        stamps: of the steps ahead, `(N, H)`: dates, or numbers.
+        quantiles: at `LEVELS`, `(N, H, Q)`.
+        percents: of the intervals that are told.
+    """
+
+    names: tuple[str, ...]
+    stamps: NDArray[Any]
+    quantiles: Floats
+    percents: tuple[float, ...] = (80, 95)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def median(self) -> Floats:
+        """The middle, `(N, H)`."""
+        return np.asarray(self.quantiles[..., MIDDLE])
+
+    def interval(self, percent: float) -> tuple[Floats, Floats]:
+        """Return the bounds `(N, H)` that hold a share of what may follow.
+
+        Args:
+            percent: the share, as 95.
+        """
+        return interval(self.quantiles, percent)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield one step after another: `unique_id, ds, yhat, lo-80, hi-80, ...`."""
+        median = self.median
+        bounds = {f"{percent:g}": self.interval(percent) for percent in self.percents}
+        for n, name in enumerate(self.names):
+            for h, stamp in enumerate(self.stamps[n]):
+                row = {"unique_id": name, "ds": _shown(stamp), "yhat": float(median[n, h])}
+                for level, (low, high) in bounds.items():
+                    row[f"lo-{level}"], row[f"hi-{level}"] = float(low[n, h]), float(high[n, h])
+                yield row
+
+
+def interval(quantiles: Floats, percent: float) -> tuple[Floats, Floats]:
+    """Return the bounds `(..., H)` of the interval that holds a share of what may follow.
+
+    Args:
+        quantiles: `(..., H, Q)` at `LEVELS`.
+        percent: the share, as 95.
+
+    Raises:
+        ConfigError: for a share outside (0, 100).
+
+    Example:
+        >>> low, high = interval(np.array([[-2, -1.3, -1, -0.5, -0.2, 0, 0.2, 0.5, 1, 1.3, 2]]), 80)
+        >>> low, high
+        (array([-1.3]), array([1.3]))
+    """
+    if not 0 < percent < 100:
+        raise ConfigError(f"an interval holds {percent:g}%: give a level between 0 and 100")
+    outside = (1 - percent / 100) / 2
+    both = at_levels(quantiles, (outside, 1 - outside))
+    return both[..., 0], both[..., 1]
+
+
+def at_levels(quantiles: Floats, levels: Sequence[float]) -> Floats:
+    """Return quantiles `(..., K)` at other levels: between two known ones as a normal's would be.
+
+    Args:
+        quantiles: `(..., Q)` at `LEVELS`.
+        levels: K, between 0 and 1.
+
+    Raises:
+        ConfigError: for a level outside (0, 1).
+
+    Example:
+        >>> at_levels(np.linspace(0, 10, 11), [0.5, 0.1]).tolist()
+        [5.0, 1.0]
+    """
+    wrong = [level for level in levels if not 0 < level < 1]
+    if wrong:
+        raise ConfigError(f"a quantile's level is {wrong[0]}; give levels between 0 and 1")
+    normal = NormalDist()
+    known = np.array([normal.inv_cdf(level) for level in LEVELS])
+    found = []
+    for level in levels:
+        z = normal.inv_cdf(float(level))
+        right = int(np.clip(np.searchsorted(known, z - 1e-12), 1, len(known) - 1))
+        share = (z - known[right - 1]) / (known[right] - known[right - 1])
+        left = quantiles[..., right - 1]
+        found.append(left + share * (quantiles[..., right] - left))
+    return np.stack(found, axis=-1)
+
+
+def _shown(stamp: Any) -> str | int | float:
+    """Return a stamp as JSON holds it: a date without the part of a day that is zero."""
+    if isinstance(stamp, np.datetime64):
+        text = str(stamp.astype("datetime64[s]")).replace("T", " ")
+        return text.removesuffix(" 00:00:00")
+    return int(stamp) if float(stamp).is_integer() else float(stamp)

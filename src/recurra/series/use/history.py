@@ -1,0 +1,147 @@
+"""A panel's end: cut off, gone on with, and as facts and tensors that a file can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recurra.errors import DataError
+from recurra.series.calendar.frequency import Frequency
+from recurra.series.panel import Panel, Series
+
+__all__ = ["extended", "pack", "stamps_after", "tail", "unpack"]
+
+Floats = NDArray[np.float64]
+
+
+def extended(panel: Panel, values: Floats) -> Panel:
+    """Return a panel whose series go on with some values.
+
+    Args:
+        panel: the series.
+        values: of each channel, `(N, H)`.
+    """
+    count, steps = len(panel.targets), values.shape[1]
+    parts = values.reshape(len(panel), count, steps)
+    series = []
+    for one, part in zip(panel.series, parts):
+        length = len(one) + steps
+        future = one.future
+        if future.shape[1] and len(future) < length:
+            future = np.vstack([future, np.repeat(future[-1:], length - len(future), axis=0)])
+        stamps = one.stamps
+        if stamps is not None:
+            stamps = np.concatenate([stamps, panel.stamps_after(one, steps)])
+        past = np.vstack([one.past, np.full((steps, one.past.shape[1]), np.nan)])
+        ahead = np.vstack([one.values, part.T])
+        series.append(replace(one, values=ahead, stamps=stamps, past=past, future=future))
+    return replace(panel, series=tuple(series))
+
+
+def stamps_after(panel: Panel, count: int) -> NDArray[Any]:
+    """Return the stamps `(N, H)` that follow each channel; most series end together.
+
+    Args:
+        panel: the series.
+        count: H.
+    """
+    known, rows = dict[Any, NDArray[Any]](), list[NDArray[Any]]()
+    for one in panel.series:
+        last = len(one) if one.stamps is None else one.stamps[-1]
+        if last not in known:
+            known[last] = panel.stamps_after(one, count)
+        rows += [known[last]] * len(panel.targets)
+    return np.stack(rows)
+
+
+def tail(panel: Panel, length: int) -> Panel:
+    """Return a panel whose series hold their last observations alone.
+
+    Args:
+        panel: the series.
+        length: how many are kept.
+    """
+    series = []
+    for one in panel.series:
+        begin = max(0, len(one) - length)
+        stamps = np.arange(len(one), dtype=np.float64) if one.stamps is None else one.stamps
+        series.append(
+            replace(
+                one,
+                values=one.values[begin:],
+                stamps=stamps[begin:],
+                past=one.past[begin:],
+                future=one.future[begin:],
+            )
+        )
+    return replace(panel, series=tuple(series), notes=())
+
+
+def pack(panel: Panel) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a panel as facts that JSON can hold, and tensors.
+
+    Args:
+        panel: whose series all have stamps, as `tail` gives them.
+    """
+    series = panel.series
+    stamps = np.concatenate([np.asarray(one.stamps) for one in series])
+    dated = np.issubdtype(stamps.dtype, np.datetime64)
+    facts = {
+        "names": [one.unique_id for one in series],
+        "lengths": [len(one) for one in series],
+        "future_lengths": [len(one.future) for one in series],
+        "dated": bool(dated),
+        "frequency": panel.frequency.facts(),
+        **{name: list(getattr(panel, name)) for name in ("targets", "past", "future", "static")},
+    }
+    arrays = {
+        "values": np.concatenate([one.values for one in series]),
+        "stamps": stamps.astype("datetime64[ns]").astype(np.int64) if dated else stamps,
+        "past": np.concatenate([one.past for one in series]),
+        "future": np.concatenate([one.future for one in series]),
+        "static": np.stack([one.static for one in series]),
+    }
+    return facts, {n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in arrays.items()}
+
+
+def unpack(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Panel:
+    """Return the panel that `pack` took apart.
+
+    Args:
+        facts: as JSON gave them back.
+        tensors: by their names.
+
+    Raises:
+        KeyError: something is missing.
+        DataError: what is there makes no panel; also a `ValueError`.
+    """
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    names, lengths, reach = facts["names"], facts["lengths"], facts["future_lengths"]
+    if not len(names) == len(lengths) == len(reach) == len(arrays["static"]):
+        raise DataError(f"there are {len(names)} names, but {len(lengths)} lengths of series")
+    if (sum(lengths), sum(reach)) != (len(arrays["values"]), len(arrays["future"])):
+        raise DataError(f"series of {lengths} steps do not make {len(arrays['values'])} in all")
+    cuts = np.cumsum(lengths)[:-1]
+    parts = {name: np.split(arrays[name], cuts) for name in ("values", "stamps", "past")}
+    futures = np.split(arrays["future"], np.cumsum(reach)[:-1])
+    series = []
+    for n, name in enumerate(names):
+        stamps = parts["stamps"][n]
+        series.append(
+            Series(
+                str(name),
+                parts["values"][n],
+                stamps.astype("datetime64[ns]") if facts["dated"] else stamps,
+                parts["past"][n],
+                futures[n],
+                arrays["static"][n],
+            )
+        )
+    columns = {k: tuple(map(str, facts[k])) for k in ("targets", "past", "future", "static")}
+    return Panel(tuple(series), frequency=Frequency.from_facts(facts["frequency"]), **columns)

@@ -1,0 +1,254 @@
+"""Sealed directories: found whole and unaltered, or not found.
+
+A sealed directory ends with `manifest.json`: its kind and format version, and the size and
+SHA-256 of every other file in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from recurra.errors import CheckpointError
+from recurra.storage.files import (
+    Content,
+    beside,
+    create,
+    delete,
+    json_bytes,
+    sha256,
+    sync_directory,
+    temporary,
+)
+
+__all__ = ["open_sealed", "read_json", "regular_size", "remove", "seal", "without_repeats"]
+
+MANIFEST = "manifest.json"
+MOST_JSON = 2**20  # bytes; bounds the memory that reading a hostile file can cost
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+def regular_size(path: Path) -> int:
+    """Return a regular file's size in bytes; a link may lead anywhere and a pipe may block.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CheckpointError: when it is missing, or anything but a regular file.
+
+    Example:
+        >>> regular_size(Path("nowhere"))
+        Traceback (most recent call last):
+        recurra.errors.CheckpointError: nowhere is missing
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        found = stat.filemode(status.st_mode)
+        raise CheckpointError(f"{path}: expected a regular file, found {found}")
+    return status.st_size
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return JSON's pairs as a dict; for `object_pairs_hook`.
+
+    Args:
+        pairs: keys and values in the order of the text.
+
+    Raises:
+        ValueError: for a key that is there twice, as readers differ in which one they take.
+
+    Example:
+        >>> json.loads('{"a": 1}', object_pairs_hook=without_repeats)
+        {'a': 1}
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key that is there twice")
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of a model or checkpoint holds.
+
+    Args:
+        path: a regular file of at most 1 MiB.
+
+    Raises:
+        CheckpointError: when it is missing, a link, larger, not JSON, or has a key twice.
+
+    Example:
+        >>> read_json(Path("nowhere.json"))
+        Traceback (most recent call last):
+        recurra.errors.CheckpointError: nowhere.json is missing
+    """
+    if (size := regular_size(path)) > MOST_JSON:
+        raise CheckpointError(f"{path}: expected at most {MOST_JSON} bytes, found {size}")
+    try:
+        return json.loads(path.read_bytes().decode(), object_pairs_hook=without_repeats)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: expected JSON, found {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _is_plain(name: str) -> bool:
+    return NAME.fullmatch(name) is not None and name != MANIFEST
+
+
+def _swap(new: Path, place: Path) -> None:
+    """Rename `new` to `place`; what was there steps aside, and comes back if that fails."""
+    if not os.path.lexists(place):
+        new.rename(place)
+        sync_directory(place.parent)
+        return
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    old = place.rename(beside(place, "old"))
+    try:
+        new.rename(place)
+    except OSError:
+        old.rename(place)
+        raise
+    sync_directory(place.parent)
+    with suppress(OSError):  # the new one is safe, and sweep comes later
+        delete(old)
+
+
+def seal(directory: Path, files: Mapping[str, Content], kind: str, version: int) -> None:
+    """Write a directory of files so that its name leads to all of them or is not there.
+
+    Every file is flushed to the disk, `manifest.json` last; then the directory; then it is
+    renamed to its place, and the place flushed. An existing directory steps aside for the new
+    one; a crash between the two renames leaves it where `recurra.storage.files.sweep` finds it.
+
+    Args:
+        directory: its place; the folder above must be there.
+        files: name -> the bytes, or a function that writes them; plain names, no folders.
+        kind: what the directory is, as `"checkpoint"`.
+        version: of the format of that kind, from 1.
+
+    Raises:
+        ValueError: for a name that is not a plain one.
+        OSError: when the disk refuses; the old directory, if any, or the new one is intact.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "model"
+        >>> seal(place, {"words.txt": b"a b c"}, "words", 1)
+        >>> open_sealed(place, "words", 1)["words.txt"].read_bytes()
+        b'a b c'
+    """
+    for name in files:
+        if not _is_plain(name):
+            raise ValueError(f"{name!r} cannot name a file of a sealed directory")
+    with temporary(directory) as unfinished:
+        unfinished.mkdir()
+        entries = {}
+        for name, content in files.items():
+            size, digest = create(unfinished / name, content)
+            entries[name] = {"size": size, "sha256": digest}
+        manifest = {"kind": kind, "version": version, "files": entries}
+        create(unfinished / MANIFEST, json_bytes(manifest))
+        sync_directory(unfinished)
+        _swap(unfinished, directory)
+
+
+def _is_entry(name: str, entry: Any) -> bool:
+    return (
+        _is_plain(name)
+        and isinstance(entry, dict)
+        and entry.keys() == {"size", "sha256"}
+        and type(entry["size"]) is int
+        and isinstance(entry["sha256"], str)
+    )
+
+
+def _entries(path: Path, kind: str, version: int) -> dict[str, dict[str, Any]]:
+    """Read and check a manifest; return the entries of its files."""
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or manifest.keys() != {"kind", "version", "files"}:
+        raise CheckpointError(
+            f"{path} is damaged: expected kind, version and files, found {manifest!r:.160}"
+        )
+    if manifest["kind"] != kind:
+        raise CheckpointError(f"{path}: expected a {kind}, found {manifest['kind']!r:.80}")
+    found = manifest["version"]
+    if type(found) is not int or found != version:
+        newer = type(found) is int and found > version
+        advice = "; a newer Recurra wrote it: install that one" if newer else ""
+        raise CheckpointError(f"{path}: expected format {version}, found {found!r:.80}{advice}")
+    entries = manifest["files"]
+    if not isinstance(entries, dict):
+        raise CheckpointError(f"{path} is damaged: expected names of files, found {entries!r:.80}")
+    for name, entry in entries.items():
+        if not _is_entry(name, entry):
+            raise CheckpointError(
+                f"{path} is damaged: expected plain names with size and sha256, "
+                f"found {name!r:.80}: {entry!r:.160}"
+            )
+    return entries
+
+
+def open_sealed(directory: Path, kind: str, version: int) -> dict[str, Path]:
+    """Check a sealed directory against its manifest and return its files, name -> path.
+
+    Args:
+        directory: what `seal` wrote.
+        kind: what it must be.
+        version: of the format; no other is read.
+
+    Raises:
+        CheckpointError: when a file is missing, is a link, or differs in size or SHA-256 (the
+            expected and the found value are given), or the kind or version is another.
+
+    Example:
+        >>> open_sealed(Path("nowhere"), "checkpoint", 1)
+        Traceback (most recent call last):
+        recurra.errors.CheckpointError: nowhere/manifest.json is missing
+    """
+    entries = _entries(directory / MANIFEST, kind, version)
+    paths = {name: directory / name for name in entries}
+    for name, path in paths.items():  # sizes first: they cost nothing
+        if (size := regular_size(path)) != (expected := entries[name]["size"]):
+            raise CheckpointError(f"{path}: expected {expected} bytes, found {size}")
+    for name, path in paths.items():
+        try:
+            digest = sha256(path)
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+        if digest != (expected := entries[name]["sha256"]):
+            raise CheckpointError(f"{path}: expected SHA-256 {expected:.80}, found {digest}")
+    return paths
+
+
+def remove(directory: Path) -> None:
+    """Remove a sealed directory; a crash on the way leaves no half of it under its name.
+
+    Args:
+        directory: what goes.
+
+    Raises:
+        OSError: when the system refuses.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "model"
+        >>> seal(place, {}, "empty", 1)
+        >>> remove(place)
+        >>> place.exists()
+        False
+    """
+    delete(directory.rename(beside(directory, "tmp")))

@@ -1,0 +1,151 @@
+"""The network that every cell stands in, and its width."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from recurra.bench.network import TOLERANCE, TaskNetwork, parameters_of, widths
+from recurra.bench.tasks import TASKS
+from recurra.bench.tasks.adding import Adding
+from recurra.bench.tasks.copying import Copying
+from recurra.errors import ConfigError
+from recurra.nn.cells import CELLS
+from recurra.nn.cells.gru import GRUCell
+from recurra.nn.cells.rnn import RNNCell
+
+HERE = __name__
+
+
+class Fours(GRUCell):
+    """Takes widths that are multiples of 4 alone."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        if hidden_size % 4:
+            raise ConfigError(f"{hidden_size} is no multiple of 4")
+        super().__init__(input_size, hidden_size)
+
+
+class Huge(RNNCell):
+    """Has many parameters whatever its width."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.more = nn.Parameter(torch.zeros(100_000))
+
+
+class Odd(nn.Module):
+    """Is not made as a cell is."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+
+
+class Unseeded(RNNCell):
+    """Draws its weights from nowhere in particular."""
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        for parameter in self.parameters():
+            nn.init.normal_(parameter) if generator is None else None
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """A function of a class of this file that gives its name as one of CELLS."""
+
+    def name(kind: type) -> str:
+        monkeypatch.setitem(CELLS.places, kind.__name__.lower(), f"{HERE}:{kind.__name__}")
+        monkeypatch.setattr(type(CELLS), "_import", _found(type(CELLS)._import))
+        return kind.__name__.lower()
+
+    return name
+
+
+def _found(before):
+    """This file is no module that can be imported by name."""
+
+    def find(self, place):
+        module, _, attribute = place.partition(":")
+        return globals()[attribute] if module == HERE else before(self, place)
+
+    return find
+
+
+@pytest.mark.parametrize("cell", list(CELLS))
+def test_every_cell_has_the_parameters_within_a_fiftieth(cell):
+    for task in (Copying(), Adding()):
+        found = widths(cell, task)
+        network = TaskNetwork(cell, task, found, seed=1)
+        off = parameters_of(network) / task.parameters - 1
+        assert abs(off) <= TOLERANCE, (found, off)
+
+
+@pytest.mark.parametrize("parameters", [12_000, 26_000, 400_000])
+def test_the_widths_are_of_the_number_that_is_asked_for(parameters):
+    task = Adding()
+    task.parameters = parameters
+    a, b = widths("lstm", task)
+    assert b <= a <= b + 1
+    counted = parameters_of(TaskNetwork("lstm", task, (a, b), seed=1))
+    assert counted == pytest.approx(parameters, rel=TOLERANCE)
+
+
+def test_a_cell_that_takes_some_widths_only(own):
+    a, b = widths(own(Fours), Adding())
+    assert a % 4 == b % 4 == 0
+    assert parameters_of(TaskNetwork("fours", Adding(), (a, b), 1)) == pytest.approx(
+        Adding.parameters, rel=TOLERANCE
+    )
+
+
+def test_a_cell_that_cannot_be_compared_is_said_why(own):
+    with pytest.raises(ConfigError, match=r"huge cannot be compared: no widths near \(1, 1\)"):
+        widths(own(Huge), Adding())
+    with pytest.raises(ConfigError, match=r"odd cannot be compared: odd\(32, .*TypeError"):
+        widths(own(Odd), Adding())
+    with pytest.raises(ConfigError, match=r"no cell is named 'ltsm'. Did you mean 'lstm'"):
+        widths("ltsm", Adding())
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rnn"])
+@pytest.mark.parametrize("name", ["copying", "adding"])
+def test_step_by_step_is_the_whole_sequence(cell, name):
+    task = TASKS[name]()
+    network = TaskNetwork(cell, task, (5, 4), seed=1).double().eval()
+    network.read = None
+    x = task.batch(1, 0, 0).x[:3]
+    x = x.double() if x.is_floating_point() else x
+    whole, last = network(x)
+    state = tuple(c.initial_state(3) for c in network.cells)
+    said = []
+    for t in range(x.shape[1]):
+        y, state = network.step(x[:, t], state)
+        said.append(y)
+    torch.testing.assert_close(torch.stack(said, dim=1), whole)
+    torch.testing.assert_close(state, last)
+    half = task.length // 2
+    first, carried = network(x[:, :half])
+    second, _ = network(x[:, half:], carried)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+
+
+def test_only_what_the_task_reads_is_said():
+    task = Adding()
+    network = TaskNetwork("rnn", task, (3, 3), seed=1)
+    x = task.batch(1, 0, 0).x
+    last, _ = network(x)
+    network.read = None
+    torch.testing.assert_close(last, network(x)[0][:, -1:])
+
+
+def test_weights_are_those_of_the_seed(own):
+    for cell in ("lstm", own(Unseeded)):
+        torch.manual_seed(len(cell))
+        before = torch.get_rng_state()
+        networks = [TaskNetwork(cell, Adding(), (4, 3), seed) for seed in (1, 1, 2)]
+        assert torch.equal(torch.get_rng_state(), before)
+        one, same, other = (
+            torch.cat([p.flatten() for p in each.parameters()]) for each in networks
+        )
+        assert torch.equal(one, same) and not torch.equal(one, other)

@@ -1,0 +1,99 @@
+"""Trials side by side."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+
+import pytest
+
+from recurra.bench import workers as module
+from recurra.bench.trial import Job, run
+from recurra.bench.workers import Workers
+from recurra.errors import RunError
+
+JOBS = [Job("rnn", "adding", (3, 3), rate, seed=1, steps=2) for rate in (0.001, 0.01, 0.1)]
+
+CELL = """
+import os
+from recurra.nn.cells.rnn import RNNCell
+
+print("a cell may print")
+
+class Mine(RNNCell):
+    pass
+
+class Dying(RNNCell):
+    def forward(self, x, state):
+        os._exit(3)
+
+class Failing(RNNCell):
+    def forward(self, x, state):
+        raise KeyError("lost")
+"""
+
+
+def numbers(outcome):
+    return outcome.valid, outcome.test
+
+
+def test_processes_give_the_numbers_of_this_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(CELL)
+    own = Job("mine:Mine", "adding", (3, 3), 0.01, seed=1, steps=2)
+    with Workers(2) as workers:
+        for job in [*JOBS, own]:
+            workers.add(job)
+        found = dict(workers.outcomes())
+        assert len(workers._processes) == 2
+        assert {job: numbers(outcome) for job, outcome in found.items()} == {
+            job: numbers(run(job)) for job in [*JOBS, own]
+        }
+        workers.add(Job("mine:Failing", "adding", (3, 3), 0.01, seed=1, steps=2))
+        with pytest.raises(RunError, match="mine:Failing on adding failed: KeyError: 'lost'"):
+            list(workers.outcomes())
+        workers.add(Job("mine:Dying", "adding", (3, 3), 0.01, seed=1, steps=2))
+        with pytest.raises(RunError, match="ended without an answer"):
+            list(workers.outcomes())
+    assert all(process.poll() is not None for process in workers._processes)
+
+
+def test_what_is_wanted_soon_comes_before_what_waits():
+    with Workers(0) as workers:
+        workers.add(JOBS[0])
+        workers.add(JOBS[1])
+        workers.add(JOBS[2], soon=True)
+        assert [job for job, _ in workers.outcomes()] == [JOBS[2], JOBS[0], JOBS[1]]
+
+
+def test_jobs_may_be_added_on_the_way():
+    with Workers(0) as workers:
+        workers.add(JOBS[0])
+        seen = []
+        for job, _ in workers.outcomes():
+            seen.append(job)
+            if len(seen) < 3:
+                workers.add(JOBS[len(seen)])
+    assert seen == JOBS
+
+
+def test_it_stops_when_asked():
+    asked = itertools.chain([False], itertools.repeat(True))
+    with Workers(0, lambda: next(asked)) as workers:
+        for job in JOBS:
+            workers.add(job)
+        assert list(workers.outcomes()) == []
+
+
+def test_processes_that_work_are_given_up_when_asked(monkeypatch):
+    def sleeping():
+        return subprocess.Popen(
+            ["sleep", "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    monkeypatch.setattr(module, "_start", sleeping)
+    asked = itertools.chain([False, False], itertools.repeat(True))
+    with Workers(1, lambda: next(asked)) as workers:
+        workers.add(JOBS[0])
+        assert list(workers.outcomes()) == []
+    assert workers._processes[0].returncode is not None

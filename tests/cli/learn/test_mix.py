@@ -1,0 +1,163 @@
+"""`recurra mix`: finished language models as one."""
+
+from __future__ import annotations
+
+import pytest
+
+from recurra.language.models.base import LanguageModel
+from recurra.language.models.cache import CacheModel
+from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
+from recurra.learning.optimization import TrainOptions
+from recurra.run.config import LanguageRun, NgramRun
+from recurra.run.session import train
+
+LINES = "the cat sat on the mat .\na dog barked at the cat .\nthe dog sat .\n"
+DATA = TextOptions(corpus="text", rule="split", chunk_length=5)
+NETWORK = LanguageRun(
+    preset="mine",
+    threads=1,
+    data=DATA,
+    network=NetworkOptions(hidden_size=6, num_layers=1),
+    train=TrainOptions(steps=30, batch_size=8, optimizer="adam", learning_rate=0.02),
+)
+
+
+@pytest.fixture
+def runs(recurra, tmp_path):
+    """Two finished runs of one text, `net` and `counts`, in the working directory."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for split, count in {"train": 60, "valid": 8, "test": 6}.items():
+        (folder / f"{split}.txt").write_text(LINES * count)
+    for name, config in {
+        "net": NETWORK,
+        "counts": NgramRun(preset="kn", threads=1, data=DATA, ngram=NgramOptions(order=2)),
+    }.items():
+        list(train(config, out=tmp_path / name))
+    return tmp_path
+
+
+def test_two_runs_and_all_that_can_be_added(recurra, runs):
+    flags = ["--cache", "--unigram-cache", "--dynamic", "--ngram=3", "--buckets=previous"]
+    answer = recurra("mix", "net", "counts", *flags, "--out", "both", "--json")
+    assert (answer.code, answer.err) == (0, "")
+    found = answer.json
+    assert found.keys() == {"model", "valid", "test", "parts"}
+    assert found["model"] == "both"
+    assert list(found["parts"]) == [
+        "net",
+        "counts",
+        "net_cache",
+        "net_dynamic",
+        "net_dynamic_cache",
+        "kn3",
+        "kn3_cache",
+    ]
+    alone = [part["test_perplexity"] for part in found["parts"].values()]
+    assert sum(part["weight"] for part in found["parts"].values()) == pytest.approx(1)
+    assert found["test"]["perplexity"] < max(alone)
+    net = recurra("evaluate", "net", "--json").json
+    assert found["parts"]["net"]["test_perplexity"] == pytest.approx(net["perplexity"], rel=1e-6)
+    loaded = LanguageModel.from_pretrained("both")
+    assert [part.kind for part in loaded.inner[:2]] == ["network", "ngram"]
+    assert isinstance(loaded.inner[2], CacheModel)
+    again = recurra("evaluate", "both", "--data", "text", "--json").json
+    assert again["perplexity"] == pytest.approx(found["test"]["perplexity"], rel=1e-6)
+
+
+def test_the_table_has_a_line_for_each_part(recurra, runs):
+    answer = recurra("mix", "net", "counts", "--out", "both")
+    assert (answer.code, answer.err) == (0, "")
+    heading, *rows, _, place = answer.out.splitlines()
+    assert heading.split() == ["weight", "test", "perplexity", "without", "it"]
+    assert [row.split()[0] for row in rows] == ["net", "counts", "mixture"]
+    weights = [float(row.split()[1]) for row in rows[:2]]
+    assert sum(weights) == pytest.approx(1, abs=0.002)
+    assert rows[0].split()[3] == rows[1].split()[2], "without the one, the other alone is left"
+    assert place.split() == ["model", "both"]
+
+
+def test_a_mixture_is_replaced_and_nothing_else_is(recurra, runs):
+    assert recurra("mix", "counts", "--unigram-cache", "--out", "both").code == 0
+    assert recurra("mix", "counts", "net", "--out", "both").code == 0
+    assert len(LanguageModel.from_pretrained("both").inner) == 2
+    (runs / "mine").mkdir()
+    (runs / "mine" / "notes.txt").write_text("kept")
+    for place in ("net", "net/model", "mine", "text", "text/train.txt"):
+        answer = recurra("mix", "counts", "--unigram-cache", "--out", place)
+        assert (answer.code, answer.out) == (2, "")
+        assert "is there already and is no mixture; give another --out" in answer.err
+    assert (runs / "mine" / "notes.txt").read_text() == "kept"
+    assert recurra("evaluate", "net").code == 0
+
+
+def test_a_mixture_can_be_mixed_again(recurra, runs):
+    recurra("mix", "counts", "--unigram-cache", "--out", "cached")
+    answer = recurra("mix", "cached", "net", "--data", "text", "--out", "all", "--json")
+    assert list(answer.json["parts"]) == ["cached", "net"]
+    assert LanguageModel.from_pretrained("all").inner[0].kind == "mixture"
+
+
+def test_models_of_two_vocabularies_are_refused(recurra, runs):
+    (runs / "other.txt").write_text("this is quite another text .\n" * 200)
+    config = NgramRun(preset="kn", data=TextOptions(corpus="other.txt", rule="split"))
+    list(train(config, out=runs / "other"))
+    answer = recurra("mix", "net", "other", "--out", "both")
+    assert (answer.code, answer.out) == (2, "")
+    assert "other has another vocabulary" in answer.err
+    assert not (runs / "both").exists()
+
+
+def test_what_needs_a_network_and_has_none_is_refused(recurra, runs):
+    for flag in ("--cache", "--dynamic"):
+        answer = recurra("mix", "counts", flag, "--out", "both")
+        assert (answer.code, answer.out) == (2, "")
+        assert "need a network" in answer.err
+
+
+def test_a_model_without_a_run_does_not_know_its_text(recurra, runs):
+    (runs / "net" / "model").rename(runs / "alone")
+    answer = recurra("mix", "alone", "counts", "--out", "both")
+    assert (answer.code, answer.out) == (2, "")
+    assert "alone does not say what text it learned from; give --data" in answer.err
+    assert recurra("mix", "alone", "counts", "--data", "text", "--out", "both").code == 0
+
+
+def test_a_text_without_validation_cannot_teach_weights(recurra, runs):
+    (runs / "text" / "valid.txt").unlink()
+    answer = recurra("mix", "net", "counts", "--out", "both")
+    assert answer.code in (2, 3)
+    assert "valid" in answer.err
+    assert not (runs / "both").exists()
+
+
+def test_runs_of_one_name_stay_two(recurra, runs):
+    (runs / "other").mkdir()
+    (runs / "counts").rename(runs / "other" / "net")
+    answer = recurra("mix", "net", "other/net", "net/model", "--out", "both", "--json")
+    assert (answer.code, answer.err) == (0, "")
+    assert list(answer.json["parts"]) == [str(runs / "net"), str(runs / "other" / "net")]
+    assert [part.kind for part in LanguageModel.from_pretrained("both").inner] == [
+        "network",
+        "ngram",
+    ]
+
+
+def test_an_empty_directory_is_free(recurra, runs):
+    (runs / "both").mkdir()
+    assert recurra("mix", "net", "counts", "--out", "both").code == 0
+
+
+def test_a_mixture_far_from_its_runs_is_evaluated_on_a_text_that_is_named(recurra, runs):
+    assert recurra("mix", "net", "counts", "--out", "both").code == 0
+    answer = recurra("evaluate", "both")
+    assert answer.code == 2
+    assert "both does not say what text it learned from; give --data" in answer.err
+
+
+def test_an_arpa_file_is_evaluated_like_the_run_it_is_from(recurra, runs):
+    LanguageModel.from_pretrained("counts").to_arpa(runs / "counts.arpa")
+    ours = recurra("evaluate", "counts", "--json").json
+    theirs = recurra("evaluate", "counts.arpa", "--data", "text", "--json").json
+    assert theirs["perplexity"] == pytest.approx(ours["perplexity"], rel=1e-9)
+    assert recurra("evaluate", "counts.arpa").code == 2

@@ -1,0 +1,80 @@
+"""`recurra demo forward`, as text and as JSON."""
+
+from __future__ import annotations
+
+import pytest
+
+from recurra.demo import gates
+
+
+def test_forward_as_json(recurra):
+    steps = recurra("demo", "forward", "--json").json["steps"]
+    assert [list(step) for step in steps] == [["before_activation", "state", "output"]] * 2
+    assert steps[0]["state"] == pytest.approx([0.537, 0.462], abs=5e-4)
+    assert steps[0]["output"] == pytest.approx([1.561], abs=5e-4)
+    assert steps[1]["before_activation"] == pytest.approx([1.292, 1.392], abs=5e-4)
+    assert steps[1]["state"] == pytest.approx([0.860, 0.884], abs=5e-4)
+    assert steps[1]["output"] == pytest.approx([2.727], abs=5e-4)
+
+
+def test_forward_as_text(recurra):
+    answer = recurra("demo", "forward")
+    assert answer.code == 0
+    assert answer.out.splitlines()[2:6] == [
+        "x = 1",
+        "  before activation  0.60000000  0.50000000",
+        "  state              0.53704957  0.46211716",
+        "  output             1.56128388",
+    ]
+
+
+def test_gradients_as_json(recurra):
+    found = recurra("demo", "gradients", "--json").json
+    assert found["distances"] == list(range(101))
+    assert list(found["norms"]) == ["rnn", "gru", "lstm", "lstm_forget_bias_3"]
+    assert all(len(norms) == 101 for norms in found["norms"].values())
+    far = {kind: norms[100] / norms[0] for kind, norms in found["norms"].items()}
+    assert far["rnn"] < 1e-23 < far["gru"] < 1e-15 < far["lstm"] < 1e-5
+    assert far["lstm_forget_bias_3"] > 0.01
+    assert (found["hidden_size"], found["networks"]) == (64, 8)
+
+
+def test_gradients_as_text_and_picture(recurra, tmp_path):
+    answer = recurra("demo", "gradients", "--plot=norms.png")
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    kinds = ["RNN", "GRU", "LSTM, forget bias 1", "LSTM, forget bias 3"]
+    assert [line[:19].strip() for line in lines[3:7]] == kinds
+    assert [len(line[19:].split()) for line in lines[3:7]] == [8 + 2] * 4
+    (said,) = [line for line in lines if line.startswith("The norm falls below a thousandth")]
+    assert "the RNN after 11 steps" in said and "forget bias 3 not within 100 steps" in said
+    assert (tmp_path / "norms.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_gates_as_json(recurra, tmp_path):
+    answer = recurra("demo", "gates", "--json", "--plot=gates.svg")
+    assert answer.err == ""
+    found = answer.json
+    names = ["inputs", "gates", "states", "output", "target", "means", "accuracy", "training"]
+    assert list(found) == names
+    assert list(found["gates"]) == ["i", "f", "g", "o"]
+    assert len({len(row) for row in [*found["gates"].values(), found["output"]]}) == 1
+    assert found["accuracy"] > 0.99
+    assert found["means"]["hold"]["f"] > 0.95 > 0.1 > found["means"]["write"]["f"]
+    assert b"<svg" in (tmp_path / "gates.svg").read_bytes()
+
+
+def test_gates_as_text(recurra, monkeypatch):
+    untrained = gates.gates(2)
+    monkeypatch.setattr(gates, "gates", lambda: untrained)
+    lines = recurra("demo", "gates").out.splitlines()
+    assert lines[0].split() == ["step", "value", *"ifgoch", "output", "target"]
+    rows = [line.split() for line in lines[1 : lines.index("")]]
+    written = [row for row in rows if row[2] == "write"]
+    assert [row[-1] for row in written] == ["1", "-1", "-1", "1"]
+    assert [row[-1] for row in rows if row[2] == "reset"] == ["0", "0"]
+    assert float(rows[0][3]) == pytest.approx(untrained.gates["f"][0], abs=5e-3)
+    means = untrained.means["hold"]
+    said = f"To hold the input gate is at {means['i']:.2f} and the forget gate at {means['f']:.2f}."
+    assert said in lines
+    assert lines[-1].startswith("Trained 2 steps")

@@ -1,0 +1,282 @@
+"""`recurra score`, `generate` and `suggest`."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+
+from recurra import cli
+from recurra.cli.text import score as text
+from recurra.language.models.network import NetworkModel
+from recurra.language.network import LanguageNetwork
+from recurra.language.options import NetworkOptions
+from recurra.language.text.vocabulary import Vocabulary
+from recurra.language.use.decoding import generate, generate_many
+from recurra.language.use.rescoring import read_nbest as read
+from recurra.language.use.rescoring import rescore, with_log_probs
+from recurra.language.use.scoring import score
+from recurra.language.use.suggestion import suggest
+
+WORDS = Vocabulary(["the", "<eos>", "cat", "cats", "sat", "on", "<unk>", "a", "mat", "."])
+TEXT = "The cat sat on a mat.\n\nzebra <unk> cats\r\nthe cat"
+LINES = ["The cat sat on a mat.", "", "zebra <unk> cats", "the cat"]
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These three commands, whichever others there are."""
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    for command in (text.score, text.generate, text.suggest):
+        app.command()(command)
+    monkeypatch.setattr(cli, "app", app)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> NetworkModel:
+    """A model, saved as the directory `model` of a run, the current one."""
+    options = NetworkOptions(hidden_size=7, init_scale=1.0, zero_bias=False)
+    network = LanguageNetwork(options, len(WORDS), torch.Generator().manual_seed(2))
+    made = NetworkModel(network, options, WORDS, "words")
+    made.save_pretrained(tmp_path / "model")
+    (tmp_path / "x.txt").write_bytes(TEXT.encode())
+    return made
+
+
+def records(out: str) -> list[Any]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def give(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+# score
+
+
+@pytest.mark.parametrize(
+    ("words", "how"),
+    [
+        ([], {}),
+        (["--context", "document"], {"context": "document"}),
+        (["--given", "a cat"], {"given": "a cat"}),
+        (["--open-vocabulary"], {"open_vocabulary": True}),
+    ],
+    ids=["independent", "document", "given", "open"],
+)
+def test_a_record_a_line(recurra: Any, model: NetworkModel, words: list[str], how: Any) -> None:
+    answer = recurra("score", ".", "x.txt", "--json", *words)
+    found = records(answer.out)
+    assert answer.code == 0 and [each["text"] for each in found] == LINES
+    for row, expected in zip(found, score(model, LINES, **how), strict=True):
+        assert list(row) == ["text", "log_prob", "perplexity", "tokens"]
+        assert row["log_prob"] == pytest.approx(expected.log_prob, abs=1e-5)
+        assert row["perplexity"] == pytest.approx(expected.perplexity, rel=1e-5)
+        assert [list(token.values())[::2] for token in row["tokens"]] == [
+            [token.token, token.oov] for token in expected.tokens
+        ]
+
+
+def test_standard_input_is_scored_as_a_file_is(
+    recurra: Any, model: NetworkModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = recurra("score", ".", "x.txt", "--json").out
+    give(monkeypatch, b"\xef\xbb\xbf" + TEXT.encode())
+    assert recurra("score", "model", "-", "--json").out == expected
+
+
+def test_a_table_to_read_marks_what_is_not_known(recurra: Any, model: NetworkModel) -> None:
+    answer = recurra("score", ".", "x.txt")
+    rows = answer.out.splitlines()
+    assert rows[0].split() == ["perplexity", "log", "prob", "text"]
+    first, third = next(score(model, LINES[:1])), rows[3].split(maxsplit=2)
+    assert rows[1].split(maxsplit=2) == [
+        f"{first.perplexity:.1f}", f"{first.log_prob:.3f}", LINES[0],
+    ]  # fmt: skip
+    assert third[2] == "[zebra] <unk> cats"
+    assert "4 lines, 16 tokens: perplexity" in answer.err
+
+
+def test_much_that_is_unknown_is_warned_of(recurra: Any, model: NetworkModel) -> None:
+    Path("y.txt").write_text("the xyzzy\nplugh cat the\n")
+    answer = recurra("score", ".", "y.txt", "--json")
+    assert "warning: 2 of 5 tokens are outside the model's vocabulary, 40%" in answer.err
+    assert "warning" not in recurra("score", ".", "x.txt", "--json").err
+
+
+def test_nothing_in_a_text_reaches_the_terminal_raw(recurra: Any, model: NetworkModel) -> None:
+    Path("y.txt").write_text("the \x1b[31mcat\x07 sat\n")
+    out = recurra("score", ".", "y.txt").out
+    assert "\x1b" not in out and "\x07" not in out
+
+
+def test_a_perplexity_that_overflows_is_null(
+    recurra: Any, model: NetworkModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "recurra.language.models.network.NetworkModel.log_probs_of_lines",
+        lambda self, lines: [torch.full((len(line),), -1e5).double().numpy() for line in lines],
+    )
+    found = records(recurra("score", ".", "x.txt", "--json").out)
+    assert found[0]["perplexity"] is None and math.isfinite(found[0]["log_prob"])
+    assert "e+43429" in recurra("score", ".", "x.txt").out
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [
+        (b"", 3, "no tokens"),
+        (b"the cat\nb\xffd\n", 3, "byte 0xff at offset 9, line 2"),
+        (b"the \xe7\x8c", 3, "byte 0xe7 at offset 4, line 1"),
+    ],
+    ids=["empty", "not UTF-8", "cut short"],
+)
+def test_what_cannot_be_scored_is_one_line(
+    recurra: Any,
+    model: NetworkModel,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    code: int,
+    said: str,
+) -> None:
+    Path("y.txt").write_bytes(content)
+    give(monkeypatch, content)
+    for file in ("y.txt", "-"):
+        answer = recurra("score", ".", file, "--json")
+        assert (answer.code, answer.err.count("\n")) == (code, 1)
+        assert said in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["score", ".", "z.txt"], 2, "z.txt is not there"),
+        (["score", "nowhere", "x.txt"], 2, "nowhere is not there"),
+        (["score", "x.txt", "x.txt"], 4, "x.txt"),
+        (["score", ".", "x.txt", "--context", "line"], 2, "--context"),
+        (["score", ".", "x.txt", "--weight", "1"], 2, "need --nbest"),
+        (["score", ".", "x.txt", "--nbest", "--context", "document"], 2, "independent"),
+        (["score", ".", "x.txt", "--nbest", "--learn", "x.txt", "--weight", "1"], 2, "--learn"),
+        (["score", ".", "x.txt", "--nbest"], 3, "x.txt, line 1: expected 'id ||| text ||| score'"),
+        (["generate", ".", "--top-k", "0"], 2, "top_k is a whole number from 1, got 0"),
+        (["generate", ".", "--temperature", "-1"], 2, "temperature"),
+        (["generate", ".", "--tokens", "-1"], 2, "--tokens"),
+        (["generate", ".", "--samples", "0"], 2, "--samples"),
+        (["generate", ".", "--beam", "2", "--top-p", "0.5"], 2, "top_p is of no use"),
+        (["suggest", ".", "--top", "0"], 2, "top is a whole number from 1"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else None,
+)
+def test_bad_words_are_one_line(
+    recurra: Any, model: NetworkModel, words: list[str], code: int, said: str
+) -> None:
+    answer = recurra(*words)
+    assert (answer.code, answer.err.count("\n")) == (code, 1)
+    assert said in answer.err
+
+
+def test_a_reader_that_leaves_is_quiet(
+    recurra: Any, model: NetworkModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_silence_stdout", lambda: None)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(Gone(), write_through=True))
+    for words in (["score", ".", "x.txt", "--json"], ["generate", "."]):
+        assert cli.main(words) == 141
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # the other would complain when closed
+
+
+# score --nbest
+
+NBEST = [
+    "1 ||| the cat sat ||| -3.0",
+    "1 ||| the cats on ||| -2.5",
+    "2 ||| a mat . ||| 1",
+    "2 ||| mat ||| 1.5",
+]
+
+
+def test_hypotheses_come_best_first(recurra: Any, model: NetworkModel) -> None:
+    Path("n.txt").write_text("\n".join(NBEST))
+    for words, weights in (
+        ([], (0.5, 0.0)),
+        (["--weight", "2", "--word-penalty", "-1"], (2.0, -1.0)),
+    ):
+        found = records(recurra("score", ".", "n.txt", "--nbest", *words).out)
+        expected = [
+            candidate
+            for each in with_log_probs(model, read(NBEST))
+            for candidate in rescore(each, *weights)
+        ]
+        assert [each["text"] for each in found] == [each.text for each in expected]
+        assert list(found[0]) == ["id", "text", "score", "log_prob", "words", "total"]
+        for row, one in zip(found, expected):
+            assert row["total"] == pytest.approx(one.total, abs=1e-4)
+
+
+def test_weights_are_learnt(recurra: Any, model: NetworkModel) -> None:
+    likely, unlikely = sorted(
+        ("the cat sat", "the cats on"), key=lambda line: -next(score(model, [line])).log_prob
+    )
+    rows = [
+        {"id": "1", "text": unlikely, "score": 1.0, "reference": likely},
+        {"id": "1", "text": likely, "score": 0.0, "reference": likely},
+    ]
+    Path("dev.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    answer = recurra("score", ".", "dev.jsonl", "--nbest", "--learn", "dev.jsonl")
+    assert "learnt from dev.jsonl: --weight " in answer.err
+    assert "word error rate" in answer.err and ", 0.00% with them, 0.00% at the least" in answer.err
+    assert records(answer.out)[0]["text"] == likely
+
+
+# generate and suggest
+
+
+def test_text_is_written(recurra: Any, model: NetworkModel) -> None:
+    how: Any = {"temperature": 0.8, "top_k": 6, "top_p": 0.9, "min_p": 0.01, "stop": [".", "sat"]}
+    words = ["--temperature", "0.8", "--top-k", "6", "--top-p", "0.9", "--min-p", "0.01"]
+    words += ["--stop", ".", "--stop", "sat", "--tokens", "30", "--seed", "5", "--prompt", "the"]
+    expected = generate(model, 30, prompt="the", seed=5, **how)
+    assert recurra("generate", ".", *words).out == f"{expected}\n"
+    assert recurra("generate", ".", *words, "--json").json["text"] == expected
+    many = generate_many(model, 3, 30, prompt="the", seed=5, **how)
+    assert recurra("generate", ".", *words, "--samples", "3", "--json").json == {
+        "prompt": "the",
+        "text": expected,
+        "samples": many,
+    }
+    shown = recurra("generate", ".", *words, "--samples", "3").out
+    assert shown == "".join(f"--- {n}\n{each}\n" for n, each in enumerate(many, 1))
+    beam = recurra("generate", ".", "--beam", "3", "--tokens", "6").out
+    assert beam == generate(model, 6, beam=3) + "\n"
+    unknown = [
+        recurra("generate", ".", "--allow-unk", "--seed", str(seed)).out for seed in range(3)
+    ]
+    assert any("<unk>" in each for each in unknown)
+
+
+def test_words_are_suggested(recurra: Any, model: NetworkModel) -> None:
+    for words, top, given in (
+        (["the ca"], 5, "the ca"),
+        (["the "], 5, "the "),
+        ([], 5, ""),
+        (["a", "--top", "2"], 2, "a"),
+    ):
+        expected = suggest(model, given, top)
+        found = recurra("suggest", ".", *words, "--json").json
+        assert found == {"suggestions": [each._asdict() for each in expected]}
+        shown = [row.split() for row in recurra("suggest", ".", *words).out.splitlines()]
+        assert shown == [[f"{each.probability:.4f}", each.token] for each in expected]
+    nothing = recurra("suggest", ".", "zebr")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert nothing.err == "no word that the model knows begins so\n"
