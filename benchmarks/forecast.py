@@ -45,9 +45,9 @@ def ours(steps: int) -> dict[str, float]:
     import torch
 
     from recurra.learning.loop import learn
-    from recurra.learning.optimization import TrainOptions
+    from recurra.learning.options import TrainOptions
     from recurra.machine import keep_freed_memory
-    from recurra.run.config import SeriesRun
+    from recurra.series.entry import SeriesRun
     from recurra.series.options import ForecastOptions, SeriesOptions
     from recurra.series.task import SeriesTask
     from recurra.series.use.forecaster import Forecaster

@@ -25,7 +25,8 @@ from torch.nn import functional as F
 from record import machine, spread, write
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
-from recurra.learning.optimization import TrainOptions, make_optimizer, take_step
+from recurra.learning.optimization import make_optimizer, take_step
+from recurra.learning.options import TrainOptions
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell

@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from record import machine, spread, write
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
-from recurra.learning.optimization import TrainOptions, make_optimizer, take_step
+from recurra.learning.optimization import make_optimizer, take_step
+from recurra.learning.options import TrainOptions
 from recurra.machine import keep_freed_memory
 from recurra.nn.state import detach
 from recurra.randomness import generator

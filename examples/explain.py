@@ -10,8 +10,8 @@ from pathlib import Path
 
 import recurra as rc
 from recurra.language.explanation import explain
-from recurra.run.config import with_settings
-from recurra.run.plot import explained
+from recurra.language.heat_map import save
+from recurra.learning.config import with_settings
 
 SENTENCE = "these quiet bakers near this old dog"
 
@@ -31,7 +31,7 @@ def main(out: Path) -> float:
             f"{token:8} surprise {-seen.log_probs[n]:5.2f} nats where {seen.entropies[n]:4.2f} "
             f"were expected, rank {seen.ranks[n]:3}; its forget gates keep {forget.mean():.2f}"
         )
-    explained(seen, out / "explained.png", layer=2, title=SENTENCE)
+    save(seen, out / "explained.png", layer=2, title=SENTENCE)
     print(f"the picture is in {out / 'explained.png'}")
     return float(-seen.log_probs.mean())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import recurra as rc
-from recurra.run.config import with_settings
+from recurra.learning.config import with_settings
 from recurra.run.session import Reported
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import recurra as rc
 from recurra.language.options import TextOptions
 from recurra.language.text.dataset import TextDataset
-from recurra.run.config import with_settings
+from recurra.learning.config import with_settings
 
 
 def main(out: Path) -> float:

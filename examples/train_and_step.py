@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 import recurra as rc
+from recurra.learning.config import with_settings
 from recurra.learning.event import Validated
-from recurra.run.config import with_settings
 
 
 def main(out: Path) -> float:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Shared machines are slow at times, and a failure must be seen again: no deadline, fixed draws.
 settings.register_profile("recurra", deadline=None, derandomize=True)
@@ -41,3 +47,26 @@ def data_root() -> Path:
     if not given or not Path(given).is_dir():
         pytest.skip("real data is not here: set RECURRA_DATA to its folder")
     return Path(given)
+
+
+@pytest.fixture
+def figure() -> Iterator[Figure]:
+    """An empty figure that is laid out when the test is done, as saving would."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(made)
+    yield made
+    made.canvas.draw()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Callable[[str], np.ndarray]:
+    """A function of a file's name that returns its pixels, 0 to 255."""
+    from matplotlib.image import imread
+
+    def read(name: str) -> np.ndarray:
+        return np.round(imread(tmp_path / name)[:, :, :3] * 255).astype(int)
+
+    return read

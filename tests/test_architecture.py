@@ -34,7 +34,13 @@ ORDER = {
         cli
         __main__
     """,
-    "recurra.storage": "files\n sealed\n folders tensors\n download\n published pretrained",
+    "recurra.storage": """
+        files format
+        sealed
+        folders tensors
+        download picture
+        published pretrained
+    """,
     "recurra.ngram": "arrays\n backoff\n pruning\n kneser_ney",
     "recurra.nn": """
         state
@@ -64,16 +70,25 @@ ORDER = {
     "recurra.nn.cells": "base biases\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
-    "recurra.learning": "event\n optimization\n averaging\n epochs\n checkpoint\n loop",
+    "recurra.learning": """
+        event metric options
+        config weights
+        task
+        optimization
+        averaging epochs
+        checkpoint
+        loop
+    """,
     "recurra.language": """
         options
-        text
+        entry
+        presets text
         metrics
         network
         use
         models
         mixing
-        explanation
+        explanation heat_map
         sizing
         task
     """,
@@ -104,7 +119,8 @@ ORDER = {
     """,
     "recurra.series": """
         options
-        calendar
+        entry
+        presets calendar
         panel
         reading
         datasets
@@ -113,8 +129,10 @@ ORDER = {
         judging
         network
         use
+        pictures
         task
     """,
+    "recurra.series.pictures": "*",
     "recurra.series.calendar": "frequency\n names",
     "recurra.series.reading": "columns\n draft stamps\n *",
     "recurra.series.datasets": "base\n *",
@@ -122,24 +140,24 @@ ORDER = {
     "recurra.series.baselines": "base\n *",
     "recurra.series.judging": "metrics\n trial",
     "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing",
-    "recurra.series.use": "forecasts history\n forecaster\n evidence backtest",
+    "recurra.series.use": "forecasts history\n saved\n forecaster\n evidence backtest",
     "recurra.labels": """
         options
-        sequences
+        entry
+        presets sequences
         ts_file
         datasets
         metrics
         network
         learner
         baselines
-        evidence
         classifier
+        confusion
         task
     """,
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
-    "recurra.run": "config\n preset\n directory\n figures\n report\n plot\n session",
-    "recurra.run.preset": "*",
+    "recurra.run": "tasks\n presets\n asked directory\n figures\n report\n plot\n session",
     "recurra.run.plot": "*",
     "recurra.bench": """
         tasks
@@ -148,9 +166,10 @@ ORDER = {
         workers worker verdict
         result
         cells
+        picture
     """,
     "recurra.bench.tasks": "base\n *",
-    "recurra.demo": "*",
+    "recurra.demo": "forward gates gradients\n pictures",
     "recurra.cli": "console\n interrupt\n progress\n *",
     "recurra.cli.learn": "*",
     "recurra.cli.text": "*",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,23 +46,39 @@ def test_states_are_found_by_the_names_of_their_cells_and_not_listed():
             getattr(recurra, name)
 
 
-def test_the_lazy_names_are_those_that_are_listed():
-    assert set(recurra._MODULES) | {"train", "errors", "__version__"} == set(recurra.__all__)
-
-
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'recurra' has no attribute 'LSTMCel'"):
         _ = recurra.LSTMCel
 
 
-def test_train_stays_the_function_when_the_package_train_is_imported():
-    said = run(
-        "import warnings; warnings.simplefilter('error')\n"
-        "import recurra.learning.event, recurra\n"
-        "from recurra.learning.event import Saved\n"
-        "print(recurra.train.__name__, recurra.train.__module__, Saved.__module__)"
+def test_each_public_name_stands_in_the_stub_once_where_it_is_defined():
+    stub = Path(recurra.__file__).with_suffix(".pyi").read_text()
+    listed = re.findall(r"^from ([\w.]+) import (\w+) as (\w+)$", stub, re.M)
+    assert [name for _, name, _ in listed] == [known for _, _, known in listed]
+    assert sorted(name for _, name, _ in listed) == sorted({*recurra.__all__} - {"__version__"})
+    for module, name, _ in listed:
+        thing = getattr(recurra, name)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            assert thing.__module__ == module or module == "recurra.nn.weights", name
+
+
+def test_no_public_name_is_that_of_a_package():
+    packages = {path.name for path in Path(recurra.__file__).parent.iterdir() if path.is_dir()}
+    assert not packages & {*recurra.__all__}
+
+
+def test_mypy_and_editors_see_the_names_and_their_types(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import recurra as rc\n"
+        "reveal_type(rc.train)\n"
+        "reveal_type(rc.GRUCell(3, 5).hidden_size)\n"
+        "rc.GRUCel\n"
     )
-    assert said.split() == ["train", "recurra.run.session", "recurra.learning.event"]
+    said = run(f"from mypy import api; print(api.run(['--strict', {str(program)!r}])[0])")
+    assert "def (config: recurra.learning.config.RunConfig" in said
+    assert 'Revealed type is "int"' in said or 'Revealed type is "builtins.int"' in said
+    assert 'has no attribute "GRUCel"' in said and "Found 1 error" in said
 
 
 def test_importing_recurra_imports_no_torch():

@@ -11,7 +11,7 @@ from typing import Any
 
 from recurra.errors import ConfigError
 
-__all__ = ["Table", "nearest"]
+__all__ = ["Table", "imported", "nearest"]
 
 
 def nearest(name: str, names: list[str]) -> str:
@@ -27,6 +27,29 @@ def nearest(name: str, names: list[str]) -> str:
     """
     close = difflib.get_close_matches(name, names, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def imported(place: str, kind: str) -> Any:
+    """Return what stands at a place, `"module:Name"`; modules in the working directory too.
+
+    Args:
+        place: where it is.
+        kind: what it is, for messages, as `"cell"`.
+
+    Raises:
+        ConfigError: it cannot be imported.
+
+    Example:
+        >>> imported("collections:OrderedDict", "container").__name__
+        'OrderedDict'
+    """
+    module_name, _, attribute = place.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:  # a module of the user's may raise anything
+        raise ConfigError(f"the {kind} {place!r} cannot be imported: {error}") from error
 
 
 class Table(Mapping[str, Any]):
@@ -59,16 +82,7 @@ class Table(Mapping[str, Any]):
                 f"no {self.kind} is named {name!r}.{nearest(name, list(self.places))} "
                 f"There are: {', '.join(self.places)}; or give your own as module:Name."
             )
-        return self._import(place)
-
-    def _import(self, place: str) -> Any:
-        module_name, _, attribute = place.partition(":")
-        if (here := str(Path.cwd())) not in sys.path:
-            sys.path.append(here)
-        try:
-            return getattr(importlib.import_module(module_name), attribute)
-        except Exception as error:  # a module of the user's may raise anything
-            raise ConfigError(f"the {self.kind} {place!r} cannot be imported: {error}") from error
+        return imported(place, self.kind)
 
     def __contains__(self, name: object) -> bool:
         return name in self.places or (isinstance(name, str) and ":" in name)

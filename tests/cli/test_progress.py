@@ -11,8 +11,8 @@ from rich.console import Console
 
 from recurra.cli import progress
 from recurra.cli.progress import Pace, Progress, duration
+from recurra.language.entry import LanguageRun
 from recurra.learning.event import Finished, Saved, Started, Stepped, Validated, Warned
-from recurra.run.config import LanguageRun
 from recurra.run.session import Opened, Reported
 
 STARTED = Started(step=0, steps=20, steps_per_epoch=10, parameters=4_650_000, device="cpu")

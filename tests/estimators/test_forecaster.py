@@ -12,8 +12,8 @@ from sklearn.exceptions import NotFittedError
 
 from recurra.errors import ConfigError, DataError
 from recurra.estimators.forecaster import SeriesForecaster
-from recurra.learning.optimization import TrainOptions
-from recurra.run.config import GIVEN
+from recurra.learning.config import GIVEN
+from recurra.learning.options import TrainOptions
 from recurra.run.session import evaluate
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.use.forecaster import Forecaster

@@ -5,7 +5,7 @@ import pytest
 
 from recurra.errors import ConfigError
 from recurra.estimators.options import SequenceOptions, checked
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 
 
 def test_numpy_s_numbers_are_numbers():

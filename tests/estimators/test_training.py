@@ -9,7 +9,7 @@ from recurra.estimators.training import Examples, Memory, seed_of, train
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
 from recurra.learning.checkpoint import Checkpoints
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 from recurra.randomness import generator
 
 OPTIONS = TrainOptions(steps=10, optimizer="adam", learning_rate=0.05, batch_size=4)

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from recurra.cli import main
+from recurra.language.entry import LanguageRun
 from recurra.language.options import NetworkOptions, TextOptions
 from recurra.language.task import LanguageTask, _Learner
 from recurra.learning import checkpoint, loop
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Saved, Started, Stepped, Validated, Warned
 from recurra.learning.loop import _Training
-from recurra.learning.optimization import TrainOptions
-from recurra.run.config import LanguageRun
+from recurra.learning.options import TrainOptions
 from recurra.run.directory import MetricLog
 from recurra.run.session import train
 from recurra.storage.files import sha256

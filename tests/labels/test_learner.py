@@ -16,7 +16,7 @@ from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
 from recurra.learning.event import Validated
 from recurra.learning.loop import learn
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 from recurra.randomness import generator
 
 DRAWS = np.random.default_rng(4)

@@ -14,12 +14,12 @@ from sklearn.metrics import accuracy_score
 from recurra.errors import ConfigError, DataError
 from recurra.labels import task as module
 from recurra.labels.classifier import Classifier
+from recurra.labels.entry import LabelRun
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.task import LabelTask
 from recurra.learning import loop
 from recurra.learning.event import Event, Finished, Saved, Started, Stopped, Validated
-from recurra.learning.optimization import TrainOptions
-from recurra.run.config import LabelRun
+from recurra.learning.options import TrainOptions
 
 CPU = torch.device("cpu")
 SMALL = LabelNetworkOptions(hidden_size=6, pooling="attention", dropout=0.3, noise=0.2, members=2)
@@ -88,7 +88,7 @@ def test_it_learns_what_there_is_to_learn(waves, tmp_path):
 
 def test_the_protocol_of_tasks(waves):
     task = LabelTask(waves, CPU)
-    assert (task.metric, task.better, task.unit) == ("accuracy", "higher", "examples")
+    assert (task.metric, task.unit) == ("accuracy", "examples")
     assert task.config == waves
     assert task.facts() == {
         "dataset": waves.data.dataset,
@@ -113,14 +113,15 @@ def test_baselines_are_measured_like_the_network(waves):
     assert set(found["linear"]["test"]) == set(task.measure("test"))
 
 
-def test_evidence_is_the_confusion_of_the_test_split(waves, tmp_path):
+def test_the_picture_is_the_confusion_of_the_test_split(waves, tmp_path):
     task = LabelTask(change(waves, train={"steps": 2}), CPU)
     fit(task, tmp_path)
-    evidence = task.evidence()
-    assert evidence.classes == ("up", "down")
-    assert evidence.confusion.sum() == 30
-    assert evidence.confusion.sum(axis=1).tolist() == [15, 15]
-    assert np.trace(evidence.confusion) / 30 == pytest.approx(task.measure("test")["accuracy"])
+    (drawn,) = task.pictures()
+    assert drawn.name == "confusion.png" and drawn.draw.keywords["classes"] == ("up", "down")
+    counts = drawn.draw.keywords["counts"]
+    assert counts.sum() == 30
+    assert counts.sum(axis=1).tolist() == [15, 15]
+    assert np.trace(counts) / 30 == pytest.approx(task.measure("test")["accuracy"])
 
 
 def test_iris_by_softmax_regression_and_five_folds(tmp_path):
@@ -233,7 +234,7 @@ def test_measuring_leaves_the_network_as_it_was(waves):
 
 
 def test_a_network_that_does_not_fit_into_memory_is_refused(waves, monkeypatch):
-    monkeypatch.setattr(module, "available_memory", lambda: 10**6)
+    monkeypatch.setattr("recurra.learning.weights.available_memory", lambda: 10**6)
     with pytest.raises(ConfigError, match=r"network\.hidden_size=500.*make .* parameters"):
         LabelTask(change(waves, network={"hidden_size": 500}), CPU)
 

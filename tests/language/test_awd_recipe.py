@@ -11,14 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from recurra.language.entry import LanguageRun
 from recurra.language.network import LanguageNetwork
 from recurra.language.task import LanguageTask
+from recurra.learning.config import with_settings
 from recurra.learning.event import Averaged, Stepped, Validated
 from recurra.learning.loop import learn
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.randomness import generator
-from recurra.run.config import LanguageRun, with_settings
-from recurra.run.preset import preset
+from recurra.run.presets import preset
 
 # A module beside the tests is on no path.
 _spec = importlib.util.spec_from_file_location(

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from recurra.errors import ConfigError
 from recurra.language import sizing
+from recurra.language.entry import LanguageRun
 from recurra.language.options import SIZED, NetworkOptions
 from recurra.language.sizing import RECIPES, sized, tokens_per_second, with_size
+from recurra.learning.config import fields
 from recurra.learning.loop import BUDGET
-from recurra.learning.optimization import TrainOptions
-from recurra.run.config import LanguageRun, fields
-from recurra.run.preset import preset
+from recurra.learning.options import TrainOptions
+from recurra.run.presets import preset
 
 NETWORK = NetworkOptions(tied=True, dropout=0.77)
 TOKENS = 1_000_000

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.errors import CheckpointError, ConfigError, DataError
-from recurra.language import task as module
+from recurra.language.entry import LanguageRun, NgramRun
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.cache import cache
 from recurra.language.models.dynamic import DynamicModel
@@ -30,11 +30,10 @@ from recurra.language.text.dataset import TextDataset
 from recurra.learning import loop
 from recurra.learning.event import Event, Finished, Started, Stepped, Validated
 from recurra.learning.loop import measure_seconds_per_step
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.state import flatten
 from recurra.randomness import generator
-from recurra.run.config import LanguageRun, NgramRun
 
 Ids = NDArray[np.integer]
 CPU = torch.device("cpu")
@@ -409,7 +408,7 @@ def test_a_network_too_large_for_the_memory_is_refused_before_it_is_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = config(network={"hidden_size": 20_000, "num_layers": 4})
-    monkeypatch.setattr(module, "available_memory", lambda: 10**9)
+    monkeypatch.setattr("recurra.learning.weights.available_memory", lambda: 10**9)
     with pytest.raises(ConfigError) as caught:
         LanguageTask(run, CPU)
     parameters = 2 * 141 * 20_000 + 141 + 4 * (8 * 20_000**2 + 8 * 20_000)
@@ -418,7 +417,7 @@ def test_a_network_too_large_for_the_memory_is_refused_before_it_is_built(
         f"{parameters:,} parameters: with their gradients {8 * parameters / 1e9:,.1f} GB, more "
         "than the 1.0 GB that are free"
     )
-    monkeypatch.setattr(module, "available_memory", lambda: None)
+    monkeypatch.setattr("recurra.learning.weights.available_memory", lambda: None)
     LanguageTask(config(), CPU)
 
 
@@ -542,14 +541,14 @@ def test_a_task_measures_what_its_saved_model_measures(tmp_path: Path, kind: str
         task = NgramTask(NgramRun(preset="n", data=GRAMMAR, ngram=NgramOptions(order=2)), CPU)
     fit(task, tmp_path)
     run = Path(saved_run(tmp_path / "run", task))
-    assert (task.metric, task.better, task.unit) == ("perplexity", "lower", "tokens")
+    assert (task.metric, task.unit) == ("perplexity", "tokens")
     for split in ("valid", "test"):
         measured = task.measure(split)
         assert measured is not None and measured["perplexity"] is not None
         again = type(task).evaluate(run, task.config, None, split, "document")
         assert again == pytest.approx(measured, rel=1e-6)
     assert task.measure("dev") is None
-    assert task.evidence() is None
+    assert list(task.pictures()) == []
     (sample,) = task.extras().values()
     assert sample == task.model.generate(60, seed=1)
 

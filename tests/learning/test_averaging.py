@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recurra.errors import CheckpointError
 from recurra.learning.averaging import WeightAverage
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 
 
 def parameters() -> dict[str, nn.Parameter]:

@@ -35,8 +35,10 @@ from recurra.learning.event import (
     Validated,
     Warned,
 )
-from recurra.learning.loop import learn, load_weights, measure_seconds_per_step, with_steps
-from recurra.learning.optimization import TrainOptions, learning_rate
+from recurra.learning.loop import learn, measure_seconds_per_step, with_steps
+from recurra.learning.optimization import learning_rate
+from recurra.learning.options import TrainOptions
+from recurra.learning.weights import load_weights
 
 Kind = TypeVar("Kind")
 

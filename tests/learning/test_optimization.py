@@ -17,13 +17,13 @@ from torch.nn import functional as F
 
 from recurra.learning.optimization import (
     OPTIMIZERS,
-    TrainOptions,
     clip_gradients,
     learning_rate,
     make_optimizer,
     take_step,
     takes_sparse_gradients,
 )
+from recurra.learning.options import TrainOptions
 
 
 def rates(options: TrainOptions, steps: int, per_epoch: int) -> list[float]:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
-from recurra.learning.optimization import TrainOptions, make_optimizer, take_step
+from recurra.learning.optimization import make_optimizer, take_step
+from recurra.learning.options import TrainOptions
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
 from recurra.nn.cells.gru import GRUCell, GRUState

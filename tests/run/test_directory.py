@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from recurra.errors import CheckpointError, ResourceError, RunError
+from recurra.language.entry import LanguageRun
 from recurra.learning.event import Saved, Stepped, Validated, Warned
-from recurra.run.config import LanguageRun
 from recurra.run.directory import MetricLog, RunDirectory, metric
 from recurra.storage import files
 

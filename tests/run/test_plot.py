@@ -8,10 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from recurra.labels.evidence import LabelEvidence
-from recurra.run.directory import PICTURES
-from recurra.run.plot import curves, forecasts, pictures
-from recurra.series.use.evidence import ForecastEvidence, ShownPoints, ShownSeries
+from recurra.run.plot import curves
 
 RECORDS = [
     *(
@@ -96,47 +93,6 @@ def test_the_last_digits_of_a_layout_are_not_seen(tmp_path, monkeypatch):
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", inexact)
     curves(RECORDS, tmp_path / "b.svg", title="mine")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-
-
-LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
-
-
-def evidence(horizon: int, points: bool) -> ForecastEvidence:
-    fan = np.arange(horizon)[:, None] + np.arange(5.0)
-    one = ShownSeries("a", np.arange(30.0), np.arange(float(horizon)), LEVELS, fan)
-    return ForecastEvidence(
-        series=(one,),
-        errors_by_horizon=np.ones(horizon),
-        baseline_errors={"naive": np.full(horizon, 2.0)},
-        residuals=np.linspace(-1, 1, 50),
-        points=ShownPoints(np.arange(9.0), np.arange(9.0) + 1) if points else None,
-    )
-
-
-@pytest.mark.parametrize(
-    ("given", "names"),
-    [
-        (None, []),
-        (evidence(12, points=False), ["forecast.png", "errors.png"]),
-        (evidence(12, points=True), ["forecast.png", "errors.png", "predicted.png"]),
-        (evidence(1, points=True), ["errors.png", "predicted.png"]),
-        (LabelEvidence(("a", "b"), np.array([[3, 1], [0, 2]])), ["confusion.png"]),
-    ],
-    ids=["text", "forecasts", "forecasts of one series", "one step", "labels"],
-)
-def test_every_evidence_has_its_pictures(tmp_path, given, names):
-    assert pictures(given, tmp_path, title="mine") == names
-    assert {path.name for path in tmp_path.glob("*.png")} == set(names) <= set(PICTURES)
-    for name in names:
-        image = picture(tmp_path / name)
-        assert 300 < pixels(image, (255, 255, 255)) < image.shape[0] * image.shape[1]
-
-
-def test_a_fan_has_all_its_parts(tmp_path):
-    forecasts(evidence(12, points=False).series, tmp_path / "fan.png", title="mine")
-    image = picture(tmp_path / "fan.png")
-    for color in ((0xDB, 0xE6, 0xF1), (0xB3, 0xCC, 0xE3), VALID, (0x33, 0x33, 0x33)):
-        assert pixels(image, color) > 300
 
 
 def test_our_style_is_left_to_our_pictures(tmp_path):

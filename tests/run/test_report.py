@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 import pytest
 
-from recurra.run.config import GIVEN, LabelRun, LanguageRun, NgramRun, settings, with_settings
-from recurra.run.preset import PRESETS, preset
-from recurra.run.report import Judged, command, compose, render, verdict
-from recurra.series.options import SeriesOptions
+from recurra.labels.entry import LabelRun
+from recurra.language.entry import LanguageRun, NgramRun
+from recurra.run.asked import Asked
+from recurra.run.presets import preset
+from recurra.run.report import Judged, compose, render, verdict
 
 VALID = {"tokens": 900, "oov": 0, "nats_per_token": 5.25, "perplexity": 190.6}
 TEST = {"tokens": 1000, "oov": 12, "nats_per_token": 5.2045, "perplexity": 182.1}
@@ -31,7 +31,7 @@ def report(config=None, **changes):
         "extras": {"sample": "the company said\nit will"},
     }
     seed = preset("ptb-seed").model_copy(update={"seed": 3})
-    return compose(config or seed, Path("runs/mine"), **(given | changes))
+    return compose(Asked.of(config or seed, Path("runs/mine")), **(given | changes))
 
 
 def test_it_has_the_keys_that_programs_read():
@@ -198,80 +198,6 @@ def test_a_mixture_without_a_test_is_judged_on_validation():
     assert lost["verdict"].endswith("mixed with others it is 84.00")
 
 
-class TestCommand:
-    """The command is read as the command line reads it, and gives the same settings."""
-
-    @pytest.mark.parametrize(
-        ("name", "changes", "said"),
-        [
-            ("kn5", [], "recurra train kn5"),
-            ("ptb-tied", ["seed=4"], "recurra train ptb-tied --seed=4"),
-            (
-                "ptb-tied",
-                ["train.epochs=2", "data.rule=bpe", "network.variational=false", "threads=2"],
-                "recurra train ptb-tied --set threads=2 --set data.rule=bpe "
-                "--set network.variational=False --set train.epochs=2.0",
-            ),
-            (
-                "ptb-tied",
-                ["train.clip_norm=none"],
-                "recurra train ptb-tied --set train.clip_norm=none",
-            ),
-            ("m4-hourly", [], "recurra train m4-hourly"),
-            ("iris", ["seed=2"], "recurra train iris --seed=2"),
-        ],
-    )
-    def test_it_says_what_differs_from_the_preset(self, name, changes, said):
-        config = with_settings(preset(name), changes)
-        assert command(config, Path("runs") / name) == said
-        assert settings(read(said)) == settings(config)
-
-    def test_data_minutes_and_place(self, tmp_path):
-        path = tmp_path / "my text.txt"
-        path.write_text("a b c\n" * 500)
-        config = preset("words", data=str(path), minutes=2.5)
-        frozen = with_settings(config, ["train.steps=300"])  # as measured on this machine
-        said = command(frozen, tmp_path / "out")
-        assert said == (
-            f"recurra train words '--data={path}' --out={tmp_path / 'out'} --minutes=2.5"
-        )
-        assert settings(read(said)) == settings(config)
-
-    def test_weights_to_start_from(self):
-        config = preset("ptb-tied").model_copy(update={"start_from": "runs/first"})
-        said = command(config, Path("runs/ptb-tied"))
-        assert said == "recurra train ptb-tied --from=runs/first"
-
-    def test_every_preset_is_itself(self):
-        for name in PRESETS:
-            if "minutes" not in name:  # it measures this machine
-                assert command(preset(name), Path("runs") / name) == f"recurra train {name}"
-
-    def test_there_is_none_for_data_that_were_handed_over_or_a_preset_that_is_not_here(self):
-        given = preset("series").model_copy(update={"data": SeriesOptions(dataset=GIVEN)})
-        assert command(given, Path("runs/series")) is None
-        assert command(LanguageRun(preset="mine"), Path("runs/mine")) is None
-        assert "Again" not in render(report(LanguageRun(preset="mine")))
-
-
-def read(said):
-    """The config of a command, as the command line composes it."""
-    found = {"--set": []}
-    words = shlex.split(said)[3:]
-    while words:
-        flag, _, value = words.pop(0).partition("=")
-        if flag == "--set":
-            found["--set"].append(words.pop(0))
-        else:
-            found[flag] = value
-    minutes = found.get("--minutes")
-    made = preset(
-        shlex.split(said)[2], data=found.get("--data"), minutes=minutes and float(minutes)
-    )
-    seed = [f"seed={found['--seed']}"] if "--seed" in found else []
-    return with_settings(made, [*seed, *found["--set"]])
-
-
 # Other tasks
 
 
@@ -391,3 +317,8 @@ def test_no_throughput_reads_too():
 def test_a_run_without_any_split_still_reads():
     assert "Neither" not in render(report(test=None, valid=None, baselines={}, extras=None))
     assert "There is neither" in render(report(test=None, valid=None, baselines={}))
+
+
+def test_without_a_command_nothing_is_said_of_doing_it_again():
+    assert "Again" in render(report())
+    assert "Again" not in render(report(LanguageRun(preset="mine")))

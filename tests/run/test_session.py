@@ -17,19 +17,25 @@ import torch
 
 from recurra.errors import CheckpointError, ConfigError, DataError, RunError
 from recurra.labels.classifier import Classifier
+from recurra.labels.entry import LabelRun
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
+from recurra.language.entry import LanguageRun, NgramRun
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.mixture import MixtureModel
 from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
 from recurra.learning import loop
+from recurra.learning.config import GIVEN, RunConfig
 from recurra.learning.event import Finished, Saved, Started, Stepped, Stopped, Validated, Warned
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
+from recurra.learning.task import Task
 from recurra.run import session
-from recurra.run.config import GIVEN, LabelRun, LanguageRun, NgramRun, RunConfig, SeriesRun
-from recurra.run.session import TASKS, Opened, Reported, Task, evaluate, train
+from recurra.run.session import Opened, Reported, evaluate, train
+from recurra.run.tasks import TASKS, task_class
+from recurra.series.entry import SeriesRun
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.use.forecaster import Forecaster
 from recurra.storage.files import lock, sha256
+from recurra.table import imported
 
 FILES = {
     ".lock",
@@ -308,7 +314,7 @@ def test_nothing_is_written_anywhere_else(tmp_path: Path, small_text: Path) -> N
     small_text.rename(places["work"] / "text.txt")
     values = changed(train={"batch_size": 4, "steps": 2}).model_dump()
     (places["work"] / "mine.py").write_text(
-        "from recurra.run.config import LanguageRun\n"
+        "from recurra.language.entry import LanguageRun\n"
         f"def mine(): return LanguageRun.model_validate({values})\n"
     )
     environment = {
@@ -350,7 +356,7 @@ def test_a_finished_run_reports_again_and_trains_nothing(
     finished: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, events = finished
-    monkeypatch.setattr(session, "TASKS", {})
+    monkeypatch.setattr(session, "task_class", None)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.name != ".lock"}
     assert list(train(CONFIG, out=run)) == [Reported(report_of(events))]
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.name != ".lock"} == before
@@ -698,10 +704,12 @@ def test_other_data_that_are_handed_over_do_not_go_on_with_a_run(tmp_path: Path)
 
 @pytest.mark.parametrize("config", [CONFIG, NGRAMS, SERIES, LABELS], ids=lambda run: run.task)
 def test_every_task_is_what_a_session_drives(config: RunConfig) -> None:
-    task = TASKS[config.task]
-    wanted = {name for name in vars(Task) if not name.startswith("_")} | {"better", "unit"}
+    entry, task = TASKS[config.task], task_class(config.task)
+    wanted = {name for name in vars(Task) if not name.startswith("_")} | {"unit"}
     assert wanted - {"metric", "config"} <= set(dir(task))
-    assert task.better in ("lower", "higher")
+    assert type(config) is entry.config
+    model = imported(entry.model, "model")
+    assert model.can and all(hasattr(model, name) for name in ("from_pretrained", "can"))
 
 
 def test_a_model_alone_is_evaluated_by_what_it_says_it_is(

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError, DataError
 from recurra.learning.event import Event, Finished, Stepped, Stopped, Validated, Warned
-from recurra.learning.optimization import TrainOptions
-from recurra.run.config import SeriesRun
-from recurra.series import task as module
+from recurra.learning.options import TrainOptions
 from recurra.series.baselines import BASELINES
+from recurra.series.entry import SeriesRun
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial
 from recurra.series.network.conformal import Conformal
@@ -153,7 +152,7 @@ def test_it_is_measured_by_the_trial_of_its_forecasts(tmp_path: Path, panel_of: 
     panel = panel_of((60, 47), gaps=0.1)
     task = SeriesTask(config(data={"test": 11, "stride": 2, "judge": "rmse"}), CPU, panel)
     fit(task, tmp_path)
-    assert (task.metric, task.better, task.unit) == ("rmse", "lower", "windows")
+    assert (task.metric, task.unit) == ("rmse", "windows")
     for split in ("valid", "test"):
         trial = Trial.of(task.dataset, split)
         windows = task.model.windows(panel)
@@ -375,7 +374,7 @@ def test_minutes_freeze_the_steps_and_change_nothing_that_is_learned(
 def test_a_network_too_large_for_the_memory_is_refused_before_it_is_built(
     panel_of: PanelOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "available_memory", lambda: 10**9)
+    monkeypatch.setattr("recurra.learning.weights.available_memory", lambda: 10**9)
     run = config(network={"hidden_size": 20_000, "num_layers": 4, "members": 3})
     with pytest.raises(ConfigError, match=r"hidden_size=20000, .*num_layers=4.* GB, more than the"):
         SeriesTask(run, CPU, panel_of())

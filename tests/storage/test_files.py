@@ -207,7 +207,7 @@ sys.modules["fcntl"] = None
 calls = []
 sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lambda *a: calls.append(a[1:]))
 sys.platform = "win32"
-from recurra import files
+from recurra.storage import files
 files.os.fsync = lambda descriptor, fsync=files.os.fsync: calls.append("fsync")
 with files.lock(folder / "lock"):
     files.write_bytes(folder / "data", b"1")

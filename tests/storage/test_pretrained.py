@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,18 @@ from safetensors.torch import load_file
 
 from recurra.errors import CheckpointError
 from recurra.storage.files import Sink, json_bytes
+from recurra.storage.format import Format
 from recurra.storage.pretrained import format_of, open_pretrained, save_pretrained
 from recurra.storage.sealed import seal
 
 LEARNED = {"weight": torch.tensor([[1.0, -2.5], [0.1, 3e-8]]), "count": torch.tensor([7])}
+MEAN = Format("recurra-mean", (2,), ("words.json",), (".mean", ".mean.gz"))
 FACTS = {"sizes": [2, 3], "name": "größe", "scale": 0.1}
 
 
 def save(place: Path, **changes: Any) -> None:
     given: dict[str, Any] = {
-        "format_name": "recurra-mean",
-        "version": 2,
+        "form": MEAN,
         "kind": "weighted",
         "facts": FACTS,
         "tensors": LEARNED,
@@ -32,9 +34,9 @@ def save(place: Path, **changes: Any) -> None:
     save_pretrained(place, **{**given, **changes})
 
 
-def refusal(run: Path, name: str = "recurra-mean", version: int = 2) -> str:
+def refusal(run: Path, **changes: Any) -> str:
     with pytest.raises(CheckpointError) as caught:
-        open_pretrained(run, name, version, ["words.json"])
+        open_pretrained(run, replace(MEAN, **changes))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -43,8 +45,8 @@ def refusal(run: Path, name: str = "recurra-mean", version: int = 2) -> str:
 def test_what_is_saved_is_read_back(tmp_path: Path, inside: bool) -> None:
     place = tmp_path / "run" / "model"  # the folders above are made
     save(place)
-    found = open_pretrained(place if inside else place.parent, "recurra-mean", 2, ["words.json"])
-    assert (found.kind, found.facts) == ("weighted", FACTS)
+    found = open_pretrained(place if inside else place.parent, MEAN)
+    assert (found.version, found.kind, found.facts) == (2, "weighted", FACTS)
     assert found.files == {"words.json": place / "words.json"}
     assert found.files["words.json"].read_bytes() == b'["a"]'
     assert found.tensors.keys() == LEARNED.keys()
@@ -70,7 +72,7 @@ def test_saving_again_replaces_all_of_it(tmp_path: Path) -> None:
         sink.write(b"2")
 
     save(tmp_path / "model", files={"other.txt": piecewise}, facts={})
-    found = open_pretrained(tmp_path, "recurra-mean", 2, ["other.txt"])
+    found = open_pretrained(tmp_path, replace(MEAN, files=("other.txt",)))
     assert (found.facts, list(found.files)) == ({}, ["other.txt"])
     assert found.files["other.txt"].read_bytes() == b"1, 2"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -117,11 +119,36 @@ def test_a_file_of_tensors_is_no_model(tmp_path: Path) -> None:
     assert refusal(path) == f"{path} is a file of tensors; a model is a directory"
 
 
+def test_every_version_of_a_format_is_read(tmp_path: Path) -> None:
+    form = replace(MEAN, versions=(1, 2))
+    for version in (1, 2):
+        save(tmp_path / "model", form=form, version=version)
+        assert open_pretrained(tmp_path, form).version == version
+    save(tmp_path / "model", form=form)
+    assert open_pretrained(tmp_path, form).version == 1
+
+
+def test_what_the_format_does_not_name_is_not_opened(tmp_path: Path) -> None:
+    save(tmp_path / "model", files={"words.json": b"[]", "more.json": b"[]"})
+    assert list(open_pretrained(tmp_path, MEAN).files) == ["words.json"]
+
+
+@pytest.mark.parametrize("name", ["counts.mean", "counts.mean.gz"])
+def test_a_single_file_is_named_and_not_opened(tmp_path: Path, name: str) -> None:
+    found = open_pretrained(tmp_path / name, MEAN)
+    assert (found.version, found.facts, found.tensors) == (0, {}, {})
+    assert found.files == {found.kind: tmp_path / name}
+    (tmp_path / name).mkdir()
+    assert "holds no model" in refusal(tmp_path / name)
+
+
 def test_another_task_or_version_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "model")
-    assert "expected a recurra-median, found 'recurra-mean'" in refusal(tmp_path, "recurra-median")
-    assert "expected format 1, found 2; a newer Recurra wrote it" in refusal(tmp_path, version=1)
-    assert refusal(tmp_path, version=3).endswith("expected format 3, found 2")
+    said = refusal(tmp_path, name="recurra-median")
+    assert "expected a recurra-median, found 'recurra-mean'" in said
+    said = refusal(tmp_path, versions=(1,))
+    assert "expected format 1, found 2; a newer Recurra wrote it" in said
+    assert refusal(tmp_path, versions=(3, 4)).endswith("expected format 3, found 2")
 
 
 @pytest.mark.parametrize("name", ["model.json", "words.json", "weights.safetensors"])

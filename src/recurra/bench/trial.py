@@ -16,7 +16,7 @@ from recurra.bench.tasks.base import Batch, Metrics, Task
 from recurra.errors import RunError
 from recurra.learning.event import Finished
 from recurra.learning.loop import learn
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 from recurra.nn.state import State, detach
 
 __all__ = ["Job", "Outcome", "judged_batches", "run", "training"]

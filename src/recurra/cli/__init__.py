@@ -139,8 +139,8 @@ def _as_setting(error: Any, words: Sequence[str]) -> str | None:
     option = getattr(error, "option_name", None)
     if not option or error.ctx.info_name != "train":
         return None
-    from recurra.run.config import settings
-    from recurra.run.preset import PRESETS, preset
+    from recurra.learning.config import settings
+    from recurra.run.presets import PRESETS, preset
 
     chosen = next((word for word in words if word in list(PRESETS)), "docstrings")
     name = option.lstrip("-").replace("-", "_")

@@ -15,16 +15,17 @@ from sklearn.utils.validation import check_is_fitted
 from recurra.errors import ConfigError
 from recurra.estimators.options import checked
 from recurra.estimators.training import seed_of
+from recurra.learning.config import GIVEN
 from recurra.learning.event import Warned
 from recurra.learning.loop import learn
-from recurra.learning.optimization import TrainOptions
-from recurra.run.config import GIVEN, SeriesRun
-from recurra.run.preset.series import BYTES_PER_POINT
-from recurra.run.preset.series import series as preset
+from recurra.learning.options import TrainOptions
 from recurra.series.data.dataset import SeriesDataset
 from recurra.series.datasets import open_panel
+from recurra.series.entry import SeriesRun
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel
+from recurra.series.presets import BYTES_PER_POINT
+from recurra.series.presets import series as preset
 from recurra.series.task import SeriesTask
 from recurra.series.use.forecaster import Forecaster
 from recurra.series.use.forecasts import Forecasts

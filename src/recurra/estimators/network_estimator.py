@@ -20,7 +20,7 @@ from recurra.estimators.inputs import read_weights
 from recurra.estimators.training import Course, Examples, Memory, seed_of, train
 from recurra.labels.network import SequenceNetwork
 from recurra.learning.checkpoint import Checkpoints
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 from recurra.randomness import derive_seed, generator
 
 __all__ = ["NetworkEstimator", "Plan", "Sequences"]

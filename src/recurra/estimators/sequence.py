@@ -20,7 +20,7 @@ from recurra.estimators.network_estimator import NetworkEstimator, Plan, Sequenc
 from recurra.estimators.options import SequenceOptions, checked
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 
 __all__ = ["SequenceClassifier", "SequenceRegressor"]
 

@@ -17,7 +17,7 @@ from recurra.estimators.options import checked
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
 from recurra.learning.checkpoint import Checkpoints
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 
 __all__ = ["SoftmaxClassifier"]
 

@@ -18,7 +18,7 @@ from recurra.labels.network import SequenceNetwork
 from recurra.learning.checkpoint import Checkpoint, Checkpoints
 from recurra.learning.event import Finished, Stepped, Stopped, Validated, Warned
 from recurra.learning.loop import learn
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 
 __all__ = ["Course", "Examples", "Memory", "seed_of", "train"]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,16 +15,16 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from recurra.errors import CheckpointError, ConfigError, ShapeError
+from recurra.labels.entry import FORMAT
 from recurra.labels.metrics import LabelMetrics, score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
 from recurra.labels.sequences import LabelledSequences
-from recurra.learning.loop import load_weights, require_fit
+from recurra.learning.weights import restored, sketched
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
 
 __all__ = ["Classifier"]
 
-FORMAT, VERSION = "recurra-classifier", 1
 KIND = "network"
 
 Sequences = Sequence[NDArray[np.floating]]
@@ -43,6 +44,9 @@ class Classifier:
         >>> classifier.predict_proba([np.zeros((1, 2))])
         array([[0.5, 0.5]])
     """
+
+    can: ClassVar[frozenset[str]] = frozenset(("evaluate", "classify"))
+    """What one may ask of it, by the names of the commands."""
 
     def __init__(
         self, network: SequenceNetwork, classes: Sequence[str], steps: int | None = None
@@ -120,7 +124,7 @@ class Classifier:
             "network": self.network.options.model_dump(mode="json"),
         }
         tensors = dict(self.network.state_dict())
-        save_pretrained(directory, FORMAT, VERSION, KIND, facts, tensors)
+        save_pretrained(directory, FORMAT, KIND, facts, tensors)
 
     @classmethod
     def from_pretrained(cls, run: Path | str) -> Classifier:
@@ -132,7 +136,7 @@ class Classifier:
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        found = open_pretrained(run, FORMAT, VERSION)
+        found = open_pretrained(run, FORMAT)
         match found.kind, found.facts:
             case "network", {
                 "classes": [_, _, *_] as classes,
@@ -152,16 +156,16 @@ def _restore(
     steps: int | None,
 ) -> SequenceNetwork:
     """Return the network that the facts describe, with the weights there are."""
+
+    def make() -> SequenceNetwork:
+        return SequenceNetwork(options, input_size, len(classes), steps=steps)
+
     try:
         options = LabelNetworkOptions.model_validate(values)
         if options.members * options.num_layers > len(found.tensors):
             raise ConfigError(f"{len(found.tensors)} tensors for {options.members} members")
-        with torch.device("meta"):
-            sketch = SequenceNetwork(options, input_size, len(classes), steps=steps)
+        sketched(make)
     except (ValidationError, ConfigError) as error:
         said = " ".join(str(error).split())
         raise CheckpointError(f"{found.facts_path}: the options are not valid: {said}") from error
-    require_fit(sketch, found.tensors)  # before anything of that size is allocated
-    network = SequenceNetwork(options, input_size, len(classes), steps=steps)
-    load_weights(network, found.tensors)
-    return network
+    return restored(make, found.tensors)

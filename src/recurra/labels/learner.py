@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from recurra.labels.metrics import score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.sequences import Ragged, digest_arrays
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 from recurra.randomness import generator
 
 __all__ = ["Examples", "SequenceLearner"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from recurra.learning.options import Options
 
 __all__ = ["LabelNetworkOptions", "LabelOptions"]
 
 
-class LabelOptions(BaseModel):
+class LabelOptions(Options):
     """Which labelled sequences are read, and which of them are kept for judging."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = Field(
         "iris", description="a dataset's name, NAME_TRAIN.ts, a CSV file, or module:Name"
@@ -31,10 +31,8 @@ class LabelOptions(BaseModel):
     )
 
 
-class LabelNetworkOptions(BaseModel):
+class LabelNetworkOptions(Options):
     """The network that classifies: a recurrence read out at its end, or a linear layer alone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["recurrent", "softmax"] = Field(
         "recurrent", description="recurrent layers, or softmax regression on all the numbers"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
+from recurra.labels import confusion
 from recurra.labels.baselines import BASELINES
 from recurra.labels.classifier import Classifier
 from recurra.labels.datasets import DATASETS, LabelData, label, open_labels, open_source
-from recurra.labels.evidence import LabelEvidence
+from recurra.labels.entry import LABELS, LabelRun
 from recurra.labels.learner import Examples, SequenceLearner
 from recurra.labels.metrics import confusion_matrix, score
 from recurra.labels.network import SequenceNetwork
@@ -22,36 +25,19 @@ from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.sequences import LabelledSequences, stratified_folds
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event
-from recurra.learning.loop import learn, load_weights, with_steps
-from recurra.learning.optimization import TrainOptions
-from recurra.machine import available_memory
+from recurra.learning.loop import learn, with_steps
+from recurra.learning.metric import Metrics
+from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import derive_seed, generator
+from recurra.storage.picture import Picture
 
 __all__ = ["LabelTask"]
-
-Metrics = dict[str, float | int | None]
 
 NOISE, MOST_NOISE = 0.3, 1.0
 """What `network.noise=none` becomes for a single step, and for many: found on iris and vowels."""
 
 FOLDS = 0
 """The seed of the folds: the same in every run, so that runs can be compared."""
-
-
-class LabelConfig(Protocol):
-    """What the task reads of a run's config."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def start_from(self) -> str | None: ...
-    @property
-    def data(self) -> LabelOptions: ...
-    @property
-    def network(self) -> LabelNetworkOptions: ...
-    @property
-    def train(self) -> TrainOptions: ...
-    def model_copy(self, *, update: Mapping[str, Any]) -> LabelConfig: ...
 
 
 class LabelTask:
@@ -70,10 +56,9 @@ class LabelTask:
     """
 
     metric: ClassVar[str] = "accuracy"
-    better: ClassVar[Literal["lower", "higher"]] = "higher"
     unit: ClassVar[str] = "examples"
 
-    def __init__(self, config: LabelConfig, device: torch.device, data: object = None) -> None:
+    def __init__(self, config: LabelRun, device: torch.device, data: object = None) -> None:
         self.data = open_labels(config.data, data)
         train = self.data.split("train")
         _require_memory(config.network, self.data)
@@ -95,6 +80,7 @@ class LabelTask:
             **self.learner.fingerprint,
             "classes": hashlib.sha256(classes).hexdigest(),
         }
+        self._said: dict[str, NDArray[np.float64]] = {}
         options = with_steps(config.train, self.learner)
         self.config = config.model_copy(update={"train": options})
 
@@ -125,7 +111,9 @@ class LabelTask:
             should_stop: asked after every step.
         """
         train, seed = self.config.train, self.config.seed
-        return learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop)
+        for event in learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop):
+            self._said.clear()  # the network is another now
+            yield event
 
     def measure(self, split: str) -> Metrics | None:
         """Return the finished model's metrics; None where there is no such split.
@@ -134,7 +122,7 @@ class LabelTask:
             split: `"train"`, `"valid"` or `"test"`.
         """
         data = self.data.splits.get(split)
-        return None if data is None else self.model.evaluate(data).as_dict()
+        return None if data is None else score(self._log_probs(split), data.labels).as_dict()
 
     def baselines(self) -> dict[str, dict[str, Metrics]]:
         """Return what the result is printed beside: name -> split -> metrics."""
@@ -186,22 +174,29 @@ class LabelTask:
                 pass
             yield Classifier(network, self.data.classes).evaluate(test).accuracy
 
+    def _log_probs(self, split: str) -> NDArray[np.float64]:
+        """Return what the model says of a split, asked once for its figures and for the picture."""
+        if split not in self._said:
+            self._said[split] = self.model.log_probs(self.data.split(split).sequences)
+        return self._said[split]
+
     def companions(self) -> Mapping[str, Any]:
         """Return nothing: the model is all that is saved."""
         return {}
 
-    def evidence(self) -> LabelEvidence:
-        """Return which classes of the test split were taken for which."""
-        test = self.data.split("test")
-        predicted = self.model.log_probs(test.sequences).argmax(axis=1)
-        classes = self.data.classes
-        return LabelEvidence(classes, confusion_matrix(predicted, test.labels, len(classes)))
+    def pictures(self) -> Iterator[Picture]:
+        """Yield which classes of the test split were taken for which."""
+        test, classes = self.data.split("test"), self.data.classes
+        predicted = self._log_probs("test").argmax(axis=1)
+        counts = confusion_matrix(predicted, test.labels, len(classes))
+        draw = partial(confusion.draw, classes=classes, counts=counts)
+        yield Picture(LABELS.pictures[0], confusion.size(len(classes)), draw)
 
     @classmethod
     def evaluate(
         cls,
         run: Path | str,
-        config: LabelConfig | None,
+        config: LabelRun | None,
         data: Any,
         split: str,
         context: str = "document",
@@ -261,7 +256,7 @@ def _options(options: LabelNetworkOptions, train: LabelledSequences) -> LabelNet
 
 
 def _network(
-    config: LabelConfig, data: LabelData, train: LabelledSequences, seed: int
+    config: LabelRun, data: LabelData, train: LabelledSequences, seed: int
 ) -> SequenceNetwork:
     network = SequenceNetwork(
         _options(config.network, train),
@@ -313,16 +308,14 @@ def _in_words(options: LabelNetworkOptions) -> str:
 def _require_memory(options: LabelNetworkOptions, data: LabelData) -> None:
     """Refuse a network whose weights, gradients and moments the machine cannot hold."""
     train = data.split("train")
-    with torch.device("meta"):
-        network = SequenceNetwork(
+    network = sketched(
+        lambda: SequenceNetwork(
             _options(options, train), train.num_features, len(data.classes), steps=data.steps
         )
+    )
+    sizes = (
+        f"network.hidden_size={options.hidden_size}, network.num_layers={options.num_layers} "
+        f"and network.members={options.members}"
+    )
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    free = available_memory()
-    if free is not None and 16 * parameters > free:
-        raise ConfigError(
-            f"network.hidden_size={options.hidden_size}, network.num_layers={options.num_layers} "
-            f"and network.members={options.members} make {parameters:,} parameters: with "
-            f"gradients and moments {16 * parameters / 1e9:,.1f} GB, more than the "
-            f"{free / 1e9:,.1f} GB that are free"
-        )
+    require_memory(parameters, sizes, moments=True)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from recurra.errors import ConfigError
+from recurra.learning.options import Options
 
 __all__ = [
     "SIZED",
+    "AnyOptions",
     "CacheOptions",
     "DynamicOptions",
     "MixtureOptions",
     "NetworkOptions",
     "NgramOptions",
-    "Options",
     "TextOptions",
     "UnigramCacheOptions",
     "checked",
@@ -25,13 +26,11 @@ __all__ = [
 SIZED = ("network.hidden_size", "network.dropout", "train.learning_rate")
 """The settings that a run whose `train.sized` is set chooses by measuring."""
 
-Options = TypeVar("Options", bound=BaseModel)
+AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
-class TextOptions(BaseModel):
+class TextOptions(Options):
     """Which text is read, and how it becomes tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     corpus: str = Field(
         "docstrings",
@@ -68,10 +67,8 @@ class TextOptions(BaseModel):
     )
 
 
-class NetworkOptions(BaseModel):
+class NetworkOptions(Options):
     """The recurrent language network: embedding, layers of one cell, softmax."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     cell: str = Field("lstm", description="a name in CELLS, or module:Name")
     hidden_size: int = Field(200, ge=1, le=65_536, description="units of each layer")
@@ -187,10 +184,8 @@ class NetworkOptions(BaseModel):
         return self.widths[-1] if self.tied else self.hidden_size
 
 
-class NgramOptions(BaseModel):
+class NgramOptions(Options):
     """An interpolated modified Kneser-Ney n-gram model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     order: int = Field(5, ge=1, le=5, description="words in an n-gram, the predicted one included")
     cutoffs: str = Field(
@@ -208,10 +203,8 @@ class NgramOptions(BaseModel):
     )
 
 
-class MixtureOptions(BaseModel):
+class MixtureOptions(Options):
     """What the network is mixed with once it has learned; the weights come from validation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     cache: bool = Field(
         False, description="whether a pointer cache over the network's hidden vectors is a part"
@@ -233,10 +226,8 @@ class MixtureOptions(BaseModel):
         return self.cache or self.dynamic or self.order > 0 or self.unigram_cache
 
 
-class CacheOptions(BaseModel):
+class CacheOptions(Options):
     """A pointer cache over hidden vectors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     weight: float = Field(0.15, ge=0, le=1, description="of the cache in the mixture, a share")
     theta: float = Field(
@@ -248,10 +239,8 @@ class CacheOptions(BaseModel):
     window: int = Field(500, ge=1, le=1_000_000, description="entries of the cache, in tokens")
 
 
-class UnigramCacheOptions(BaseModel):
+class UnigramCacheOptions(Options):
     """A cache of the words just read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     weight: float = Field(0.12, ge=0, le=1, description="of the cache in the mixture, a share")
     half_life: float = Field(
@@ -259,10 +248,8 @@ class UnigramCacheOptions(BaseModel):
     )
 
 
-class DynamicOptions(BaseModel):
+class DynamicOptions(Options):
     """Dynamic evaluation: a network that goes on learning from the text it reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate: float = Field(0.004, ge=0, le=1000, description="of a segment's mean gradient")
     decay: float = Field(
@@ -274,7 +261,7 @@ class DynamicOptions(BaseModel):
     segment: int = Field(20, ge=1, le=10_000, description="tokens between two updates")
 
 
-def checked(options: type[Options], whose: str, **values: float) -> Options:
+def checked(options: type[AnyOptions], whose: str, **values: float) -> AnyOptions:
     """Return the options that a function was given as arguments.
 
     Args:

@@ -15,7 +15,8 @@ from recurra.errors import ConfigError
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions, TextOptions
 from recurra.learning.loop import BUDGET, measure_seconds_per_step
-from recurra.learning.optimization import TrainOptions, takes_sparse_gradients
+from recurra.learning.optimization import takes_sparse_gradients
+from recurra.learning.options import TrainOptions
 from recurra.nn.state import State, detach
 from recurra.randomness import generator
 

@@ -6,69 +6,42 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError
+from recurra.language.entry import LanguageRun, NgramRun
 from recurra.language.mixing import Mixed, Part, Scores, components, learn_mixture, ngram_parts
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.network import NetworkModel
 from recurra.language.models.ngram import NgramModel
 from recurra.language.network import LanguageNetwork
-from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
+from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
 from recurra.language.sizing import with_size
 from recurra.language.text.batches import StreamBatches
 from recurra.language.text.dataset import SplitFacts, TextDataset, encode_text
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Started, Validated
-from recurra.learning.loop import learn, load_weights, with_steps
-from recurra.learning.optimization import TrainOptions, takes_sparse_gradients
-from recurra.machine import available_memory
+from recurra.learning.loop import learn, with_steps
+from recurra.learning.metric import Metrics
+from recurra.learning.optimization import takes_sparse_gradients
+from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.nn.state import State, detach, flatten, unflatten
 from recurra.randomness import generator
+from recurra.storage.picture import Picture
 
 __all__ = ["LanguageTask", "NgramTask"]
 
-Metrics = Mapping[str, float | int | None]
+TextRun = LanguageRun | NgramRun
 
 BASELINE_ORDER = 5
 """Words in the n-grams that every network is printed beside."""
 
 SAMPLE_TOKENS = 60
 """How much text of its own a report shows."""
-
-
-class Config(Protocol):
-    """What both tasks read of a run's config."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def start_from(self) -> str | None: ...
-    @property
-    def data(self) -> TextOptions: ...
-
-
-class LanguageConfig(Config, Protocol):
-    """What a recurrent language model is made from."""
-
-    @property
-    def network(self) -> NetworkOptions: ...
-    @property
-    def train(self) -> TrainOptions: ...
-    @property
-    def mix(self) -> MixtureOptions: ...
-    def model_copy(self, *, update: Mapping[str, Any]) -> LanguageConfig: ...
-
-
-class NgramConfig(Config, Protocol):
-    """What an n-gram model is made from."""
-
-    @property
-    def ngram(self) -> NgramOptions: ...
 
 
 class _Learner:
@@ -78,7 +51,7 @@ class _Learner:
         self,
         network: LanguageNetwork,
         dataset: TextDataset,
-        config: LanguageConfig,
+        config: LanguageRun,
         device: torch.device,
     ) -> None:
         size = config.train.batch_size
@@ -133,7 +106,6 @@ class _TextTask:
     """What both tasks do with a model once it has learned."""
 
     metric: ClassVar[str] = "perplexity"
-    better: ClassVar[Literal["lower", "higher"]] = "lower"
     unit: ClassVar[str] = "tokens"
 
     config: Any
@@ -166,12 +138,18 @@ class _TextTask:
         """Return what is saved beside the model, by name: nothing."""
         return {}
 
-    def evidence(self) -> None:
+    def pictures(self) -> tuple[Picture, ...]:
         """Return nothing: of text there are no pictures but the curves."""
+        return ()
 
     @classmethod
     def evaluate(
-        cls, run: Path, config: Config | None, data: str | None, split: str, context: str
+        cls,
+        run: Path,
+        config: LanguageRun | NgramRun | None,
+        data: str | None,
+        split: str,
+        context: str,
     ) -> Metrics:
         """Return the metrics of a finished run's model on its own data or on another text.
 
@@ -214,7 +192,7 @@ class LanguageTask(_TextTask):
         DataError: the text cannot be used.
     """
 
-    def __init__(self, config: LanguageConfig, device: torch.device) -> None:
+    def __init__(self, config: LanguageRun, device: torch.device) -> None:
         start = _network_model(config.start_from)
         self.dataset = _open(config, start)
         size = len(self.dataset.vocabulary)
@@ -314,7 +292,7 @@ class NgramTask(_TextTask):
         DataError: the text cannot be used.
     """
 
-    def __init__(self, config: NgramConfig, device: torch.device) -> None:
+    def __init__(self, config: NgramRun, device: torch.device) -> None:
         if config.start_from is not None:
             raise ConfigError("--from: n-grams are counted anew, not from another run's weights")
         self.config = config
@@ -361,7 +339,7 @@ def _network_model(run: str | None) -> NetworkModel | None:
     return model
 
 
-def _open(config: LanguageConfig, start: NetworkModel | None) -> TextDataset:
+def _open(config: LanguageRun, start: NetworkModel | None) -> TextDataset:
     """Open the text, tokenised and numbered as the model to start from knows it."""
     if start is None:
         return TextDataset.open(config.data)
@@ -375,19 +353,15 @@ def _open(config: LanguageConfig, start: NetworkModel | None) -> TextDataset:
 
 def _require_memory(options: NetworkOptions, vocabulary_size: int) -> None:
     """Refuse a network whose weights and gradients the machine cannot hold."""
-    with torch.device("meta"):
-        network = LanguageNetwork(options, vocabulary_size, None)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    free = available_memory()
-    if free is not None and 8 * parameters > free:
-        raise ConfigError(
-            f"network.hidden_size={options.hidden_size}, network.num_layers={options.num_layers} "
-            f"and {vocabulary_size:,} words make {parameters:,} parameters: with their gradients "
-            f"{8 * parameters / 1e9:,.1f} GB, more than the {free / 1e9:,.1f} GB that are free"
-        )
+    network = sketched(lambda: LanguageNetwork(options, vocabulary_size, None))
+    sizes = (
+        f"network.hidden_size={options.hidden_size}, network.num_layers={options.num_layers} "
+        f"and {vocabulary_size:,} words"
+    )
+    require_memory(sum(parameter.numel() for parameter in network.parameters()), sizes)
 
 
-def _facts(config: Config, dataset: TextDataset) -> dict[str, str]:
+def _facts(config: TextRun, dataset: TextDataset) -> dict[str, str]:
     counts = (f"{dataset.facts(split).tokens:,} {split}" for split in dataset.splits)
     return {
         "corpus": config.data.corpus,

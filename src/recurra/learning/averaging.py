@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import CheckpointError
-from recurra.learning.optimization import TrainOptions
+from recurra.learning.options import TrainOptions
 
 __all__ = ["WeightAverage"]
 

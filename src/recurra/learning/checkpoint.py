@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recurra.errors import CheckpointError
 from recurra.storage.files import Content, make_directory, sweep
@@ -26,9 +25,7 @@ from recurra.storage.tensors import load_tensors, write_tensors
 __all__ = [
     "Checkpoint",
     "Checkpoints",
-    "load_weights",
     "pack_optimizer",
-    "require_fit",
     "unpack_optimizer",
 ]
 
@@ -272,45 +269,3 @@ def _check_fit(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts)
             raise CheckpointError(
                 f"optimizer: {key} expected shape {tuple(shape)}, found {tuple(tensor.shape)}"
             )
-
-
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy `weights` into `model`: all of them, or none.
-
-    Args:
-        model: where to.
-        weights: name -> tensor, the names and shapes of the model's.
-
-    Raises:
-        CheckpointError: names or shapes differ; lists missing, unexpected and mismatched ones.
-
-    Example:
-        >>> load_weights(nn.Linear(2, 1), {"weight": torch.zeros(1, 2)})
-        Traceback (most recent call last):
-        ...
-        recurra.errors.CheckpointError: the weights do not fit the model: missing bias
-    """
-    require_fit(model, weights)
-    model.load_state_dict(dict(weights))
-
-
-def require_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Raise unless `weights` has the names and shapes of the model's.
-
-    Args:
-        model: may be on the meta device, where it costs no memory.
-        weights: name -> tensor.
-
-    Raises:
-        CheckpointError: lists missing, unexpected and mismatched ones.
-    """
-    own = model.state_dict()
-    faults = [f"missing {name}" for name in own if name not in weights]
-    faults += [f"unexpected {name}" for name in weights if name not in own]
-    faults += [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
-    if faults:
-        raise CheckpointError(f"the weights do not fit the model: {'; '.join(faults)}")

@@ -20,9 +20,7 @@ from recurra.learning.averaging import WeightAverage
 from recurra.learning.checkpoint import (
     Checkpoint,
     Checkpoints,
-    load_weights,
     pack_optimizer,
-    require_fit,
     unpack_optimizer,
 )
 from recurra.learning.epochs import Epochs
@@ -37,20 +35,15 @@ from recurra.learning.event import (
     Validated,
     Warned,
 )
-from recurra.learning.optimization import (
-    TrainOptions,
-    learning_rate,
-    make_optimizer,
-    take_step,
-)
+from recurra.learning.optimization import learning_rate, make_optimizer, take_step
+from recurra.learning.options import TrainOptions
+from recurra.learning.weights import load_weights
 from recurra.randomness import generator
 
 __all__ = [
     "Learner",
     "learn",
-    "load_weights",
     "measure_seconds_per_step",
-    "require_fit",
     "with_steps",
 ]
 

@@ -1,87 +1,23 @@
-"""Optimizers, learning-rate schedules and gradient clipping, with the options of a training."""
+"""Optimizers, learning-rate schedules and gradient clipping."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+
+from recurra.learning.options import TrainOptions
 
 __all__ = [
     "OPTIMIZERS",
-    "TrainOptions",
     "clip_gradients",
     "learning_rate",
     "make_optimizer",
     "take_step",
     "takes_sparse_gradients",
 ]
-
-
-class TrainOptions(BaseModel):
-    """How long, with which optimizer and which schedule a model learns."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    epochs: float = Field(1.0, gt=0, le=100_000, description="passes over the training data")
-    steps: int | None = Field(
-        None, ge=1, description="optimizer steps, in place of epochs; frozen by minutes"
-    )
-    minutes: float | None = Field(
-        None, gt=0, le=100_000, description="budget of training alone, sets steps; in minutes"
-    )
-    sized: bool = Field(
-        False,
-        description="of a text: whether minutes choose width, dropout and learning rate too, by "
-        "measured speed",
-    )
-    batch_size: int = Field(20, ge=1, le=1_000_000, description="sequences in a step")
-    optimizer: Literal["sgd", "adagrad", "adam", "adamw"] = Field(
-        "sgd", description="the update rule"
-    )
-    learning_rate: float = Field(1.0, gt=0, le=10_000, description="for a loss that is a mean")
-    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd; the first beta of adam")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="L2, or decoupled for adamw")
-    schedule: Literal["constant", "tutorial", "linear", "cosine"] = Field(
-        "constant", description="tutorial is flat, then multiplied by decay at every epoch"
-    )
-    warmup_steps: int = Field(0, ge=0, description="first steps of a linear rise from 0")
-    flat_epochs: int = Field(0, ge=0, description="of tutorial: epochs before decay sets in")
-    decay: float = Field(1.0, gt=0, le=1, description="of tutorial: factor at each later epoch")
-    clip_norm: float | None = Field(
-        None, gt=0, description="most the gradient's global L2 norm may be; none"
-    )
-    validate_epochs: float = Field(1.0, gt=0, description="passes between two validations")
-    validations: int | None = Field(
-        None, ge=1, description="evenly spaced validations of a run, in place of validate_epochs"
-    )
-    keep: Literal["last", "best"] = Field(
-        "last", description="which weights become the model: the last, or the best validated"
-    )
-    patience: int | None = Field(
-        None, ge=1, description="validations without a new best before training ends; never"
-    )
-    average: Literal["none", "ema", "asgd"] = Field(
-        "none",
-        description="what is validated and kept: the weights, an exponential moving average of "
-        "them, or their mean from when validation stops improving",
-    )
-    average_decay: float = Field(
-        0.999, gt=0, lt=1, description="of ema: what is left of the average after a step"
-    )
-    average_start: float = Field(
-        0.0, ge=0, lt=1, description="of ema: share of the training before it begins"
-    )
-    average_patience: int = Field(
-        5, ge=0, description="of asgd: newest validations that one is not compared with"
-    )
-    average_steps: int = Field(
-        1, ge=1, description="steps from one set of weights that enters the average to the next"
-    )
-    save_seconds: float = Field(60.0, ge=0, description="time between checkpoints, in seconds")
 
 
 def learning_rate(options: TrainOptions, step: int, steps: int, epoch: int) -> float:

@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
+from recurra.learning.config import RunConfig
 from recurra.learning.event import Event, Stepped, Validated
-from recurra.run.config import RunConfig, parse_config
+from recurra.run.tasks import TASKS, parse_config
 from recurra.storage import files
 from recurra.storage.folders import is_full
 from recurra.storage.sealed import read_json
 
-__all__ = ["COMPANIONS", "PICTURES", "MetricLog", "RunDirectory", "metric"]
-
-PICTURES = ("curves.png", "forecast.png", "errors.png", "predicted.png", "confusion.png")
-"""Every picture that a run directory may hold."""
+__all__ = ["COMPANIONS", "MetricLog", "RunDirectory", "metric"]
 
 
 COMPANIONS = ("mixture",)
@@ -114,7 +112,8 @@ class RunDirectory:
         """Remove what an earlier run left, to start over; the config, which marks a run, last."""
         for path in (
             self.report_path,
-            *(self.path / name for name in PICTURES),
+            self.curves_path,
+            *(self.path / name for task in TASKS for name in TASKS[task].pictures),
             self.metrics.path,
             self.checkpoints_path,
             *(self.path / name for name in COMPANIONS),

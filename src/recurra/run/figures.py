@@ -3,42 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-__all__ = ["SHARES", "TEXT", "figure", "shown", "spread", "table", "words"]
+from recurra.learning.metric import Metric, Metrics
+from recurra.run.tasks import TASKS, metric_of
 
-Metrics = Mapping[str, float | int | None]
-Columns = tuple[tuple[str, int], ...]
-
-_LANGUAGE: Columns = (
-    ("perplexity", 15),
-    ("interval", 13),
-    ("nats_per_token", 14),
-    ("bits_per_char", 13),
-)
-# A task's columns with their least widths, beside the metric that is judged.
-_COLUMNS: dict[str, Columns] = {
-    "language": _LANGUAGE,
-    "ngram": _LANGUAGE,
-    "series": (("mase", 6), ("smape", 7), ("rmse", 8), ("crps", 7), ("coverage_95", 12)),
-    "labels": (("accuracy", 8), ("log_loss", 8), ("examples", 8)),
-}
-_BESIDE = {"mse": ("mae", 7)}
-_NAMES = {
-    "mase": "MASE",
-    "smape": "sMAPE",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "mse": "MSE",
-    "crps": "CRPS",
-    "msis": "MSIS",
-    "coverage_80": "80% coverage",
-    "coverage_95": "95% coverage",
-    "interval": "95% interval",
-}
-_FOUR_PLACES = ("nats_per_token", "bits_per_char", "loss", "log_loss")
-TEXT = ("perplexity", "nats_per_token", "bits_per_char")  # of these, None is an overflow
-SHARES = ("accuracy", "coverage_80", "coverage_95")
+__all__ = ["figure", "shown", "spread", "table", "words"]
 
 
 def table(task: str, metric: str, split: str, systems: Sequence[tuple[str, Metrics]]) -> list[str]:
@@ -57,7 +27,12 @@ def table(task: str, metric: str, split: str, systems: Sequence[tuple[str, Metri
         mine            0.980    0.0700
         linear          0.950         -
     """
-    least = {**dict([_BESIDE[metric]] if metric in _BESIDE else []), **dict(_COLUMNS.get(task, ()))}
+    declared: Sequence[Metric] = TASKS[task].metrics if task in TASKS.places else ()
+    least = {
+        each.name: each.column
+        for each in declared
+        if each.column is not None and each.beside in (None, metric)
+    }
     names = [name for name in least if any(_known(name, row) for _, row in systems)]
     wide = max(len(name) for name, _ in systems)
     heading, rows = " " * wide, [f"{name:{wide}}" for name, _ in systems]
@@ -95,15 +70,16 @@ def shown(metric: str, value: float | int | None) -> str:
         >>> shown("perplexity", 141.23), shown("examples", 1500), shown("log_loss", 0.5)
         ('141.2', '1,500', '0.5000')
     """
+    known = metric_of(metric)
     if metric == "perplexity":
         return figure(value)
     if value is None:
-        return "overflow" if metric in TEXT else "-"
+        return "overflow" if known.overflows else "-"
     if isinstance(value, int):
         return f"{value:,}"
-    if metric in _FOUR_PLACES:
-        return figure(value, 4)
-    if metric in SHARES or 0.1 <= abs(value) < 100 or value == 0:
+    if known.places is not None:
+        return figure(value, known.places)
+    if known.share or 0.1 <= abs(value) < 100 or value == 0:
         return f"{value:.3f}"
     return f"{value:,.1f}" if 100 <= abs(value) < 1e9 else f"{value:#.3g}"
 
@@ -151,4 +127,4 @@ def words(metric: str) -> str:
 
 
 def _title(metric: str) -> str:
-    return _NAMES.get(metric, words(metric))
+    return metric_of(metric).title or words(metric)

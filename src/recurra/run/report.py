@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from recurra.errors import ConfigError
-from recurra.run.config import GIVEN, RunConfig, settings, source
-from recurra.run.figures import SHARES, TEXT, figure, shown, table, words
-from recurra.run.preset import preset
+from recurra.learning.metric import Direction, Metrics
+from recurra.run.asked import Asked
+from recurra.run.figures import figure, shown, table, words
+from recurra.run.tasks import metric_of
 
 __all__ = [
     "Judged",
-    "command",
     "compose",
     "figure",
     "render",
@@ -25,8 +23,6 @@ __all__ = [
     "table",
     "verdict",
 ]
-
-Metrics = Mapping[str, float | int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class Judged:
     """
 
     metric: str = "perplexity"
-    better: Literal["lower", "higher"] = "lower"
+    better: Direction = "lower"
     unit: str = "tokens"
 
 
@@ -49,8 +45,7 @@ _MANY = 0.2  # of the tokens; a perplexity with more of them unknown says little
 
 
 def compose(
-    config: RunConfig,
-    run: Path,
+    asked: Asked,
     *,
     steps: int,
     epochs: float,
@@ -66,8 +61,7 @@ def compose(
     """Return the report of a finished run as a JSON value.
 
     Args:
-        config: what was asked for.
-        run: the run's directory.
+        asked: what was asked for.
         steps: optimizer steps taken; 1 where there is only counting.
         epochs: passes over the training data.
         seconds: wall clock of the command that finished it.
@@ -81,8 +75,8 @@ def compose(
 
     Example:
         >>> report = compose(
-        ...     RunConfig(preset="mine", task="language"), Path("runs/mine"), steps=10,
-        ...     epochs=1.0, seconds=9.0, train_seconds=5.0, items=1000, valid=None,
+        ...     Asked.of(preset("kn5"), Path("runs/kn5")), steps=10, epochs=1.0,
+        ...     seconds=9.0, train_seconds=5.0, items=1000, valid=None,
         ...     test={"perplexity": 80.0}, baselines={"kn5": {"perplexity": 100.0}},
         ... )
         >>> print(report["throughput"]["value"], report["verdict"], sep="; ")
@@ -91,10 +85,10 @@ def compose(
     judged = judged or Judged()
     rate = round(items / train_seconds, 1) if train_seconds > 0 else None
     report: dict[str, Any] = {
-        "run": str(run),
-        "preset": config.preset,
-        "task": config.task,
-        "seed": config.seed,
+        "run": str(asked.run),
+        "preset": asked.config.preset,
+        "task": asked.config.task,
+        "seed": asked.config.seed,
         "steps": steps,
         "epochs": epochs,
         "seconds": round(seconds, 3),
@@ -106,46 +100,8 @@ def compose(
         "verdict": "",  # its place; it is said of all the rest
     }
     report |= {"judged": {"metric": judged.metric, "better": judged.better}}
-    report |= {"command": command(config, run), **(extras or {})}
+    report |= {"command": asked.command, **(extras or {})}
     return report | {"verdict": verdict(report)}
-
-
-def command(config: RunConfig, run: Path) -> str | None:
-    """Return the command that trains such a run again; None where its data were handed over.
-
-    What was chosen by measuring this machine's speed is measured again.
-
-    Args:
-        config: the run's.
-        run: its directory.
-
-    Example:
-        >>> config = preset("kn5", data="my novel.txt").model_copy(update={"seed": 3})
-        >>> command(config, Path("runs/kn5"))
-        "recurra train kn5 '--data=my novel.txt' --seed=3"
-    """
-    minutes = settings(config).get("train.minutes")
-    try:
-        plain = preset(config.preset, minutes=minutes)
-        data = None if source(plain) == source(config) else source(config)
-        asked = settings(preset(config.preset, data=data, minutes=minutes))
-    except ConfigError:  # a preset of someone's own, which is not here
-        return None
-    if data == GIVEN:
-        return None
-    flags = {
-        "data": data,
-        "out": None if run == Path("runs") / config.preset else run,
-        "from": config.start_from,
-        "minutes": None if minutes is None else f"{minutes:g}",
-        "seed": None if config.seed == asked["seed"] else config.seed,
-    }
-    given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
-    apart = {"seed", "start_from", *(["train.steps"] if minutes is not None else [])}
-    for name, value in settings(config).items():
-        if name not in apart and value != asked.get(name):
-            given += ["--set", f"{name}={str(value).lower() if value is None else value}"]
-    return shlex.join(["recurra", "train", config.preset, *given])
 
 
 def verdict(report: Mapping[str, Any]) -> str:
@@ -175,7 +131,7 @@ def verdict(report: Mapping[str, Any]) -> str:
         for name, rival in report["baselines"].items()
         if rival.get(metric) is not None
     }
-    if not rivals and (ours is not None or metric in TEXT):
+    if not rivals and (ours is not None or metric_of(metric).overflows):
         return f"{said}; there is no baseline beside it{_mixed(report, metric, better, ours)}"
     if not rivals:
         return f"{split} {words(metric)} could not be computed"
@@ -185,7 +141,7 @@ def verdict(report: Mapping[str, Any]) -> str:
     if ours is not None:
         said = f"{said} {_compared(metric, better, ours, rivals[name])} {name}'s {best}"
         return said + _mixed(report, metric, better, ours)
-    if metric in TEXT:
+    if metric_of(metric).overflows:
         return f"{said} is worse than {name}'s {best}"
     return f"{split} {words(metric)} could not be computed; {name}'s is {best}"
 
@@ -212,7 +168,7 @@ def _compared(metric: str, better: str, ours: float, theirs: float) -> str:
     """Return the words between our figure and theirs."""
     ahead = ours < theirs if better == "lower" else ours > theirs
     word = "better" if ahead else "worse"
-    if metric in SHARES:
+    if metric_of(metric).share:
         if abs(ours - theirs) < _SAME:
             return "equals"
         return f"is {100 * abs(ours - theirs):.1f} points {word} than"

@@ -6,95 +6,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any
 
 import torch
 
 from recurra.errors import ConfigError
-from recurra.language.text.arpa import is_arpa
+from recurra.learning.config import GIVEN, RunConfig, differences, with_data
 from recurra.learning.event import Event, Finished, Started, Stopped, Warned
+from recurra.learning.metric import Metrics
+from recurra.learning.task import Task
 from recurra.machine import choose_device, keep_freed_memory
-from recurra.run.config import GIVEN, RunConfig, differences, source, with_data
+from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
-from recurra.run.plot import curves, pictures
+from recurra.run.plot import curves
 from recurra.run.report import Judged, compose
-from recurra.storage.pretrained import format_of
-from recurra.table import Table
+from recurra.run.tasks import metric_of, task_class, task_of
+from recurra.storage.picture import canvas
 
-__all__ = ["TASKS", "Opened", "Reported", "Task", "config_of", "evaluate", "train"]
-
-Metrics = Mapping[str, float | int | None]
-
-TASKS = Table(
-    "task",
-    {
-        "language": "recurra.language.task:LanguageTask",
-        "ngram": "recurra.language.task:NgramTask",
-        "series": "recurra.series.task:SeriesTask",
-        "labels": "recurra.labels.task:LabelTask",
-    },
-)
-
-_FORMATS = {
-    "recurra-language-model": "language",
-    "recurra-forecaster": "series",
-    "recurra-classifier": "labels",
-}
-
-
-class Model(Protocol):
-    """What a task leaves behind."""
-
-    def save_pretrained(self, directory: Path, /) -> None:
-        """Write the model as a directory that is loadable alone."""
-
-
-class Task(Protocol):
-    """What `train` drives: data and a model, from the config to the report.
-
-    It is made from `(config, device)`, or `(config, device, data)` where frames or arrays were
-    handed over. A task may choose its `metric` by its data, so it is read from the instance.
-    """
-
-    metric: str
-    """The metric that judges a run, as `"perplexity"`: a key of what `measure` returns."""
-    better: ClassVar[Literal["lower", "higher"]]
-    """Whether a lower or a higher one is better."""
-    unit: ClassVar[str]
-    """What throughput counts, as `"tokens"`."""
-    config: RunConfig
-    """The config that was given, with what was chosen by measuring frozen in it."""
-
-    @property
-    def model(self) -> Model:
-        """The model as it is now."""
-
-    def facts(self) -> dict[str, str]:
-        """Return in words what is learned."""
-
-    def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
-        """Train, yielding events; go on from the newest checkpoint."""
-
-    def measure(self, split: str) -> Metrics | None:
-        """Return the finished model's metrics on `"valid"` or `"test"`; None without that."""
-
-    def baselines(self) -> dict[str, dict[str, Metrics]]:
-        """Return what the result is printed beside: name -> split -> metrics."""
-
-    def extras(self) -> dict[str, Any]:
-        """Return more entries of the report, JSON values; `"notes"` are lines to print."""
-
-    def companions(self) -> Mapping[str, Model]:
-        """Return what is saved beside the model, by the names of `COMPANIONS`; often nothing."""
-
-    def evidence(self) -> Any:
-        """Return what pictures are drawn from; None where there is nothing but the curves."""
-
-    @classmethod
-    def evaluate(
-        cls, run: Path, config: RunConfig | None, data: Any, split: str, context: str
-    ) -> Metrics:
-        """Return the metrics of a finished run's model on its own data or on others."""
+__all__ = ["Opened", "Reported", "config_of", "evaluate", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +111,7 @@ def _require_config(config: object) -> None:
 
 
 def _require_name(config: RunConfig) -> None:
-    if source(config) == GIVEN:
+    if config.source == GIVEN:
         raise ConfigError(
             f"{config.preset} learns from data that were handed over in Python; hand them over "
             "again, or name a file"
@@ -219,7 +148,7 @@ def _run(
     given = () if data is None or isinstance(data, str | Path) else (data,)
     if not given:
         _require_name(config)
-    task: Task = TASKS[config.task](config, choose_device(config.device), *given)
+    task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
     directory.write_config(config)
     yield Opened(config, directory.path, task.facts(), task.metric, task.unit)
@@ -243,24 +172,26 @@ def _run(
 def _report(
     task: Task, directory: RunDirectory, finished: Finished, begun: float
 ) -> dict[str, Any]:
-    config, metric = task.config, task.metric
+    asked = Asked.of(task.config, directory.path)
+    metric, better = task.metric, metric_of(task.metric).better
     ours = {split: task.measure(split) for split in ("valid", "test")}
     baselines = task.baselines()
     split = "test" if ours["test"] is not None else "valid"
     extras = task.extras()
-    name = source(config)
-    title = config.preset if name == config.preset else f"{config.preset} on {name}"
     curves(
         directory.metrics.records(),
         directory.curves_path,
-        title=title,
+        title=asked.title,
         metric=metric,
-        baseline=_validated(baselines, metric, task.better),
+        baseline=_validated(baselines, metric, better),
     )
-    drawn = pictures(task.evidence(), directory.path, title=title)
+    drawn = [directory.curves_path.name]
+    for picture in task.pictures():
+        with canvas(directory.path / picture.name, *picture.size) as figure:
+            picture.draw(figure, asked.title)
+        drawn.append(picture.name)
     return compose(
-        config,
-        directory.path,
+        asked,
         steps=finished.step,
         epochs=finished.epoch,
         seconds=time.monotonic() - begun,
@@ -269,8 +200,8 @@ def _report(
         valid=ours["valid"],
         test=ours["test"],
         baselines={name: rows[split] for name, rows in baselines.items() if split in rows},
-        judged=Judged(metric, task.better, task.unit),
-        extras={**extras, "pictures": [directory.curves_path.name, *drawn]},
+        judged=Judged(metric, better, task.unit),
+        extras={**extras, "pictures": drawn},
     )
 
 
@@ -318,16 +249,9 @@ def evaluate(
         with_data(config, data)  # refuses what the task cannot read
     elif config is not None:
         _require_name(config)
-    name = config.task if config else _task_of(Path(run))
+    name = config.task if config else task_of(run)
     given = str(data) if isinstance(data, str | Path) else data
-    return dict(TASKS[name].evaluate(Path(run), config, given, split, context))
-
-
-def _task_of(run: Path) -> str:
-    """Return the task of a model that no run is around."""
-    if run.is_file() and is_arpa(run):
-        return "ngram"
-    return _FORMATS.get(format_of(run), "language")
+    return dict(task_class(name).evaluate(Path(run), config, given, split, context))
 
 
 def config_of(run: Path | str) -> RunConfig | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from recurra.learning.options import Options
 
 __all__ = ["ForecastOptions", "SeriesOptions"]
 
 
-class SeriesOptions(BaseModel):
+class SeriesOptions(Options):
     """Which series are read, and which of their points are kept for judging."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = Field(
         "airline", description="a dataset's name, a CSV or Parquet file, or module:Name"
@@ -57,10 +57,8 @@ class SeriesOptions(BaseModel):
     )
 
 
-class ForecastOptions(BaseModel):
+class ForecastOptions(Options):
     """The recurrent network that forecasts, and how what it sees is scaled."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     cell: str = Field("lstm", description="a name in CELLS, or module:Name")
     hidden_size: int = Field(128, ge=1, le=65_536, description="units of each layer")

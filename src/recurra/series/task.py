@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,48 +14,35 @@ from numpy.typing import NDArray
 from recurra.errors import ConfigError, DataError
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Warned
-from recurra.learning.loop import learn, load_weights, with_steps
-from recurra.learning.optimization import TrainOptions
-from recurra.machine import available_memory
+from recurra.learning.loop import learn, with_steps
+from recurra.learning.metric import Metrics
+from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import generator
 from recurra.series.baselines import BASELINES
 from recurra.series.data.dataset import Channel, Features, SeriesDataset
 from recurra.series.data.windows import Scaling, Windows
+from recurra.series.entry import SeriesRun
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial
 from recurra.series.network.learner import MOST_VALIDATED, SeriesLearner
 from recurra.series.network.model import MIDDLE, ForecastNetwork, Shape
 from recurra.series.network.sizing import sized
-from recurra.series.options import ForecastOptions, SeriesOptions
+from recurra.series.options import ForecastOptions
+from recurra.series.pictures import pictures
 from recurra.series.use.evidence import (
     MOST_RESIDUALS,
     ForecastEvidence,
+    ShownPoints,
     mean_error,
     running_freely,
     shown,
 )
 from recurra.series.use.forecaster import Forecaster
+from recurra.storage.picture import Picture
 
 __all__ = ["SeriesTask"]
 
 Floats = NDArray[np.float64]
-Metrics = Mapping[str, float | int | None]
-
-
-class SeriesConfig(Protocol):
-    """What a forecaster is made from."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def start_from(self) -> str | None: ...
-    @property
-    def data(self) -> SeriesOptions: ...
-    @property
-    def network(self) -> ForecastOptions: ...
-    @property
-    def train(self) -> TrainOptions: ...
-    def model_copy(self, *, update: Mapping[str, Any]) -> SeriesConfig: ...
 
 
 class SeriesTask:
@@ -72,10 +59,9 @@ class SeriesTask:
         DataError: the series cannot be used.
     """
 
-    better: ClassVar[Literal["lower", "higher"]] = "lower"
     unit: ClassVar[str] = "windows"
 
-    def __init__(self, config: SeriesConfig, device: torch.device, data: Any = None) -> None:
+    def __init__(self, config: SeriesRun, device: torch.device, data: Any = None) -> None:
         self.metric: str = config.data.judge
         self.dataset = SeriesDataset.open(config.data, data)
         panel, ends = self.dataset.panel, self.dataset.end("train")
@@ -104,6 +90,7 @@ class SeriesTask:
         self.learner = SeriesLearner(
             self.network, self.dataset, windows, config.train.batch_size, config.seed, device
         )
+        self._forecasts: dict[str, Floats] = {}
         train = with_steps(config.train, self.learner)
         self.config = config.model_copy(update={"train": train})
 
@@ -133,6 +120,7 @@ class SeriesTask:
         for event in learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop):
             if isinstance(event, Finished) and self.config.network.calibrate:
                 yield from _too_few(self.learner.calibrate())
+            self._forecasts.clear()  # the network is another now
             yield event
 
     @cached_property
@@ -154,11 +142,11 @@ class SeriesTask:
             split: `"valid"` or `"test"`.
         """
         trial = self._trial(split)
-        return trial.score(self._forecast(trial)).as_dict() if len(trial) else None
+        return trial.score(self._forecast(split, trial)).as_dict() if len(trial) else None
 
     def baselines(self) -> dict[str, dict[str, Metrics]]:
         """Return what the result is printed beside: name -> split -> metrics."""
-        trials = {"valid": self._trial("valid", MOST_VALIDATED), "test": self._trial("test")}
+        trials = {"valid": self._trial("valid", MOST_VALIDATED), "test": self._test}
         told = {
             "valid": {name: trials["valid"].rival(name) for name in BASELINES},
             "test": self._rivals,
@@ -174,7 +162,7 @@ class SeriesTask:
 
     def extras(self) -> dict[str, Any]:
         """Return the error of running freely, where one series is forecast step by step."""
-        points = running_freely(self.model, self._trial("test"))
+        points = self._points
         if points is None or points.free is None or not np.isfinite(points.actual).any():
             return {}
         rmse = float(np.sqrt(np.nanmean((points.free - points.actual) ** 2)))
@@ -186,10 +174,14 @@ class SeriesTask:
         """Return nothing: the model is all that is saved."""
         return {}
 
+    def pictures(self) -> Iterator[Picture]:
+        """Yield what there is to see of the test."""
+        return pictures(self.evidence())
+
     def evidence(self) -> ForecastEvidence:
         """Return what the pictures are drawn from; errors of several series are scaled as MASE."""
-        trial = self._trial("test")
-        quantiles = self._forecast(trial)
+        trial = self._test
+        quantiles = self._forecast("test", trial)
         together = len(np.unique(trial.channels)) > 1
         scales = np.where(trial.scales > 0, trial.scales, np.nan)[:, None] if together else 1.0
 
@@ -204,13 +196,13 @@ class SeriesTask:
             mean_error(residuals),
             {name: mean_error(errors) for name, errors in rivals.items()},
             known[:: max(1, len(known) // MOST_RESIDUALS)],
-            running_freely(self.model, trial),
+            self._points,
             scaled=together,
         )
 
     @classmethod
     def evaluate(
-        cls, run: Path, config: SeriesConfig | None, data: Any, split: str, context: str
+        cls, run: Path, config: SeriesRun | None, data: Any, split: str, context: str
     ) -> Metrics:
         """Return the metrics of a finished run's forecaster.
 
@@ -241,13 +233,26 @@ class SeriesTask:
         return Trial.of(self.dataset, split, most)
 
     @cached_property
+    def _test(self) -> Trial:
+        return self._trial("test")
+
+    @cached_property
     def _rivals(self) -> dict[str, Floats]:
         """Each baseline's forecasts of the test, for its figures and for the pictures."""
-        trial = self._trial("test")
-        return {name: trial.rival(name) for name in BASELINES}
+        return {name: self._test.rival(name) for name in BASELINES}
 
-    def _forecast(self, trial: Trial) -> Floats:
-        return self.model.quantiles(self.learner.windows, trial.channels, trial.origins)
+    @cached_property
+    def _points(self) -> ShownPoints | None:
+        """The test step by step, told once the network has learned."""
+        return running_freely(self.model, self._test)
+
+    def _forecast(self, split: str, trial: Trial) -> Floats:
+        """Return the forecasts of a part, told once for its figures and for the pictures."""
+        if split not in self._forecasts:
+            windows = self.learner.windows
+            told = self.model.quantiles(windows, trial.channels, trial.origins)
+            self._forecasts[split] = told
+        return self._forecasts[split]
 
 
 def _too_few(points: int) -> Iterator[Warned]:
@@ -291,13 +296,10 @@ def _require_positive(channels: Sequence[Channel]) -> None:
 
 def _require_memory(options: ForecastOptions, shape: Shape, scaling: Scaling) -> None:
     """Refuse networks whose weights and gradients the machine cannot hold."""
-    with torch.device("meta"):
-        network = ForecastNetwork(options, shape, scaling, [None])
+    network = sketched(lambda: ForecastNetwork(options, shape, scaling, [None]))
     parameters = options.members * sum(parameter.numel() for parameter in network.parameters())
-    free = available_memory()
-    if free is not None and 8 * parameters > free:
-        raise ConfigError(
-            f"network.hidden_size={options.hidden_size}, network.num_layers={options.num_layers} "
-            f"and network.members={options.members} make {parameters:,} parameters: with their "
-            f"gradients {8 * parameters / 1e9:,.1f} GB, more than the {free / 1e9:,.1f} GB free"
-        )
+    sizes = (
+        f"network.hidden_size={options.hidden_size}, network.num_layers={options.num_layers} "
+        f"and network.members={options.members}"
+    )
+    require_memory(parameters, sizes)

@@ -6,7 +6,7 @@ it has learned) and files of the task's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recurra.errors import CheckpointError
 from recurra.storage.files import Content, json_bytes, make_directory
+from recurra.storage.format import Format
 from recurra.storage.sealed import MANIFEST, open_sealed, read_json, seal
 from recurra.storage.tensors import load_tensors, write_tensors
 
@@ -29,14 +30,16 @@ class Pretrained:
     """What a model's directory holds.
 
     Args:
-        facts_path: `model.json`, for messages.
-        kind: which class of its task the model is.
+        facts_path: `model.json`, for messages; the path of a single file.
+        version: of its format; 0 of a single file.
+        kind: which class of its task the model is; of a single file its ending.
         facts: the rest of `model.json`.
         tensors: what was learned.
         files: the task's own files, name -> path.
     """
 
     facts_path: Path
+    version: int
     kind: str
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -45,23 +48,23 @@ class Pretrained:
 
 def save_pretrained(
     directory: Path | str,
-    format_name: str,
-    version: int,
+    form: Format,
     kind: str,
     facts: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     files: Mapping[str, Content] | None = None,
+    version: int | None = None,
 ) -> None:
     """Write a model as a directory that is loadable alone.
 
     Args:
         directory: its place; what is there is replaced.
-        format_name: what the manifest says it is, as `"recurra-forecaster"`.
-        version: of that format, from 1.
+        form: what it is.
         kind: which class of its task the model is.
         facts: JSON values; none is named `kind`.
         tensors: what was learned.
         files: the task's own files, name -> the bytes, or a function that writes them.
+        version: of the format; its first.
 
     Raises:
         CheckpointError: the tensors cannot be saved.
@@ -70,7 +73,8 @@ def save_pretrained(
     Example:
         >>> import tempfile, torch
         >>> place = Path(tempfile.mkdtemp()) / "model"
-        >>> save_pretrained(place, "recurra-mean", 1, "mean", {"n": 3}, {"mean": torch.ones(2)})
+        >>> learned = {"mean": torch.ones(2)}
+        >>> save_pretrained(place, Format("recurra-mean"), "mean", {"n": 3}, learned)
         >>> sorted(path.name for path in place.iterdir())
         ['manifest.json', 'model.json', 'weights.safetensors']
     """
@@ -80,19 +84,18 @@ def save_pretrained(
         WEIGHTS: partial(write_tensors, tensors),
     }
     make_directory(Path(directory).parent)
-    seal(Path(directory), contents, format_name, version)
+    seal(Path(directory), contents, form.name, version or form.versions[0])
 
 
-def open_pretrained(
-    run: Path | str, format_name: str, version: int, files: Sequence[str] = ()
-) -> Pretrained:
-    """Return what a finished run's model directory holds, whole and unaltered.
+def open_pretrained(run: Path | str, form: Format) -> Pretrained:
+    """Return what a finished run's model holds, whole and unaltered: the one way to read a model.
+
+    Read are the manifest, `model.json`, the weights and the files that the format names, and
+    nothing else; a single file of another tool is not opened, only named.
 
     Args:
-        run: a run directory, or the `model` directory in one.
-        format_name: what the manifest must say.
-        version: of that format.
-        files: the task's own files that must be there.
+        run: a run directory, the `model` directory in one, or a single file.
+        form: what it must be.
 
     Raises:
         CheckpointError: there is no model, it is another task's, or it is damaged.
@@ -101,23 +104,30 @@ def open_pretrained(
         >>> import tempfile, torch
         >>> run = Path(tempfile.mkdtemp())
         >>> learned = {"mean": torch.ones(2)}
-        >>> save_pretrained(run / "model", "recurra-mean", 1, "mean", {"n": 3}, learned)
-        >>> found = open_pretrained(run, "recurra-mean", 1)
+        >>> mean = Format("recurra-mean")
+        >>> save_pretrained(run / "model", mean, "mean", {"n": 3}, learned)
+        >>> found = open_pretrained(run, mean)
         >>> found.kind, found.facts, found.tensors
         ('mean', {'n': 3}, {'mean': tensor([1., 1.])})
     """
-    directory = _directory(Path(run))
-    paths = open_sealed(directory, format_name, version)
-    for name in (FACTS, *files, WEIGHTS):
+    place = Path(run)
+    if form.is_single(place):
+        ending = next(each for each in form.single if place.name.endswith(each))
+        return Pretrained(place, 0, ending, {}, {}, {ending: place})
+    directory = _directory(place)
+    said = _manifest(directory).get("version")
+    version = next((known for known in form.versions if known == said), form.versions[0])
+    paths = open_sealed(directory, form.name, version)
+    for name in (FACTS, *form.files, WEIGHTS):
         if name not in paths:
             raise CheckpointError(f"{directory} is damaged: its manifest lacks {name}")
     facts = read_json(paths[FACTS])
     kind = facts.pop("kind", None) if isinstance(facts, dict) else None
     if not isinstance(kind, str):
         raise CheckpointError(f"{paths[FACTS]} describes no known kind of model")
+    files = {name: paths[name] for name in form.files}
     tensors = load_tensors(paths[WEIGHTS])
-    extra = {name: path for name, path in paths.items() if name not in (FACTS, WEIGHTS)}
-    return Pretrained(paths[FACTS], kind, facts, tensors, extra)
+    return Pretrained(paths[FACTS], version, kind, facts, tensors, files)
 
 
 def format_of(run: Path | str) -> str:
@@ -132,15 +142,22 @@ def format_of(run: Path | str) -> str:
     Example:
         >>> import tempfile
         >>> place = Path(tempfile.mkdtemp()) / "model"
-        >>> save_pretrained(place, "recurra-mean", 1, "mean", {}, {})
+        >>> save_pretrained(place, Format("recurra-mean"), "mean", {}, {})
         >>> format_of(place)
         'recurra-mean'
     """
-    path = _directory(Path(run)) / MANIFEST
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("kind"), str):
+    directory = _directory(Path(run))
+    kind = _manifest(directory).get("kind")
+    if not isinstance(kind, str):
+        path = directory / MANIFEST
         raise CheckpointError(f"{path} is damaged: it does not say what kind of model it is")
-    return str(manifest["kind"])
+    return kind
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    """Return the manifest, unchecked; nothing where it is no object."""
+    manifest = read_json(directory / MANIFEST)
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def _directory(run: Path) -> Path:

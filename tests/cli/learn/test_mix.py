@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from recurra.language.entry import LanguageRun, NgramRun
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.cache import CacheModel
 from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
-from recurra.learning.optimization import TrainOptions
-from recurra.run.config import LanguageRun, NgramRun
+from recurra.learning.options import TrainOptions
 from recurra.run.session import train
 
 LINES = "the cat sat on the mat .\na dog barked at the cat .\nthe dog sat .\n"

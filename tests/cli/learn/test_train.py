@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from recurra.language.entry import LanguageRun
 from recurra.learning.event import Stopped
-from recurra.run.config import LanguageRun
 from recurra.run.session import Opened
 
 SMALL = [

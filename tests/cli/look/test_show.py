@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from recurra.run.config import fields, parse_config
-from recurra.run.preset import PRESETS, preset
+from recurra.learning.config import fields
+from recurra.run.presets import PRESETS, preset
+from recurra.run.tasks import parse_config
 
 
 def test_presets_are_listed_with_what_they_are(recurra):

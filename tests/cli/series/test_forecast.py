@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recurra.learning.optimization import TrainOptions
-from recurra.run.config import SeriesRun
+from recurra.learning.options import TrainOptions
 from recurra.run.session import train
+from recurra.series.entry import SeriesRun
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.use.backtest import backtest
 from recurra.series.use.forecaster import Forecaster

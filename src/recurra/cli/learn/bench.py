@@ -139,13 +139,13 @@ def _refuse_other_suffix(path: Path) -> None:
 
 
 def _keep(result: dict[str, Any], out: Path, drawn: Path) -> None:
-    from recurra.run.plot import cells_compared
+    from recurra.bench.picture import save
     from recurra.storage.files import json_bytes
 
     for folder in {out, drawn.parent}:
         folder.mkdir(parents=True, exist_ok=True)
     (out / "cells.json").write_bytes(json_bytes(result))
-    cells_compared(result, drawn)
+    save(result, drawn)
 
 
 class _Progress:

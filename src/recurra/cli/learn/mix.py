@@ -131,9 +131,9 @@ def _require_same(name: str, model: LanguageModel, first: LanguageModel) -> None
 def _dataset(run: Path, data: str | None, model: LanguageModel) -> TextDataset:
     """Return the text of a run, or the one that is asked for, numbered as the model knows it."""
     from recurra.errors import ConfigError
+    from recurra.language.entry import LanguageRun, NgramRun
     from recurra.language.options import TextOptions
     from recurra.language.text.dataset import TextDataset
-    from recurra.run.config import LanguageRun, NgramRun
     from recurra.run.session import config_of
 
     config = config_of(run)

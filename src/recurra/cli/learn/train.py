@@ -13,7 +13,7 @@ from recurra.cli.console import Json, existing, open_console, print_json
 from recurra.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
-    from recurra.run.config import RunConfig
+    from recurra.learning.config import RunConfig
 
 __all__ = ["evaluate", "train"]
 
@@ -67,8 +67,8 @@ def train(
 
     The same command goes on where it was stopped; on a finished run it prints the report again.
     """
-    from recurra.run.config import with_settings
-    from recurra.run.preset import preset as make
+    from recurra.learning.config import with_settings
+    from recurra.run.presets import preset as make
 
     flags = {"train.epochs": epochs, "seed": seed, "threads": threads, "device": device}
     changes = [f"{key}={value}" for key, value in flags.items() if value is not None]

@@ -10,7 +10,7 @@ import typer
 from recurra.cli.console import Json, existing_all, open_console, print_json, say
 
 if TYPE_CHECKING:
-    from recurra.run.config import RunConfig
+    from recurra.learning.config import RunConfig
 
 __all__ = ["compare"]
 
@@ -57,7 +57,9 @@ def compare(
     rows = [(name, row["metrics"]) for name, row in zip(names, systems)]
     for line in table(reports[0]["task"], metric, split, rows):
         open_console().print(line, markup=False)
-    sources = list(dict.fromkeys(_source(config) for config in configs))
+    sources = list(
+        dict.fromkeys("unknown data" if config is None else config.source for config in configs)
+    )
     if len(sources) > 1:
         say(f"these runs learned from different data: {', '.join(sources)}")
     if metric == "bits_per_char":
@@ -121,15 +123,9 @@ def _rank(value: float | None, better: str) -> tuple[bool, float]:
     return False, value if better == "lower" else -value
 
 
-def _source(config: RunConfig | None) -> str:
-    from recurra.run.config import source
-
-    return "unknown data" if config is None else source(config)
-
-
 def _vocabulary(run: Path, config: RunConfig | None) -> str:
     """Return what is the same for two runs only if their perplexities compare."""
-    from recurra.run.config import settings
+    from recurra.learning.config import settings
     from recurra.storage.files import sha256
 
     known = {} if config is None else settings(config)

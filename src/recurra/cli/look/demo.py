@@ -50,10 +50,10 @@ def gradients(plot: Plot = None, json: Json = False) -> None:
 
     found = demo()
     if plot is not None:
-        from recurra.run.plot import gradient_norms
+        from recurra.demo.pictures import save_norms
 
         title = f"Gradients over distance, {found.networks} fresh networks a kind"
-        gradient_norms(found, plot, title=f"{title}, {found.hidden_size} units")
+        save_norms(found, plot, title=f"{title}, {found.hidden_size} units")
     if json:
         print_json(dataclasses.asdict(found))
         return
@@ -67,7 +67,7 @@ def gradients(plot: Plot = None, json: Json = False) -> None:
 
 
 def _norms(found: GradientNorms) -> list[str]:
-    from recurra.run.plot.gradients import NAMES
+    from recurra.demo.pictures import NAMES
 
     lines = [" " * 19 + "".join(f"  {f'k = {k}':>8}" for k in _DISTANCES) + "    a step"]
     for kind, norms in found.norms.items():
@@ -95,9 +95,11 @@ def gates(plot: Plot = None, json: Json = False) -> None:
 
     watched = demo()
     if plot is not None:
-        from recurra.run.plot import latch
+        from recurra.demo.pictures import save_latch
 
-        latch(watched, plot, title="The gates of one LSTM unit that remembers a bit until a reset")
+        save_latch(
+            watched, plot, title="The gates of one LSTM unit that remembers a bit until a reset"
+        )
     if json:
         losses = {"steps": len(watched.losses), "loss": watched.losses[-1]}
         shown = dataclasses.asdict(watched)

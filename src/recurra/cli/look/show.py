@@ -13,7 +13,7 @@ __all__ = ["presets", "show"]
 
 def presets(json: Json = False) -> None:
     """List the runs that have a name."""
-    from recurra.run.preset import PRESETS
+    from recurra.run.presets import PRESETS
 
     described = {name: _first_line(PRESETS[name]) for name in PRESETS}
     if json:
@@ -34,9 +34,9 @@ def show(
     json: Json = False,
 ) -> None:
     """Print every setting of a preset: its value, and what it means."""
-    from recurra.run.config import fields, settings
-    from recurra.run.preset import PRESETS
-    from recurra.run.preset import preset as make
+    from recurra.learning.config import fields, settings
+    from recurra.run.presets import PRESETS
+    from recurra.run.presets import preset as make
 
     config = make(preset)
     if json:

@@ -13,7 +13,7 @@ import typer
 from recurra.cli.console import Json, existing, open_console, print_json, say
 
 if TYPE_CHECKING:
-    from recurra.run.config import RunConfig
+    from recurra.learning.config import RunConfig
     from recurra.series.panel import Panel
     from recurra.series.use.backtest import Backtest
     from recurra.series.use.forecaster import Forecaster
@@ -88,7 +88,7 @@ def backtest(
     json: Json = False,
 ) -> None:
     """Judge a forecaster at several origins of the past."""
-    from recurra.run.config import GIVEN
+    from recurra.learning.config import GIVEN
     from recurra.run.directory import RunDirectory
     from recurra.series.use.backtest import backtest as judge
     from recurra.series.use.forecaster import Forecaster
@@ -139,8 +139,8 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
 def _draw(found: Forecasts, history: Panel, path: Path, title: str) -> None:
     import numpy as np
 
-    from recurra.run.plot import forecasts
     from recurra.series.judging.metrics import LEVELS
+    from recurra.series.pictures import save_fans
     from recurra.series.use.evidence import ShownSeries
 
     shown = []
@@ -151,7 +151,7 @@ def _draw(found: Forecasts, history: Panel, path: Path, title: str) -> None:
         nothing = np.full(found.quantiles.shape[1], np.nan)
         values = one.values[:, variable]
         shown.append(ShownSeries(name, values, nothing, LEVELS, found.quantiles[n], stamps))
-    forecasts(shown, path, title=title)
+    save_fans(shown, path, title=title)
 
 
 def _refit(config: RunConfig | None, horizon: int) -> Any:
@@ -161,7 +161,7 @@ def _refit(config: RunConfig | None, horizon: int) -> Any:
     import numpy as np
 
     from recurra.machine import choose_device
-    from recurra.run.config import SeriesRun
+    from recurra.series.entry import SeriesRun
     from recurra.series.task import SeriesTask
     from recurra.series.use.history import extended
 

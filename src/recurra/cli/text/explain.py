@@ -74,14 +74,14 @@ def _no_such_layer(model: LanguageModel, layer: int, count: int) -> str:
 
 
 def _draw(found: Explanation, layer: int | None, path: Path, name: str) -> None:
-    from recurra.run.plot import explained
+    from recurra.language.heat_map import save
 
     number = layer or len(found.layers) or None
     title = name
     if number is not None:
         cell = found.layers[number - 1].cell
         title = f"{name}, layer {number} of {len(found.layers)} ({cell})"
-    explained(found, path, layer=number, title=title)
+    save(found, path, layer=number, title=title)
 
 
 def _table(found: Explanation, block: str) -> Table:

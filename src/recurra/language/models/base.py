@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
+from recurra.language.entry import FORMAT
 from recurra.language.metrics import TextMetrics
-from recurra.language.text.arpa import is_arpa
 from recurra.language.text.dataset import SplitFacts
 from recurra.language.text.tokenization import Rule
 from recurra.language.text.vocabulary import Vocabulary
@@ -25,15 +25,12 @@ from recurra.language.use.scoring import Context, Score
 from recurra.language.use.suggestion import Suggestion
 from recurra.nn.state import State
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
-from recurra.storage.sealed import MANIFEST, read_json
 from recurra.table import Table
 
 __all__ = ["MODELS", "LanguageModel"]
 
-KIND = "recurra-language-model"
-VERSION, NESTED = 1, 2
-"""The format of a model alone, and of one that is made of others."""
-VOCABULARY = "vocabulary.json"
+ALONE, NESTED = FORMAT.versions
+(VOCABULARY,) = FORMAT.files
 MOST_MODELS = 64
 """In one file."""
 MOST_READINGS = 1024
@@ -63,6 +60,10 @@ class LanguageModel:
         rule: how text is cut into tokens.
     """
 
+    can: ClassVar[frozenset[str]] = frozenset(
+        ("evaluate", "score", "generate", "suggest", "explain", "mix", "step")
+    )
+    """What one may ask of it, by the names of the commands."""
     kind: ClassVar[str]
     """Its name in MODELS."""
     inner: tuple[LanguageModel, ...] = ()
@@ -259,7 +260,7 @@ class LanguageModel:
         models = _graph(self)
         facts: dict[str, Any] = {"rule": self.rule}
         if len(models) == 1:
-            version, tensors = VERSION, self.tensors()
+            version, tensors = ALONE, self.tensors()
             facts |= self.facts()
         else:
             version = NESTED
@@ -276,7 +277,7 @@ class LanguageModel:
                 for name, tensor in each.tensors().items()
             }
         files = {VOCABULARY: self.vocabulary.to_json()}
-        save_pretrained(directory, KIND, version, self.kind, facts, tensors, files)
+        save_pretrained(directory, FORMAT, self.kind, facts, tensors, files, version)
 
     @staticmethod
     def from_pretrained(run: Path | str) -> LanguageModel:
@@ -289,10 +290,10 @@ class LanguageModel:
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        if is_arpa(Path(run)):
-            counted: LanguageModel = MODELS["ngram"].from_arpa(Path(run))
+        found = open_pretrained(run, FORMAT)
+        if found.kind in FORMAT.single:
+            counted: LanguageModel = MODELS["ngram"].from_arpa(found.files[found.kind])
             return counted
-        found = open_pretrained(run, KIND, _version(Path(run)), [VOCABULARY])
         rule = found.facts.get("rule")
         # A place of one's own, `module:Name`, would let a file choose what is imported.
         if found.kind not in MODELS.places or rule is None:
@@ -336,16 +337,6 @@ def _graph(root: LanguageModel) -> list[LanguageModel]:
             f"a model made of {len(found)} others cannot be saved: at most {MOST_MODELS}"
         )
     return list(found.values())
-
-
-def _version(run: Path) -> int:
-    """Return which of the two formats to read; what is wrong there is said by who reads it."""
-    for path in (run / "model" / MANIFEST, run / MANIFEST):
-        if path.is_file():
-            manifest = read_json(path)
-            nested = isinstance(manifest, dict) and manifest.get("version") == NESTED
-            return NESTED if nested else VERSION
-    return VERSION
 
 
 def _readings(graph: Iterable[list[int]]) -> None:

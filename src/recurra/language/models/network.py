@@ -21,7 +21,7 @@ from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
 from recurra.language.text.token import token_ids
 from recurra.language.text.vocabulary import Vocabulary
-from recurra.learning.loop import load_weights, require_fit
+from recurra.learning.weights import load_weights, require_fit
 from recurra.nn.state import State
 from recurra.randomness import generator
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recurra.errors import CheckpointError
 from recurra.language.models.base import LanguageModel
-from recurra.language.options import Options, UnigramCacheOptions, checked
+from recurra.language.options import AnyOptions, UnigramCacheOptions, checked
 from recurra.language.text.token import token_ids
 from recurra.language.text.vocabulary import Vocabulary
 from recurra.nn.kernels.recency import recency
@@ -210,12 +210,12 @@ def device_of(state: State) -> torch.device:
 
 
 def restored(
-    options: type[Options],
+    options: type[AnyOptions],
     kind: str,
     facts: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
     inner: tuple[LanguageModel, ...],
-) -> tuple[LanguageModel, Options]:
+) -> tuple[LanguageModel, AnyOptions]:
     """Return the one model that a saved cache is over, and its options.
 
     Args:

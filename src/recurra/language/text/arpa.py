@@ -48,7 +48,7 @@ from recurra.ngram.arrays import LAST_KEY, Floats, Integers
 from recurra.ngram.backoff import BackoffLevel, BackoffNgrams
 from recurra.storage.files import Sink, write_bytes
 
-__all__ = ["is_arpa", "read_arpa", "write_arpa"]
+__all__ = ["read_arpa", "write_arpa"]
 
 LONGEST = 1 << 20  # bytes of a line
 LONGEST_NGRAM = 100  # words
@@ -58,19 +58,6 @@ ROUNDING = 1e-5  # above 0, which other tools' single precision may leave
 CHUNK = 65_536  # n-grams written at once
 START, END, CAPITAL_UNK = "<s>", "</s>", "<UNK>"
 LN10 = math.log(10)
-
-
-def is_arpa(path: Path) -> bool:
-    """Return whether a path is called like an ARPA file, and is no directory.
-
-    Args:
-        path: any.
-
-    Example:
-        >>> is_arpa(Path("counts.arpa.gz")), is_arpa(Path("runs/kn5"))
-        (True, False)
-    """
-    return path.name.endswith((".arpa", ".arpa.gz")) and not path.is_dir()
 
 
 def write_arpa(

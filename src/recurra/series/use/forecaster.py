@@ -5,36 +5,35 @@ B streams, N channels, L observations seen, H steps ahead, Q quantile levels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor
 
-from recurra.errors import CheckpointError, ConfigError, DataError, RecurraError, ShapeError
-from recurra.learning.loop import load_weights, require_fit
+from recurra.errors import ConfigError, DataError, ShapeError
 from recurra.series.data.dataset import Features
-from recurra.series.data.windows import Observation, Scaling, Window, Windows
+from recurra.series.data.windows import Observation, Window, Windows
 from recurra.series.datasets import open_panel
+from recurra.series.entry import FORMAT
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.network.doubt import doubted, usual_deviations
-from recurra.series.network.model import MIDDLE, ForecastNetwork, Shape
+from recurra.series.network.model import MIDDLE, ForecastNetwork
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.use.forecasts import Distribution, Forecasts, interval
-from recurra.series.use.history import extended, pack, stamps_after, tail, unpack
+from recurra.series.use.history import extended, stamps_after, tail
+from recurra.series.use.saved import Saved
 from recurra.storage.pretrained import open_pretrained, save_pretrained
 from recurra.table import nearest
 
 __all__ = ["Forecaster"]
 
-FORMAT, VERSION = "recurra-forecaster", 1
 BATCH = 2048
 """Windows that are forecast at once."""
 
@@ -61,6 +60,9 @@ class Forecaster:
         >>> ahead, state = forecaster.step(112.0, state)  # doctest: +SKIP
         >>> ahead.median, ahead.interval(80)  # doctest: +SKIP
     """
+
+    can: ClassVar[frozenset[str]] = frozenset(("evaluate", "forecast", "backtest", "step"))
+    """What one may ask of it, by the names of the commands."""
 
     def __init__(
         self,
@@ -332,21 +334,11 @@ class Forecaster:
         Args:
             directory: its place; what is there is replaced.
         """
-        history, ends = pack(tail(self.history, self.context + 1))
-        facts = {
-            "network": self.options.model_dump(),
-            "data": self.data.model_dump(),
-            "shape": asdict(self.network.shape),
-            "scaling": self.network.scaling._asdict(),
-            "features": asdict(self.features),
-            "history": history,
-        }
-        tensors = {
-            **{f"network.{name}": t for name, t in self.network.state_dict().items()},
-            **{f"history.{name}": t for name, t in ends.items()},
-            "deviations": torch.from_numpy(np.ascontiguousarray(self.deviations)),
-        }
-        save_pretrained(directory, FORMAT, VERSION, "forecaster", facts, tensors)
+        history = tail(self.history, self.context + 1)
+        saved = Saved(
+            self.network, self.options, self.data, self.features, history, self.deviations
+        )
+        save_pretrained(directory, FORMAT, "forecaster", saved.facts(), saved.tensors())
 
     @staticmethod
     def from_pretrained(run: Path | str) -> Forecaster:
@@ -358,43 +350,4 @@ class Forecaster:
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        found = open_pretrained(run, FORMAT, VERSION)
-        try:
-            options = ForecastOptions.model_validate(found.facts["network"])
-            data = SeriesOptions.model_validate(found.facts["data"])
-            shape = TypeAdapter(Shape).validate_python(found.facts["shape"])
-            scaling = TypeAdapter(Scaling).validate_python(found.facts["scaling"])
-            features = Features.from_facts(found.facts["features"])
-            history = unpack(found.facts["history"], _under("history.", found.tensors))
-            deviations = found.tensors["deviations"].double().numpy()
-            _require_match(shape, features, history, deviations)
-            with torch.device("meta"):
-                empty = ForecastNetwork(options, shape, scaling, [None] * options.members)
-        except (LookupError, TypeError, ValueError, RuntimeError, RecurraError) as error:
-            told = " ".join(str(error).split())
-            raise CheckpointError(
-                f"{found.facts_path} describes no forecaster: {type(error).__name__}: {told}"
-            ) from error
-        weights = _under("network.", found.tensors)
-        require_fit(empty, weights)
-        network = ForecastNetwork(options, shape, scaling, [None] * options.members)
-        load_weights(network, weights)
-        return Forecaster(network, options, data, features, history, deviations)
-
-
-def _require_match(shape: Shape, features: Features, history: Panel, deviations: Floats) -> None:
-    """Raise a ValueError where what is read of a forecaster contradicts itself."""
-    if min(shape.context, shape.segment, shape.horizon) < 1 or shape.context % shape.segment:
-        raise ValueError(f"a context of {shape.context} is no whole segments of {shape.segment}")
-    channels = features.channels(history)
-    if len(channels) != len(deviations):
-        raise ValueError(f"{len(channels)} channels, but {len(deviations)} deviations")
-    one = channels[0]
-    found = one.seen.shape[1], one.known.shape[1], len(one.static), len(history.targets)
-    if found != (shape.seen, shape.known, shape.static, shape.variables):
-        raise ValueError(f"the history has {found} features and variables, not those of {shape}")
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with a prefix, without it."""
-    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+        return Forecaster(*Saved.restored(open_pretrained(run, FORMAT)))

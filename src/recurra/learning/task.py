@@ -1,0 +1,113 @@
+"""What a task is to those that run one: the object that learns, and the entry that declares it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from recurra.learning.config import RunConfig
+from recurra.learning.event import Event
+from recurra.learning.metric import Metric, Metrics
+from recurra.storage.format import Format
+
+if TYPE_CHECKING:
+    from recurra.storage.picture import Picture
+
+__all__ = ["Model", "Task", "TaskEntry", "presets_in"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEntry:
+    """Everything by which runs, commands, servers and exports find a task.
+
+    What takes long to import is named by its place, `"module:Name"`.
+
+    Args:
+        config: the class of its runs' configs.
+        task: the place of its `Task`.
+        model: the place of the class that its finished models are read by: `from_pretrained`.
+        format: how these are marked on disk.
+        metrics: what its results are told in, in the order of a table's columns.
+        presets: name -> place of a function that returns a config.
+        pictures: the names of the files that `Task.pictures` may draw.
+    """
+
+    config: type[RunConfig]
+    task: str
+    model: str
+    format: Format
+    metrics: Sequence[Metric]
+    presets: Mapping[str, str]
+    pictures: Sequence[str] = ()
+
+
+def presets_in(module: str, *names: str) -> dict[str, str]:
+    """Return presets by name, each the function of that name in a module.
+
+    Args:
+        module: its dotted name.
+        names: with hyphens where the functions have underscores.
+
+    Example:
+        >>> presets_in("mine.presets", "ptb-seed")
+        {'ptb-seed': 'mine.presets:ptb_seed'}
+    """
+    return {name: f"{module}:{name.replace('-', '_')}" for name in names}
+
+
+class Model(Protocol):
+    """What a task leaves behind."""
+
+    can: ClassVar[frozenset[str]]
+    """What one may ask of it, by the names of the commands: `"score"`, `"forecast"`, ..."""
+
+    def save_pretrained(self, directory: Path, /) -> None:
+        """Write the model as a directory that is loadable alone."""
+
+
+class Task(Protocol):
+    """What a run drives: data and a model, from the config to the report.
+
+    It is made from `(config, device)`, or `(config, device, data)` where frames or arrays were
+    handed over. A task may choose its `metric` by its data, so it is read from the instance.
+    """
+
+    metric: str
+    """The metric that judges a run, one of its entry's: a key of what `measure` returns."""
+    unit: ClassVar[str]
+    """What throughput counts, as `"tokens"`."""
+    config: RunConfig
+    """The config that was given, with what was chosen by measuring frozen in it."""
+
+    @property
+    def model(self) -> Model:
+        """The model as it is now."""
+
+    def facts(self) -> dict[str, str]:
+        """Return in words what is learned."""
+
+    def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
+        """Train, yielding events; go on from the newest checkpoint."""
+
+    def measure(self, split: str) -> Metrics | None:
+        """Return the finished model's metrics on `"valid"` or `"test"`; None without that."""
+
+    def baselines(self) -> dict[str, dict[str, Metrics]]:
+        """Return what the result is printed beside: name -> split -> metrics."""
+
+    def extras(self) -> dict[str, Any]:
+        """Return more entries of the report, JSON values; `"notes"` are lines to print."""
+
+    def companions(self) -> Mapping[str, Model]:
+        """Return what is saved beside the model, by the names of folders; often nothing."""
+
+    def pictures(self) -> Iterable[Picture]:
+        """Return what there is to see of the result, beside the curves."""
+
+    @classmethod
+    def evaluate(
+        cls, run: Path, config: RunConfig | None, data: Any, split: str, context: str
+    ) -> Metrics:
+        """Return the metrics of a finished run's model on its own data or on others."""

@@ -1,0 +1,78 @@
+"""What a run is called, what it learns from, and the command that asks for it: worked out once."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from recurra.errors import ConfigError
+from recurra.learning.config import GIVEN, RunConfig, settings
+from recurra.run.presets import preset
+
+__all__ = ["Asked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run as it was asked for.
+
+    Args:
+        config: the run's.
+        run: its directory.
+        source: the name or path of the data that it learns from.
+        title: what pictures of it are called.
+        command: trains such a run again; None where its data were handed over.
+    """
+
+    config: RunConfig
+    run: Path
+    source: str
+    title: str
+    command: str | None
+
+    @classmethod
+    def of(cls, config: RunConfig, run: Path) -> Asked:
+        """Return what a config and a directory say.
+
+        What was chosen by measuring this machine's speed is, by the command, measured again.
+
+        Args:
+            config: the run's.
+            run: its directory.
+
+        Example:
+            >>> config = preset("kn5", data="my novel.txt").model_copy(update={"seed": 3})
+            >>> asked = Asked.of(config, Path("runs/kn5"))
+            >>> asked.title, asked.command
+            ('kn5 on my novel.txt', "recurra train kn5 '--data=my novel.txt' --seed=3")
+        """
+        source = config.source
+        title = config.preset if source == config.preset else f"{config.preset} on {source}"
+        return cls(config, run, source, title, _command(config, source, run))
+
+
+def _command(config: RunConfig, source: str, run: Path) -> str | None:
+    own = settings(config)
+    minutes = own.get("train.minutes")
+    try:
+        plain = preset(config.preset, minutes=minutes)
+        data = None if plain.source == source else source
+        asked = settings(preset(config.preset, data=data, minutes=minutes))
+    except ConfigError:  # a preset of someone's own, which is not here
+        return None
+    if data == GIVEN:
+        return None
+    flags = {
+        "data": data,
+        "out": None if run == Path("runs") / config.preset else run,
+        "from": config.start_from,
+        "minutes": None if minutes is None else f"{minutes:g}",
+        "seed": None if config.seed == asked["seed"] else config.seed,
+    }
+    given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
+    apart = {"seed", "start_from", *(["train.steps"] if minutes is not None else [])}
+    for name, value in own.items():
+        if name not in apart and value != asked.get(name):
+            given += ["--set", f"{name}={str(value).lower() if value is None else value}"]
+    return shlex.join(["recurra", "train", config.preset, *given])

@@ -1,0 +1,114 @@
+"""Pictures on disk: one style, and for the same picture the same bytes.
+
+Pictures name colours by their place in the cycle: C0 is ours, C1 a rival, C2 ours in training,
+C3 what was really so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recurra.errors import ConfigError
+from recurra.storage.folders import cache_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Picture", "canvas"]
+
+_COLORS = ["1f5a96", "c2571a", "9ab7d3", "333333", "4f8a5b", "8a6fb0", "b0903a", "808080"]
+_INK = "#333333"
+_METADATA: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None}}
+"""Suffix -> what must not be in the file for the same picture to be the same bytes."""
+_STYLE: dict[str, Any] = {
+    "axes.edgecolor": _INK,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.labelcolor": _INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": _INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "figure.titlesize": 12,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "svg.hashsalt": "recurra",
+    "legend.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Something to see of a result.
+
+    Args:
+        name: of its file, as `"errors.png"`.
+        size: inches, wide and high.
+        draw: draws it into an empty figure, under a title.
+    """
+
+    name: str
+    size: tuple[float, float]
+    draw: Callable[[Figure, str], None]
+
+
+@contextmanager
+def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Give an empty figure in our style; save it at the end.
+
+    Args:
+        path: the file, a `.png` or an `.svg`.
+        width: of the figure, in inches.
+        height: of the figure, in inches.
+
+    Raises:
+        ConfigError: for another kind of file.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "line.png"
+        >>> with canvas(path, 4, 3) as figure:
+        ...     line = figure.subplots().plot([1, 2])
+        >>> path.read_bytes()[1:4]
+        b'PNG'
+    """
+    if path.suffix.lower() not in _METADATA:
+        raise ConfigError(f"a picture is written as .png or .svg, got {path}")
+    # matplotlib keeps a font cache; it goes where all our caches go
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+    import matplotlib
+    from cycler import cycler
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=[f"#{color}" for color in _COLORS])}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        _lay_out(figure)
+        figure.savefig(path, metadata=_METADATA[path.suffix.lower()])
+
+
+def _lay_out(figure: Figure) -> None:
+    """Lay out once, to nine digits: what the layout solves, it adds up in the order of addresses,
+    and an SVG names its parts by all digits of where they are.
+    """
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        x, y, width, height = (round(n, 9) for n in axes.get_position(original=True).bounds)
+        axes.set_position((x, y, width, height))

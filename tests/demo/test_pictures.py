@@ -1,0 +1,103 @@
+"""Vanishing gradients as a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recurra.demo import pictures
+from recurra.demo.gates import EVENTS, Watched
+from recurra.demo.gradients import CASES, GradientNorms
+from recurra.errors import ConfigError
+
+RATES = {"rnn": 0.5, "gru": 0.6, "lstm": 0.9, "lstm_forget_bias_3": 1.0}
+NORMS = {kind: [rate**k for k in range(51)] for kind, rate in RATES.items()}
+FOUND = GradientNorms(
+    list(range(51)),
+    NORMS,
+    {kind: [norm / 3 for norm in norms] for kind, norms in NORMS.items()},
+    {kind: [norm * 3 for norm in norms] for kind, norms in NORMS.items()},
+    64,
+    16,
+    8,
+)
+
+
+def test_each_kind_is_a_line_with_its_band_and_its_rate(figure):
+    pictures.draw_norms(figure, FOUND, "mine")
+    (axes,) = figure.axes
+    lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 51]
+    assert [line.get_ydata().tolist() for line in lines] == list(NORMS.values())
+    assert len({line.get_color() for line in lines}) == 4
+    assert len(axes.collections) == 4
+    band = axes.collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == pytest.approx((0.5**50 / 3, 3))
+    assert axes.get_yscale() == "log"
+    said = [text.get_text() for text in axes.texts]
+    assert "RNN\n$\\times$ 0.50 a step" in said
+    assert "LSTM, forget bias 3\n$\\times$ 1.00 a step" in said
+
+
+def test_what_float32_loses_is_a_line(figure):
+    pictures.draw_norms(figure, FOUND, "mine")
+    level = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
+    assert [line.get_ydata()[0] for line in level] == [2.0**-24]
+    assert np.float32(1) + np.float32(2.0**-24) == np.float32(1)
+    assert np.float32(1) + np.float32(2.0**-23) > np.float32(1)
+
+
+def test_every_kind_that_is_measured_has_a_name_to_read():
+    assert list(pictures.NAMES) == list(CASES)
+
+
+@pytest.mark.parametrize("name", ["norms.png", "norms.svg"])
+def test_the_same_numbers_give_the_same_bytes(tmp_path, name):
+    for again in ("", "again-"):
+        pictures.save_norms(FOUND, tmp_path / (again + name), title="mine")
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"again-{name}").read_bytes()
+    begins = b"\x89PNG" if name.endswith("png") else b"<?xml"
+    assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize("name", ["norms.jpg", "norms"])
+def test_another_suffix_is_refused_before_anything_is_drawn(tmp_path, name):
+    with pytest.raises(ConfigError, match=r"written as \.png or \.svg, got .*norms"):
+        pictures.save_norms(FOUND, tmp_path / name, title="mine")
+    assert not (tmp_path / name).exists()
+
+
+def watched() -> Watched:
+    count = len(EVENTS)
+    up = [float(event in "+-") for event in EVENTS]
+    down = [float(event == "0") for event in EVENTS]
+    value = [{"+": 1.0, "-": -1.0}.get(event, 0.25) for event in EVENTS]
+    inputs = {"value": value, "write": up, "reset": down}
+    opened = {name: [0.5 if name != "g" else -0.5] * count for name in "ifgo"}
+    states = {"c": [0.125] * count, "h": [-0.125] * count}
+    return Watched(inputs, opened, states, [0.9] * count, [1.0] * count, {}, 1.0, [0.1])
+
+
+def test_the_unit_is_drawn_with_its_numbers(figure):
+    pictures.draw_latch(figure, watched(), "mine")
+    into, middle, lower, out = figure.axes[:4]
+    rows = [[label.get_text() for label in axes.get_yticklabels()] for axes in (middle, lower)]
+    assert rows == [
+        ["input gate  i", "forget gate  f", "output gate  o"],
+        ["candidate  g", "cell state  c", "hidden state  h"],
+    ]
+    assert middle.get_images()[0].get_clim() == (0, 1)
+    assert lower.get_images()[0].get_clim() == (-1, 1)
+    assert middle.get_images()[0].get_array().shape == (3, len(EVENTS))
+    assert {text.get_text() for text in middle.texts} == {".50"}
+    minus = "\N{MINUS SIGN}"
+    assert {text.get_text() for text in lower.texts} == {f"{minus}.50", ".12", f"{minus}.12"}
+    said = {text.xy[0]: text.get_text() for text in into.texts[len(EVENTS) :]}
+    signs = {"+": "write +1", "-": f"write {minus}1", "0": "reset"}
+    assert said == {t: signs[e] for t, e in enumerate(EVENTS) if e in signs}
+    target, output = out.get_lines()
+    assert set(target.get_ydata()) == {1.0} and set(output.get_ydata()) == {0.9}
+
+
+def test_the_unit_is_written_as_a_file(tmp_path):
+    pictures.save_latch(watched(), tmp_path / "unit.svg", title="mine")
+    assert b"write" in (tmp_path / "unit.svg").read_bytes()
