@@ -16,8 +16,7 @@ from recurra.cli.console import say, saying_what_compiles
 from recurra.cli.learn import bench, mix, train
 from recurra.cli.look import compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
-from recurra.cli.text import explain
-from recurra.cli.text import score as text
+from recurra.cli.text import explain, score, write
 from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
@@ -31,9 +30,9 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("evaluate")(train.evaluate)
-app.command("score")(text.score)
-app.command("generate")(text.generate)
-app.command("suggest")(text.suggest)
+app.command("score")(score.score)
+app.command("generate")(write.generate)
+app.command("suggest")(write.suggest)
 app.command("explain")(explain.explain)
 app.command("mix")(mix.mix)
 app.command("forecast")(forecast.forecast)

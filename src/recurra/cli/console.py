@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Json",
+    "Lines",
+    "Run",
     "existing",
     "existing_all",
     "open_console",
     "print_json",
+    "print_json_line",
     "say",
     "saying_what_compiles",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Lines = Annotated[bool, typer.Option("--json", help="Print a JSON object a line on stdout.")]
 _PIPED_WIDTH = 200
 
 
@@ -52,8 +56,23 @@ def print_json(value: object) -> None:
     """
     from recurra.storage.files import json_bytes
 
+    _write(json_bytes(value))
+
+
+def print_json_line(value: object) -> None:
+    """Write one JSON value to stdout as a line, as `print_json` does.
+
+    Args:
+        value: as there.
+    """
+    from recurra.storage.files import json_line
+
+    _write(json_line(value))
+
+
+def _write(data: bytes) -> None:
     sys.stdout.flush()
-    sys.stdout.buffer.write(json_bytes(value))
+    sys.stdout.buffer.write(data)
 
 
 def say(message: str) -> None:
@@ -114,3 +133,13 @@ def existing_all(given: list[Path]) -> list[Path]:
     for path in given:
         existing(path)
     return given
+
+
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        callback=existing,
+        help="A run, or a model; n-grams in .arpa too.",
+    ),
+]

@@ -10,7 +10,6 @@ from recurra.errors import CheckpointError, ConfigError
 from recurra.learning.config import RunConfig, validated
 from recurra.learning.metric import Metric
 from recurra.learning.task import TaskEntry
-from recurra.storage.pretrained import format_of
 from recurra.table import Table, imported
 
 __all__ = ["TASKS", "load_model", "metric_of", "parse_config", "task_class", "task_of"]
@@ -73,6 +72,8 @@ def task_of(run: Path | str) -> str:
         >>> task_of("counts.arpa")
         'language'
     """
+    from recurra.storage.pretrained import format_of  # torch: presets are listed without it
+
     entries: dict[str, TaskEntry] = dict(TASKS)
     for name, entry in entries.items():
         if entry.format.is_single(run):

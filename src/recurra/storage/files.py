@@ -34,6 +34,7 @@ __all__ = [
     "create",
     "delete",
     "json_bytes",
+    "json_line",
     "lock",
     "make_directory",
     "sha256",
@@ -231,6 +232,20 @@ def json_bytes(value: Any) -> bytes:
     """
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode("utf-8", "backslashreplace")  # a lone surrogate becomes \udxxx
+
+
+def json_line(value: Any) -> bytes:
+    """Return JSON in one line of UTF-8, non-finite numbers as `null`.
+
+    Args:
+        value: what `json.dumps` takes.
+
+    Example:
+        >>> json_line({"line": 1, "perplexity": float("inf")})
+        b'{"line": 1, "perplexity": null}\\n'
+    """
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""`recurra score`, `generate` and `suggest`."""
+"""`recurra score`."""
 
 from __future__ import annotations
 
@@ -11,43 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 
 from recurra import cli
-from recurra.cli.text import score as text
 from recurra.language.models.network import NetworkModel
-from recurra.language.network import LanguageNetwork
-from recurra.language.options import NetworkOptions
-from recurra.language.text.vocabulary import Vocabulary
-from recurra.language.use.decoding import generate, generate_many
 from recurra.language.use.rescoring import read_nbest as read
 from recurra.language.use.rescoring import rescore, with_log_probs
 from recurra.language.use.scoring import score
-from recurra.language.use.suggestion import suggest
 
-WORDS = Vocabulary(["the", "<eos>", "cat", "cats", "sat", "on", "<unk>", "a", "mat", "."])
 TEXT = "The cat sat on a mat.\n\nzebra <unk> cats\r\nthe cat"
 LINES = ["The cat sat on a mat.", "", "zebra <unk> cats", "the cat"]
-
-
-@pytest.fixture(autouse=True)
-def commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These three commands, whichever others there are."""
-    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
-    for command in (text.score, text.generate, text.suggest):
-        app.command()(command)
-    monkeypatch.setattr(cli, "app", app)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> NetworkModel:
-    """A model, saved as the directory `model` of a run, the current one."""
-    options = NetworkOptions(hidden_size=7, init_scale=1.0, zero_bias=False)
-    network = LanguageNetwork(options, len(WORDS), torch.Generator().manual_seed(2))
-    made = NetworkModel(network, options, WORDS, "words")
-    made.save_pretrained(tmp_path / "model")
-    (tmp_path / "x.txt").write_bytes(TEXT.encode())
-    return made
 
 
 def records(out: str) -> list[Any]:
@@ -56,9 +28,6 @@ def records(out: str) -> list[Any]:
 
 def give(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-
-
-# score
 
 
 @pytest.mark.parametrize(
@@ -237,46 +206,3 @@ def test_weights_are_learnt(recurra: Any, model: NetworkModel) -> None:
     assert "learnt from dev.jsonl: --weight " in answer.err
     assert "word error rate" in answer.err and ", 0.00% with them, 0.00% at the least" in answer.err
     assert records(answer.out)[0]["text"] == likely
-
-
-# generate and suggest
-
-
-def test_text_is_written(recurra: Any, model: NetworkModel) -> None:
-    how: Any = {"temperature": 0.8, "top_k": 6, "top_p": 0.9, "min_p": 0.01, "stop": [".", "sat"]}
-    words = ["--temperature", "0.8", "--top-k", "6", "--top-p", "0.9", "--min-p", "0.01"]
-    words += ["--stop", ".", "--stop", "sat", "--tokens", "30", "--seed", "5", "--prompt", "the"]
-    expected = generate(model, 30, prompt="the", seed=5, **how)
-    assert recurra("generate", ".", *words).out == f"{expected}\n"
-    assert recurra("generate", ".", *words, "--json").json["text"] == expected
-    many = generate_many(model, 3, 30, prompt="the", seed=5, **how)
-    assert recurra("generate", ".", *words, "--samples", "3", "--json").json == {
-        "prompt": "the",
-        "text": expected,
-        "samples": many,
-    }
-    shown = recurra("generate", ".", *words, "--samples", "3").out
-    assert shown == "".join(f"--- {n}\n{each}\n" for n, each in enumerate(many, 1))
-    beam = recurra("generate", ".", "--beam", "3", "--tokens", "6").out
-    assert beam == generate(model, 6, beam=3) + "\n"
-    unknown = [
-        recurra("generate", ".", "--allow-unk", "--seed", str(seed)).out for seed in range(3)
-    ]
-    assert any("<unk>" in each for each in unknown)
-
-
-def test_words_are_suggested(recurra: Any, model: NetworkModel) -> None:
-    for words, top, given in (
-        (["the ca"], 5, "the ca"),
-        (["the "], 5, "the "),
-        ([], 5, ""),
-        (["a", "--top", "2"], 2, "a"),
-    ):
-        expected = suggest(model, given, top)
-        found = recurra("suggest", ".", *words, "--json").json
-        assert found == {"suggestions": [each._asdict() for each in expected]}
-        shown = [row.split() for row in recurra("suggest", ".", *words).out.splitlines()]
-        assert shown == [[f"{each.probability:.4f}", each.token] for each in expected]
-    nothing = recurra("suggest", ".", "zebr")
-    assert (nothing.code, nothing.out) == (0, "")
-    assert nothing.err == "no word that the model knows begins so\n"

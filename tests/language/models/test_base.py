@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
-from recurra.language.models.base import KIND, MODELS, NESTED, VERSION, LanguageModel
+from recurra.language.entry import FORMAT
+from recurra.language.models.base import ALONE, MODELS, NESTED, LanguageModel
 from recurra.language.models.cache import cache
 from recurra.language.models.mixture import mixture
 from recurra.language.models.network import NetworkModel
@@ -244,7 +245,7 @@ def contents(model: LanguageModel, folder: Path) -> dict[str, Any]:
     }
 
 
-def refusal(folder: Path, files: dict[str, Any], version: int = VERSION) -> str:
+def refusal(folder: Path, files: dict[str, Any], version: int = ALONE) -> str:
     """Seal these files as a model; return with what words it is refused."""
     as_bytes = {
         name: value
@@ -252,7 +253,7 @@ def refusal(folder: Path, files: dict[str, Any], version: int = VERSION) -> str:
         else (saved if name.endswith("tensors") else json_bytes)(value)
         for name, value in files.items()
     }
-    seal(folder, as_bytes, KIND, version)
+    seal(folder, as_bytes, FORMAT.name, version)
     with pytest.raises(CheckpointError) as caught:
         LanguageModel.from_pretrained(folder)
     assert caught.value.exit_code == 4
@@ -418,7 +419,7 @@ def test_another_kind_of_sealed_directory_is_refused(tmp_path: Path) -> None:
     seal(tmp_path / "model", {"facts.json": b"{}"}, "checkpoint", 1)
     with pytest.raises(CheckpointError, match="expected a recurra-language-model, found"):
         LanguageModel.from_pretrained(tmp_path)
-    seal(tmp_path / "model", {}, KIND, NESTED + 1)
+    seal(tmp_path / "model", {}, FORMAT.name, NESTED + 1)
     with pytest.raises(CheckpointError, match="a newer Recurra wrote it"):
         LanguageModel.from_pretrained(tmp_path)
 
@@ -440,13 +441,13 @@ def test_a_model_alone_is_written_as_version_1(tmp_path: Path) -> None:
     files = contents(ngram(2), tmp_path / "model")
     assert files["model.json"] == {"kind": "ngram", "rule": "words"}
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_bytes())
-    assert (manifest["kind"], manifest["version"]) == (KIND, 1)
+    assert (manifest["kind"], manifest["version"]) == (FORMAT.name, 1)
 
 
 def test_each_model_of_a_graph_is_written_once_before_those_made_of_it(tmp_path: Path) -> None:
     files = nested(tmp_path / "model")
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_bytes())
-    assert (manifest["kind"], manifest["version"]) == (KIND, 2)
+    assert (manifest["kind"], manifest["version"]) == (FORMAT.name, 2)
     facts = files["model.json"]
     assert (facts["kind"], facts["rule"], len(facts)) == ("mixture", "words", 3)
     assert [(each["kind"], each["inner"]) for each in facts["models"]] == [

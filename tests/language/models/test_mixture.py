@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
-from recurra.language.models.base import KIND, NESTED, LanguageModel
+from recurra.language.entry import FORMAT
+from recurra.language.models.base import NESTED, LanguageModel
 from recurra.language.models.mixture import (
     MixtureModel,
     by_previous,
@@ -309,7 +310,7 @@ def test_a_damaged_mixture_is_refused(tmp_path: Path) -> None:
                 "vocabulary.json": words,
                 "weights.safetensors": lambda sink: write_tensors(weights, sink),
             },
-            KIND,
+            FORMAT.name,
             NESTED,
         )
         with pytest.raises(CheckpointError) as caught:

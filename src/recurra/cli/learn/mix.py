@@ -55,11 +55,13 @@ def mix(
     json: Json = False,
 ) -> None:
     """Mix language models of one vocabulary, by weights learned on validation."""
-    from recurra.language.models.base import LanguageModel
     from recurra.language.options import MixtureOptions
+    from recurra.run.tasks import load_model
 
     _require_free(out)
-    models = {name: LanguageModel.from_pretrained(run) for name, run in _named(runs).items()}
+    models: dict[str, LanguageModel] = {
+        name: load_model(run, "mix") for name, run in _named(runs).items()
+    }
     first = next(iter(models.values()))
     for name, model in models.items():
         _require_same(name, model, first)
@@ -94,13 +96,14 @@ def _learn(
 def _require_free(out: Path) -> None:
     """Refuse a place that holds anything but a mixture, as what is there would be replaced."""
     from recurra.errors import CheckpointError, ConfigError
+    from recurra.language.entry import FORMAT
     from recurra.storage.pretrained import format_of
     from recurra.storage.sealed import read_json
 
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
-        bare = format_of(out) == "recurra-language-model" and not (out / "model").exists()
+        bare = format_of(out) == FORMAT.name and not (out / "model").exists()
         if bare and read_json(out / "model.json")["kind"] == "mixture":
             return
     except (CheckpointError, KeyError, TypeError):

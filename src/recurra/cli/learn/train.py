@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from recurra.cli.console import Json, existing, open_console, print_json
+from recurra.cli.console import Json, Run, existing, open_console, print_json
 from recurra.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -110,9 +110,7 @@ def _run(
 
 
 def evaluate(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", callback=existing, help="The directory of a run.")
-    ],
+    run: Run,
     data: Data = None,
     split: Annotated[
         Literal["train", "valid", "test"], typer.Option(help="Which part of the data.")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import Json, existing, print_json
+from recurra.cli.console import Json, Run, existing, print_json
+
+if TYPE_CHECKING:
+    from recurra.labels.classifier import Classifier
 
 __all__ = ["classify"]
 
 
 def classify(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", callback=existing, help="The directory of a run.")
-    ],
+    run: Run,
     file: Annotated[
         Path,
         typer.Argument(
@@ -25,10 +26,10 @@ def classify(
     json: Json = False,
 ) -> None:
     """Print the label of each sequence in a file, one a line."""
-    from recurra.labels.classifier import Classifier
     from recurra.labels.datasets.files import read_sequences
+    from recurra.run.tasks import load_model
 
-    classifier = Classifier.from_pretrained(run)
+    classifier: Classifier = load_model(run, "classify")
     sequences = read_sequences(file, classifier.network.input_size)
     if not json:
         typer.echo("\n".join(classifier.predict(sequences)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, existing, open_console, print_json, say
+from recurra.cli.console import Json, Run, existing, open_console, print_json, say
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["backtest", "forecast"]
 
-Run = Annotated[
-    Path, typer.Argument(metavar="RUN", callback=existing, help="The directory of a run.")
-]
 Data = Annotated[
     str | None,
     typer.Option(
@@ -55,10 +52,10 @@ def forecast(
 
     Its columns are unique_id, ds, yhat (the median), and lo-80, hi-80, ... for each interval.
     """
-    from recurra.series.use.forecaster import Forecaster
+    from recurra.run.tasks import load_model
 
     percents = _percents(levels)
-    forecaster = Forecaster.from_pretrained(run)
+    forecaster: Forecaster = load_model(run, "forecast")
     history = forecaster.history if data is None else forecaster.read(data)
     found = forecaster.predict(horizon, history, percents)
     rows = list(found)
@@ -90,10 +87,10 @@ def backtest(
     """Judge a forecaster at several origins of the past."""
     from recurra.learning.config import GIVEN
     from recurra.run.directory import RunDirectory
+    from recurra.run.tasks import load_model
     from recurra.series.use.backtest import backtest as judge
-    from recurra.series.use.forecaster import Forecaster
 
-    forecaster = Forecaster.from_pretrained(run)
+    forecaster: Forecaster = load_model(run, "backtest")
     config = RunDirectory(run).config()
     if refit and config is None:
         raise typer.BadParameter(f"{run} has no config.json, which says how to train anew")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, existing, open_console, print_json
+from recurra.cli.console import Json, Run, open_console, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,10 +23,7 @@ _BANDS = ((2.0, "green"), (6.0, ""), (9.0, "yellow"))
 
 
 def explain(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", callback=existing, help="The directory of a run, or model."),
-    ],
+    run: Run,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look at, quoted.")],
     layer: Annotated[
         int | None,
@@ -46,9 +43,9 @@ def explain(
     Surprise is -log p in nats; the rank counts the tokens it held for likelier, from 1.
     """
     from recurra.language.explanation import explain as look
-    from recurra.language.models.base import LanguageModel
+    from recurra.run.tasks import load_model
 
-    model = LanguageModel.from_pretrained(run)
+    model: LanguageModel = load_model(run, "explain")
     found = look(model, text, top=top)
     if layer is not None and layer > len(found.layers):
         raise typer.BadParameter(_no_such_layer(model, layer, len(found.layers)))

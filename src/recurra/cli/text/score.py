@@ -1,10 +1,9 @@
-"""`recurra score`, `recurra generate` and `recurra suggest`: a language model at work."""
+"""`recurra score`: how likely a language model finds each line."""
 
 from __future__ import annotations
 
 import codecs
 import itertools
-import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,16 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Json, existing, print_json, say
+from recurra.cli.console import Lines, Run, existing, print_json_line, say
 from recurra.errors import DataError
 
 if TYPE_CHECKING:
     from recurra.language.models.base import LanguageModel
     from recurra.language.use.rescoring import Learned, NBest
-    from recurra.language.use.sampling import How
     from recurra.language.use.scoring import Score
 
-__all__ = ["generate", "score", "suggest"]
+__all__ = ["score"]
 
 STDIN = "-"
 OFTEN_UNKNOWN = 0.2
@@ -33,15 +31,6 @@ def _existing_file(given: str) -> str:
     if given != STDIN:
         existing(Path(given))
     return given
-
-
-Run = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN", callback=existing, help="A run's directory, a model's, or n-grams in .arpa."
-    ),
-]
-Lines = Annotated[bool, typer.Option("--json", help="Print a JSON object a line on stdout.")]
 
 
 File = Annotated[
@@ -93,8 +82,8 @@ def score(
     Unknown words are scored as <unk> and shown in brackets. With --nbest, prints the hypotheses
     of each id as JSON lines, the best first.
     """
-    from recurra.language.models.base import LanguageModel
     from recurra.language.use import scoring
+    from recurra.run.tasks import load_model
 
     weights = (weight, word_penalty, learn)
     if not nbest and weights != (None, None, None):
@@ -103,7 +92,7 @@ def score(
         raise typer.BadParameter("hypotheses are independent: --nbest takes no --context document")
     if learn and weights != (None, None, learn):
         raise typer.BadParameter("--learn finds what --weight and --word-penalty would set")
-    model = LanguageModel.from_pretrained(run)
+    model: LanguageModel = load_model(run, "score")
     texts = _not_empty(_lines(file), file)
     if nbest:
         lm = _Rescorer(model, given, open_vocabulary)
@@ -134,7 +123,7 @@ def _tell(scores: Iterable[Score], rule: str, json: bool) -> None:
         oov += sum(token.oov for token in each.tokens)
         nats -= each.log_prob
         if json:
-            _print_line(each.as_dict())
+            print_json_line(each.as_dict())
         else:
             perplexity = format_perplexity(-each.log_prob / len(each.tokens))
             typer.echo(f"{perplexity:>10}  {each.log_prob:>10.3f}  {_shown(each, rule)}")
@@ -178,7 +167,7 @@ class _Rescorer:
         weight, penalty = 0.5 if weight is None else weight, penalty or 0.0
         for each in self._read(lines, name):
             for candidate in rescore(each, weight, penalty):
-                _print_line(candidate._asdict())
+                print_json_line(candidate._asdict())
 
     def _learn(self, file: Path) -> Learned:
         from recurra.language.use.rescoring import learn
@@ -204,101 +193,6 @@ class _Rescorer:
             given=self.given,
             open_vocabulary=self.open_vocabulary,
         )
-
-
-def generate(
-    run: Run,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text begins with.")] = "",
-    tokens: Annotated[int, typer.Option(min=0, metavar="N", help="Most tokens to write.")] = 100,
-    temperature: Annotated[
-        float, typer.Option(metavar="T", help="Below 1 prefers what is likely; 0: the likeliest.")
-    ] = 1.0,
-    top_k: Annotated[
-        int | None, typer.Option(metavar="K", help="Draw from the K likeliest tokens.")
-    ] = None,
-    top_p: Annotated[
-        float | None, typer.Option(metavar="P", help="Draw from the likeliest that make up P.")
-    ] = None,
-    min_p: Annotated[
-        float | None,
-        typer.Option(metavar="P", help="Draw from those P times as likely as the likeliest."),
-    ] = None,
-    beam: Annotated[
-        int | None, typer.Option(metavar="N", help="Search for the likeliest with N hypotheses.")
-    ] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="End before this; may be repeated.")
-    ] = None,
-    samples: Annotated[int, typer.Option(min=1, metavar="N", help="How many texts.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 1,
-    allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Let <unk> be written.")] = False,
-    json: Json = False,
-) -> None:
-    """Write text that goes on from a prompt."""
-    from recurra.language.models.base import LanguageModel
-    from recurra.language.use import decoding
-
-    how: How = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "beam": beam,
-        "stop": stop or (),
-        "allow_unk": allow_unk,
-    }
-    decoding.Decoding(**how)  # what is wrong is said before a large model is read
-    model = LanguageModel.from_pretrained(run)
-    if samples == 1 and not json:
-        for piece in decoding.stream(model, tokens, prompt=prompt, seed=seed, **how):
-            typer.echo(piece, nl=False)
-        typer.echo()
-        return
-    texts = decoding.generate_many(model, samples, tokens, prompt=prompt, seed=seed, **how)
-    if json:
-        print_json({"prompt": prompt, "text": texts[0], "samples": texts})
-        return
-    for number, text in enumerate(texts, 1):
-        typer.echo(f"--- {number}\n{text}")
-
-
-def suggest(
-    run: Run,
-    text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="What was written; without a space, in a word.")
-    ] = "",
-    top: Annotated[int, typer.Option(metavar="N", help="Most suggestions.")] = 5,
-    json: Json = False,
-) -> None:
-    """Print the likeliest next words, or how the last one may go on where no space ends it."""
-    from recurra.language.models.base import LanguageModel
-    from recurra.language.use import decoding
-
-    found = decoding.suggest(LanguageModel.from_pretrained(run), text, top)
-    if json:
-        print_json({"suggestions": [each._asdict() for each in found]})
-        return
-    for word, probability in found:
-        typer.echo(f"{probability:8.4f}  {word}")
-    if not found:
-        say("no word that the model knows begins so")
-
-
-def _print_line(record: dict[str, Any]) -> None:
-    """Write one JSON value as a line; non-finite numbers become null."""
-    from json import dumps
-
-    line = dumps(_finite(record), ensure_ascii=False, allow_nan=False)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(f"{line}\n".encode("utf-8", "backslashreplace"))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _name(file: str) -> str:
