@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 
@@ -140,3 +141,32 @@ def test_what_a_terminal_cannot_show_is_escaped():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == r"caf\xe9 \ud800"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("recurra tra", ["train"]),
+        ("recurra train ptb-s", ["ptb-seed", "ptb-small"]),
+        ("recurra show kn", ["kn1", "kn2", "kn3", "kn4", "kn5"]),
+        ("recurra data f", ["fetch"]),
+    ],
+)
+def test_the_shell_completes_commands_and_presets(capsys, monkeypatch, words, found):
+    monkeypatch.setenv(cli.COMPLETING, "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit) as end:
+        cli.main([])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.split() == found
+
+
+def test_completion_is_installed_for_a_shell(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "recurra", "--install-completion", "bash"],
+        env=os.environ | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "completion installed in" in done.stdout
+    (script,) = (tmp_path / ".bash_completions").iterdir()
+    assert cli.COMPLETING in script.read_text()

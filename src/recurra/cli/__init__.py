@@ -21,9 +21,11 @@ from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
 
+COMPLETING = "_RECURRA_COMPLETE"
+"""Set by the shell's completion, which `--install-completion` installs."""
+
 app = typer.Typer(
     name="recurra",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich takes longer to import than all else that help needs
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -98,6 +100,8 @@ def _carry_out(words: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a text may hold what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
+    if COMPLETING in os.environ:  # the shell asks how a word may go on
+        command.main(words, prog_name="recurra")
     try:
         with saying_what_compiles(), command.make_context("recurra", words) as context:
             command.invoke(context)

@@ -23,6 +23,7 @@ __all__ = [
     "existing",
     "existing_all",
     "open_console",
+    "presets_like",
     "print_json",
     "print_json_line",
     "say",
@@ -102,6 +103,17 @@ def saying_what_compiles() -> Iterator[None]:
     finally:
         log.removeHandler(once)
         log.setLevel(level)
+
+
+def presets_like(incomplete: str) -> list[str]:
+    """Return the presets that a word may become, for the shell's completion.
+
+    Args:
+        incomplete: its beginning.
+    """
+    from recurra.run.presets import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
 
 
 def existing(given: str | Path | None) -> str | Path | None:

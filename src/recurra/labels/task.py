@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event
 from recurra.learning.loop import learn, with_steps
 from recurra.learning.metric import Metrics
+from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import derive_seed, generator
 from recurra.storage.picture import Picture
@@ -40,7 +41,7 @@ FOLDS = 0
 """The seed of the folds: the same in every run, so that runs can be compared."""
 
 
-class LabelTask:
+class LabelTask(Task):
     """A network learns which class a sequence belongs to.
 
     Args:
@@ -55,8 +56,8 @@ class LabelTask:
         DataError: the data cannot be used.
     """
 
-    metric: ClassVar[str] = "accuracy"
-    unit: ClassVar[str] = "examples"
+    metric = "accuracy"
+    unit = "examples"
 
     def __init__(self, config: LabelRun, device: torch.device, data: object = None) -> None:
         self.data = open_labels(config.data, data)
@@ -104,23 +105,14 @@ class LabelTask:
         }
 
     def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
-        """Train, yielding events.
-
-        Args:
-            checkpoints: the directory to save into and to resume from.
-            should_stop: asked after every step.
-        """
+        """Train, yielding events."""
         train, seed = self.config.train, self.config.seed
         for event in learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop):
             self._said.clear()  # the network is another now
             yield event
 
     def measure(self, split: str) -> Metrics | None:
-        """Return the finished model's metrics; None where there is no such split.
-
-        Args:
-            split: `"train"`, `"valid"` or `"test"`.
-        """
+        """Return the finished model's metrics; None where there is no such split."""
         data = self.data.splits.get(split)
         return None if data is None else score(self._log_probs(split), data.labels).as_dict()
 
@@ -180,10 +172,6 @@ class LabelTask:
             self._said[split] = self.model.log_probs(self.data.split(split).sequences)
         return self._said[split]
 
-    def companions(self) -> Mapping[str, Any]:
-        """Return nothing: the model is all that is saved."""
-        return {}
-
     def pictures(self) -> Iterator[Picture]:
         """Yield which classes of the test split were taken for which."""
         test, classes = self.data.split("test"), self.data.classes
@@ -201,15 +189,10 @@ class LabelTask:
         split: str,
         context: str = "document",
     ) -> Metrics:
-        """Return the metrics of a finished run's classifier on its own data or on others.
+        """Return a classifier's metrics on its own data or on others.
 
-        Args:
-            run: its directory.
-            config: the run's, where it is known.
-            data: a dataset's name; a file, which is taken whole where no test file stands
-                beside it; or sequences and their labels, taken whole. The run's own by default.
-            split: which part of the data.
-            context: not used; no state is carried from one sequence to another.
+        A file is taken whole where no test file stands beside it, as are sequences that are
+        handed over with their labels.
 
         Raises:
             CheckpointError: the run holds no classifier, or a damaged one.

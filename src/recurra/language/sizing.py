@@ -6,14 +6,15 @@ B rows, T steps, V words.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError
+from recurra.language.entry import LanguageRun
 from recurra.language.network import LanguageNetwork
-from recurra.language.options import NetworkOptions, TextOptions
+from recurra.language.options import NetworkOptions
 from recurra.learning.loop import BUDGET, measure_seconds_per_step
 from recurra.learning.optimization import takes_sparse_gradients
 from recurra.learning.options import TrainOptions
@@ -21,21 +22,6 @@ from recurra.nn.state import State, detach
 from recurra.randomness import generator
 
 __all__ = ["RECIPES", "Recipe", "sized", "tokens_per_second", "with_size"]
-
-
-class Config(Protocol):
-    """What is read of a run's config."""
-
-    @property
-    def data(self) -> TextOptions: ...
-    @property
-    def network(self) -> NetworkOptions: ...
-    @property
-    def train(self) -> TrainOptions: ...
-    def model_copy(self, *, update: Mapping[str, Any]) -> Any: ...
-
-
-AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 class Recipe(NamedTuple):
@@ -63,8 +49,8 @@ it often; one that sees it too often learns it by heart, and is held back by dro
 
 
 def with_size(
-    config: AnyConfig, vocabulary_size: int, tokens: int, device: torch.device
-) -> AnyConfig:
+    config: LanguageRun, vocabulary_size: int, tokens: int, device: torch.device
+) -> LanguageRun:
     """Return a run's config with `SIZED` chosen, where `train.sized` asks for it.
 
     Takes some two seconds for each width that is measured.
@@ -87,7 +73,7 @@ def with_size(
     network, train = sized(config.network, config.train, tokens, measure)
     if network is config.network:
         return config
-    sized_config: AnyConfig = config.model_copy(update={"network": network, "train": train})
+    sized_config: LanguageRun = config.model_copy(update={"network": network, "train": train})
     return sized_config
 
 

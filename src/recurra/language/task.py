@@ -119,16 +119,8 @@ class _TextTask:
         raise NotImplementedError
 
     def measure(self, split: str) -> Metrics | None:
-        """Return how well the model predicts a split; None where there is no such split.
-
-        Args:
-            split: `"valid"` or `"test"`.
-        """
+        """Return how well the model predicts a split; None where there is no such split."""
         return self.scores.metrics(self.model, split)
-
-    def baselines(self) -> dict[str, dict[str, Metrics]]:
-        """Return what every result is printed beside: name -> split -> metrics."""
-        return {}
 
     def extras(self) -> dict[str, Any]:
         """Return a sample of the model's own text, for the report."""
@@ -142,6 +134,10 @@ class _TextTask:
         """Return nothing: of text there are no pictures but the curves."""
         return ()
 
+    def baselines(self) -> dict[str, dict[str, Metrics]]:
+        """Return what every result is printed beside: nothing."""
+        return {}
+
     @classmethod
     def evaluate(
         cls,
@@ -151,20 +147,7 @@ class _TextTask:
         split: str,
         context: str,
     ) -> Metrics:
-        """Return the metrics of a finished run's model on its own data or on another text.
-
-        Args:
-            run: a run directory, or a model's.
-            config: the run's; None where there is only a model.
-            data: a corpus, a directory or a text file, scored whole; None is the run's own.
-            split: which part of the data.
-            context: `"document"` or `"independent"`.
-
-        Raises:
-            CheckpointError: there is no model, or it is damaged.
-            DataError: there is no such split, or the text cannot be used.
-            ConfigError: for another context.
-        """
+        """Return the metrics of a model on its own text or on another; a file is scored whole."""
         model = LanguageModel.from_pretrained(run)
         if data is not None and Path(data).is_file():
             ids, facts = encode_text(Path(data), model.vocabulary, model.rule)

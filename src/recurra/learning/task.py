@@ -68,7 +68,7 @@ class Model(Protocol):
 
 
 class Task(Protocol):
-    """What a run drives: data and a model, from the config to the report.
+    """What a run drives: data and a model, from the config to the report; a task's class is one.
 
     It is made from `(config, device)`, or `(config, device, data)` where frames or arrays were
     handed over. A task may choose its `metric` by its data, so it is read from the instance.
@@ -76,38 +76,68 @@ class Task(Protocol):
 
     metric: str
     """The metric that judges a run, one of its entry's: a key of what `measure` returns."""
-    unit: ClassVar[str]
+    unit: str
     """What throughput counts, as `"tokens"`."""
-    config: RunConfig
+    config: Any
     """The config that was given, with what was chosen by measuring frozen in it."""
 
     @property
     def model(self) -> Model:
         """The model as it is now."""
+        ...
 
     def facts(self) -> dict[str, str]:
         """Return in words what is learned."""
+        ...
 
     def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
-        """Train, yielding events; go on from the newest checkpoint."""
+        """Train, yielding events; go on from the newest checkpoint.
+
+        Args:
+            checkpoints: the directory to save into and to resume from.
+            should_stop: asked after every step.
+        """
+        ...
 
     def measure(self, split: str) -> Metrics | None:
-        """Return the finished model's metrics on `"valid"` or `"test"`; None without that."""
+        """Return the finished model's metrics on a part of the data; None where there is none.
+
+        Args:
+            split: `"valid"` or `"test"`.
+        """
+        ...
 
     def baselines(self) -> dict[str, dict[str, Metrics]]:
         """Return what the result is printed beside: name -> split -> metrics."""
+        return {}
 
     def extras(self) -> dict[str, Any]:
         """Return more entries of the report, JSON values; `"notes"` are lines to print."""
+        return {}
 
     def companions(self) -> Mapping[str, Model]:
         """Return what is saved beside the model, by the names of folders; often nothing."""
+        return {}
 
     def pictures(self) -> Iterable[Picture]:
         """Return what there is to see of the result, beside the curves."""
+        return ()
 
     @classmethod
-    def evaluate(
-        cls, run: Path, config: RunConfig | None, data: Any, split: str, context: str
-    ) -> Metrics:
-        """Return the metrics of a finished run's model on its own data or on others."""
+    def evaluate(cls, run: Path, config: Any, data: Any, split: str, context: str) -> Metrics:
+        """Return the metrics of a finished run's model on its own data or on others.
+
+        Args:
+            run: a run directory, or a model's.
+            config: the run's; None where there is only a model.
+            data: what the task reads, by name or path, or as frames or arrays; None is the
+                run's own.
+            split: which part of the data.
+            context: of text, `"document"` or `"independent"`.
+
+        Raises:
+            CheckpointError: there is no model, or it is damaged.
+            DataError: there is no such split, or the data cannot be used.
+            ConfigError: it is not known what to measure on, or for another context.
+        """
+        ...

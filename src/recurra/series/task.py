@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Warned
 from recurra.learning.loop import learn, with_steps
 from recurra.learning.metric import Metrics
+from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import generator
 from recurra.series.baselines import BASELINES
@@ -45,7 +46,7 @@ __all__ = ["SeriesTask"]
 Floats = NDArray[np.float64]
 
 
-class SeriesTask:
+class SeriesTask(Task):
     """A recurrent network learns to forecast series.
 
     Args:
@@ -59,7 +60,7 @@ class SeriesTask:
         DataError: the series cannot be used.
     """
 
-    unit: ClassVar[str] = "windows"
+    unit = "windows"
 
     def __init__(self, config: SeriesRun, device: torch.device, data: Any = None) -> None:
         self.metric: str = config.data.judge
@@ -109,12 +110,7 @@ class SeriesTask:
         }
 
     def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
-        """Train, yielding events; at the end the quantiles are calibrated.
-
-        Args:
-            checkpoints: the directory to save into and to resume from.
-            should_stop: asked after every step.
-        """
+        """Train, yielding events; at the end the quantiles are calibrated."""
         train, seed = self.config.train, self.config.seed
         self.network.train()
         for event in learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop):
@@ -136,11 +132,7 @@ class SeriesTask:
         )
 
     def measure(self, split: str) -> Metrics | None:
-        """Return the forecaster's metrics on a part of the data; None where it has no window.
-
-        Args:
-            split: `"valid"` or `"test"`.
-        """
+        """Return the forecaster's metrics on a part of the data; None where it has no window."""
         trial = self._trial(split)
         return trial.score(self._forecast(split, trial)).as_dict() if len(trial) else None
 
@@ -169,10 +161,6 @@ class SeriesTask:
         steps = len(points.actual)
         said = f"Running freely on its own predictions over {steps:,} steps: RMSE {rmse:.4g}."
         return {"free_running": {"steps": steps, "rmse": rmse}, "notes": [said]}
-
-    def companions(self) -> Mapping[str, Any]:
-        """Return nothing: the model is all that is saved."""
-        return {}
 
     def pictures(self) -> Iterator[Picture]:
         """Yield what there is to see of the test."""
@@ -204,18 +192,7 @@ class SeriesTask:
     def evaluate(
         cls, run: Path, config: SeriesRun | None, data: Any, split: str, context: str
     ) -> Metrics:
-        """Return the metrics of a finished run's forecaster.
-
-        Args:
-            run: its directory.
-            config: the run's.
-            data: other series, in place of the run's own.
-            split: `"valid"` or `"test"`.
-            context: not used; a forecaster sees what is before each window.
-
-        Raises:
-            DataError: there is no such part, or the series cannot be used.
-        """
+        """Return a forecaster's metrics on `"valid"` or `"test"`; context says nothing to it."""
         model = Forecaster.from_pretrained(run)
         options = config.data if config else model.data
         options = options.model_copy(update={"horizon": model.horizon})

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, open_console, print_json
+from recurra.cli.console import Json, open_console, presets_like, print_json
 
 __all__ = ["presets", "show"]
 
@@ -30,7 +30,12 @@ def presets(json: Json = False) -> None:
 
 
 def show(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="A name from recurra presets.")],
+    preset: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRESET", help="A name from recurra presets.", autocompletion=presets_like
+        ),
+    ],
     json: Json = False,
 ) -> None:
     """Print every setting of a preset: its value, and what it means."""
