@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,13 @@ MOST_LINES = 400
 MOST_FUNCTION_LINES = 60
 MOST_PARAMETERS = 8
 MOST_DEPTH = 2
+MOST_MODULES = 14
+MOST_STOREYS = 7
+RUN = 6
+MOST_REPEATS = 392  # it only goes down
+
+# Folders whose files are a table's entries, one each, may hold any number; so may the kernels'.
+TABLES = ("cells", "wrappers", "corpora", "baselines", "kernels")
 
 # Package -> what is in it, lowest first. Those on one line stand side by side and do not know
 # each other; * is every file that is not named.
@@ -183,7 +193,7 @@ class House:
 
     def __init__(self, package: Path) -> None:
         self.name = package.name
-        self.paths = {_dotted(path, package.parent): path for path in package.rglob("*.py")}
+        self.paths = {_dotted(path, package.parent): path for path in sorted(package.rglob("*.py"))}
         self.trees = {name: ast.parse(path.read_text()) for name, path in self.paths.items()}
 
     def imports(self, name: str) -> Iterator[tuple[str, int]]:
@@ -333,7 +343,69 @@ def depths(house: House) -> Iterator[str]:
             )
 
 
-@pytest.mark.parametrize("rule", [storeys, cycles, sizes, depths])
+def rooms(house: House) -> Iterator[str]:
+    """A folder that can be seen at once."""
+    folders = Counter(path.parent for path in house.paths.values() if path.name != "__init__.py")
+    for folder, count in folders.items():
+        if count > MOST_MODULES and not {*TABLES} & {*folder.parts}:
+            yield f"{folder} has {count} modules, over {MOST_MODULES}; make rooms in it"
+
+
+def chains(house: House) -> Iterator[str]:
+    """From the command line down to the ground, through few packages and loose files."""
+    below: dict[str, set[str]] = {}
+    for name in house.paths:
+        top = name.split(".")[1:2]
+        for target, _ in house.imports(name):
+            if top and target.split(".")[1:2] not in ([], top):
+                below.setdefault(top[0], set()).add(target.split(".")[1])
+
+    @cache
+    def longest(top: str) -> tuple[str, ...]:
+        return (top, *max(map(longest, below.get(top, ())), key=len, default=()))
+
+    chain = max(map(longest, below), key=len, default=())
+    if len(chain) > MOST_STOREYS:
+        yield (
+            f"{' -> '.join(chain)} is a chain of {len(chain)}, over {MOST_STOREYS}; let one of "
+            "them be handed what it imports"
+        )
+
+
+def repeats(house: House) -> Iterator[str]:
+    """Every longest run of equal lines that stands in two places."""
+    files = {
+        house.paths[name]: _code(house.paths[name], tree) for name, tree in house.trees.items()
+    }
+    found: dict[tuple[str, ...], list[tuple[Path, int]]] = {}
+    for path, lines in files.items():
+        for n in range(len(lines) - RUN + 1):
+            found.setdefault(tuple(text for _, text in lines[n : n + RUN]), []).append((path, n))
+    for places in found.values():
+        for (one, m), (other, n) in combinations(places, 2):
+            first, second = files[one], files[other]
+            longer = m and n and first[m - 1][1] == second[n - 1][1]  # it began above
+            overlap = one == other and abs(m - n) < RUN
+            if not (longer or overlap):
+                yield f"{one}:{first[m][0]} says what {other}:{second[n][0]} says; let one serve"
+
+
+def _code(path: Path, tree: ast.Module) -> list[tuple[int, str]]:
+    """The lines of a file with their numbers: no blank ones, comments, docstrings or imports."""
+    out: set[int] = set()
+    for node in ast.walk(tree):
+        text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if text or isinstance(node, ast.Import | ast.ImportFrom):
+            out.update(range(node.lineno, node.end_lineno + 1))
+    lines = enumerate(map(str.strip, path.read_text().splitlines()), 1)
+    return [(n, line) for n, line in lines if n not in out and line and not line.startswith("#")]
+
+
+def test_less_and_less_is_written_twice():
+    assert len(list(repeats(House(PACKAGE)))) <= MOST_REPEATS
+
+
+@pytest.mark.parametrize("rule", [storeys, cycles, sizes, depths, rooms, chains])
 def test_the_package_keeps_the_rule(rule):
     assert list(rule(House(PACKAGE))) == []
 
@@ -365,6 +437,10 @@ BAD = {
     "learning/__init__.py": "",
     "learning/loop.py": "def learn():\n" + "    x = 1\n" * 61,
     "run.py": "x = 1\n" * 401,
+    **{f"series/part{n}.py": "" for n in range(15)},
+    "series/part1.py": "".join(f"a{n} = {n}\n" for n in range(7)),
+    "series/part2.py": "b = 0\n# why\n\n"
+    + "".join(f"  a{n} = {n}\n" for n in range(7)).replace("  ", ""),
     "cli.py": (
         "class Wide:\n"
         "    def __init__(self, options: Options, a, b, c, d, e, f, g, *, h, i): ...\n"
@@ -398,11 +474,22 @@ def bad_house(tmp_path: Path) -> House:
         (sizes, "run.py", "has 401 lines, over 400; make it a package of two files"),
         (sizes, "cli.py:1", "Wide takes 9 parameters, over 8; gather them into options"),
         (sizes, "cli.py:4", "Broad takes 9 parameters, over 8; gather them into options"),
+        (rooms, "series", "has 15 modules, over 14; make rooms in it"),
+        (repeats, "part1.py:1", "part2.py:4 says; let one serve"),
         (depths, "errors.py:3", "C is 3 deep in our own inheritance, over 2; hold an instance"),
     ],
 )
 def test_a_broken_rule_is_noticed(bad_house, rule, file, fault):
     assert [said for said in rule(bad_house) if file in said and fault in said]
+
+
+def test_a_long_chain_is_noticed(tmp_path):
+    for n in range(MOST_STOREYS + 1):
+        (tmp_path / f"part{n}.py").write_text(f"import {tmp_path.name}.part{n + 1}\n")
+    said = list(chains(House(tmp_path)))
+    assert len(said) == 1 and "part0 -> part1 -> " in said[0] and "a chain of 9, over 7" in said[0]
+    (tmp_path / "part3.py").write_text("")
+    assert list(chains(House(tmp_path))) == []
 
 
 def test_what_is_allowed_is_not_noticed(bad_house):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from recurra import table
 from recurra.bench.network import TOLERANCE, TaskNetwork, parameters_of, widths
 from recurra.bench.tasks import TASKS
 from recurra.bench.tasks.adding import Adding
@@ -56,7 +57,7 @@ def own(monkeypatch):
 
     def name(kind: type) -> str:
         monkeypatch.setitem(CELLS.places, kind.__name__.lower(), f"{HERE}:{kind.__name__}")
-        monkeypatch.setattr(type(CELLS), "_import", _found(type(CELLS)._import))
+        monkeypatch.setattr(table, "imported", _found(table.imported))
         return kind.__name__.lower()
 
     return name
@@ -65,9 +66,9 @@ def own(monkeypatch):
 def _found(before):
     """This file is no module that can be imported by name."""
 
-    def find(self, place):
+    def find(place, kind):
         module, _, attribute = place.partition(":")
-        return globals()[attribute] if module == HERE else before(self, place)
+        return globals()[attribute] if module == HERE else before(place, kind)
 
     return find
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from recurra import table
 from recurra.bench import trial
 from recurra.bench.tasks.characters import Characters
 from recurra.bench.trial import Job, Outcome, run
@@ -44,12 +45,12 @@ def test_a_loss_that_is_not_finite_is_a_result(monkeypatch):
             return y / 0.0 * 0.0, state
 
     monkeypatch.setitem(CELLS.places, "wild", "tests:Wild")
-    monkeypatch.setattr(type(CELLS), "_import", _given(type(CELLS)._import, {"tests:Wild": Wild}))
+    monkeypatch.setattr(table, "imported", _given(table.imported, {"tests:Wild": Wild}))
     assert run(Job("wild", "adding", (2, 2), 0.01, seed=1, steps=5)) == Outcome(None, None, None)
 
 
 def _given(before, known):
-    return lambda self, place: known.get(place) or before(self, place)
+    return lambda place, kind: known.get(place) or before(place, kind)
 
 
 def test_it_stops_when_asked():

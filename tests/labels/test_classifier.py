@@ -12,9 +12,11 @@ import torch
 
 from recurra.errors import CheckpointError, ShapeError
 from recurra.labels.classifier import Classifier
+from recurra.labels.entry import FORMAT
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
 from recurra.labels.sequences import LabelledSequences
+from recurra.storage.format import Format
 from recurra.storage.pretrained import save_pretrained
 
 DRAWS = np.random.default_rng(6)
@@ -99,7 +101,7 @@ def saved(folder: Path, **changes: Any) -> Path:
     kind = facts.pop("kind", "network")
     tensors = facts.pop("tensors", dict(classifier.network.state_dict()))
     facts = {name: value for name, value in facts.items() if value != "missing"}
-    save_pretrained(folder / "model", "recurra-classifier", 1, kind, facts, tensors)
+    save_pretrained(folder / "model", FORMAT, kind, facts, tensors)
     return folder
 
 
@@ -137,7 +139,7 @@ def test_a_model_that_does_not_hold_together_is_refused(tmp_path, changes, said)
 
 
 def test_other_models_and_altered_files_are_refused(tmp_path):
-    save_pretrained(tmp_path / "other", "recurra-forecaster", 1, "network", {}, {})
+    save_pretrained(tmp_path / "other", Format("recurra-forecaster"), "network", {}, {})
     with pytest.raises(CheckpointError, match="expected a recurra-classifier, found"):
         Classifier.from_pretrained(tmp_path / "other")
     with pytest.raises(CheckpointError, match="holds no model; is the run finished"):

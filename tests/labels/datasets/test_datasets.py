@@ -56,7 +56,7 @@ class Signs(LabelSource):
 def test_a_name_a_file_or_a_class_of_ones_own(tmp_path, monkeypatch):
     assert open_source(table(tmp_path, rows(a=2, b=2))).found().endswith("things.csv")
     monkeypatch.setitem(DATASETS.places, "signs", f"{__name__}:Signs")
-    monkeypatch.setattr(DATASETS, "_import", lambda place: Signs)
+    monkeypatch.setattr("recurra.table.imported", lambda place, kind: Signs)
     assert open_labels(LabelOptions(dataset="signs")).classes == ("minus", "plus")
     assert open_labels(LabelOptions(dataset="mine:Signs")).classes == ("minus", "plus")
 

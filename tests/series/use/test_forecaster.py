@@ -19,11 +19,13 @@ from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
 from recurra.series.calendar.frequency import infer
 from recurra.series.data.dataset import Features
 from recurra.series.data.windows import Observation
+from recurra.series.entry import FORMAT
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.panel import Panel, Series
 from recurra.series.use.forecaster import Forecaster
 from recurra.series.use.history import extended
 from recurra.storage.files import json_bytes
+from recurra.storage.format import Format
 from recurra.storage.pretrained import open_pretrained, save_pretrained
 
 PanelOf = Callable[..., Panel]
@@ -480,13 +482,13 @@ def test_facts_that_describe_no_forecaster_are_a_damaged_checkpoint(
     value: Any,
 ) -> None:
     forecaster_of(panel_of((60, 40), past=1)).forecaster.save_pretrained(tmp_path / "whole")
-    found = open_pretrained(tmp_path / "whole", "recurra-forecaster", 1)
+    found = open_pretrained(tmp_path / "whole", FORMAT)
     facts = json.loads(json_bytes(found.facts))
     inner = facts
     for name in place[:-1]:
         inner = inner[name]
     inner[place[-1]] = value
-    save_pretrained(tmp_path / "bad", "recurra-forecaster", 1, "forecaster", facts, found.tensors)
+    save_pretrained(tmp_path / "bad", FORMAT, "forecaster", facts, found.tensors)
     with pytest.raises(CheckpointError) as caught:
         Forecaster.from_pretrained(tmp_path / "bad")
     assert "\n" not in str(caught.value)
@@ -502,11 +504,11 @@ def test_tensors_that_are_missing_or_cut_are_a_damaged_checkpoint(
     damage: str,
 ) -> None:
     forecaster_of(panel_of()).forecaster.save_pretrained(tmp_path / "whole")
-    found = open_pretrained(tmp_path / "whole", "recurra-forecaster", 1)
+    found = open_pretrained(tmp_path / "whole", FORMAT)
     tensors = {k: t for k, t in found.tensors.items() if k != name}
     if damage == "cut":
         tensors[name] = found.tensors[name][:1].clone()
-    save_pretrained(tmp_path / "bad", "recurra-forecaster", 1, "forecaster", found.facts, tensors)
+    save_pretrained(tmp_path / "bad", FORMAT, "forecaster", found.facts, tensors)
     with pytest.raises(CheckpointError):
         Forecaster.from_pretrained(tmp_path / "bad")
 
@@ -514,7 +516,7 @@ def test_tensors_that_are_missing_or_cut_are_a_damaged_checkpoint(
 def test_what_is_no_forecaster_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no model"):
         Forecaster.from_pretrained(tmp_path / "nowhere")
-    save_pretrained(tmp_path / "model", "recurra-classifier", 1, "classifier", {}, {})
+    save_pretrained(tmp_path / "model", Format("recurra-classifier"), "classifier", {}, {})
     with pytest.raises(CheckpointError):
         Forecaster.from_pretrained(tmp_path)
 

@@ -106,6 +106,10 @@ class TestFile:
         with pytest.raises(ConfigError, match=rf"data\.split is {split}: .* add up to 100"):
             file(tmp_path / "text.txt", split)
 
+    def test_a_line_end_is_not_cut_in_two(self, tmp_path):
+        (tmp_path / "end.txt").write_bytes(b"\r\n")
+        assert parts(file(tmp_path / "end.txt", "49/2/49")) == ["", "", "\n"]
+
     @pytest.mark.parametrize("rule", ["words", "split", "characters"])
     @given(
         text=st.text(st.sampled_from("ab é\U0001f600\n\r \ufeff")),

@@ -201,10 +201,14 @@ def _line_start(path: Path, target: int) -> int:
         for start in (window.find(gap, max(0, here - 1)) + 1, window.rfind(gap, 0, here) + 1):
             if start > 0 and not (last and start == len(window)):
                 return begin + start
-    # Text without a line or a space near by: at least no character is cut in two.
-    while here < len(window) and window[here] & 0xC0 == 0x80:
+    # Text without a line or a space near by: at least no character, nor CRLF, is cut in two.
+    while here < len(window) and _is_inside(window, here):
         here += 1
     return begin + here
+
+
+def _is_inside(window: bytes, here: int) -> bool:
+    return window[here] & 0xC0 == 0x80 or window[max(0, here - 1) : here + 1] == b"\r\n"
 
 
 def _character_starts(path: Path, shares: list[Fraction]) -> list[int]:
