@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup run test check bench docs
+.PHONY: setup run test check bench docs campaign
 
 setup: $(INSTALLED)
 
@@ -25,6 +25,14 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# `make campaign NAME`: the whole of a property, sweep or table; the result is kept.
+ifeq (campaign,$(firstword $(MAKECMDGOALS)))
+NAME := $(word 2,$(MAKECMDGOALS))
+$(eval $(NAME):;@:)
+endif
+campaign: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/campaigns $(NAME) $(SEED)
 
 bench: setup
 	$(BIN)/python benchmarks/train_step.py

@@ -16,12 +16,24 @@ if TYPE_CHECKING:
 
 # Shared machines are slow at times, and a failure must be seen again: no deadline, fixed draws.
 settings.register_profile("recurra", deadline=None, derandomize=True)
+settings.register_profile("campaign", deadline=None, print_blob=True)
 settings.load_profile("recurra")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile each kernel once for all tests and workers, and for the processes they start."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(config.rootpath / ".pytest_cache" / "compiled"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Draw ten times as many examples in a campaign, also where a test says how many."""
+    if config.getoption("--hypothesis-profile") != "campaign":
+        return
+    for item in items:
+        test = getattr(item, "obj", None)
+        if kept := getattr(test, "_hypothesis_internal_use_settings", None):
+            more = settings(kept, max_examples=10 * kept.max_examples)
+            test._hypothesis_internal_use_settings = more
 
 
 @pytest.fixture(autouse=True)
