@@ -65,6 +65,7 @@ ORDER = {
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
     "recurra.learning": "event\n optimization\n averaging\n epochs\n checkpoint\n loop",
+    "recurra.search": "edit_distance rows truncation\n beam",
     "recurra.language": """
         options
         text

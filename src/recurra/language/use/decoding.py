@@ -6,11 +6,8 @@ B rows, V tokens in the vocabulary.
 from __future__ import annotations
 
 import copy
-import heapq
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 import torch
 
@@ -19,14 +16,16 @@ from recurra.language.text.tokenization import detokenize
 from recurra.language.use.sampling import (
     Decoding,
     How,
-    Rows,
     Stepping,
-    draw,
+    ids_of,
     require_count,
     tokens_of,
 )
 from recurra.language.use.suggestion import Suggestion, suggest
 from recurra.randomness import generator
+from recurra.search.beam import likeliest
+from recurra.search.rows import Rows
+from recurra.search.truncation import draw
 
 __all__ = ["Decoding", "How", "Suggestion", "generate", "generate_many", "stream", "suggest"]
 
@@ -92,7 +91,7 @@ def stream(
     def pieces() -> Iterator[str]:
         yield detokenize(given, model.rule)
         if decoding.beam:
-            yield _searched(model, given, num_tokens, decoding)[0].text
+            yield _searched(model, given, num_tokens, decoding)[0]
         else:
             yield from (piece for _, piece in _drawn(model, given, num_tokens, decoding, draws))
 
@@ -132,7 +131,7 @@ def generate_many(
         if num_samples > decoding.beam:
             raise ConfigError(f"num_samples is {num_samples}, more than the beam's {decoding.beam}")
         found = _searched(model, given, num_tokens, decoding)[:num_samples]
-        return [before + hypothesis.text for hypothesis in found]
+        return [before + text for text in found]
     most = max(1, MOST_PROBABILITIES // len(model.vocabulary))
     block = min(most, getattr(model, "most_rows", None) or most)
     texts = [before] * num_samples
@@ -201,7 +200,7 @@ def _drawn(
 ) -> Iterator[tuple[int, str]]:
     """Yield text as it is settled, with the number of the stream it is drawn from."""
     vocabulary = model.vocabulary
-    rows = Rows(model, given, len(draws))
+    rows = Rows(model, ids_of(model, given), len(draws))
     rows.take([0] * len(draws))
     writers = [_Writer(model.rule, given, decoding.stops) for _ in draws]
     going = list(range(len(draws)))  # the text of each row
@@ -223,58 +222,38 @@ def _drawn(
             yield n, piece
 
 
-@dataclass
-class _Hypothesis:
-    """A text that a beam has found; `length` in tokens."""
+class _Written(NamedTuple):
+    """What a hypothesis of a beam has written so far."""
 
     writer: _Writer
-    text: str = ""
-    log_prob: float = 0.0
-    length: int = 0
+    tokens: Sequence[str]
+    settled: str = ""
 
-    def extended(self, token: str, log_prob: float) -> _Hypothesis:
+    @property
+    def done(self) -> bool:
+        return self.writer.done
+
+    @property
+    def text(self) -> str:
+        return self.settled + self.writer.rest()
+
+    def after(self, token: int) -> _Written:
         writer = copy.copy(self.writer)
-        return _Hypothesis(writer, self.text + writer.add(token), log_prob, self.length + 1)
+        settled = self.settled + writer.add(self.tokens[token])
+        return self._replace(writer=writer, settled=settled)
 
 
 def _searched(
     model: Stepping, given: Sequence[str], num_tokens: int, decoding: Decoding
-) -> list[_Hypothesis]:
-    """Return the hypotheses of a beam, the best first."""
-    width, power = decoding.beam or 1, decoding.length_power
-    vocabulary = model.vocabulary
-    V = len(vocabulary)
-
-    def value(hypothesis: _Hypothesis) -> float:
-        return hypothesis.log_prob / math.pow(max(1, hypothesis.length), power)
-
-    rows = Rows(model, given, width)
-    beam = [_Hypothesis(_Writer(model.rule, given, decoding.stops))]
-    finished: list[_Hypothesis] = []
-    for left in reversed(range(num_tokens)):
-        before = torch.tensor([each.log_prob for each in beam], dtype=torch.float64)
-        values = before.unsqueeze(1) + decoding.choices(rows.log_probs, vocabulary.unk)
-        best, places = values.flatten().topk(min(2 * width, values.numel()))
-        old, beam, kept = beam, [], []
-        for log_prob, place in zip(best.tolist(), places.tolist()):
-            row, token = divmod(place, V)
-            if log_prob == -math.inf or len(beam) == width:
-                break
-            longer = old[row].extended(vocabulary.tokens[token], log_prob)
-            if longer.writer.done:
-                finished.append(longer)
-            else:
-                beam.append(longer)
-                kept.append(place)
-        finished = heapq.nlargest(width, finished, key=value)
-        if not (beam and left):
-            break
-        # The best that can become of a hypothesis is to grow longer at no cost.
-        bound = beam[0].log_prob / num_tokens**power
-        if len(finished) == width and bound <= value(finished[-1]):
-            break
-        rows.take([place // V for place in kept])
-        rows.step([place % V for place in kept])
-    for each in beam:
-        each.text += each.writer.rest()
-    return heapq.nlargest(width, [*finished, *beam], key=value)
+) -> list[str]:
+    """Return the texts that a beam finds, the best first."""
+    width, vocabulary = decoding.beam or 1, model.vocabulary
+    found = likeliest(
+        Rows(model, ids_of(model, given), width),
+        width,
+        num_tokens,
+        carried=_Written(_Writer(model.rule, given, decoding.stops), vocabulary.tokens),
+        choices=lambda log_probs: decoding.choices(log_probs, vocabulary.unk),
+        length_power=decoding.length_power,
+    )
+    return [hypothesis.carried.text for hypothesis in found]
