@@ -93,7 +93,7 @@ ORDER = {
     "recurra.language.use": "sampling\n suggestion\n decoding\n scoring\n rescoring",
     "recurra.language.models": """
         base
-        network
+        network cached
         prepacked
         ngram
         unigram_cache

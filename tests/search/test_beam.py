@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -32,16 +31,6 @@ class Table:
         return self.log_probs[token], state
 
 
-class Until(NamedTuple):
-    """Ends at an id; -1 never."""
-
-    end: int
-    done: bool = False
-
-    def after(self, token: int) -> Until:
-        return Until(self.end, token == self.end)
-
-
 def table(seed: int, most_rows: int | None = None) -> Table:
     draws = torch.Generator().manual_seed(seed)
     return Table(torch.randn(V, V, generator=draws, dtype=torch.float64).log_softmax(-1), most_rows)
@@ -49,12 +38,15 @@ def table(seed: int, most_rows: int | None = None) -> Table:
 
 def search(
     model: Table, width: int, most: int, end: int = -1, power: float = 1.0
-) -> list[Hypothesis[Until]]:
+) -> list[Hypothesis[bool]]:
+    """Search until an id; -1 is none."""
     return likeliest(
         Rows(model, [START], width),
         width,
         most,
-        carried=Until(end),
+        carried=False,
+        follow=lambda _, token: token == end,
+        done=lambda ended: ended,
         choices=lambda log_probs: log_probs,
         length_power=power,
     )
@@ -72,11 +64,10 @@ def test_a_wide_beam_finds_what_trying_all_finds(seed: int, end: int, power: flo
         values[read] = total / len(read) ** power
     found = search(model, V**most, most, end, power)
     assert {each.ids for each in found} == set(values)
-    assert [each.value(power) for each in found] == pytest.approx(
-        sorted(values.values(), reverse=True), abs=1e-12
-    )
-    assert all(each.value(power) == pytest.approx(values[each.ids]) for each in found)
-    assert all(each.carried.done == (end in each.ids) for each in found)
+    best = [each.log_prob / len(each.ids) ** power for each in found]
+    assert best == pytest.approx(sorted(values.values(), reverse=True), abs=1e-12)
+    assert best == pytest.approx([values[each.ids] for each in found], abs=1e-12)
+    assert all(each.carried == (end in each.ids) for each in found)
 
 
 @pytest.mark.parametrize("most_rows", [1, 3])
@@ -98,13 +89,16 @@ def test_what_is_left_out_is_never_found() -> None:
         Rows(table(0), [START], 50),
         50,
         3,
-        carried=Until(-1),
+        carried=(),
+        follow=lambda before, token: (*before, token),
+        done=lambda _: False,
         choices=lambda log_probs: log_probs.index_fill(-1, torch.tensor([1, 3]), -math.inf),
     )
     assert {each.ids for each in found} == set(itertools.product((0, 2), repeat=3))
+    assert all(each.carried == each.ids for each in found)
 
 
 def test_of_no_ids_there_is_one_hypothesis() -> None:
     model = table(0)
-    assert search(model, 3, 0) == [Hypothesis(Until(-1))]
+    assert search(model, 3, 0) == [Hypothesis(False)]
     assert model.steps == [1]

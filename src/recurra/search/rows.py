@@ -39,13 +39,10 @@ class Rows:
         most: the number of rows that there will ever be.
 
     Example:
-        >>> class Coin:
-        ...     def initial_state(self, batch_size=1):
-        ...         return torch.zeros(batch_size, 0)
-        ...
-        ...     def step(self, token, state):
-        ...         return torch.full((*torch.as_tensor(token).shape, 2), 0.5).log(), state
-        >>> rows = Rows(Coin(), [0], most=3)
+        >>> from types import SimpleNamespace
+        >>> start = lambda batch_size=1: torch.zeros(batch_size, 0)
+        >>> step = lambda token, state: (torch.full((len(state), 2), 0.5).log(), state)
+        >>> rows = Rows(SimpleNamespace(initial_state=start, step=step), [0], most=3)
         >>> rows.take([0, 0, 0])
         >>> rows.step([0, 1, 1])
         >>> rows.log_probs.shape

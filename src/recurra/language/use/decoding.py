@@ -53,7 +53,8 @@ def generate(
         num_tokens: most tokens to write.
         prompt: what the text begins with, as the model's rule cuts and joins it.
         seed: of the draws.
-        how: the arguments of `Decoding`.
+        how: `temperature`, `top_k`, `top_p`, `min_p`, `beam`, `stop` and the other arguments of
+            `Decoding`.
 
     Raises:
         ConfigError: a value is out of range; names the argument.
@@ -79,7 +80,7 @@ def stream(
         num_tokens: most tokens to write.
         prompt: what the text begins with, as the model's rule cuts and joins it.
         seed: of the draws.
-        how: the arguments of `Decoding`.
+        how: as for `generate`.
 
     Raises:
         ConfigError: a value is out of range; names the argument.
@@ -118,7 +119,7 @@ def generate_many(
         num_tokens: most tokens of each to write.
         prompt: what each begins with, as the model's rule cuts and joins it.
         seed: of the draws.
-        how: the arguments of `Decoding`.
+        how: as for `generate`.
 
     Raises:
         ConfigError: a value is out of range; names the argument.
@@ -223,24 +224,10 @@ def _drawn(
 
 
 class _Written(NamedTuple):
-    """What a hypothesis of a beam has written so far."""
+    """What a hypothesis of a beam has written: what is settled, and with what it goes on."""
 
+    settled: str
     writer: _Writer
-    tokens: Sequence[str]
-    settled: str = ""
-
-    @property
-    def done(self) -> bool:
-        return self.writer.done
-
-    @property
-    def text(self) -> str:
-        return self.settled + self.writer.rest()
-
-    def after(self, token: int) -> _Written:
-        writer = copy.copy(self.writer)
-        settled = self.settled + writer.add(self.tokens[token])
-        return self._replace(writer=writer, settled=settled)
 
 
 def _searched(
@@ -248,12 +235,19 @@ def _searched(
 ) -> list[str]:
     """Return the texts that a beam finds, the best first."""
     width, vocabulary = decoding.beam or 1, model.vocabulary
+
+    def follow(before: _Written, token: int) -> _Written:
+        writer = copy.copy(before.writer)
+        return _Written(before.settled + writer.add(vocabulary.tokens[token]), writer)
+
     found = likeliest(
         Rows(model, ids_of(model, given), width),
         width,
         num_tokens,
-        carried=_Written(_Writer(model.rule, given, decoding.stops), vocabulary.tokens),
+        carried=_Written("", _Writer(model.rule, given, decoding.stops)),
+        follow=follow,
+        done=lambda written: written.writer.done,
         choices=lambda log_probs: decoding.choices(log_probs, vocabulary.unk),
         length_power=decoding.length_power,
     )
-    return [hypothesis.carried.text for hypothesis in found]
+    return [each.carried.settled + each.carried.writer.rest() for each in found]
