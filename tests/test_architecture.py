@@ -96,8 +96,7 @@ ORDER = {
         network cached
         prepacked
         ngram
-        unigram_cache
-        cache
+        unigram_cache cache
         adaptation
         dynamic
         temperature

@@ -87,7 +87,7 @@ class LanguageModel:
     inner: tuple[LanguageModel, ...]
     """The models it is made of."""
     most_rows: int | None
-    """How many texts it can read side by side, as many as the models in it; None: any number."""
+    """How many texts it can read side by side, no more than those in it; None: any number."""
 
     def __init__(self, vocabulary: Vocabulary, rule: str, *inner: LanguageModel) -> None:
         self.vocabulary = vocabulary
@@ -183,6 +183,7 @@ class LanguageModel:
             )
         )
 
+    # Functions as methods: the model is their first argument.
     generate = decoding.generate
     generate_many = decoding.generate_many
     suggest = decoding.suggest

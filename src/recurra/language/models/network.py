@@ -47,9 +47,10 @@ class Span(NamedTuple):
 
 
 class Hidden:
-    """What a language model is beside that shows the vectors it predicts from.
+    """The part of a language model that shows the vectors it predicts from.
 
-    It gives what follows from them; the model gives the vectors.
+    A model gives `hidden_size`, `step_with_hidden`, `spans` and `spans_of_lines`; how it steps and
+    scores follows from them.
     """
 
     @property
