@@ -89,6 +89,7 @@ ORDER = {
         checkpoint
         loop
     """,
+    "recurra.search": "edit_distance rows truncation\n beam",
     "recurra.language": """
         options
         entry
@@ -117,11 +118,10 @@ ORDER = {
     "recurra.language.use": "sampling\n suggestion\n decoding\n scoring\n rescoring",
     "recurra.language.models": """
         base
-        network
+        network cached
         prepacked
         ngram
-        unigram_cache
-        cache
+        unigram_cache cache
         adaptation
         dynamic
         temperature

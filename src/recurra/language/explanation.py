@@ -19,7 +19,7 @@ from recurra.errors import ConfigError, DataError
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.network import NetworkModel
 from recurra.language.text.byte_pairs import text_of
-from recurra.language.text.tokenization import tokenize
+from recurra.language.use.sampling import tokens_of
 from recurra.nn.cells.base import Cell, gates_of
 from recurra.nn.state import State, flatten
 
@@ -137,7 +137,7 @@ def explain(model: LanguageModel, text: str, *, top: int = 3) -> Explanation:
         raise ConfigError(f"top is how many alternatives to give, from 0, got {top}")
     vocabulary = model.vocabulary
     closed = text if text.endswith("\n") else f"{text}\n"
-    written = tokenize(closed, model.rule, vocabulary.merges)
+    written = tokens_of(model, closed)
     if not text.strip() or not written:
         raise DataError("no tokens in the text: there is nothing to explain")
     if len(written) > MOST:

@@ -17,11 +17,12 @@ from recurra.language.metrics import TextMetrics
 from recurra.language.models.adaptation import gradient_statistics
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.cache import CacheModel, cache, pointer_log_probs
+from recurra.language.models.cached import mix
 from recurra.language.models.dynamic import dynamic
 from recurra.language.models.mixture import MixtureModel, by_previous, fit_weights, mixed
 from recurra.language.models.network import NetworkModel
 from recurra.language.models.ngram import NgramModel
-from recurra.language.models.unigram_cache import UnigramCacheModel, mix, unigram_cache
+from recurra.language.models.unigram_cache import UnigramCacheModel, unigram_cache
 from recurra.language.options import MixtureOptions
 from recurra.language.text.dataset import TextDataset
 

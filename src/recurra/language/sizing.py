@@ -158,7 +158,12 @@ def tokens_per_second(
         >>> speed > 0
         True
     """
-    learner = _Drill(network, train, vocabulary_size, chunk_length, device)
+    chance = generator(0, "sizing")
+    sparse = takes_sparse_gradients(train)
+    made = LanguageNetwork(network, vocabulary_size, chance, sparse=sparse).to(device)
+    shape = (train.batch_size, chunk_length + 1)
+    ids = torch.randint(vocabulary_size, shape, generator=chance).to(device)
+    learner = _Drill(made.train(), ids)
     seconds = measure_seconds_per_step(learner, train, least_seconds=least_seconds)
     return train.batch_size * chunk_length / seconds
 
@@ -166,23 +171,12 @@ def tokens_per_second(
 class _Drill:
     """A network that learns one batch of chance again and again, to be timed."""
 
-    def __init__(
-        self,
-        network: NetworkOptions,
-        train: TrainOptions,
-        vocabulary_size: int,
-        chunk_length: int,
-        device: torch.device,
-    ) -> None:
-        chance = generator(0, "sizing")
-        sparse = takes_sparse_gradients(train)
-        made = LanguageNetwork(network, vocabulary_size, chance, sparse=sparse)
-        self.network = made.to(device).train()
-        self.model: nn.Module = self.network
+    def __init__(self, network: LanguageNetwork, ids: Tensor) -> None:
+        self.network = network
+        self.model: nn.Module = network
+        self.ids = ids
         self.steps_per_epoch = 1_000_000
         self.fingerprint: Mapping[str, str] = {}
-        shape = (train.batch_size, chunk_length + 1)
-        self.ids = torch.randint(vocabulary_size, shape, generator=chance).to(device)
 
     def batch(self, epoch: int, step: int) -> Tensor:
         return self.ids

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from recurra.errors import CheckpointError, ConfigError
 from recurra.language.models import cache as cache_model
-from recurra.language.models.base import LanguageModel
+from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.models.cache import (
     CacheModel,
     cache,
@@ -264,7 +264,7 @@ def test_a_unigram_caches_options_too(changes: dict[str, Any]) -> None:
 def test_what_was_saved_is_restored_and_nothing_else(kind: Any) -> None:
     lm, ids = network(), text(30)
     model = cache(lm, weight=0.3, window=5) if kind is CacheModel else unigram_cache(lm)
-    restored = kind.restore(WORDS, "split", model.facts(), model.tensors(), (lm,))
+    restored = kind.restore(Saved(WORDS, "split", model.facts(), model.tensors(), (lm,)))
     assert np.array_equal(restored.log_probs_of(ids), model.log_probs_of(ids))
     assert (restored.kind, restored.inner) == (kind.kind, (lm,))
     broken: list[tuple[dict[str, Any], dict[str, Any], tuple[LanguageModel, ...]]] = [
@@ -276,7 +276,7 @@ def test_what_was_saved_is_restored_and_nothing_else(kind: Any) -> None:
     ]
     for facts, tensors, inner in broken:
         with pytest.raises(CheckpointError):
-            kind.restore(WORDS, "split", facts, tensors, inner)
+            kind.restore(Saved(WORDS, "split", facts, tensors, inner))
     if kind is CacheModel:
         with pytest.raises(CheckpointError, match="hidden vectors"):
-            kind.restore(WORDS, "split", model.facts(), {}, (ngram(),))
+            kind.restore(Saved(WORDS, "split", model.facts(), {}, (ngram(),)))

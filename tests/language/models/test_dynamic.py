@@ -21,7 +21,7 @@ from recurra.language.models.adaptation import (
     gradient_statistics,
     learned,
 )
-from recurra.language.models.base import LanguageModel
+from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.models.dynamic import DynamicModel, dynamic
 from recurra.language.models.network import NetworkModel
 from recurra.language.models.ngram import NgramModel
@@ -295,7 +295,7 @@ def test_statistics_that_are_none_are_refused(value: float) -> None:
     with pytest.raises(ConfigError, match="finite and not negative"):
         dynamic(lm, found)
     with pytest.raises(CheckpointError, match="finite and not negative"):
-        DynamicModel.restore(WORDS, "split", dynamic(lm).facts(), found, (lm,))
+        DynamicModel.restore(Saved(WORDS, "split", dynamic(lm).facts(), found, (lm,)))
 
 
 def test_statistics_of_another_network_are_refused() -> None:
@@ -304,7 +304,7 @@ def test_statistics_of_another_network_are_refused() -> None:
     with pytest.raises(ConfigError, match="gradient statistics of another network"):
         dynamic(lm, other)
     with pytest.raises(CheckpointError, match="gradient statistics of another network"):
-        DynamicModel.restore(WORDS, "split", dynamic(lm).facts(), other, (lm,))
+        DynamicModel.restore(Saved(WORDS, "split", dynamic(lm).facts(), other, (lm,)))
 
 
 def test_a_text_too_short_for_statistics_is_refused() -> None:
@@ -318,7 +318,7 @@ def test_what_was_saved_is_restored_exactly_and_nothing_else(measured: bool) -> 
     given = statistics(lm) if measured else None
     model = dynamic(lm, given, learning_rate=0.05, decay=0.1, segment=4)
     tensors = {name: tensor.clone() for name, tensor in reversed(model.tensors().items())}
-    restored = DynamicModel.restore(WORDS, "split", model.facts(), tensors, (lm,))
+    restored = DynamicModel.restore(Saved(WORDS, "split", model.facts(), tensors, (lm,)))
     assert np.array_equal(restored.log_probs_of(ids), model.log_probs_of(ids))
     assert restored.inner == (lm,)
     broken: list[tuple[dict[str, Any], tuple[LanguageModel, ...]]] = [
@@ -330,7 +330,7 @@ def test_what_was_saved_is_restored_exactly_and_nothing_else(measured: bool) -> 
     ]
     for facts, inner in broken:
         with pytest.raises(CheckpointError):
-            DynamicModel.restore(WORDS, "split", facts, tensors, inner)
+            DynamicModel.restore(Saved(WORDS, "split", facts, tensors, inner))
 
 
 def test_defaults_depend_on_whether_there_are_statistics() -> None:

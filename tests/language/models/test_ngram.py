@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
-from recurra.language.models.base import LanguageModel
+from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.models.ngram import NgramModel, NgramState
 from recurra.language.options import NgramOptions
 from recurra.language.text.vocabulary import Vocabulary
@@ -79,7 +79,7 @@ def test_scores_are_those_of_the_counts(model: NgramModel) -> None:
 def test_saved_tensors_share_memory_with_the_counts(model: NgramModel) -> None:
     tensors = model.tensors()
     assert tensors["unigrams"].data_ptr() == model.counts.unigrams.ctypes.data
-    restored = NgramModel.restore(WORDS, "split", model.facts(), tensors)
+    restored = NgramModel.restore(Saved(WORDS, "split", model.facts(), tensors))
     assert restored.counts.order == model.counts.order
     assert model.facts() == {}
 
@@ -138,6 +138,6 @@ def test_by_way_of_an_arpa_file(model: NgramModel, tmp_path: Path, name: str) ->
 def test_n_grams_of_other_words_are_refused(model: NgramModel) -> None:
     tensors = model.tensors()
     with pytest.raises(CheckpointError, match="counted over 6 words with <eos> at 2"):
-        NgramModel.restore(Vocabulary(["<eos>", "<unk>"]), "split", {}, tensors)
+        NgramModel.restore(Saved(Vocabulary(["<eos>", "<unk>"]), "split", {}, tensors))
     with pytest.raises(CheckpointError, match="is made of no model, but 1 are given"):
-        NgramModel.restore(WORDS, "split", {}, tensors, (model,))
+        NgramModel.restore(Saved(WORDS, "split", {}, tensors, (model,)))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
-from recurra.language.models.base import LanguageModel
+from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.models.cache import cache
 from recurra.language.models.network import Hidden, NetworkModel
 from recurra.language.models.ngram import NgramModel
@@ -155,7 +155,7 @@ def test_saved_as_its_network_and_packed_again(precision: Precision, tmp_path: P
 )
 def test_what_describes_none_is_refused(facts: dict[str, Any], inner: Any) -> None:
     with pytest.raises(CheckpointError):
-        PrepackedModel.restore(WORDS, "split", facts, {}, inner)
+        PrepackedModel.restore(Saved(WORDS, "split", facts, {}, inner))
 
 
 def test_other_models_are_refused_in_one_line() -> None:
@@ -165,7 +165,7 @@ def test_other_models_are_refused_in_one_line() -> None:
     with pytest.raises(ConfigError, match=r"got GRUCell; recurra.prepack packs cells"):
         prepacked(GRUCell(3, 5))  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="got a ngram model in 'int8'"):
-        PrepackedModel.restore(WORDS, "split", {"precision": "int8"}, {}, (counted,))
+        PrepackedModel.restore(Saved(WORDS, "split", {"precision": "int8"}, {}, (counted,)))
     with pytest.raises(ConfigError, match="MixtureOfSoftmaxesHead cannot be packed"):
         prepacked(network(softmax="mixture", experts=2))
     with pytest.raises(ConfigError, match="AdaptiveHead cannot be packed"):

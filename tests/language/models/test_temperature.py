@@ -13,7 +13,7 @@ from scipy import optimize
 
 from recurra.errors import CheckpointError, ConfigError, DataError
 from recurra.language.models import temperature as module
-from recurra.language.models.base import LanguageModel
+from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.models.network import NetworkModel
 from recurra.language.models.ngram import NgramModel
 from recurra.language.models.temperature import TemperatureModel, calibrated
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_refused() -> None:
 def test_a_damaged_one_is_refused(facts: dict[str, Any], parts: int) -> None:
     inner: tuple[LanguageModel, ...] = (ngram(),) * parts
     with pytest.raises(CheckpointError):
-        TemperatureModel.restore(WORDS, "split", facts, {}, inner)
+        TemperatureModel.restore(Saved(WORDS, "split", facts, {}, inner))
     with pytest.raises(CheckpointError):
         given = {"weights": torch.ones(1)}
-        TemperatureModel.restore(WORDS, "split", {"temperature": 1.0}, given, (ngram(),))
+        TemperatureModel.restore(Saved(WORDS, "split", {"temperature": 1.0}, given, (ngram(),)))

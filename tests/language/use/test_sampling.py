@@ -1,117 +1,30 @@
-"""What the next token is drawn from, and the draw."""
+"""How the next token is chosen, and what is asked of a model for that."""
 
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from recurra.errors import ConfigError
-from recurra.language.models.network import NetworkModel
-from recurra.language.network import LanguageNetwork
-from recurra.language.options import NetworkOptions
 from recurra.language.text.vocabulary import Vocabulary
-from recurra.language.use.sampling import (
-    Decoding,
-    Rows,
-    draw,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    require_count,
-)
+from recurra.language.use.sampling import Decoding, ids_of, require_count
 
 UNK = 2
 WORDS = Vocabulary(["a", "<eos>", "<unk>", "b", "c"])
-
-distributions = st.lists(st.integers(1, 1000), min_size=1, max_size=30).map(
-    lambda counts: torch.tensor(counts, dtype=torch.float64).div(sum(counts)).log()
-)
 
 
 def probabilities(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).log()
 
 
-def model() -> NetworkModel:
-    options = NetworkOptions(hidden_size=5, init_scale=1.0)
-    network = LanguageNetwork(options, len(WORDS), torch.Generator().manual_seed(2))
-    return NetworkModel(network, options, WORDS, "split")
-
-
 def kept(filtered: Tensor) -> list[int]:
     return filtered.isfinite().nonzero().flatten().tolist()
-
-
-# Filters against what the papers say in words, in plain Python
-
-
-@given(distributions, st.integers(1, 35))
-def test_top_k_keeps_the_likeliest_and_renormalises(log_probs: Tensor, k: int) -> None:
-    found = keep_top_k(log_probs, k)
-    least = sorted(log_probs.tolist(), reverse=True)[:k][-1]
-    expected = [n for n, value in enumerate(log_probs.tolist()) if value >= least]
-    assert kept(found) == expected
-    total = math.fsum(math.exp(log_probs[n]) for n in expected)
-    for n in expected:
-        assert float(found[n].exp()) == pytest.approx(math.exp(log_probs[n]) / total, rel=1e-12)
-
-
-@given(distributions, st.floats(0.01, 0.999))
-def test_top_p_keeps_the_smallest_nucleus(log_probs: Tensor, p: float) -> None:
-    found = keep_top_p(log_probs, p)
-    order = sorted(range(len(log_probs)), key=lambda n: (-float(log_probs[n]), n))
-    nucleus: list[int] = []
-    total = 0.0
-    for n in order:
-        if total >= p - 1e-12:
-            break
-        nucleus.append(n)
-        total += math.exp(log_probs[n])
-    assert kept(found) in (sorted(nucleus), sorted(order[: len(nucleus) + 1]))  # at p but rounding
-    assert float(found.exp().sum()) == pytest.approx(1, abs=1e-12)
-
-
-@given(distributions, st.floats(0, 1))
-def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest(
-    log_probs: Tensor, p: float
-) -> None:
-    found = keep_min_p(log_probs, p)
-    values = log_probs.exp().tolist()
-    sure = [n for n, value in enumerate(values) if value > p * max(values) * (1 + 1e-12)]
-    maybe = [n for n, value in enumerate(values) if value >= p * max(values) * (1 - 1e-12)]
-    assert set(sure) <= set(kept(found)) <= set(maybe)
-    assert int(log_probs.argmax()) in kept(found)
-    assert float(found.exp().sum()) == pytest.approx(1, abs=1e-12)
-
-
-def test_filters_by_hand() -> None:
-    log_probs = probabilities(0.4, 0.3, 0.2, 0.1)
-    assert kept(keep_top_k(log_probs, 2)) == [0, 1]
-    assert kept(keep_top_p(log_probs, 0.69)) == [0, 1]
-    assert kept(keep_top_p(log_probs, 0.71)) == [0, 1, 2]
-    assert kept(keep_top_p(log_probs, 1e-9)) == [0]
-    assert torch.equal(keep_top_p(log_probs, 1), log_probs)
-    assert kept(keep_min_p(log_probs, 0.5)) == [0, 1, 2]
-    assert kept(keep_min_p(log_probs, 0.51)) == [0, 1]
-    tied = probabilities(0.25, 0.25, 0.25, 0.25)
-    assert kept(keep_top_k(tied, 1)) == [0, 1, 2, 3]
-    assert kept(keep_top_p(tied, 0.5)) == [0, 1]
-
-
-def test_filters_act_on_each_row_alone() -> None:
-    rows = torch.randn(6, 9, generator=torch.Generator().manual_seed(1)).log_softmax(-1)
-    for keep, value in ((keep_top_k, 3), (keep_top_p, 0.6), (keep_min_p, 0.3)):
-        alone = torch.stack([keep(row, value) for row in rows])
-        assert torch.equal(keep(rows, value), alone)
-
-
-# All of them together
 
 
 def test_the_temperature_comes_first_and_unk_is_out() -> None:
@@ -170,52 +83,7 @@ def test_counts_are_whole_numbers(value: float) -> None:
     require_count("tokens", 2, 2)
 
 
-# The draw
-
-
-def test_draws_follow_the_distribution() -> None:
-    log_probs = probabilities(0.5, 0.0, 0.3, 0.2, 0.0)
-    stream = torch.Generator().manual_seed(1)
-    many = 20_000
-    found = np.bincount(draw(log_probs.expand(many, -1), [stream] * many), minlength=5) / many
-    assert found[1] == found[4] == 0
-    assert np.abs(found - log_probs.exp().numpy()).max() < 4 * 0.5 / math.sqrt(many)
-
-
-def test_a_draw_is_the_inverse_of_the_cumulative_distribution(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    log_probs = probabilities(0.0, 0.25, 0.0, 0.5, 0.25, 0.0)
-    for uniform, expected in ((0.0, 1), (0.2499, 1), (0.25, 3), (0.7499, 3), (0.75, 4), (1.0, 4)):
-        value = torch.tensor([uniform], dtype=torch.float64)
-        monkeypatch.setattr(torch, "rand", lambda *_, value=value, **__: value)
-        assert draw(log_probs.unsqueeze(0), [torch.Generator()]) == [expected]
-
-
-def test_rows_draw_from_streams_of_their_own() -> None:
-    log_probs = torch.zeros(1, 1000).log_softmax(-1)
-    seeds = [3, 1, 2]
-    alone = [draw(log_probs, [torch.Generator().manual_seed(seed)])[0] for seed in seeds]
-    together = [torch.Generator().manual_seed(seed) for seed in seeds]
-    assert draw(log_probs.expand(3, -1), together) == alone
-    assert len(set(alone)) == 3
-
-
-# Texts side by side
-
-
-@pytest.mark.parametrize(("limit", "most"), [(None, 4), (1, 4), (3, 4), (None, 1)])
-def test_rows_are_what_steps_alone_give(limit: int | None, most: int) -> None:
-    language_model = model()
-    language_model.most_rows = limit
-    rows = Rows(language_model, ["a", "zebra"], most)
-    histories = [[1, 0, UNK]]
-    for taken, read in (([0] * most, [3, 0, 4, 1]), ([most - 1, 0], [4, 4]), ([1], [0])):
-        rows.take(taken)
-        rows.step(read[: len(taken)])
-        histories = [[*histories[row], token] for row, token in zip(taken, read)]
-    for history, log_probs in zip(histories, rows.log_probs, strict=True):
-        state = language_model.initial_state()
-        for token in history:
-            expected, state = language_model.step(token, state)
-        torch.testing.assert_close(log_probs, expected.double(), rtol=0, atol=1e-5)
+def test_a_text_is_read_from_its_eos_on() -> None:
+    model: Any = SimpleNamespace(vocabulary=WORDS)
+    assert ids_of(model, ["a", "zebra"]) == [1, 0, UNK]
+    assert ids_of(model, []) == [1]

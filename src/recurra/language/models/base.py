@@ -6,8 +6,9 @@ B rows, V tokens in the vocabulary, N tokens in a text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Unpack, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,12 @@ from recurra.language.text.dataset import SplitFacts
 from recurra.language.text.tokenization import Rule
 from recurra.language.text.vocabulary import Vocabulary
 from recurra.language.use import decoding, scoring
-from recurra.language.use.sampling import How
 from recurra.language.use.scoring import Context, Score
-from recurra.language.use.suggestion import Suggestion
 from recurra.nn.state import State
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
 from recurra.table import Table
 
-__all__ = ["MODELS", "LanguageModel"]
+__all__ = ["MODELS", "LanguageModel", "Saved"]
 
 ALONE, NESTED = FORMAT.versions
 (VOCABULARY,) = FORMAT.files
@@ -52,12 +51,32 @@ MODELS = Table(
 """What a saved model says it is -> its class."""
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What was saved of one model.
+
+    Args:
+        vocabulary: what ids mean.
+        rule: how text is cut into tokens.
+        facts: as `LanguageModel.facts` returned them.
+        tensors: as `LanguageModel.tensors` returned them.
+        inner: the models it is made of.
+    """
+
+    vocabulary: Vocabulary
+    rule: str
+    facts: Mapping[str, Any]
+    tensors: dict[str, Tensor]
+    inner: tuple[LanguageModel, ...] = ()
+
+
 class LanguageModel:
     """What every language model is; a subclass gives `initial_state`, `step` and the rest.
 
     Args:
         vocabulary: what ids mean.
         rule: how text is cut into tokens.
+        inner: the models it is made of.
     """
 
     can: ClassVar[frozenset[str]] = frozenset(
@@ -66,14 +85,17 @@ class LanguageModel:
     """What one may ask of it, by the names of the commands."""
     kind: ClassVar[str]
     """Its name in MODELS."""
-    inner: tuple[LanguageModel, ...] = ()
+    inner: tuple[LanguageModel, ...]
     """The models it is made of."""
-    most_rows: int | None = None
-    """How many texts it can read side by side; None: any number."""
+    most_rows: int | None
+    """How many texts it can read side by side, no more than those in it; None: any number."""
 
-    def __init__(self, vocabulary: Vocabulary, rule: str) -> None:
+    def __init__(self, vocabulary: Vocabulary, rule: str, *inner: LanguageModel) -> None:
         self.vocabulary = vocabulary
         self.rule = rule
+        self.inner = inner
+        bounds = [each.most_rows for each in inner if each.most_rows is not None]
+        self.most_rows = min(bounds, default=None)
 
     def initial_state(self, batch_size: int = 1) -> State:
         """Return the state before any token; the first one given is `<eos>`.
@@ -162,88 +184,28 @@ class LanguageModel:
             )
         )
 
-    def generate(
-        self, num_tokens: int = 100, *, prompt: str = "", seed: int = 1, **how: Unpack[How]
-    ) -> str:
-        """Return text that goes on from `prompt`, written token by token, without `<unk>`.
-
-        Args:
-            num_tokens: most tokens to write.
-            prompt: what the text begins with.
-            seed: of the draws.
-            how: `temperature`, `top_k`, `top_p`, `min_p`, `beam`, `stop` and the other arguments
-                of `recurra.language.use.sampling.Decoding`.
-
-        Raises:
-            ConfigError: a value is out of range; names the argument.
-        """
-        return decoding.generate(self, num_tokens, prompt=prompt, seed=seed, **how)
-
-    def generate_many(
-        self,
-        num_samples: int,
-        num_tokens: int = 100,
-        *,
-        prompt: str = "",
-        seed: int = 1,
-        **how: Unpack[How],
-    ) -> list[str]:
-        """Return texts written side by side; the first is what `generate` returns.
-
-        Args:
-            num_samples: how many texts.
-            num_tokens: most tokens of each to write.
-            prompt: what each begins with.
-            seed: of the draws.
-            how: as for `generate`.
-
-        Raises:
-            ConfigError: a value is out of range; names the argument.
-        """
-        return decoding.generate_many(
-            self, num_samples, num_tokens, prompt=prompt, seed=seed, **how
-        )
-
-    def suggest(self, text: str = "", top: int = 5) -> list[Suggestion]:
-        """Return the likeliest next words, or completions of the word that `text` ends within.
-
-        Args:
-            text: what was written so far; white space at its end says that a word is complete.
-            top: most suggestions.
-
-        Raises:
-            ConfigError: `top` is not positive.
-        """
-        return decoding.suggest(self, text, top)
+    # Functions as methods: the model is their first argument.
+    generate = decoding.generate
+    generate_many = decoding.generate_many
+    suggest = decoding.suggest
 
     def facts(self) -> dict[str, Any]:
         """Return what `restore` needs beside tensors, as JSON values; not what `inner` needs."""
-        raise NotImplementedError
+        return {}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what the model has learned; not what those in `inner` have."""
-        raise NotImplementedError
+        return {}
 
     @classmethod
-    def restore(
-        cls,
-        vocabulary: Vocabulary,
-        rule: str,
-        facts: Mapping[str, Any],
-        tensors: dict[str, Tensor],
-        inner: tuple[LanguageModel, ...] = (),
-    ) -> LanguageModel:
-        """Return the model that `facts` and `tensors` describe.
+    def restore(cls, saved: Saved) -> LanguageModel:
+        """Return the model that was saved.
 
         Args:
-            vocabulary: what ids mean.
-            rule: how text is cut into tokens.
-            facts: as `facts` returned them.
-            tensors: as `tensors` returned them.
-            inner: the models it is made of, as `inner` gave them.
+            saved: what there is of it.
 
         Raises:
-            CheckpointError: they are not those of such a model.
+            CheckpointError: it is not what such a model is made of.
         """
         raise NotImplementedError
 
@@ -306,9 +268,7 @@ class LanguageModel:
         models: list[LanguageModel] = []
         for kind, inner, facts, tensors in _entries(found):
             parts = tuple(models[n] for n in inner)
-            model = MODELS[kind].restore(
-                vocabulary, rule, facts, tensors, *([parts] if parts else [])
-            )
+            model = MODELS[kind].restore(Saved(vocabulary, rule, facts, tensors, parts))
             if model.inner != parts:
                 raise CheckpointError(f"{found.facts_path}: a {kind} model is not made of others")
             models.append(model)

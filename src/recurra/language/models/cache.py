@@ -6,7 +6,7 @@ B rows, H units, V tokens in the vocabulary, N tokens in a text, W entries of th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,24 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
-from recurra.language.models.base import LanguageModel
+from recurra.language.models.base import LanguageModel, Saved
+from recurra.language.models.cached import device_of, mix, restored
 from recurra.language.models.network import Hidden, Span
-from recurra.language.models.unigram_cache import (
-    device_of,
-    mix,
-    restored,
-)
 from recurra.language.options import CacheOptions, checked
-from recurra.language.text.vocabulary import Vocabulary
 from recurra.nn.kernels.pointer import pointer
 from recurra.nn.state import State
 
-__all__ = [
-    "CacheModel",
-    "CacheState",
-    "cache",
-    "pointer_log_probs",
-]
+__all__ = ["CacheModel", "CacheState", "cache", "pointer_log_probs"]
 
 ROWS = 256
 """Tokens of a document that look into the cache together."""
@@ -118,19 +108,13 @@ class CacheModel(LanguageModel):
     kind = "cache"
 
     def __init__(self, lm: LanguageModel, options: CacheOptions) -> None:
-        super().__init__(lm.vocabulary, lm.rule)
-        self.inner = (lm,)
+        super().__init__(lm.vocabulary, lm.rule, lm)
         self.lm = _hidden(lm)
         self.options = options
-        self.most_rows = lm.most_rows
 
     def initial_state(self, batch_size: int = 1) -> CacheState:
-        """Return the wrapped model's initial state and an empty cache.
-
-        Args:
-            batch_size: B, texts side by side.
-        """
-        inner = self.lm.initial_state(batch_size)
+        """Return the wrapped model's initial state and an empty cache."""
+        inner = self.inner[0].initial_state(batch_size)
         device = device_of(inner)
         W = self.options.window
         words = torch.full((batch_size, W), -1, device=device)
@@ -139,12 +123,7 @@ class CacheModel(LanguageModel):
         )
 
     def step(self, token: int | Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
-        """Read a token; return the next one's log-probabilities in nats, and the state.
-
-        Args:
-            token: an id, or `(B,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
+        """Read a token; return the next one's log-probabilities in nats, and the state."""
         log_probs, hidden, inner = self.lm.step_with_hidden(token, state.inner)
         read = torch.as_tensor(token, device=hidden.device).view(-1, 1)
         known = state.words >= 0
@@ -163,19 +142,11 @@ class CacheModel(LanguageModel):
         return (mixed[0] if isinstance(token, int) else mixed), CacheState(inner, following, kept)
 
     def log_probs_of(self, ids: NDArray[np.integer]) -> Floats:
-        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
-
-        Args:
-            ids: `(N,)`.
-        """
+        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it."""
         return self._mixed(self.lm.spans(ids), ids)
 
     def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[Floats]:
-        """Return the log-probabilities of lines that know nothing of each other.
-
-        Args:
-            lines: ids of each.
-        """
+        """Return the log-probabilities of lines that know nothing of each other."""
         results = [np.zeros(0)] * len(lines)
         for n, span in self.lm.spans_of_lines(lines):
             results[n] = self._mixed([span], lines[n])
@@ -187,36 +158,18 @@ class CacheModel(LanguageModel):
         return mix(own, cached, self.options.weight)
 
     def facts(self) -> dict[str, Any]:
-        """Return the options."""
+        """Return the options; a cache learns nothing but what its state holds."""
         return self.options.model_dump(mode="json")
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return nothing: a cache learns nothing but what its state holds."""
-        return {}
-
     @classmethod
-    def restore(
-        cls,
-        vocabulary: Vocabulary,
-        rule: str,
-        facts: Mapping[str, Any],
-        tensors: dict[str, Tensor],
-        inner: tuple[LanguageModel, ...] = (),
-    ) -> CacheModel:
+    def restore(cls, saved: Saved) -> CacheModel:
         """Return the model that `facts` describe, over the one in `inner`.
-
-        Args:
-            vocabulary: what ids mean.
-            rule: how text is cut into tokens.
-            facts: the options.
-            tensors: none.
-            inner: the wrapped model.
 
         Raises:
             CheckpointError: the options are not valid, or there is not one model with hidden
                 vectors, or there are tensors.
         """
-        lm, options = restored(CacheOptions, cls.kind, facts, tensors, inner)
+        lm, options = restored(saved, cls.kind, CacheOptions)
         try:
             return cls(lm, options)
         except ConfigError as error:

@@ -5,7 +5,7 @@ n tokens of a segment, H units, V tokens in the vocabulary, N tokens in a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +21,10 @@ from recurra.language.models.adaptation import (
     learned,
     shell,
 )
-from recurra.language.models.base import LanguageModel
-from recurra.language.models.network import NetworkModel, Span, joined
+from recurra.language.models.base import LanguageModel, Saved
+from recurra.language.models.network import Hidden, NetworkModel, Span
 from recurra.language.options import DynamicOptions, checked
 from recurra.language.text.token import token_ids
-from recurra.language.text.vocabulary import Vocabulary
 from recurra.nn.kernels.descent import Rate
 from recurra.nn.state import State
 
@@ -86,7 +85,7 @@ def dynamic(
     return DynamicModel(lm, options, statistics)
 
 
-class DynamicModel(LanguageModel):
+class DynamicModel(Hidden, LanguageModel):
     """A network whose weights follow the text: after each segment of n tokens they become
 
         w - learning_rate g / (rms + epsilon) + min(decay rms / mean(rms), 1) (w_0 - w)
@@ -111,7 +110,6 @@ class DynamicModel(LanguageModel):
     """
 
     kind = "dynamic"
-    most_rows = 1
 
     def __init__(
         self,
@@ -121,8 +119,8 @@ class DynamicModel(LanguageModel):
     ) -> None:
         if not isinstance(lm, NetworkModel):
             raise ConfigError(f"only a network is evaluated dynamically, got a {lm.kind} model")
-        super().__init__(lm.vocabulary, lm.rule)
-        self.inner = (lm,)
+        super().__init__(lm.vocabulary, lm.rule, lm)
+        self.most_rows = 1
         self.lm = lm
         self.options = options
         self.statistics = None if statistics is None else _fitting(lm, statistics)
@@ -161,28 +159,11 @@ class DynamicModel(LanguageModel):
         weights = [weight.detach() for weight in learned(self.lm.network).values()]
         return DynamicState(tuple(weight.unsqueeze(0) for weight in weights), words, state, state)
 
-    def step(self, token: int | Tensor, state: DynamicState) -> tuple[Tensor, DynamicState]:
-        """Read a token; return the next one's log-probabilities in nats, and the state.
-
-        Args:
-            token: an id, or `(1,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
-        log_probs, _, state = self.step_with_hidden(token, state)
-        return (log_probs[0] if isinstance(token, int) else log_probs), state
-
     @torch.no_grad()
     def step_with_hidden(
         self, token: int | Tensor, state: DynamicState
     ) -> tuple[Tensor, Tensor, DynamicState]:
-        """Read a token; return what `step` does, and the vector the next one is predicted from.
-
-        Shapes: returns `(1, V)`, `(1, H)` and the state.
-
-        Args:
-            token: an id, or `(1,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
+        """Read a token; return what `step` does, and the vector the next one is predicted from."""
         weights, words, start, now = state
         read = token_ids(token).to(words.device).view(1)
         count = int((words >= 0).sum())
@@ -199,20 +180,8 @@ class DynamicModel(LanguageModel):
         state = DynamicState(weights, words, start, now)
         return network.head.log_probs(hidden[:, 0]), hidden[:, 0], state
 
-    def log_probs_of(self, ids: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
-
-        Args:
-            ids: `(N,)`.
-        """
-        return joined(self.spans(ids), len(ids))
-
     def spans(self, ids: NDArray[np.integer]) -> Iterator[Span]:
-        """Yield one text's hidden vectors and log-probabilities, segment by segment.
-
-        Args:
-            ids: `(N,)`; before the first stands `<eos>`.
-        """
+        """Yield one text's hidden vectors and log-probabilities, segment by segment."""
         network = AdaptedNetwork(self.lm.network, self.rates)
         state = self.lm.initial_state()
         text = torch.from_numpy(np.concatenate([[self.vocabulary.eos], ids]).astype(np.int64))
@@ -228,11 +197,7 @@ class DynamicModel(LanguageModel):
             state = segment.state
 
     def spans_of_lines(self, lines: list[NDArray[np.integer]]) -> Iterator[tuple[int, Span]]:
-        """Yield the number and the whole of every line that has a token.
-
-        Args:
-            lines: ids of each; each starts from the trained weights.
-        """
+        """Yield the number and the whole of every line; each starts from the trained weights."""
         for n, line in enumerate(lines):
             if len(line):
                 hidden, log_probs = zip(*self.spans(line), strict=True)
@@ -247,36 +212,21 @@ class DynamicModel(LanguageModel):
         return dict(self.statistics or {})
 
     @classmethod
-    def restore(
-        cls,
-        vocabulary: Vocabulary,
-        rule: str,
-        facts: Mapping[str, Any],
-        tensors: dict[str, Tensor],
-        inner: tuple[LanguageModel, ...] = (),
-    ) -> DynamicModel:
+    def restore(cls, saved: Saved) -> DynamicModel:
         """Return the model that `facts` and `tensors` describe, over the one in `inner`.
-
-        Args:
-            vocabulary: what ids mean.
-            rule: how text is cut into tokens.
-            facts: the options.
-            tensors: the statistics, or none.
-            inner: the network's model.
 
         Raises:
             CheckpointError: the options are not valid, there is not one network, or the
                 statistics are not of its weights.
         """
-        match inner:
+        match saved.inner:
             case (NetworkModel() as lm,):
                 pass
             case _:
-                raise CheckpointError(
-                    f"a dynamic model is made of one network, got {[m.kind for m in inner]}"
-                )
+                kinds = [each.kind for each in saved.inner]
+                raise CheckpointError(f"a dynamic model is made of one network, got {kinds}")
         try:
-            return cls(lm, DynamicOptions.model_validate(facts), tensors or None)
+            return cls(lm, DynamicOptions.model_validate(saved.facts), saved.tensors or None)
         except (ValidationError, ConfigError) as error:
             said = " ".join(str(error).split())
             raise CheckpointError(f"the dynamic model is not valid: {said}") from error

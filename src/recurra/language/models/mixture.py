@@ -1,4 +1,4 @@
-"""Mixtures of language models, weights that validation chooses, and a calibrated temperature.
+"""Mixtures of language models, and weights that validation chooses.
 
 B rows, V tokens in the vocabulary, N tokens in a text, K parts, C buckets of contexts.
 """
@@ -6,8 +6,7 @@ B rows, V tokens in the vocabulary, N tokens in a text, K parts, C buckets of co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
-from recurra.language.models.base import LanguageModel
-from recurra.language.text.vocabulary import Vocabulary
+from recurra.language.models.base import LanguageModel, Saved
 from recurra.nn.state import State
 
 __all__ = [
@@ -59,6 +57,7 @@ class MixtureModel(LanguageModel):
     Example:
         >>> from recurra.ngram import KneserNey
         >>> from recurra.language.models.ngram import NgramModel
+        >>> from recurra.language.text.vocabulary import Vocabulary
         >>> words = Vocabulary(["the", "cat", "<eos>", "<unk>"])
         >>> counted = [KneserNey.fit([0, 1, 2, 0, 1, 2], order, 4, 2) for order in (1, 3)]
         >>> parts = [NgramModel(each, words, "split") for each in counted]
@@ -79,7 +78,7 @@ class MixtureModel(LanguageModel):
         if not models:
             raise ConfigError("a mixture has no parts: give it one model or more")
         first = models[0]
-        super().__init__(first.vocabulary, first.rule)
+        super().__init__(first.vocabulary, first.rule, *models)
         for n, each in enumerate(models):
             if (each.vocabulary, each.rule) != (first.vocabulary, first.rule):
                 raise ConfigError(
@@ -87,29 +86,17 @@ class MixtureModel(LanguageModel):
                     f"{each.rule}) has another vocabulary than part 0 ({first.kind}, "
                     f"{len(first.vocabulary):,} by {first.rule}); all must have the same"
                 )
-        self.inner = tuple(models)
-        rows = [each.most_rows for each in models if each.most_rows is not None]
-        self.most_rows = min(rows, default=None)
         self.weights = _checked(weights, len(models))
         self.buckets = _table(buckets, len(self.weights), len(first.vocabulary))
         with np.errstate(divide="ignore"):
             self._log_weights = torch.from_numpy(np.log(self.weights))
 
     def initial_state(self, batch_size: int = 1) -> State:
-        """Return the states of the parts.
-
-        Args:
-            batch_size: B, texts side by side.
-        """
+        """Return the states of the parts."""
         return tuple(each.initial_state(batch_size) for each in self.inner)
 
     def step(self, token: int | Tensor, state: State) -> tuple[Tensor, State]:
-        """Read a token; return the next one's log-probabilities in nats, and the state.
-
-        Args:
-            token: an id, or `(B,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
+        """Read a token; return the next one's log-probabilities in nats, and the state."""
         answers = [each.step(token, own) for each, own in zip(self.inner, state, strict=True)]
         parts = torch.stack([log_probs.double().cpu() for log_probs, _ in answers])
         before = np.atleast_1d(np.asarray(torch.as_tensor(token).cpu()))
@@ -120,20 +107,12 @@ class MixtureModel(LanguageModel):
         return log_probs, tuple(after for _, after in answers)
 
     def log_probs_of(self, ids: Integers) -> Floats:
-        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
-
-        Args:
-            ids: `(N,)`.
-        """
+        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it."""
         parts = np.stack([each.log_probs_of(ids) for each in self.inner])
         return self.mixed(parts, ids)
 
     def log_probs_of_lines(self, lines: list[Integers]) -> list[Floats]:
-        """Return the log-probabilities of lines that know nothing of each other.
-
-        Args:
-            lines: ids of each.
-        """
+        """Return the log-probabilities of lines that know nothing of each other."""
         each = zip(*(part.log_probs_of_lines(lines) for part in self.inner))
         return [self.mixed(np.stack(parts), line) for parts, line in zip(each, lines)]
 
@@ -156,10 +135,6 @@ class MixtureModel(LanguageModel):
         found: Integers = self.buckets[before]
         return found
 
-    def facts(self) -> dict[str, Any]:
-        """Return nothing: the tensors say it all."""
-        return {}
-
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights and the buckets."""
         return {
@@ -168,26 +143,13 @@ class MixtureModel(LanguageModel):
         }
 
     @classmethod
-    def restore(
-        cls,
-        vocabulary: Vocabulary,
-        rule: str,
-        facts: Mapping[str, Any],
-        tensors: dict[str, Tensor],
-        inner: tuple[LanguageModel, ...] = (),
-    ) -> MixtureModel:
+    def restore(cls, saved: Saved) -> MixtureModel:
         """Return the model that `tensors` and `inner` describe.
-
-        Args:
-            vocabulary: what ids mean.
-            rule: how text is cut into tokens.
-            facts: nothing.
-            tensors: the weights and the buckets.
-            inner: the parts.
 
         Raises:
             CheckpointError: the weights or the buckets are damaged.
         """
+        facts, tensors = saved.facts, saved.tensors
         if facts or tensors.keys() != {"weights", "buckets"}:
             raise CheckpointError(
                 "a mixture is made of weights and buckets, "
@@ -197,7 +159,7 @@ class MixtureModel(LanguageModel):
         if weights.dtype != torch.float64 or buckets.dtype != torch.int64 or weights.dim() != 2:
             raise CheckpointError("a mixture's weights are float64 (C, K), its buckets int64 (V,)")
         try:
-            return cls(inner, weights.numpy(), buckets.numpy())
+            return cls(saved.inner, weights.numpy(), buckets.numpy())
         except (ConfigError, ShapeError) as error:
             raise CheckpointError(f"a mixture does not fit: {error}") from error
 

@@ -5,8 +5,8 @@ B rows, T steps, H units, V tokens in the vocabulary, N tokens in a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from recurra.errors import CheckpointError, ConfigError
-from recurra.language.models.base import LanguageModel
+from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
 from recurra.language.text.token import token_ids
@@ -25,7 +25,7 @@ from recurra.learning.weights import load_weights, require_fit
 from recurra.nn.state import State
 from recurra.randomness import generator
 
-__all__ = ["Hidden", "NetworkModel", "Span", "joined"]
+__all__ = ["Hidden", "NetworkModel", "Span"]
 
 STEPS = 1024
 """Steps that one call of a kernel takes through a document."""
@@ -46,49 +46,82 @@ class Span(NamedTuple):
     log_probs: NDArray[np.float64]
 
 
-@runtime_checkable
-class Hidden(Protocol):
-    """A language model that shows the vectors it predicts from."""
+class Hidden:
+    """The part of a language model that shows the vectors it predicts from.
+
+    A model gives `hidden_size`, `step_with_hidden`, `spans` and `spans_of_lines`; how it steps and
+    scores follows from them.
+    """
 
     @property
     def hidden_size(self) -> int:
         """H, units of a hidden vector."""
-        ...
-
-    def initial_state(self, batch_size: int = 1) -> State:
-        """Return the state before any token."""
-        ...
+        raise NotImplementedError
 
     def step_with_hidden(self, token: int | Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """Return `(B, V)` log-probabilities, `(B, H)` hidden vectors and the state."""
-        ...
+        """Read a token; return what `step` does, and the vector the next one is predicted from.
+
+        Shapes: returns `(B, V)`, `(B, H)` and the state, whether given an id or many.
+
+        Args:
+            token: an id, or `(B,)` ids.
+            state: as `initial_state` or the step before returned it.
+        """
+        raise NotImplementedError
 
     def spans(self, ids: NDArray[np.integer]) -> Iterator[Span]:
-        """Yield one text in stretches from its start."""
-        ...
+        """Yield one text's hidden vectors and log-probabilities, in stretches from its start.
+
+        Args:
+            ids: `(N,)`; before the first stands `<eos>`.
+        """
+        raise NotImplementedError
 
     def spans_of_lines(self, lines: list[NDArray[np.integer]]) -> Iterator[tuple[int, Span]]:
-        """Yield the number and the whole of every line that has a token."""
-        ...
+        """Yield the number and the whole of every line that has a token.
+
+        Args:
+            lines: ids of each; they know nothing of each other.
+        """
+        raise NotImplementedError
+
+    def step(self, token: int | Tensor, state: State) -> tuple[Tensor, State]:
+        """Read a token; return the next one's log-probabilities in nats, and the state.
+
+        Args:
+            token: an id, or `(B,)` ids.
+            state: as `initial_state` or the step before returned it.
+        """
+        log_probs, _, state = self.step_with_hidden(token, state)
+        return (log_probs[0] if isinstance(token, int) else log_probs), state
+
+    def log_probs_of(self, ids: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
+
+        Args:
+            ids: `(N,)`.
+        """
+        # One array from the start: small ones that stay would keep what lies between from reuse.
+        found = np.empty(len(ids))
+        at = 0
+        for span in self.spans(ids):
+            found[at : at + len(span.log_probs)] = span.log_probs
+            at += len(span.log_probs)
+        return found
+
+    def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[NDArray[np.float64]]:
+        """Return the log-probabilities of lines that know nothing of each other.
+
+        Args:
+            lines: ids of each.
+        """
+        results: list[NDArray[np.float64]] = [np.zeros(0)] * len(lines)
+        for n, span in self.spans_of_lines(lines):
+            results[n] = span.log_probs
+        return results
 
 
-def joined(spans: Iterable[Span], length: int) -> NDArray[np.float64]:
-    """Return `(N,)`: the log-probabilities of one text's stretches.
-
-    Args:
-        spans: in order.
-        length: N, tokens of all of them.
-    """
-    # One array from the start: small ones that stay would keep what lies between from reuse.
-    found = np.empty(length)
-    at = 0
-    for span in spans:
-        found[at : at + len(span.log_probs)] = span.log_probs
-        at += len(span.log_probs)
-    return found
-
-
-class NetworkModel(LanguageModel):
+class NetworkModel(Hidden, LanguageModel):
     """A trained LanguageNetwork, with what its ids mean.
 
     Args:
@@ -113,44 +146,15 @@ class NetworkModel(LanguageModel):
         return self.network.recurrence.output_size
 
     def initial_state(self, batch_size: int = 1) -> State:
-        """Return the network's initial state.
-
-        Args:
-            batch_size: B, texts side by side.
-        """
+        """Return the network's initial state."""
         return self.network.initial_state(batch_size)
-
-    def step(self, token: int | Tensor, state: State) -> tuple[Tensor, State]:
-        """Read a token; return the next one's log-probabilities in nats, and the state.
-
-        Args:
-            token: an id, or `(B,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
-        log_probs, _, state = self.step_with_hidden(token, state)
-        return (log_probs[0] if isinstance(token, int) else log_probs), state
 
     @torch.no_grad()
     def step_with_hidden(self, token: int | Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """Read a token; return what `step` does, and the vector the next one is predicted from.
-
-        Shapes: returns `(B, V)`, `(B, H)` and the state, whether given an id or many.
-
-        Args:
-            token: an id, or `(B,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
+        """Read a token; return what `step` does, and the vector the next one is predicted from."""
         ids = token_ids(token).to(self._device).view(-1, 1)
         hidden, state = self.network(ids, state)
         return self.network.head.log_probs(hidden[:, 0]), hidden[:, 0], state
-
-    def log_probs_of(self, ids: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
-
-        Args:
-            ids: `(N,)`.
-        """
-        return joined(self.spans(ids), len(ids))
 
     @torch.no_grad()
     def _span(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Span, State]:
@@ -158,11 +162,7 @@ class NetworkModel(LanguageModel):
         return Span(hidden[0], self._score(hidden[0], targets)), state
 
     def spans(self, ids: NDArray[np.integer]) -> Iterator[Span]:
-        """Yield one text's hidden vectors and log-probabilities, in stretches from its start.
-
-        Args:
-            ids: `(N,)`; before the first stands `<eos>`.
-        """
+        """Yield one text's hidden vectors and log-probabilities, in stretches from its start."""
         state = self.initial_state()
         before = self.vocabulary.eos
         for start in range(0, len(ids), STEPS):
@@ -173,24 +173,8 @@ class NetworkModel(LanguageModel):
             before = int(targets[-1])
             yield span
 
-    def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[NDArray[np.float64]]:
-        """Return the log-probabilities of lines that know nothing of each other, side by side.
-
-        Args:
-            lines: ids of each.
-        """
-        results: list[NDArray[np.float64]] = [np.zeros(0)] * len(lines)
-        for n, span in self.spans_of_lines(lines):
-            results[n] = span.log_probs
-        return results
-
     def spans_of_lines(self, lines: list[NDArray[np.integer]]) -> Iterator[tuple[int, Span]]:
-        """Yield the number and the whole of every line that has a token, those of like length
-        side by side.
-
-        Args:
-            lines: ids of each; they know nothing of each other.
-        """
+        """Yield the number and the whole of every line, those of like length side by side."""
         for chosen in _batches([len(line) for line in lines]):
             targets = [torch.from_numpy(lines[n].astype(np.int64)) for n in chosen]
             hidden, log_probs = self._side_by_side(targets)
@@ -226,37 +210,23 @@ class NetworkModel(LanguageModel):
         return dict(self.network.state_dict())
 
     @classmethod
-    def restore(
-        cls,
-        vocabulary: Vocabulary,
-        rule: str,
-        facts: Mapping[str, Any],
-        tensors: dict[str, Tensor],
-        inner: tuple[LanguageModel, ...] = (),
-    ) -> NetworkModel:
+    def restore(cls, saved: Saved) -> NetworkModel:
         """Return the model that `facts` and `tensors` describe.
-
-        Args:
-            vocabulary: what ids mean.
-            rule: how text is cut into tokens.
-            facts: with `network`, the options.
-            tensors: the weights.
-            inner: none.
 
         Raises:
             CheckpointError: the options or the weights do not fit.
         """
         try:
-            options = NetworkOptions.model_validate(facts["network"])
+            options = NetworkOptions.model_validate(saved.facts["network"])
             with torch.device("meta"):
-                sketch = LanguageNetwork(options, len(vocabulary), None)
+                sketch = LanguageNetwork(options, len(saved.vocabulary), None)
         except (KeyError, ValidationError, ConfigError) as error:
             said = " ".join(str(error).split())
             raise CheckpointError(f"the model's options are not valid: {said}") from error
-        require_fit(sketch, tensors)  # before anything of that size is allocated
-        network = LanguageNetwork(options, len(vocabulary), generator(0, "restore"))
-        load_weights(network, tensors)
-        return cls(network, options, vocabulary, rule)
+        require_fit(sketch, saved.tensors)  # before anything of that size is allocated
+        network = LanguageNetwork(options, len(saved.vocabulary), generator(0, "restore"))
+        load_weights(network, saved.tensors)
+        return cls(network, options, saved.vocabulary, saved.rule)
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:

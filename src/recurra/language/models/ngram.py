@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError, ShapeError
-from recurra.language.models.base import LanguageModel
+from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.options import NgramOptions
 from recurra.language.text.arpa import read_arpa, write_arpa
 from recurra.language.text.token import token_ids
@@ -82,19 +81,11 @@ class NgramModel(LanguageModel):
         return self.counts.backoff if isinstance(self.counts, KneserNey) else self.counts
 
     def initial_state(self, batch_size: int = 1) -> NgramState:
-        """Return the state of texts without a word.
-
-        Args:
-            batch_size: B, texts side by side.
-        """
+        """Return the state of texts without a word."""
         return NgramState(torch.full((batch_size, self.counts.order - 1), -1))
 
     def step(self, token: int | Tensor, state: NgramState) -> tuple[Tensor, NgramState]:
         """Read a token; return the next one's log-probabilities in nats, and the state.
-
-        Args:
-            token: an id, or `(B,)` ids.
-            state: as `initial_state` or the step before returned it.
 
         Raises:
             DataError: an id is outside the vocabulary.
@@ -114,19 +105,11 @@ class NgramModel(LanguageModel):
         return (result[0] if isinstance(token, int) else result), NgramState(after)
 
     def log_probs_of(self, ids: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
-
-        Args:
-            ids: `(N,)`.
-        """
+        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it."""
         return self.ngrams.log_probs_of(ids)
 
     def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[NDArray[np.float64]]:
-        """Return the log-probabilities of lines that know nothing of each other.
-
-        Args:
-            lines: ids of each, usually with a closing `<eos>`.
-        """
+        """Return the log-probabilities of lines that know nothing of each other."""
         if not lines:
             return []
         # An <eos> after each is what starts the next one anew.
@@ -183,39 +166,22 @@ class NgramModel(LanguageModel):
         ngrams, vocabulary = read_arpa(path, vocabulary)
         return cls(ngrams, vocabulary, rule)
 
-    def facts(self) -> dict[str, Any]:
-        """Return nothing: the tensors say it all."""
-        return {}
-
     def tensors(self) -> dict[str, Tensor]:
         """Return the n-grams."""
         return {name: torch.from_numpy(array) for name, array in self.counts.tensors().items()}
 
     @classmethod
-    def restore(
-        cls,
-        vocabulary: Vocabulary,
-        rule: str,
-        facts: Mapping[str, Any],
-        tensors: dict[str, Tensor],
-        inner: tuple[LanguageModel, ...] = (),
-    ) -> NgramModel:
+    def restore(cls, saved: Saved) -> NgramModel:
         """Return the model that `tensors` describe.
-
-        Args:
-            vocabulary: what ids mean.
-            rule: how text is cut into tokens.
-            facts: nothing.
-            tensors: the n-grams.
-            inner: nothing.
 
         Raises:
             CheckpointError: the n-grams are damaged, or of another vocabulary.
         """
-        if inner:
-            raise CheckpointError(f"n-gram model: is made of no model, but {len(inner)} are given")
+        vocabulary, count = saved.vocabulary, len(saved.inner)
+        if count:
+            raise CheckpointError(f"n-gram model: is made of no model, but {count} are given")
         # What numpy has no type for, bfloat16, is refused as the float32 that it becomes.
-        wide = {n: t.float() if t.dtype == torch.bfloat16 else t for n, t in tensors.items()}
+        wide = {n: t.float() if t.dtype == torch.bfloat16 else t for n, t in saved.tensors.items()}
         arrays = {name: tensor.numpy() for name, tensor in wide.items()}
         counts = (BackoffNgrams if "log_unigrams" in arrays else KneserNey).from_tensors(arrays)
         if (counts.vocabulary_size, counts.eos) != (len(vocabulary), vocabulary.eos):
@@ -224,4 +190,4 @@ class NgramModel(LanguageModel):
                 f"{counts.eos}, but its vocabulary has {len(vocabulary)} with <eos> at "
                 f"{vocabulary.eos}"
             )
-        return cls(counts, vocabulary, rule)
+        return cls(counts, vocabulary, saved.rule)

@@ -5,7 +5,7 @@ B rows, T steps, H units, V tokens in the vocabulary, N tokens in a text, S numb
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
-from recurra.language.models.base import LanguageModel
-from recurra.language.models.network import NetworkModel, Span, joined
+from recurra.language.models.base import LanguageModel, Saved
+from recurra.language.models.network import Hidden, NetworkModel, Span
 from recurra.language.text.token import token_ids
-from recurra.language.text.vocabulary import Vocabulary
-from recurra.language.use.sampling import require_count, tokens_of
+from recurra.language.use.sampling import ids_of, require_count, tokens_of
 from recurra.language.use.suggestion import Suggestion
 from recurra.nn.prepacked import PackedSoftmax, Precision, Prepacked, Top
 from recurra.nn.state import State, flatten
@@ -69,7 +68,7 @@ def prepacked(lm: NetworkModel, *, precision: Precision = "float32") -> Prepacke
     return PrepackedModel(lm, precision)
 
 
-class PrepackedModel(LanguageModel):
+class PrepackedModel(Hidden, LanguageModel):
     """A language network whose steps read packed weights.
 
     Args:
@@ -92,8 +91,7 @@ class PrepackedModel(LanguageModel):
             else:
                 got = f"{type(lm).__name__}; recurra.prepack packs cells and wrappers"
             raise ConfigError(f"prepacked takes a network that models language, got {got}")
-        super().__init__(lm.vocabulary, lm.rule)
-        self.inner = (lm,)
+        super().__init__(lm.vocabulary, lm.rule, lm)
         self.precision = precision
         network = lm.network
         self._softmax = PackedSoftmax(network.head, precision)
@@ -106,33 +104,12 @@ class PrepackedModel(LanguageModel):
         return self._recurrence.output_size
 
     def initial_state(self, batch_size: int = 1) -> PackedState:
-        """Return the network's initial state.
-
-        Args:
-            batch_size: B, texts side by side.
-        """
+        """Return the network's initial state."""
         tensors = flatten(self._recurrence.initial_state(batch_size)).values()
         return PackedState(torch.cat([*tensors], dim=1))
 
-    def step(self, token: int | Tensor, state: State) -> tuple[Tensor, State]:
-        """Read a token; return the next one's log-probabilities in nats, and the state.
-
-        Args:
-            token: an id, or `(B,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
-        log_probs, _, state = self.step_with_hidden(token, state)
-        return (log_probs[0] if isinstance(token, int) else log_probs), state
-
     def step_with_hidden(self, token: int | Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """Read a token; return what `step` does, and the vector the next one is predicted from.
-
-        Shapes: returns `(B, V)`, `(B, H)` and the state, whether given an id or many.
-
-        Args:
-            token: an id, or `(B,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
+        """Read a token; return what `step` does, and the vector the next one is predicted from."""
         hidden, after = self._after(token, state)
         log_probs = torch.from_numpy(self._softmax.log_probs(hidden))
         return log_probs, torch.from_numpy(hidden), after
@@ -170,31 +147,8 @@ class PrepackedModel(LanguageModel):
         """Return the hidden vectors `(B, T, H)`, and the state, which is changed."""
         return self._recurrence.read(self._embedding, ids, units), units
 
-    def log_probs_of(self, ids: Integers) -> NDArray[np.float64]:
-        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
-
-        Args:
-            ids: `(N,)`.
-        """
-        return joined(self.spans(ids), len(ids))
-
-    def log_probs_of_lines(self, lines: list[Integers]) -> list[NDArray[np.float64]]:
-        """Return the log-probabilities of lines that know nothing of each other, side by side.
-
-        Args:
-            lines: ids of each.
-        """
-        results: list[NDArray[np.float64]] = [np.zeros(0)] * len(lines)
-        for n, span in self.spans_of_lines(lines):
-            results[n] = span.log_probs
-        return results
-
     def spans(self, ids: Integers) -> Iterator[Span]:
-        """Yield one text's hidden vectors and log-probabilities, in stretches from its start.
-
-        Args:
-            ids: `(N,)`; before the first stands `<eos>`.
-        """
+        """Yield one text's hidden vectors and log-probabilities, in stretches from its start."""
         targets = np.array(ids, np.int64)
         inputs = np.concatenate([[self.vocabulary.eos], targets[:-1]])
         units = self.initial_state().units.numpy()
@@ -204,12 +158,7 @@ class PrepackedModel(LanguageModel):
             yield self._span(hidden, targets[part])
 
     def spans_of_lines(self, lines: list[Integers]) -> Iterator[tuple[int, Span]]:
-        """Yield the number and the whole of every line that has a token, those of like length
-        side by side.
-
-        Args:
-            lines: ids of each; they know nothing of each other.
-        """
+        """Yield the number and the whole of every line, those of like length side by side."""
         order = sorted(
             (n for n, line in enumerate(lines) if len(line)), key=lambda n: len(lines[n])
         )
@@ -228,20 +177,12 @@ class PrepackedModel(LanguageModel):
         return Span(torch.from_numpy(hidden), log_probs)
 
     def suggest(self, text: str = "", top: int = 5) -> list[Suggestion]:
-        """Return the likeliest next words, or completions of the word that `text` ends within.
-
-        Args:
-            text: what was written so far; white space at its end says that a word is complete.
-            top: most suggestions.
-
-        Raises:
-            ConfigError: `top` is not positive.
-        """
+        """Return the likeliest next words, or completions of the word that `text` ends within."""
         if self.rule not in ("split", "words") or (text and not text[-1].isspace()):
             return super().suggest(text, top)
         require_count("top", top, 1)
         vocabulary = self.vocabulary
-        ids = [vocabulary.eos, *vocabulary.encode(tokens_of(self, text)).tolist()]
+        ids = ids_of(self, tokens_of(self, text))
         hidden, _ = self._read(np.array([ids]), self.initial_state().units.numpy())
         found = self._softmax.top(hidden[:, -1], top + 1)
         pairs = zip(found.ids[0].tolist(), found.log_probs[0].double().exp().tolist())
@@ -250,35 +191,18 @@ class PrepackedModel(LanguageModel):
         return [Suggestion(word, pair[1]) for word, pair in zip(words, likeliest)]
 
     def facts(self) -> dict[str, Any]:
-        """Return the precision."""
+        """Return the precision; the network has the tensors, and is packed again."""
         return {"precision": self.precision}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return nothing: the network has them, and is packed again."""
-        return {}
-
     @classmethod
-    def restore(
-        cls,
-        vocabulary: Vocabulary,
-        rule: str,
-        facts: Mapping[str, Any],
-        tensors: dict[str, Tensor],
-        inner: tuple[LanguageModel, ...] = (),
-    ) -> PrepackedModel:
+    def restore(cls, saved: Saved) -> PrepackedModel:
         """Return the model that `facts` and `inner` describe.
-
-        Args:
-            vocabulary: what ids mean.
-            rule: how text is cut into tokens.
-            facts: with `precision`.
-            tensors: nothing.
-            inner: the one network that is packed.
 
         Raises:
             CheckpointError: there is no such precision, or not one network that can be packed.
         """
-        if facts.keys() != {"precision"} or tensors or len(inner) != 1:
+        facts, inner = saved.facts, saved.inner
+        if facts.keys() != {"precision"} or saved.tensors or len(inner) != 1:
             raise CheckpointError("a prepacked model is one network and a precision, no more")
         precision = facts["precision"]
         if precision not in get_args(Precision) or not isinstance(inner[0], NetworkModel):

@@ -6,7 +6,7 @@ B rows, V tokens in the vocabulary, N tokens in a text.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError, DataError
-from recurra.language.models.base import LanguageModel
+from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.models.network import NetworkModel
-from recurra.language.text.vocabulary import Vocabulary
 from recurra.nn.state import State
 
 __all__ = ["TemperatureModel", "calibrated"]
@@ -46,6 +45,7 @@ class TemperatureModel(LanguageModel):
     Example:
         >>> from recurra.ngram import KneserNey
         >>> from recurra.language.models.ngram import NgramModel
+        >>> from recurra.language.text.vocabulary import Vocabulary
         >>> words = Vocabulary(["the", "cat", "<eos>", "<unk>"])
         >>> counted = NgramModel(KneserNey.fit([0, 1, 2, 0, 1, 2], 2, 4, 2), words, "split")
         >>> flat = TemperatureModel(counted, 1e6)
@@ -57,37 +57,22 @@ class TemperatureModel(LanguageModel):
     kind = "temperature"
 
     def __init__(self, model: LanguageModel, temperature: float) -> None:
-        super().__init__(model.vocabulary, model.rule)
+        super().__init__(model.vocabulary, model.rule, model)
         if not (math.isfinite(temperature) and temperature > 0):
             raise ConfigError(f"a temperature is a number above 0, got {temperature}")
-        self.inner = (model,)
-        self.most_rows = model.most_rows
         self.temperature = float(temperature)
 
     def initial_state(self, batch_size: int = 1) -> State:
-        """Return the model's initial state.
-
-        Args:
-            batch_size: B, texts side by side.
-        """
+        """Return the model's initial state."""
         return self.inner[0].initial_state(batch_size)
 
     def step(self, token: int | Tensor, state: State) -> tuple[Tensor, State]:
-        """Read a token; return the next one's log-probabilities in nats, and the state.
-
-        Args:
-            token: an id, or `(B,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
+        """Read a token; return the next one's log-probabilities in nats, and the state."""
         log_probs, after = self.inner[0].step(token, state)
         return torch.log_softmax(log_probs.double() / self.temperature, dim=-1), after
 
     def log_probs_of(self, ids: Integers) -> Floats:
-        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
-
-        Args:
-            ids: `(N,)`.
-        """
+        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it."""
         found = [np.zeros(0)]
         for rows, targets in _distributions(self.inner[0], ids):
             log_probs = torch.log_softmax(rows.div_(self.temperature), dim=-1)
@@ -98,37 +83,19 @@ class TemperatureModel(LanguageModel):
         """Return the temperature."""
         return {"temperature": self.temperature}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return nothing: the facts say it all."""
-        return {}
-
     @classmethod
-    def restore(
-        cls,
-        vocabulary: Vocabulary,
-        rule: str,
-        facts: Mapping[str, Any],
-        tensors: dict[str, Tensor],
-        inner: tuple[LanguageModel, ...] = (),
-    ) -> TemperatureModel:
+    def restore(cls, saved: Saved) -> TemperatureModel:
         """Return the model that `facts` and `inner` describe.
-
-        Args:
-            vocabulary: what ids mean.
-            rule: how text is cut into tokens.
-            facts: with `temperature`.
-            tensors: nothing.
-            inner: the one model whose distributions are changed.
 
         Raises:
             CheckpointError: there is no such temperature, or not one model.
         """
-        temperature = facts.get("temperature")
-        if len(inner) != 1 or tensors or facts.keys() != {"temperature"}:
+        temperature = saved.facts.get("temperature")
+        if len(saved.inner) != 1 or saved.tensors or saved.facts.keys() != {"temperature"}:
             raise CheckpointError("a temperature model is one model and a temperature, no more")
         if type(temperature) is not float or not (0 < temperature < math.inf):
             raise CheckpointError(f"a temperature is a number above 0, got {temperature!r:.80}")
-        return cls(inner[0], temperature)
+        return cls(saved.inner[0], temperature)
 
 
 def calibrated(model: LanguageModel, ids: Integers) -> TemperatureModel:

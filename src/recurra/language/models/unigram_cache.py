@@ -5,31 +5,21 @@ B rows, V tokens in the vocabulary, N tokens in a text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
-from recurra.errors import CheckpointError
-from recurra.language.models.base import LanguageModel
-from recurra.language.options import AnyOptions, UnigramCacheOptions, checked
+from recurra.language.models.base import LanguageModel, Saved
+from recurra.language.models.cached import device_of, mix, restored
+from recurra.language.options import UnigramCacheOptions, checked
 from recurra.language.text.token import token_ids
-from recurra.language.text.vocabulary import Vocabulary
 from recurra.nn.kernels.recency import recency
-from recurra.nn.state import State, flatten
+from recurra.nn.state import State
 
-__all__ = [
-    "UnigramCacheModel",
-    "UnigramCacheState",
-    "device_of",
-    "mix",
-    "restored",
-    "unigram_cache",
-]
+__all__ = ["UnigramCacheModel", "UnigramCacheState", "unigram_cache"]
 
 Floats = NDArray[np.float64]
 
@@ -83,18 +73,12 @@ class UnigramCacheModel(LanguageModel):
     kind = "unigram_cache"
 
     def __init__(self, lm: LanguageModel, options: UnigramCacheOptions) -> None:
-        super().__init__(lm.vocabulary, lm.rule)
-        self.inner = (lm,)
+        super().__init__(lm.vocabulary, lm.rule, lm)
         self.lm = lm
         self.options = options
-        self.most_rows = lm.most_rows
 
     def initial_state(self, batch_size: int = 1) -> UnigramCacheState:
-        """Return the wrapped model's initial state and no counts.
-
-        Args:
-            batch_size: B, texts side by side.
-        """
+        """Return the wrapped model's initial state and no counts."""
         inner = self.lm.initial_state(batch_size)
         counts = torch.zeros(
             batch_size, len(self.vocabulary), dtype=torch.float64, device=device_of(inner)
@@ -104,12 +88,7 @@ class UnigramCacheModel(LanguageModel):
     def step(
         self, token: int | Tensor, state: UnigramCacheState
     ) -> tuple[Tensor, UnigramCacheState]:
-        """Read a token; return the next one's log-probabilities in nats, and the state.
-
-        Args:
-            token: an id, or `(B,)` ids.
-            state: as `initial_state` or the step before returned it.
-        """
+        """Read a token; return the next one's log-probabilities in nats, and the state."""
         read = token_ids(token).to(state.counts.device).view(-1)
         log_probs, inner = self.lm.step(read, state.inner)
         decay, weight = 0.5 ** (1 / self.options.half_life), self.options.weight
@@ -122,19 +101,11 @@ class UnigramCacheModel(LanguageModel):
         return (mixed[0] if isinstance(token, int) else mixed), after
 
     def log_probs_of(self, ids: NDArray[np.integer]) -> Floats:
-        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it.
-
-        Args:
-            ids: `(N,)`.
-        """
+        """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it."""
         return self.mixed(self.lm.log_probs_of(ids), ids)
 
     def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[Floats]:
-        """Return the log-probabilities of lines that know nothing of each other.
-
-        Args:
-            lines: ids of each.
-        """
+        """Return the log-probabilities of lines that know nothing of each other."""
         own = self.lm.log_probs_of_lines(lines)
         return [self.mixed(*each) for each in zip(own, lines, strict=True)]
 
@@ -150,92 +121,16 @@ class UnigramCacheModel(LanguageModel):
         return mix(own, cached, self.options.weight)
 
     def facts(self) -> dict[str, Any]:
-        """Return the options."""
+        """Return the options; a cache learns nothing but what its state holds."""
         return self.options.model_dump(mode="json")
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return nothing: a cache learns nothing but what its state holds."""
-        return {}
-
     @classmethod
-    def restore(
-        cls,
-        vocabulary: Vocabulary,
-        rule: str,
-        facts: Mapping[str, Any],
-        tensors: dict[str, Tensor],
-        inner: tuple[LanguageModel, ...] = (),
-    ) -> UnigramCacheModel:
+    def restore(cls, saved: Saved) -> UnigramCacheModel:
         """Return the model that `facts` describe, over the one in `inner`.
-
-        Args:
-            vocabulary: what ids mean.
-            rule: how text is cut into tokens.
-            facts: the options.
-            tensors: none.
-            inner: the wrapped model.
 
         Raises:
             CheckpointError: the options are not valid, or there is not one model, or there are
                 tensors.
         """
-        lm, options = restored(UnigramCacheOptions, cls.kind, facts, tensors, inner)
+        lm, options = restored(saved, cls.kind, UnigramCacheOptions)
         return cls(lm, options)
-
-
-def mix(own: Floats, cached: Floats, weight: float) -> Floats:
-    """Return the log-probabilities `(N,)` of a model and a cache mixed.
-
-    Args:
-        own: `(N,)`, the model's.
-        cached: `(N,)`, the cache's, -inf allowed.
-        weight: of the cache, from 0 to 1.
-
-    Example:
-        >>> np.exp(mix(np.log([0.5, 0.2]), np.array([0.0, -np.inf]), 0.5))
-        array([0.75, 0.1 ])
-    """
-    with np.errstate(divide="ignore"):
-        mixed: Floats = np.logaddexp(own + np.log1p(-weight), cached + np.log(weight))
-    return mixed
-
-
-def device_of(state: State) -> torch.device:
-    """Return where a state's tensors are.
-
-    Args:
-        state: of at least one tensor.
-    """
-    return next(iter(flatten(state).values())).device
-
-
-def restored(
-    options: type[AnyOptions],
-    kind: str,
-    facts: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    inner: tuple[LanguageModel, ...],
-) -> tuple[LanguageModel, AnyOptions]:
-    """Return the one model that a saved cache is over, and its options.
-
-    Args:
-        options: their class.
-        kind: of the cache.
-        facts: the options as JSON values.
-        tensors: none.
-        inner: one model.
-
-    Raises:
-        CheckpointError: there is another number of models, a tensor, or an option that is not
-            valid.
-    """
-    if len(inner) != 1 or tensors:
-        raise CheckpointError(
-            f"a {kind} model is made of one model and no tensors, got {len(inner)} and "
-            f"{sorted(tensors)[:3]}"
-        )
-    try:
-        return inner[0], options.model_validate(facts)
-    except ValidationError as error:
-        said = " ".join(str(error).split())
-        raise CheckpointError(f"the {kind} model's options are not valid: {said}") from error

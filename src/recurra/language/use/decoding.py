@@ -6,11 +6,8 @@ B rows, V tokens in the vocabulary.
 from __future__ import annotations
 
 import copy
-import heapq
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 import torch
 
@@ -19,14 +16,17 @@ from recurra.language.text.tokenization import detokenize
 from recurra.language.use.sampling import (
     Decoding,
     How,
-    Rows,
     Stepping,
-    draw,
+    ids_of,
     require_count,
     tokens_of,
 )
 from recurra.language.use.suggestion import Suggestion, suggest
+from recurra.nn.state import index
 from recurra.randomness import generator
+from recurra.search.beam import likeliest
+from recurra.search.rows import Rows
+from recurra.search.truncation import draw
 
 __all__ = ["Decoding", "How", "Suggestion", "generate", "generate_many", "stream", "suggest"]
 
@@ -54,7 +54,8 @@ def generate(
         num_tokens: most tokens to write.
         prompt: what the text begins with, as the model's rule cuts and joins it.
         seed: of the draws.
-        how: the arguments of `Decoding`.
+        how: `temperature`, `top_k`, `top_p`, `min_p`, `beam`, `stop` and the other arguments of
+            `Decoding`.
 
     Raises:
         ConfigError: a value is out of range; names the argument.
@@ -80,7 +81,7 @@ def stream(
         num_tokens: most tokens to write.
         prompt: what the text begins with, as the model's rule cuts and joins it.
         seed: of the draws.
-        how: the arguments of `Decoding`.
+        how: as for `generate`.
 
     Raises:
         ConfigError: a value is out of range; names the argument.
@@ -92,7 +93,7 @@ def stream(
     def pieces() -> Iterator[str]:
         yield detokenize(given, model.rule)
         if decoding.beam:
-            yield _searched(model, given, num_tokens, decoding)[0].text
+            yield _searched(model, given, num_tokens, decoding)[0]
         else:
             yield from (piece for _, piece in _drawn(model, given, num_tokens, decoding, draws))
 
@@ -119,7 +120,7 @@ def generate_many(
         num_tokens: most tokens of each to write.
         prompt: what each begins with, as the model's rule cuts and joins it.
         seed: of the draws.
-        how: the arguments of `Decoding`.
+        how: as for `generate`.
 
     Raises:
         ConfigError: a value is out of range; names the argument.
@@ -132,7 +133,7 @@ def generate_many(
         if num_samples > decoding.beam:
             raise ConfigError(f"num_samples is {num_samples}, more than the beam's {decoding.beam}")
         found = _searched(model, given, num_tokens, decoding)[:num_samples]
-        return [before + hypothesis.text for hypothesis in found]
+        return [before + text for text in found]
     most = max(1, MOST_PROBABILITIES // len(model.vocabulary))
     block = min(most, getattr(model, "most_rows", None) or most)
     texts = [before] * num_samples
@@ -201,7 +202,7 @@ def _drawn(
 ) -> Iterator[tuple[int, str]]:
     """Yield text as it is settled, with the number of the stream it is drawn from."""
     vocabulary = model.vocabulary
-    rows = Rows(model, given, len(draws))
+    rows = Rows(model, ids_of(model, given), len(draws), index)
     rows.take([0] * len(draws))
     writers = [_Writer(model.rule, given, decoding.stops) for _ in draws]
     going = list(range(len(draws)))  # the text of each row
@@ -223,58 +224,31 @@ def _drawn(
             yield n, piece
 
 
-@dataclass
-class _Hypothesis:
-    """A text that a beam has found; `length` in tokens."""
+class _Written(NamedTuple):
+    """What a hypothesis of a beam has written: what is settled, and with what it goes on."""
 
+    settled: str
     writer: _Writer
-    text: str = ""
-    log_prob: float = 0.0
-    length: int = 0
-
-    def extended(self, token: str, log_prob: float) -> _Hypothesis:
-        writer = copy.copy(self.writer)
-        return _Hypothesis(writer, self.text + writer.add(token), log_prob, self.length + 1)
 
 
 def _searched(
     model: Stepping, given: Sequence[str], num_tokens: int, decoding: Decoding
-) -> list[_Hypothesis]:
-    """Return the hypotheses of a beam, the best first."""
-    width, power = decoding.beam or 1, decoding.length_power
-    vocabulary = model.vocabulary
-    V = len(vocabulary)
+) -> list[str]:
+    """Return the texts that a beam finds, the best first."""
+    width, vocabulary = decoding.beam or 1, model.vocabulary
 
-    def value(hypothesis: _Hypothesis) -> float:
-        return hypothesis.log_prob / math.pow(max(1, hypothesis.length), power)
+    def follow(before: _Written, token: int) -> _Written:
+        writer = copy.copy(before.writer)
+        return _Written(before.settled + writer.add(vocabulary.tokens[token]), writer)
 
-    rows = Rows(model, given, width)
-    beam = [_Hypothesis(_Writer(model.rule, given, decoding.stops))]
-    finished: list[_Hypothesis] = []
-    for left in reversed(range(num_tokens)):
-        before = torch.tensor([each.log_prob for each in beam], dtype=torch.float64)
-        values = before.unsqueeze(1) + decoding.choices(rows.log_probs, vocabulary.unk)
-        best, places = values.flatten().topk(min(2 * width, values.numel()))
-        old, beam, kept = beam, [], []
-        for log_prob, place in zip(best.tolist(), places.tolist()):
-            row, token = divmod(place, V)
-            if log_prob == -math.inf or len(beam) == width:
-                break
-            longer = old[row].extended(vocabulary.tokens[token], log_prob)
-            if longer.writer.done:
-                finished.append(longer)
-            else:
-                beam.append(longer)
-                kept.append(place)
-        finished = heapq.nlargest(width, finished, key=value)
-        if not (beam and left):
-            break
-        # The best that can become of a hypothesis is to grow longer at no cost.
-        bound = beam[0].log_prob / num_tokens**power
-        if len(finished) == width and bound <= value(finished[-1]):
-            break
-        rows.take([place // V for place in kept])
-        rows.step([place % V for place in kept])
-    for each in beam:
-        each.text += each.writer.rest()
-    return heapq.nlargest(width, [*finished, *beam], key=value)
+    found = likeliest(
+        Rows(model, ids_of(model, given), width, index),
+        width,
+        num_tokens,
+        carried=_Written("", _Writer(model.rule, given, decoding.stops)),
+        follow=follow,
+        done=lambda written: written.writer.done,
+        choices=lambda log_probs: decoding.choices(log_probs, vocabulary.unk),
+        length_power=decoding.length_power,
+    )
+    return [each.carried.settled + each.carried.writer.rest() for each in found]

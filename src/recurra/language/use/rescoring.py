@@ -2,7 +2,7 @@
 
     total = first pass + weight * log-probability + word penalty * words
 
-L lists, H hypotheses in one, R words of a reference, W of the longest hypothesis.
+L lists, H hypotheses in one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
 from recurra.language.use.scoring import Scoring, score
+from recurra.search.edit_distance import edit_distances
 
 __all__ = [
     "Candidate",
@@ -29,7 +30,6 @@ __all__ = [
     "read_nbest",
     "rescore",
     "with_log_probs",
-    "word_errors",
 ]
 
 STARTS = ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.5, 1.0), (1.0, -1.0))
@@ -238,34 +238,6 @@ def _require_log_probs(nbest: NBest) -> None:
         raise ConfigError(f"{nbest.id}: no log-probabilities; with_log_probs gives them")
 
 
-def word_errors(texts: Sequence[str], reference: str) -> NDArray[np.int64]:
-    """Return `(H,)`: words to substitute, insert and delete to make each text the reference.
-
-    Args:
-        texts: words parted by white space.
-        reference: likewise.
-
-    Source: Levenshtein 1966; Wagner & Fischer 1974.
-
-    Example:
-        >>> word_errors(["the cat sat", "a cat", ""], "the cat")
-        array([1, 1, 2])
-    """
-    ids: dict[str, int] = {}
-    rows = [[ids.setdefault(word, len(ids)) for word in text.split()] for text in texts]
-    wanted = [ids.get(word, -1) for word in reference.split()]
-    W = max(map(len, rows), default=0)
-    padded = np.array([row + [-2] * (W - len(row)) for row in rows], np.int64).reshape(len(rows), W)
-    steps = np.arange(W + 1)
-    distance = np.tile(steps, (len(rows), 1))  # of the reference so far to each beginning
-    for word in wanted:
-        longer = distance + 1  # the word is missing
-        longer[:, 1:] = np.minimum(longer[:, 1:], distance[:, :-1] + (padded != word))
-        distance = np.minimum.accumulate(longer - steps, axis=1) + steps
-    ends: NDArray[np.int64] = distance[np.arange(len(rows)), [len(row) for row in rows]]
-    return ends
-
-
 @dataclass(frozen=True)
 class _Development:
     """A list's three terms of the total, `(H,)` each, and what choosing a hypothesis costs."""
@@ -299,16 +271,17 @@ def learn(lists: Iterable[NBest]) -> Learned:
         _require_log_probs(nbest)
         if nbest.reference is None:
             raise DataError(f"list {nbest.id} has no reference, from which weights are learnt")
-        texts = [hypothesis.text for hypothesis in nbest.hypotheses]
+        texts = [hypothesis.text.split() for hypothesis in nbest.hypotheses]
+        reference = nbest.reference.split()
         development.append(
             _Development(
                 np.array([hypothesis.score for hypothesis in nbest.hypotheses]),
                 np.array(nbest.log_probs, dtype=np.float64),
                 np.array([hypothesis.words for hypothesis in nbest.hypotheses], np.float64),
-                word_errors(texts, nbest.reference),
+                edit_distances(texts, reference),
             )
         )
-        words += len(nbest.reference.split())
+        words += len(reference)
     if not development:
         raise DataError("weights cannot be learnt from no lists")
     found = [_descended(development, *start) for start in STARTS]

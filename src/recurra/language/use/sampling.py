@@ -1,4 +1,4 @@
-"""Which token comes next: texts read side by side, what to draw from, and the draw.
+"""How the next token of a text is chosen, and what is asked of a model for that.
 
 B rows, V tokens in the vocabulary.
 """
@@ -16,19 +16,10 @@ from torch import Tensor
 from recurra.errors import ConfigError
 from recurra.language.text.tokenization import tokenize
 from recurra.language.text.vocabulary import Vocabulary
-from recurra.nn.state import State, index
+from recurra.nn.state import State
+from recurra.search.truncation import keep_min_p, keep_top_k, keep_top_p, tempered
 
-__all__ = [
-    "Decoding",
-    "How",
-    "Rows",
-    "draw",
-    "keep_min_p",
-    "keep_top_k",
-    "keep_top_p",
-    "require_count",
-    "tokens_of",
-]
+__all__ = ["Decoding", "How", "ids_of", "require_count", "tokens_of"]
 
 
 class Stepping(Protocol):
@@ -52,49 +43,14 @@ def tokens_of(model: Stepping, text: str) -> list[str]:
     return tokenize(text, model.rule, model.vocabulary.merges)
 
 
-class Rows:
-    """Texts read side by side, or one by one where it must be, and what comes next in each.
-
-    `log_probs (B, V)` is in float64, on the CPU.
+def ids_of(model: Stepping, tokens: Sequence[str]) -> list[int]:
+    """Return what a model reads of a text that begins: `<eos>`, and the ids of its tokens.
 
     Args:
         model: any language model.
-        tokens: what all of them begin with, after `<eos>`; read in the one row there is at first.
-        most: the number of rows that there will ever be.
+        tokens: known to the model or not.
     """
-
-    def __init__(self, model: Stepping, tokens: Sequence[str], most: int) -> None:
-        limit = getattr(model, "most_rows", None)
-        self.alone = most == 1 or (limit is not None and most > limit)
-        self.model = model
-        state = model.initial_state()
-        for token in [model.vocabulary.eos, *model.vocabulary.encode(tokens).tolist()]:
-            log_probs, state = model.step(token, state)
-        self.log_probs = log_probs.double().cpu().unsqueeze(0)
-        self.state = [state] if self.alone else state
-
-    def take(self, rows: Sequence[int]) -> None:
-        """Go on with some rows.
-
-        Args:
-            rows: their numbers, each as often as it is wanted.
-        """
-        self.log_probs = self.log_probs[rows]
-        self.state = [self.state[n] for n in rows] if self.alone else index(self.state, rows)
-
-    def step(self, ids: Sequence[int]) -> None:
-        """Read a token in each row.
-
-        Args:
-            ids: one for each.
-        """
-        if self.alone:
-            stepped = [self.model.step(token, state) for token, state in zip(ids, self.state)]
-            log_probs = torch.stack([each for each, _ in stepped])
-            self.state = [state for _, state in stepped]
-        else:
-            log_probs, self.state = self.model.step(torch.tensor(ids), self.state)
-        self.log_probs = log_probs.double().cpu()
+    return [model.vocabulary.eos, *model.vocabulary.encode(tokens).tolist()]
 
 
 class How(TypedDict, total=False):
@@ -185,12 +141,7 @@ class Decoding:
         """
         if not self.allow_unk:
             log_probs = log_probs.index_fill(-1, torch.tensor(unk), -math.inf)
-        if self.temperature:
-            likeliest = log_probs.amax(-1, keepdim=True)
-            log_probs = ((log_probs - likeliest) / self.temperature).log_softmax(-1)
-        else:
-            first = log_probs.argmax(-1, keepdim=True)
-            log_probs = torch.full_like(log_probs, -math.inf).scatter(-1, first, 0.0)
+        log_probs = tempered(log_probs, self.temperature)
         if self.top_k is not None:
             log_probs = keep_top_k(log_probs, self.top_k)
         if self.top_p is not None:
@@ -210,77 +161,3 @@ def require_count(name: str, value: float, least: int) -> None:
     """
     if not (math.isfinite(value) and value == int(value) and value >= least):
         raise ConfigError(f"{name} is a whole number from {least}, got {value}")
-
-
-def keep_top_k(log_probs: Tensor, k: int) -> Tensor:
-    """Return the log-probabilities among the `k` likeliest, and those as likely as the last.
-
-    Args:
-        log_probs: `(..., V)`.
-        k: 1 or more.
-
-    Example:
-        >>> keep_top_k(torch.tensor([0.5, 0.2, 0.3]).log(), 2).exp()
-        tensor([0.6250, 0.0000, 0.3750])
-    """
-    least = log_probs.topk(min(k, log_probs.shape[-1])).values[..., -1:]
-    return log_probs.masked_fill(log_probs < least, -math.inf).log_softmax(-1)
-
-
-def keep_top_p(log_probs: Tensor, p: float) -> Tensor:
-    """Return the log-probabilities among the fewest likeliest whose sum is at least `p`.
-
-    Of equally likely ones those of lower id are kept first.
-
-    Args:
-        log_probs: `(..., V)`.
-        p: in (0, 1].
-
-    Example:
-        >>> keep_top_p(torch.tensor([0.5, 0.2, 0.3]).log(), 0.7).exp()
-        tensor([0.6250, 0.0000, 0.3750])
-    """
-    if p == 1:
-        return log_probs
-    ordered, order = log_probs.sort(dim=-1, descending=True, stable=True)
-    probabilities = ordered.exp()
-    before = probabilities.cumsum(-1) - probabilities
-    out = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= p)
-    return log_probs.masked_fill(out, -math.inf).log_softmax(-1)
-
-
-def keep_min_p(log_probs: Tensor, p: float) -> Tensor:
-    """Return the log-probabilities among what is at least `p` times as likely as the likeliest.
-
-    Args:
-        log_probs: `(..., V)`.
-        p: in [0, 1].
-
-    Example:
-        >>> keep_min_p(torch.tensor([0.5, 0.2, 0.3]).log(), 0.5).exp()
-        tensor([0.6250, 0.0000, 0.3750])
-    """
-    if p == 0:
-        return log_probs
-    least = log_probs.amax(-1, keepdim=True) + math.log(p)
-    return log_probs.masked_fill(log_probs < least, -math.inf).log_softmax(-1)
-
-
-def draw(log_probs: Tensor, streams: Sequence[torch.Generator]) -> list[int]:
-    """Return an id for each row, drawn with one uniform number from the row's own stream.
-
-    Args:
-        log_probs: `(B, V)`.
-        streams: one for each row.
-
-    Example:
-        >>> draw(torch.tensor([[0.0, 1.0, 0.0]]).log(), [torch.Generator()])
-        [1]
-    """
-    uniform = [torch.rand(1, generator=stream, dtype=torch.float64) for stream in streams]
-    cumulative = log_probs.double().exp().cumsum(-1)
-    total = cumulative[:, -1:]
-    found = torch.searchsorted(cumulative, torch.stack(uniform) * total, right=True).squeeze(1)
-    last = (cumulative < total).sum(-1)  # of the tokens that have any probability
-    chosen: list[int] = torch.minimum(found, last).tolist()
-    return chosen

@@ -13,14 +13,12 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from recurra.errors import ConfigError
 from recurra.language.text.spelling import Spelling
 from recurra.language.text.tokenization import EOS
 from recurra.language.text.vocabulary import Vocabulary
-from recurra.language.use.sampling import tokens_of
-from recurra.nn.state import State
+from recurra.language.use.sampling import Stepping, tokens_of
 
 __all__ = ["Context", "Score", "TokenScore", "lines", "score"]
 
@@ -44,15 +42,9 @@ Ids = NDArray[np.int32]
 Nats = NDArray[np.float64]
 
 
-class Scoring(Protocol):
-    """What is asked of a model."""
+class Scoring(Stepping, Protocol):
+    """What is asked of a model to score with."""
 
-    @property
-    def vocabulary(self) -> Vocabulary: ...
-    @property
-    def rule(self) -> str: ...
-    def initial_state(self, batch_size: int = 1) -> State: ...
-    def step(self, token: int | Tensor, state: State) -> tuple[Tensor, State]: ...
     def log_probs_of(self, ids: NDArray[np.integer]) -> Nats: ...
     def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[Nats]: ...
 

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.language.text.tokenization import EOS, UNK, detokenize, tokenize
-from recurra.language.use.sampling import Rows, Stepping, require_count, tokens_of
+from recurra.language.use.sampling import Stepping, ids_of, require_count, tokens_of
+from recurra.nn.state import index
+from recurra.search.rows import Rows
 
 __all__ = ["Suggestion", "suggest"]
 
@@ -64,7 +66,7 @@ def suggest(model: Stepping, text: str = "", top: int = 5) -> list[Suggestion]:
 def _known(model: Stepping, text: str, top: int) -> list[tuple[str, float]]:
     """Return words that are tokens."""
     read, begun = _begun_word(text, model.rule)
-    probabilities = Rows(model, read, 1).log_probs[0].exp().numpy()
+    probabilities = Rows(model, ids_of(model, read), 1, index).log_probs[0].exp().numpy()
     wanted = np.ones(len(probabilities), dtype=bool)
     if begun:
         tokens = model.vocabulary.tokens
@@ -102,7 +104,7 @@ def _made(model: Stepping, text: str, top: int) -> list[tuple[str, float]]:
     """
     read, begun = _begun_string(text, model)
     pieces = _Pieces(model)
-    rows = Rows(model, tokens_of(model, read), WIDTH * top)
+    rows = Rows(model, ids_of(model, tokens_of(model, read)), WIDTH * top, index)
     beam, scores = [""], np.zeros(1)  # strings of tokens, and their log-probabilities
     words: defaultdict[str, float] = defaultdict(float)
     reached = 0.0 if begun else 1.0  # the probability that the word begins so

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from recurra.language.options import TextOptions
-from recurra.language.text.tokenization import Rule
+from recurra.language.text.tokenization import Rule, read_text
 
 __all__ = ["SPLITS", "Corpus", "digest"]
 
@@ -55,6 +57,7 @@ class Corpus(ABC):
 
     def __init__(self, options: TextOptions) -> None:
         self.options = options
+        self._replaced: Counter[str] = Counter()
 
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
@@ -98,4 +101,15 @@ class Corpus(ABC):
         Args:
             split: one of `splits()`.
         """
-        return 0
+        return self._replaced[split]
+
+    def _read(
+        self, path: Path, split: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[str]:
+        """Return the text of a split out of a file, and count what is replaced in it."""
+        self._replaced[split] = 0
+
+        def count(bad: int) -> None:
+            self._replaced[split] += bad
+
+        return read_text(path, self.options.errors, start, stop, count)

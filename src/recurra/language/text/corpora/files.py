@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 from codecs import BOM_UTF8
-from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from recurra.errors import ConfigError, DataError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora.base import SPLITS, Corpus, digest
-from recurra.language.text.tokenization import read_text
 from recurra.storage.files import sha256
 
 __all__ = ["DirectoryCorpus", "FileCorpus"]
@@ -46,7 +44,6 @@ class DirectoryCorpus(Corpus):
 
     def __init__(self, options: TextOptions) -> None:
         super().__init__(options)
-        self._replaced: Counter[str] = Counter()
         self._paths = _find_splits(Path(options.corpus))
         if all(path.name.startswith("ptb.") for path in self._paths.values()):
             self.rule = "split"
@@ -57,12 +54,7 @@ class DirectoryCorpus(Corpus):
 
     def chunks(self, split: str) -> Iterator[str]:
         """Yield the text of a split's file."""
-        self._replaced[split] = 0
-        return read_text(
-            self._paths[split],
-            self.options.errors,
-            replaced=lambda bad: self._replaced.update({split: bad}),
-        )
+        return self._read(self._paths[split], split)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the files' own."""
@@ -76,10 +68,6 @@ class DirectoryCorpus(Corpus):
     def place(self, split: str) -> str:
         """Return the path of a split's file."""
         return str(self._paths[split])
-
-    def replaced(self, split: str) -> int:
-        """Return how many bad byte sequences the last full reading of a split replaced."""
-        return self._replaced[split]
 
 
 def _find_splits(folder: Path) -> dict[str, Path]:
@@ -135,7 +123,6 @@ class FileCorpus(Corpus):
 
     def __init__(self, options: TextOptions) -> None:
         super().__init__(options)
-        self._replaced: Counter[str] = Counter()
         self._path = Path(options.corpus)
         _require_file(self._path)
         self._shares = [Fraction(share) for share in options.split.split("/")]
@@ -151,14 +138,7 @@ class FileCorpus(Corpus):
     def chunks(self, split: str) -> Iterator[str]:
         """Yield the text of a split's part of the file."""
         part = SPLITS.index(split)
-        self._replaced[split] = 0
-        return read_text(
-            self._path,
-            self.options.errors,
-            start=self._cuts[part],
-            stop=self._cuts[part + 1],
-            replaced=lambda bad: self._replaced.update({split: bad}),
-        )
+        return self._read(self._path, split, self._cuts[part], self._cuts[part + 1])
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the file's own and of how it is divided."""
@@ -171,10 +151,6 @@ class FileCorpus(Corpus):
     def place(self, split: str) -> str:
         """Return the file's path and the split's percentage."""
         return f"{self._path} (its {split} part of data.split={self.options.split})"
-
-    def replaced(self, split: str) -> int:
-        """Return how many bad byte sequences the last full reading of a split replaced."""
-        return self._replaced[split]
 
     @cached_property
     def _cuts(self) -> list[int]:
