@@ -108,7 +108,7 @@ class TestFile:
 
     def test_a_line_end_is_not_cut_in_two(self, tmp_path):
         (tmp_path / "end.txt").write_bytes(b"\r\n")
-        assert parts(file(tmp_path / "end.txt", "49/2/49")) == ["", "", "\n"]
+        assert parts(file(tmp_path / "end.txt", "49/2/49")) == ["", "\n", ""]
 
     @pytest.mark.parametrize("rule", ["words", "split", "characters"])
     @given(
