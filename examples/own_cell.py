@@ -22,13 +22,12 @@ class MinimalGatedState(NamedTuple):
 
 
 class MinimalGatedCell(Cell):
+    state_type = MinimalGatedState
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
         self.gate = nn.Linear(input_size + hidden_size, hidden_size)
         self.candidate = nn.Linear(input_size + hidden_size, hidden_size)
-
-    def initial_state(self, batch_size=1, *, device=None, dtype=None) -> MinimalGatedState:
-        return MinimalGatedState(self.zeros(batch_size, self.output_size, device, dtype))
 
     def forward(self, x: Tensor, state: MinimalGatedState) -> tuple[Tensor, MinimalGatedState]:
         f = torch.sigmoid(self.gate(torch.cat([x, state.h], 1)))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from recurra.nn.cells.base import Cell, check_step, gates_of, require_recurrence
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
 from recurra.nn.cells.recurrent_highway import RecurrentHighwayState
 from recurra.nn.state import State, detach, map_tensors
+from recurra.nn.unroll import unroll
 
 
 class Unfinished(Cell):
@@ -22,7 +23,8 @@ def test_a_subclass_must_give_the_step_and_the_state() -> None:
     cell = Unfinished(2, 3)
     with pytest.raises(ConfigError, match=r"Unfinished defines no forward\(x, state\)"):
         cell(torch.zeros(1, 2), ())
-    with pytest.raises(ConfigError, match=r"Unfinished defines no initial_state\(batch_size\)"):
+    said = r"Unfinished defines no initial_state\(batch_size\), nor a state_type, the NamedTuple"
+    with pytest.raises(ConfigError, match=said):
         cell.initial_state()
     assert cell.kernel(torch.zeros(1)) == "the cell has no kernel of its own"
 
@@ -173,6 +175,61 @@ def test_check_step_asks_for_the_shapes_that_the_cell_declares() -> None:
             check_step(cell, x, ShapedState(torch.zeros(2, 5), torch.zeros(memory)))
     with pytest.raises(ShapeError, match=r"Shaped: state.h is \(2, 4\), expected \(2, 5\)"):
         check_step(cell, x, ShapedState(torch.zeros(2, 4), torch.zeros(2, 5, 2)))
+
+
+class Named(Cell):
+    """A cell that names its state and gives the step, and no more than that."""
+
+    state_type = ShapedState
+    starts_at: ClassVar = {"h": 0.5}
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"memory": (self.output_size, 2)}
+
+    def forward(self, x: Tensor, state: ShapedState) -> tuple[Tensor, ShapedState]:
+        check_step(self, x, state)
+        h = state.h + state.memory.sum(2) + x.sum(1, keepdim=True)
+        return h, ShapedState(h, state.memory + 1)
+
+
+def test_a_cell_that_names_its_state_starts_where_it_says() -> None:
+    state = Named(3, 5).initial_state(2)
+    assert type(state) is ShapedState
+    assert torch.equal(state.h, torch.full((2, 5), 0.5))
+    assert torch.equal(state.memory, torch.zeros(2, 5, 2))
+
+
+def test_a_cell_that_names_its_state_starts_where_its_parameters_are() -> None:
+    cell = Named(3, 5)
+    cell.weight = nn.Parameter(torch.zeros(1, dtype=torch.float64, device="meta"))
+    for where in ({}, {"device": "cpu"}, {"dtype": torch.float16}):
+        state = cell.initial_state(2, **where)  # type: ignore[arg-type]
+        expected = (where.get("device", "meta"), where.get("dtype", torch.float64))
+        assert {(t.device.type, t.dtype) for t in state} == {expected}
+    with pytest.raises(ShapeError, match=r"batch_size is a whole number of rows, got 2\.5"):
+        cell.initial_state(2.5)  # type: ignore[arg-type]
+
+
+def test_a_cell_that_names_its_state_is_unrolled_as_it_steps() -> None:
+    cell, x = Named(3, 5), torch.randn(2, 4, 3)
+    y, after = unroll(cell, x)
+    state = cell.initial_state(2)
+    for t in range(4):
+        h, state = cell(x[:, t], state)
+        assert torch.equal(y[:, t], h)
+    assert all(map(torch.equal, after, state))
+
+
+def test_a_state_that_starts_elsewhere_may_still_be_made_by_hand() -> None:
+    class Own(LSTMCell):
+        def initial_state(self, batch_size: int = 1, **where: Any) -> LSTMState:
+            state: LSTMState = super().initial_state(batch_size, **where)
+            return state._replace(c=state.c + 1)
+
+    cell, x = Own(3, 5), torch.randn(2, 1, 3)
+    assert torch.equal(cell.initial_state(2).c, torch.ones(2, 5))
+    _, after = unroll(cell, x)
+    torch.testing.assert_close(after, cell(x[:, 0], cell.initial_state(2))[1])
 
 
 class Nested(Cell):

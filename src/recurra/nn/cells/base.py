@@ -9,15 +9,16 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.nn.state import State, fitted, flatten, where
+from recurra.nn.state import State, fitted, flatten
 
 __all__ = [
+    "NOTHING_YET",
     "Cell",
     "Kernel",
     "check_step",
@@ -27,14 +28,13 @@ __all__ = [
     "require_input",
     "require_recurrence",
     "require_state",
-    "steps_over",
     "zeros",
 ]
 
 ALL_LIKE_THE_OUTPUT: Mapping[str, tuple[int, ...]] = {}
 
-_STATES: dict[type, type] = {}
-"""Class of a cell -> that of its states, as last seen: what a step need not ask for again."""
+NOTHING_YET = -1e4
+"""The logarithm of no weight at all: its exponential is 0, and float16 holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,23 @@ class Kernel:
 class Cell(nn.Module):
     """A recurrence over vectors that is one step by itself; subclasses give the step.
 
-    A subclass sets `input_size`, `output_size` and defines `initial_state` and `forward`, and
-    `state_shapes` where a tensor of its state is not `(B, O)`. It may define `kernel` as well,
-    where something faster than the loop over `forward` exists, and
-    `gates(x, state) -> dict[str, Tensor]`, where it has any to be looked at: each `(B, O)`
-    after its activation, under the letter it has in the cell's equation.
+    A subclass names its `state_type` and defines `forward`. It says as well which tensors of its
+    state are not `(B, O)`, in `state_shapes`, and which do not start at zero, in `starts_at`; or
+    defines `initial_state` in the place of all three. It may define `kernel` too, where something
+    faster than the loop over `forward` exists, and `gates(x, state) -> dict[str, Tensor]`, where
+    it has any to be looked at: each `(B, O)` after its activation, under the letter it has in the
+    cell's equation.
 
     Args:
         input_size: I, features of an input.
         output_size: O, features of an output.
     """
+
+    state_type: ClassVar[Any] = None
+    """The NamedTuple that its states are."""
+
+    starts_at: ClassVar[Mapping[str, float]] = {}
+    """Name -> number that all of a tensor of its state is before the first step, if not zero."""
 
     marks: tuple[str, ...] = ()
     """The tensors of its state that count or mark something: no start of theirs is learned."""
@@ -85,21 +92,33 @@ class Cell(nn.Module):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> State:
-        """Return the state before the first step.
+        """Return the state before the first step: zeros, but for what `starts_at` names.
 
         Args:
             batch_size: B, rows.
             device: where; the parameters' by default.
             dtype: of which kind; the parameters' by default.
         """
-        raise ConfigError(f"{type(self).__name__} defines no initial_state(batch_size)")
+        names = getattr(self.state_type, "_fields", None)
+        if names is None:
+            raise ConfigError(
+                f"{type(self).__name__} defines no initial_state(batch_size), nor a state_type, "
+                "the NamedTuple of its state"
+            )
+        where = _where(self, device, dtype)
+        shapes, common = self.state_shapes(), (self.output_size,)
+        parts = [zeros(batch_size, *shapes.get(name, common), **where) for name in names]
+        for name, start in self.starts_at.items():
+            parts[names.index(name)].fill_(start)
+        return self.state_type(*parts)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step.
 
         Args:
             x: `(B, I)`.
-            state: what `initial_state` or the step before returned.
+            state: what `initial_state` or the step before returned, of the shapes that stand in
+                the description of the class.
         """
         raise ConfigError(f"{type(self).__name__} defines no forward(x, state)")
 
@@ -136,22 +155,29 @@ class Cell(nn.Module):
             device: where; the parameters' by default.
             dtype: of which kind; the parameters' by default.
         """
-        like = next(self.parameters(), None)
-        if like is not None:
-            device, dtype = device or like.device, dtype or like.dtype
-        return zeros(batch_size, size, device=device, dtype=dtype)
+        return zeros(batch_size, size, **_where(self, device, dtype))
 
     def extra_repr(self) -> str:
         """Return the sizes, for printing."""
         return f"{self.input_size}, {self.output_size}"
 
 
-def zeros(batch_size: int, size: int, **where: Any) -> Tensor:
-    """Return zeros `(batch_size, size)`.
+def _where(
+    cell: Cell, device: torch.device | None, dtype: torch.dtype | None
+) -> dict[str, torch.device | torch.dtype | None]:
+    """Return the device and dtype of new tensors; the parameters' where not told."""
+    like = None if device and dtype else next(cell.parameters(), None)
+    if like is not None:
+        device, dtype = device or like.device, dtype or like.dtype
+    return {"device": device, "dtype": dtype}
+
+
+def zeros(batch_size: int, *sizes: int, **where: Any) -> Tensor:
+    """Return zeros `(batch_size, *sizes)`.
 
     Args:
         batch_size: B, rows.
-        size: of a row.
+        sizes: of a row.
         where: the device and dtype.
 
     Raises:
@@ -162,7 +188,7 @@ def zeros(batch_size: int, size: int, **where: Any) -> Tensor:
         tensor([[0., 0.]])
     """
     try:
-        return torch.zeros(batch_size, size, **where)
+        return torch.zeros(batch_size, *sizes, **where)
     except (TypeError, RuntimeError):
         rows: Any = batch_size
         if isinstance(rows, Integral) and int(rows) >= 0:
@@ -234,39 +260,6 @@ def is_watched(module: nn.Module) -> bool:
         module._backward_pre_hooks,
     )
     return any(hooks) or "forward" in vars(module)
-
-
-def steps_over(
-    step: Callable[[Tensor, State], tuple[Tensor, State]],
-    sums: Tensor,
-    state: State,
-    lengths: Tensor | None,
-) -> tuple[Tensor, State]:
-    """Run the recurrent part of a step over what all the inputs came to in one product.
-
-    That is faster than products step by step, and more so backwards, where the gradients of
-    the input's weights are one product too.
-
-    Shapes: `sums (B, T, K)`, `lengths (B,)`; returns `(B, T, O)` and the state at each row's
-    length.
-
-    Args:
-        step: `(sums (B, K), state) -> (y (B, O), state)`.
-        sums: of all steps, at least one.
-        state: before the first.
-        lengths: steps of each row, at most T; all of them.
-
-    Example:
-        >>> step = lambda sums, h: (h + sums, h + sums)
-        >>> steps_over(step, torch.ones(1, 3, 1), torch.zeros(1, 1), None)[0].flatten()
-        tensor([1., 2., 3.])
-    """
-    outputs = []
-    for t, part in enumerate(sums.unbind(1)):
-        y, after = step(part, state)
-        state = after if lengths is None else where(lengths > t, after, state)
-        outputs.append(y)
-    return torch.stack(outputs, dim=1), state
 
 
 def require_recurrence(given: Any, taker: str) -> None:
@@ -364,7 +357,7 @@ def check_step(cell: Cell, x: Tensor, state: State) -> None:
         x: the input.
         state: the state.
     """
-    known: Any = _STATES.get(type(cell))
+    known = cell.state_type
     if (
         type(state) is known
         and isinstance(x, Tensor)
@@ -386,6 +379,4 @@ def _check_state(cell: Cell, x: Tensor, state: State) -> None:
     """Do so more slowly: plain tuples pass, and what does not fit is named."""
     require_input(cell, x)
     initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
-    if hasattr(initial, "_fields"):
-        _STATES[type(cell)] = type(initial)
     require_state(cell, x, state, initial)

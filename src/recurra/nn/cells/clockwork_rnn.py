@@ -59,6 +59,7 @@ class ClockworkRNNCell(Cell):
         (torch.Size([2, 8]), tensor([1., 1.]))
     """
 
+    state_type = ClockworkRNNState
     marks = ("steps",)
     allowed: Tensor
     period: Tensor
@@ -89,36 +90,12 @@ class ClockworkRNNCell(Cell):
         ends = [n * share + min(n, rest) for n in range(len(self.periods) + 1)]
         return list(zip(self.periods, ends, ends[1:]))
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> ClockworkRNNState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return ClockworkRNNState(
-            self.zeros(batch_size, self.hidden_size, device, dtype),
-            self.zeros(batch_size, 1, device, dtype),
-        )
-
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return that of the steps."""
         return {"steps": (1,)}
 
     def forward(self, x: Tensor, state: ClockworkRNNState) -> tuple[Tensor, ClockworkRNNState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, `steps (B, 1)`.
-        """
+        """Take one step."""
         check_step(self, x, state)
         h, steps = state
         new = torch.tanh(
@@ -129,11 +106,7 @@ class ClockworkRNNCell(Cell):
         return h, ClockworkRNNState(h, torch.remainder(steps + 1, math.lcm(*self.periods)))
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the vendor's RNN, run for each module over the steps that it takes.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the vendor's RNN, run for each module over the steps that it takes."""
         name = "cuDNN's RNN" if x.is_cuda else "ATen's RNN loop"
         return Kernel(f"{name} for each module over its own steps", self._sequences)
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.cells.biases import ForgetGate, TwoBiases
-from recurra.nn.kernels.device.lstm import lstm_family_for
+from recurra.nn.cells.relatives import relative_kernel
 from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights
 
 __all__ = ["CoupledLSTMCell", "CoupledLSTMState"]
@@ -55,6 +55,7 @@ class CoupledLSTMCell(TwoBiases, ForgetGate, Cell):
         (torch.Size([2, 5]), ('h', 'c'))
     """
 
+    state_type = CoupledLSTMState
     gate_order = "fgo"
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
@@ -68,38 +69,12 @@ class CoupledLSTMCell(TwoBiases, ForgetGate, Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias."""
         super().reset_parameters(generator)
         self.add_forget_bias(self.forget_bias)
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> CoupledLSTMState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        h = self.zeros(batch_size, self.hidden_size, device, dtype)
-        return CoupledLSTMState(h, torch.zeros_like(h))
-
     def forward(self, x: Tensor, state: CoupledLSTMState) -> tuple[Tensor, CoupledLSTMState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, `c (B, H)`.
-        """
+        """Take one step."""
         f, g, o = CoupledLSTMCell.gates(self, x, state).values()
         c = f * state[1] + (1 - f) * g
         h = o * torch.tanh(c)
@@ -122,23 +97,8 @@ class CoupledLSTMCell(TwoBiases, ForgetGate, Cell):
         return {"f": torch.sigmoid(f), "g": torch.tanh(g), "o": torch.sigmoid(o)}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the loop of the LSTM's relatives that is for the device.
-
-        Args:
-            x: the sequences.
-        """
-
-        found = lstm_family_for(x, self.hidden_size, "coupled")
-        if isinstance(found, str):
-            return found
-
-        def run(
-            x: Tensor, state: CoupledLSTMState, lengths: Tensor | None
-        ) -> tuple[Tensor, CoupledLSTMState]:
-            y, h, c = found.run(x, *state, *self.family(), lengths)
-            return y, CoupledLSTMState(h, c)
-
-        return Kernel(f"{found.name} with coupled gates", run, found.looped)
+        """Return the loop of the LSTM's relatives that is for the device."""
+        return relative_kernel(self, x, "coupled gates", "coupled")
 
     def family(self) -> tuple[LSTMWeights, LSTMParts]:
         """Return the weights and the parts by which the compiled loop knows this cell."""

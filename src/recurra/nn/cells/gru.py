@@ -55,6 +55,8 @@ class GRUCell(Cell):
         torch.Size([2, 5])
     """
 
+    state_type = GRUState
+
     def __init__(self, input_size: int, hidden_size: int, reset_after: bool = True) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
@@ -65,29 +67,8 @@ class GRUCell(Cell):
         self.bias_hh = nn.Parameter(torch.empty(3 * hidden_size))
         self.reset_parameters()
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> GRUState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return GRUState(self.zeros(batch_size, self.hidden_size, device, dtype))
-
     def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`.
-        """
+        """Take one step."""
         _, z, n = GRUCell.gates(self, x, state).values()
         h = (1 - z) * n + z * state[0]
         return h, GRUState(h)
@@ -116,11 +97,7 @@ class GRUCell(Cell):
         return {"r": r, "z": torch.sigmoid(x_z + h_z), "n": n}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return our own GRU on a processor, else the vendor's, which resets after the product.
-
-        Args:
-            x: the sequences.
-        """
+        """Return our own GRU on a processor, else the vendor's, which resets after the product."""
         reason = served(x)
         if reason and not self.reset_after:
             return f"{reason}; vendor kernels reset after the product with weight_hh alone"

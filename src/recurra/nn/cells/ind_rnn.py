@@ -50,6 +50,8 @@ class IndRNNCell(Cell):
         torch.Size([2, 5])
     """
 
+    state_type = IndRNNState
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
@@ -59,37 +61,12 @@ class IndRNNCell(Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw as torch does, but the recurrent weights from (0, 1), so that all spans are there.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw as torch does, but recurrent weights from (0, 1), so that all spans are there."""
         super().reset_parameters(generator)
         nn.init.uniform_(self.weight_hh, 0, 1, generator=generator)
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> IndRNNState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return IndRNNState(self.zeros(batch_size, self.hidden_size, device, dtype))
-
     def forward(self, x: Tensor, state: IndRNNState) -> tuple[Tensor, IndRNNState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`.
-        """
+        """Take one step."""
         check_step(self, x, state)
         # Under autocast the product is narrow; what goes round and round is not.
         sums = F.linear(x, self.weight_ih).to(x.dtype) + self.bias_ih
@@ -97,11 +74,7 @@ class IndRNNCell(Cell):
         return h, IndRNNState(h)
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the compiled loop over each unit's own sequence.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled loop over each unit's own sequence."""
 
         def run(
             x: Tensor, state: IndRNNState, lengths: Tensor | None

@@ -58,6 +58,8 @@ class LayerNormGRUCell(Cell):
         torch.Size([2, 5])
     """
 
+    state_type = LayerNormGRUState
+
     def __init__(self, input_size: int, hidden_size: int, eps: float = 1e-5) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
@@ -71,40 +73,15 @@ class LayerNormGRUCell(Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw the weights uniformly from (-1/sqrt(H), 1/sqrt(H)); gains are 1, biases 0.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw the weights uniformly from (-1/sqrt(H), 1/sqrt(H)); gains are 1, biases 0."""
         super().reset_parameters(generator)
         for gain in (self.gain_ih, self.gain_hh):
             nn.init.ones_(gain)
         for bias in (self.bias_ih, self.bias_hh):
             nn.init.zeros_(bias)
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> LayerNormGRUState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return LayerNormGRUState(self.zeros(batch_size, self.hidden_size, device, dtype))
-
     def forward(self, x: Tensor, state: LayerNormGRUState) -> tuple[Tensor, LayerNormGRUState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`.
-        """
+        """Take one step."""
         _, z, n = LayerNormGRUCell.gates(self, x, state).values()
         h = (1 - z) * n + z * state[0]
         return h, LayerNormGRUState(h)
@@ -133,11 +110,7 @@ class LayerNormGRUCell(Cell):
         return *gates.chunk(2, dim=1), n
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return our own kernel, as vendors have none.
-
-        Args:
-            x: the sequences.
-        """
+        """Return our own kernel, as vendors have none."""
         if reason := served(x):
             return reason
 

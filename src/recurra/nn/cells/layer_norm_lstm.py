@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.cells.biases import ForgetGate, TwoBiases
-from recurra.nn.kernels.device.lstm import lstm_family_for
+from recurra.nn.cells.relatives import relative_kernel
 from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights
 
 __all__ = ["LayerNormLSTMCell", "LayerNormLSTMState"]
@@ -62,6 +62,8 @@ class LayerNormLSTMCell(TwoBiases, ForgetGate, Cell):
         (torch.Size([2, 5]), ('h', 'c'))
     """
 
+    state_type = LayerNormLSTMState
+
     def __init__(
         self, input_size: int, hidden_size: int, forget_bias: float = 1.0, eps: float = 1e-5
     ) -> None:
@@ -83,9 +85,6 @@ class LayerNormLSTMCell(TwoBiases, ForgetGate, Cell):
         """Draw the weights uniformly from (-1/sqrt(H), 1/sqrt(H)); gains are 1, biases 0.
 
         The forget bias is added to that of the forget gate.
-
-        Args:
-            generator: where the numbers come from.
         """
         super().reset_parameters(generator)
         for gain in (self.gain_ih, self.gain_hh, self.gain_c):
@@ -94,30 +93,8 @@ class LayerNormLSTMCell(TwoBiases, ForgetGate, Cell):
             nn.init.zeros_(bias)
         self.add_forget_bias(self.forget_bias)
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> LayerNormLSTMState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        h = self.zeros(batch_size, self.hidden_size, device, dtype)
-        return LayerNormLSTMState(h, torch.zeros_like(h))
-
     def forward(self, x: Tensor, state: LayerNormLSTMState) -> tuple[Tensor, LayerNormLSTMState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, `c (B, H)`.
-        """
+        """Take one step."""
         i, f, g, o = LayerNormLSTMCell.gates(self, x, state).values()
         c = f * state[1] + i * g
         read = F.layer_norm(c, (self.hidden_size,), self.gain_c, self.bias_c, self.eps)
@@ -145,23 +122,8 @@ class LayerNormLSTMCell(TwoBiases, ForgetGate, Cell):
         return {"i": sigmoid(i), "f": sigmoid(f), "g": torch.tanh(g), "o": sigmoid(o)}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the loop of the LSTM's relatives that is for the device.
-
-        Args:
-            x: the sequences.
-        """
-
-        found = lstm_family_for(x, self.hidden_size, "norm")
-        if isinstance(found, str):
-            return found
-
-        def run(
-            x: Tensor, state: LayerNormLSTMState, lengths: Tensor | None
-        ) -> tuple[Tensor, LayerNormLSTMState]:
-            y, h, c = found.run(x, *state, *self.family(), lengths)
-            return y, LayerNormLSTMState(h, c)
-
-        return Kernel(f"{found.name} with layer normalisation", run, found.looped)
+        """Return the loop of the LSTM's relatives that is for the device."""
+        return relative_kernel(self, x, "layer normalisation", "norm")
 
     def family(self) -> tuple[LSTMWeights, LSTMParts]:
         """Return the weights and the parts by which the compiled loop knows this cell."""

@@ -65,6 +65,8 @@ class LRUCell(Cell):
         (torch.Size([2, 5]), ('real', 'imag'))
     """
 
+    state_type = LRUState
+
     def __init__(
         self,
         input_size: int,
@@ -95,11 +97,7 @@ class LRUCell(Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw lambda uniformly from the ring of the given radii and phases, the weights normally.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw lambda uniformly from the ring of the given radii and phases, weights normally."""
         least, most = self.least_radius**2, self.most_radius**2
         for weight, fan in (
             (self.weight_ih, 2 * self.input_size),
@@ -123,30 +121,8 @@ class LRUCell(Cell):
         """Return the shapes of the two parts: `(N,)`."""
         return {"real": (self.state_size,), "imag": (self.state_size,)}
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> LRUState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        real = self.zeros(batch_size, self.state_size, device, dtype)
-        return LRUState(real, torch.zeros_like(real))
-
     def forward(self, x: Tensor, state: LRUState) -> tuple[Tensor, LRUState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `real (B, N)`, `imag (B, N)`.
-        """
+        """Take one step."""
         check_step(self, x, state)
         real, imag = state
         lambda_real, lambda_imag = self._lambda().chunk(2)
@@ -158,11 +134,7 @@ class LRUCell(Cell):
         return self._out(torch.cat(after, dim=1), x), after
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the compiled scan.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled scan."""
 
         def run(x: Tensor, state: LRUState, lengths: Tensor | None) -> tuple[Tensor, LRUState]:
             into = self._into(x, linear_of_steps)

@@ -60,6 +60,8 @@ class LSTMCell(TwoBiases, ForgetGate, Cell):
         (torch.Size([2, 5]), ('h', 'c'))
     """
 
+    state_type = LSTMState
+
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
@@ -71,38 +73,12 @@ class LSTMCell(TwoBiases, ForgetGate, Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias."""
         super().reset_parameters(generator)
         self.add_forget_bias(self.forget_bias)
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> LSTMState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        h = self.zeros(batch_size, self.hidden_size, device, dtype)
-        return LSTMState(h, torch.zeros_like(h))
-
     def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, `c (B, H)`.
-        """
+        """Take one step."""
         i, f, g, o = LSTMCell.gates(self, x, state).values()
         c = f * state[1] + i * g
         h = o * torch.tanh(c)
@@ -126,11 +102,7 @@ class LSTMCell(TwoBiases, ForgetGate, Cell):
         return {"i": sigmoid(i), "f": sigmoid(f), "g": torch.tanh(g), "o": sigmoid(o)}
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the vendor's LSTM.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the vendor's LSTM."""
 
         def run(x: Tensor, state: LSTMState, lengths: Tensor | None) -> tuple[Tensor, LSTMState]:
             weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
+from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.cells.steps import steps_over
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.mgu import mgu_sequence
 from recurra.nn.state import State
@@ -53,6 +54,8 @@ class MGUCell(Cell):
         torch.Size([2, 5])
     """
 
+    state_type = MGUState
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
@@ -62,29 +65,8 @@ class MGUCell(Cell):
         self.bias_hh = nn.Parameter(torch.empty(2 * hidden_size))
         self.reset_parameters()
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> MGUState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return MGUState(self.zeros(batch_size, self.hidden_size, device, dtype))
-
     def forward(self, x: Tensor, state: MGUState) -> tuple[Tensor, MGUState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`.
-        """
+        """Take one step."""
         f, n = MGUCell.gates(self, x, state).values()
         h = (1 - f) * state[0] + f * n
         return h, MGUState(h)
@@ -104,11 +86,7 @@ class MGUCell(Cell):
         return {"f": f, "n": n}
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the compiled unit, where it serves, else a loop behind one product.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled unit, where it serves, else a loop behind one product."""
         if reason := served(x):
             name = f"a loop behind one product of all inputs, as {reason}"
             return Kernel(name, self._loop, looped=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.cells.candidate import Candidate, require_candidate
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.products.linear import linear_of_steps
 from recurra.nn.kernels.scans.gated import min_gru_scan, positive
@@ -56,44 +56,19 @@ class MinGRUCell(Cell):
         torch.Size([2, 5])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        candidate: Literal["linear", "positive"] = "linear",
-    ) -> None:
+    state_type = MinGRUState
+
+    def __init__(self, input_size: int, hidden_size: int, candidate: Candidate = "linear") -> None:
         super().__init__(input_size, hidden_size)
-        if candidate not in ("linear", "positive"):
-            raise ConfigError(f"candidate is 'linear' or 'positive', got {candidate!r}")
+        require_candidate(candidate)
         self.hidden_size = hidden_size
         self.candidate = candidate
         self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))
         self.bias_ih = nn.Parameter(torch.empty(2 * hidden_size))
         self.reset_parameters()
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> MinGRUState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return MinGRUState(self.zeros(batch_size, self.hidden_size, device, dtype))
-
     def forward(self, x: Tensor, state: MinGRUState) -> tuple[Tensor, MinGRUState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`.
-        """
+        """Take one step."""
         z, n = MinGRUCell.gates(self, x, state).values()
         h = (1 - z) * state[0] + z * n
         return h, MinGRUState(h)
@@ -113,11 +88,7 @@ class MinGRUCell(Cell):
         return {"z": torch.sigmoid(z), "n": positive(n) if self.candidate == "positive" else n}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the compiled scan.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled scan."""
 
         def run(
             x: Tensor, state: MinGRUState, lengths: Tensor | None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.cells.candidate import Candidate, require_candidate
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.products.linear import linear_of_steps
 from recurra.nn.kernels.scans.gated import min_lstm_scan, positive
@@ -57,44 +57,19 @@ class MinLSTMCell(Cell):
         torch.Size([2, 5])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        candidate: Literal["linear", "positive"] = "linear",
-    ) -> None:
+    state_type = MinLSTMState
+
+    def __init__(self, input_size: int, hidden_size: int, candidate: Candidate = "linear") -> None:
         super().__init__(input_size, hidden_size)
-        if candidate not in ("linear", "positive"):
-            raise ConfigError(f"candidate is 'linear' or 'positive', got {candidate!r}")
+        require_candidate(candidate)
         self.hidden_size = hidden_size
         self.candidate = candidate
         self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, input_size))
         self.bias_ih = nn.Parameter(torch.empty(3 * hidden_size))
         self.reset_parameters()
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> MinLSTMState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return MinLSTMState(self.zeros(batch_size, self.hidden_size, device, dtype))
-
     def forward(self, x: Tensor, state: MinLSTMState) -> tuple[Tensor, MinLSTMState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`.
-        """
+        """Take one step."""
         i, f, g = MinLSTMCell.gates(self, x, state).values()
         h = f * state[0] + i * g
         return h, MinLSTMState(h)
@@ -116,11 +91,7 @@ class MinLSTMCell(Cell):
         return {"i": 1 - f, "f": f, "g": positive(g) if self.candidate == "positive" else g}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the compiled scan.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled scan."""
 
         def run(
             x: Tensor, state: MinLSTMState, lengths: Tensor | None

@@ -65,6 +65,8 @@ class MLSTMCell(Cell):
         (torch.Size([2, 6]), torch.Size([2, 2, 3, 3]))
     """
 
+    state_type = MLSTMState
+
     def __init__(
         self, input_size: int, hidden_size: int, num_heads: int = 1, forget_bias: float = 3.0
     ) -> None:
@@ -83,11 +85,7 @@ class MLSTMCell(Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias."""
         super().reset_parameters(generator)
         with torch.no_grad():
             self.bias_ih[-self.num_heads :] += self.forget_bias
@@ -97,31 +95,8 @@ class MLSTMCell(Cell):
         N, d = self.num_heads, self.head_size
         return {"c": (N, d, d), "n": (N, d), "m": (N,)}
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> MLSTMState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        N, d = self.num_heads, self.head_size
-        c = self.zeros(batch_size, N * d * d, device, dtype).view(batch_size, N, d, d)
-        return MLSTMState(c, c.new_zeros(batch_size, N, d), c.new_zeros(batch_size, N))
-
     def forward(self, x: Tensor, state: MLSTMState) -> tuple[Tensor, MLSTMState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `c (B, N, d, d)`, `n (B, N, d)`, `m (B, N)`.
-        """
+        """Take one step."""
         check_step(self, x, state)
         c, n, m = state
         q, k, v, o, i, f = self._parts(x)
@@ -143,11 +118,7 @@ class MLSTMCell(Cell):
         return q, k * self.head_size**-0.5, v, o, i, f
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the products of matrices, chunk by chunk.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the products of matrices, chunk by chunk."""
         return Kernel(f"products of matrices over chunks of {CHUNK} steps", self._sequences)
 
     def _sequences(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.cells.biases import ForgetGate, TwoBiases
-from recurra.nn.kernels.device.lstm import lstm_family_for
+from recurra.nn.cells.relatives import relative_kernel
 from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights
 
 __all__ = ["PeepholeLSTMCell", "PeepholeLSTMState"]
@@ -63,6 +63,8 @@ class PeepholeLSTMCell(TwoBiases, ForgetGate, Cell):
         (torch.Size([2, 5]), ('h', 'c'))
     """
 
+    state_type = PeepholeLSTMState
+
     def __init__(
         self,
         input_size: int,
@@ -86,38 +88,12 @@ class PeepholeLSTMCell(TwoBiases, ForgetGate, Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias."""
         super().reset_parameters(generator)
         self.add_forget_bias(self.forget_bias)
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> PeepholeLSTMState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        h = self.zeros(batch_size, self.hidden_size, device, dtype)
-        return PeepholeLSTMState(h, torch.zeros_like(h))
-
     def forward(self, x: Tensor, state: PeepholeLSTMState) -> tuple[Tensor, PeepholeLSTMState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, `c (B, H)`.
-        """
+        """Take one step."""
         _, _, _, o, c = PeepholeLSTMCell._step(self, x, state)
         h = o * torch.tanh(c)
         return h, PeepholeLSTMState(h, c)
@@ -135,25 +111,9 @@ class PeepholeLSTMCell(TwoBiases, ForgetGate, Cell):
         return {"i": i, "f": f, "g": g, "o": o}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the loop of the LSTM's relatives that is for the device.
-
-        Args:
-            x: the sequences.
-        """
-
-        found = lstm_family_for(
-            x, self.hidden_size, "peephole", *["clip"] * (self.cell_clip is not None)
-        )
-        if isinstance(found, str):
-            return found
-
-        def run(
-            x: Tensor, state: PeepholeLSTMState, lengths: Tensor | None
-        ) -> tuple[Tensor, PeepholeLSTMState]:
-            y, h, c = found.run(x, *state, *self.family(), lengths)
-            return y, PeepholeLSTMState(h, c)
-
-        return Kernel(f"{found.name} with peepholes", run, found.looped)
+        """Return the loop of the LSTM's relatives that is for the device."""
+        clip = [] if self.cell_clip is None else ["clip"]
+        return relative_kernel(self, x, "peepholes", "peephole", *clip)
 
     def family(self) -> tuple[LSTMWeights, LSTMParts]:
         """Return the weights and the parts by which the compiled loop knows this cell."""

@@ -60,6 +60,8 @@ class ProjectedLSTMCell(TwoBiases, ForgetGate, Cell):
         (torch.Size([2, 5]), torch.Size([2, 20]))
     """
 
+    state_type = ProjectedLSTMState
+
     def __init__(
         self,
         input_size: int,
@@ -86,11 +88,7 @@ class ProjectedLSTMCell(TwoBiases, ForgetGate, Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias."""
         bound = self.memory_size**-0.5
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
@@ -100,32 +98,8 @@ class ProjectedLSTMCell(TwoBiases, ForgetGate, Cell):
         """Return the shape of each tensor of the state, a row's: `h` and `c` differ."""
         return {"h": (self.hidden_size,), "c": (self.memory_size,)}
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> ProjectedLSTMState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return ProjectedLSTMState(
-            self.zeros(batch_size, self.hidden_size, device, dtype),
-            self.zeros(batch_size, self.memory_size, device, dtype),
-        )
-
     def forward(self, x: Tensor, state: ProjectedLSTMState) -> tuple[Tensor, ProjectedLSTMState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, P)`, `c (B, H)`.
-        """
+        """Take one step."""
         i, f, g, o = ProjectedLSTMCell.gates(self, x, state).values()
         c = f * state[1] + i * g
         if self.cell_clip is not None:
@@ -151,11 +125,7 @@ class ProjectedLSTMCell(TwoBiases, ForgetGate, Cell):
         return {"i": sigmoid(i), "f": sigmoid(f), "g": torch.tanh(g), "o": sigmoid(o)}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the compiled LSTM with a projection, on a processor.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled LSTM with a projection, on a processor."""
 
         def run(
             x: Tensor, state: ProjectedLSTMState, lengths: Tensor | None

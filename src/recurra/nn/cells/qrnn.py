@@ -54,6 +54,8 @@ class QRNNCell(Cell):
         (torch.Size([2, 5]), torch.Size([2, 3]))
     """
 
+    state_type = QRNNState
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
@@ -65,30 +67,8 @@ class QRNNCell(Cell):
         """Return the shape of the input before: `(I,)`."""
         return {"x": (self.input_size,)}
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> QRNNState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        sizes = (self.hidden_size, self.input_size)
-        return QRNNState(*(self.zeros(batch_size, size, device, dtype) for size in sizes))
-
     def forward(self, x: Tensor, state: QRNNState) -> tuple[Tensor, QRNNState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `c (B, H)`, `x (B, I)`.
-        """
+        """Take one step."""
         z, f, o = QRNNCell.gates(self, x, state).values()
         c = z + f * (state[0] - z)
         return o * c, QRNNState(c, x.clone())  # a caller may write the next input over x
@@ -109,11 +89,7 @@ class QRNNCell(Cell):
         return {"z": torch.tanh(z), "f": torch.sigmoid(f), "o": torch.sigmoid(o)}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the compiled scan.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled scan."""
 
         def run(x: Tensor, state: QRNNState, lengths: Tensor | None) -> tuple[Tensor, QRNNState]:
             from_before = torch.cat([state.x.unsqueeze(1), x], dim=1)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.errors import ConfigError
-from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
+from recurra.nn.cells.base import Cell, Kernel, check_step
+from recurra.nn.cells.steps import steps_over
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.highway import highway_sequence
 from recurra.nn.state import State
@@ -59,6 +60,8 @@ class RecurrentHighwayCell(Cell):
         (torch.Size([2, 5]), torch.Size([4, 10, 5]))
     """
 
+    state_type = RecurrentHighwayState
+
     def __init__(
         self, input_size: int, hidden_size: int, depth: int = 3, transform_bias: float = -2.0
     ) -> None:
@@ -75,51 +78,22 @@ class RecurrentHighwayCell(Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the bias of t.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the bias of t."""
         super().reset_parameters(generator)
         with torch.no_grad():
             self.bias_hh[:, self.hidden_size :] += self.transform_bias
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> RecurrentHighwayState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return RecurrentHighwayState(self.zeros(batch_size, self.hidden_size, device, dtype))
-
     def forward(
         self, x: Tensor, state: RecurrentHighwayState
     ) -> tuple[Tensor, RecurrentHighwayState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`.
-        """
+        """Take one step."""
         check_step(self, x, state)
         sums = F.linear(x, self.weight_ih, self.bias_ih)
         h = _layers(sums, state[0], self.weight_hh.unbind(), self.bias_hh.unbind())
         return h, RecurrentHighwayState(h)
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the compiled network where it serves, else a loop behind one product.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled network where it serves, else a loop behind one product."""
         if reason := served(x):
             return Kernel(f"a loop behind one product of all inputs, as {reason}", self._loop, True)
         return Kernel("the compiled recurrent highway", self._compiled)

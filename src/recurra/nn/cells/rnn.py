@@ -46,6 +46,8 @@ class RNNCell(TwoBiases, Cell):
         torch.Size([2, 5])
     """
 
+    state_type = RNNState
+
     def __init__(
         self, input_size: int, hidden_size: int, nonlinearity: Literal["tanh", "relu"] = "tanh"
     ) -> None:
@@ -60,29 +62,8 @@ class RNNCell(TwoBiases, Cell):
         self.bias_hh = nn.Parameter(torch.empty(hidden_size))
         self.reset_parameters()
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> RNNState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return RNNState(self.zeros(batch_size, self.hidden_size, device, dtype))
-
     def forward(self, x: Tensor, state: RNNState) -> tuple[Tensor, RNNState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`.
-        """
+        """Take one step."""
         check_step(self, x, state)
         (h,) = state
         activate = torch.tanh if self.nonlinearity == "tanh" else torch.relu
@@ -92,11 +73,7 @@ class RNNCell(TwoBiases, Cell):
         return h, RNNState(h)
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the vendor's RNN.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the vendor's RNN."""
 
         def run(x: Tensor, state: RNNState, lengths: Tensor | None) -> tuple[Tensor, RNNState]:
             weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)

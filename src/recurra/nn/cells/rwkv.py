@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
+from recurra.nn.cells.base import NOTHING_YET, Cell, Kernel, check_step
+from recurra.nn.cells.steps import steps_over
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.products.linear import Linear, linear_of_steps
 from recurra.nn.kernels.scans.wkv import wkv_scan
 from recurra.nn.state import State
 
 __all__ = ["RWKVCell", "RWKVState"]
-
-
-NOTHING_YET = -1e4
-"""The logarithm of no weight at all: its exponential is 0, and float16 holds it."""
 
 
 class RWKVState(NamedTuple):
@@ -70,6 +67,9 @@ class RWKVCell(Cell):
         (torch.Size([2, 5]), torch.Size([2, 3]))
     """
 
+    state_type = RWKVState
+    starts_at: ClassVar = {"m": NOTHING_YET}
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
@@ -85,9 +85,6 @@ class RWKVCell(Cell):
 
         The mixtures are drawn from (0, 1), half-lives from a step to a hundred, and the bonus
         starts at log 0.3.
-
-        Args:
-            generator: where the numbers come from.
         """
         bound = self.hidden_size**-0.5
         for weight in (self.weight_ih, self.weight_ho):
@@ -100,31 +97,8 @@ class RWKVCell(Cell):
         """Return that of the input before."""
         return {"x": (self.input_size,)}
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> RWKVState:
-        """Return zeros, and for `m` the logarithm of nothing.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        c = self.zeros(batch_size, self.hidden_size, device, dtype)
-        x = c.new_zeros(batch_size, self.input_size)
-        return RWKVState(x, c, torch.full_like(c, NOTHING_YET))
-
     def forward(self, x: Tensor, state: RWKVState) -> tuple[Tensor, RWKVState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `x (B, I)`, `c (B, H)`, `m (B, H)`.
-        """
+        """Take one step."""
         check_step(self, x, state)
         before, c, m = state
         r, k, v = self._parts(x, before)
@@ -147,11 +121,7 @@ class RWKVCell(Cell):
         return torch.sigmoid(r) * wkv, (c + torch.exp(k - m) * new, m)
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the products of all steps at once, around a scan or a loop that has none.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the products of all steps at once, around a scan or a loop that has none."""
         reason = served(x)
         means = f"a loop of means, as {reason}," if reason else "a compiled scan"
         name = f"{means} between products of all steps"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.errors import ConfigError
-from recurra.nn.cells.base import Cell, Kernel, check_step, steps_over
+from recurra.nn.cells.base import NOTHING_YET, Cell, Kernel, check_step
+from recurra.nn.cells.steps import steps_over
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.slstm import slstm_sequence
 from recurra.nn.state import State
 
 __all__ = ["SLSTMCell", "SLSTMState"]
-
-NOTHING_YET = -1e4
-"""The logarithm of no weight at all: its exponential is 0, and float16 holds it."""
 
 
 class SLSTMState(NamedTuple):
@@ -71,6 +69,9 @@ class SLSTMCell(Cell):
         (torch.Size([2, 6]), torch.Size([24, 3]))
     """
 
+    state_type = SLSTMState
+    starts_at: ClassVar = {"m": NOTHING_YET}
+
     def __init__(
         self,
         input_size: int,
@@ -96,39 +97,13 @@ class SLSTMCell(Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw every parameter uniformly from (-1/sqrt(H), 1/sqrt(H)), then add the forget bias."""
         super().reset_parameters(generator)
         with torch.no_grad():
             self.bias_ih[self.hidden_size : 2 * self.hidden_size] += self.forget_bias
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> SLSTMState:
-        """Return zeros, and for `m` the logarithm of nothing.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        h = self.zeros(batch_size, self.hidden_size, device, dtype)
-        return SLSTMState(h, torch.zeros_like(h), torch.full_like(h, NOTHING_YET))
-
     def forward(self, x: Tensor, state: SLSTMState) -> tuple[Tensor, SLSTMState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `h`, `c`, `m`, each `(B, H)`.
-        """
+        """Take one step."""
         check_step(self, x, state)
         y, after = self._step(F.linear(x, self.weight_ih, self.bias_ih), state)
         return y, after
@@ -150,11 +125,7 @@ class SLSTMCell(Cell):
         return torch.einsum("gnji,bni->bgnj", weight, h.view(-1, N, d)).flatten(1)
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the compiled sLSTM where it serves, else a loop behind one product.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled sLSTM where it serves, else a loop behind one product."""
         if reason := served(x):
             return Kernel(f"a loop behind one product of all inputs, as {reason}", self._loop, True)
         return Kernel("the compiled sLSTM", self._compiled)

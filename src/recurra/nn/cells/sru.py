@@ -59,6 +59,8 @@ class SRUCell(Cell):
         torch.Size([2, 5])
     """
 
+    state_type = SRUState
+
     def __init__(self, input_size: int, hidden_size: int, highway_bias: float = 0.0) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
@@ -71,38 +73,13 @@ class SRUCell(Cell):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw as torch does, then add the highway's bias.
-
-        Args:
-            generator: where the numbers come from.
-        """
+        """Draw as torch does, then add the highway's bias."""
         super().reset_parameters(generator)
         with torch.no_grad():
             self.bias_ih[self.hidden_size :] += self.highway_bias
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> SRUState:
-        """Return zeros.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return SRUState(self.zeros(batch_size, self.hidden_size, device, dtype))
-
     def forward(self, x: Tensor, state: SRUState) -> tuple[Tensor, SRUState]:
-        """Take one step.
-
-        Args:
-            x: `(B, I)`.
-            state: `c (B, H)`.
-        """
+        """Take one step."""
         n, f, r = SRUCell.gates(self, x, state).values()
         c = f * state[0] + (1 - f) * n
         return r * c + (1 - r) * self.scale * self._highway(x), SRUState(c)
@@ -125,11 +102,7 @@ class SRUCell(Cell):
         return {"n": n, "f": torch.sigmoid(f), "r": torch.sigmoid(r)}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the compiled loop over each unit's own sequence.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the compiled loop over each unit's own sequence."""
 
         def run(x: Tensor, state: SRUState, lengths: Tensor | None) -> tuple[Tensor, SRUState]:
             products = linear_of_steps(x, self.weight_ih[: 3 * self.hidden_size])

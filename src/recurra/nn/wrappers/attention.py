@@ -64,6 +64,7 @@ class WindowAttention(Cell):
         tensor([[0., 1.]])
     """
 
+    state_type = WindowState
     marks = ("memory", "filled")
 
     def __init__(self, output_size: int, size: int, window: int) -> None:
@@ -77,45 +78,18 @@ class WindowAttention(Cell):
         self.weight_out = nn.Parameter(torch.empty(output_size, output_size))
         self.reset_parameters()
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> WindowState:
-        """Return an empty window.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        W, O = self.window, self.output_size  # noqa: E741
-        memory = self.zeros(batch_size, W * O, device, dtype).view(batch_size, W, O)
-        return WindowState(memory, self.zeros(batch_size, W, device, dtype))
-
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of a row's window."""
         return {"memory": (self.window, self.output_size), "filled": (self.window,)}
 
     def forward(self, x: Tensor, state: WindowState) -> tuple[Tensor, WindowState]:
-        """Take one step.
-
-        Args:
-            x: `(B, O)`.
-            state: `memory (B, W, O)`, `filled (B, W)`.
-        """
+        """Take one step."""
         check_step(self, x, state)
         y, joined = self._read(x.unsqueeze(1), state)
         return y.squeeze(1), WindowState(*(each[:, 1:] for each in joined))
 
     def kernel(self, x: Tensor) -> Kernel:
-        """Return the same over all steps at once.
-
-        Args:
-            x: the sequences.
-        """
+        """Return the same over all steps at once."""
 
         def run(x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
             y, joined = self._read(x, state)
@@ -200,6 +174,8 @@ class Attention(Wrapper):
         (torch.Size([2, 7, 5]), torch.Size([2, 4, 5]))
     """
 
+    state_type = AttentionState
+
     def __init__(self, cell: Recurrence, size: int | None = None, window: int = 15) -> None:
         if not all(isinstance(n, int) and n >= 1 for n in (window, 1 if size is None else size)):
             raise ConfigError(
@@ -224,30 +200,8 @@ class Attention(Wrapper):
         """Return that the state is that of the wrapped recurrence, and of the window."""
         return 0, 1
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> AttentionState:
-        """Return the wrapped recurrence's initial state, and an empty window.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return AttentionState(*super().initial_state(batch_size, device=device, dtype=dtype))
-
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return what attention makes of the wrapped recurrence's outputs, and both states.
-
-        Args:
-            x: `(B, I)` in a step, `(B, T, I)` over sequences.
-            state: the wrapped recurrence's, and the window.
-            run: how to reach each.
-        """
+        """Return what attention makes of the wrapped recurrence's outputs, and both states."""
         y, cell = run(self.inner(0), x, state[0])
         y, window = run(self.inner(1), y, state[1])
         return y, AttentionState(cell, window)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,9 @@ class Wrapper(nn.Module):
         input_size: I, features of an input; those of the first cell by default.
         output_size: O, features of an output; those of the last cell by default.
     """
+
+    state_type: ClassVar[Any] = None
+    """The NamedTuple that its state is, where that is a tuple whose parts have names."""
 
     looks_ahead = False
     """Whether outputs depend on later inputs, so that there is no single step."""
@@ -112,7 +115,9 @@ class Wrapper(nn.Module):
             self.inner(n).initial_state(batch_size, device=device, dtype=dtype)
             for n in ([0] if owners is None else owners)
         )
-        return states[0] if owners is None else states
+        if owners is None:
+            return states[0]
+        return states if self.state_type is None else self.state_type(*states)
 
     def forward(
         self,
@@ -146,7 +151,7 @@ class Wrapper(nn.Module):
         Args:
             x: `(B, I)` in a step, `(B, T, I)` over sequences.
             state: as `initial_state` returns.
-            run: how.
+            run: how to reach what is wrapped, and its masks.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no through")
 

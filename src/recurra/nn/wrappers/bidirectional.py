@@ -49,6 +49,7 @@ class Bidirectional(Wrapper):
         torch.Size([2, 7, 8])
     """
 
+    state_type = BidirectionalState
     looks_ahead = True
 
     def __init__(
@@ -79,30 +80,8 @@ class Bidirectional(Wrapper):
         """Return that the state is that of either direction."""
         return 0, 1
 
-    def initial_state(
-        self,
-        batch_size: int = 1,
-        *,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> BidirectionalState:
-        """Return both directions' initial states.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
-        return BidirectionalState(*super().initial_state(batch_size, device=device, dtype=dtype))
-
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return the merged outputs, and both states.
-
-        Args:
-            x: `(B, T, I)`.
-            state: both states.
-            run: how to reach a direction.
-        """
+        """Return the merged outputs, and both states."""
         forward, state_forward = run(self.inner(0), x, state[0])
         backward, state_backward = run.backwards(self.inner(1), x, state[1])
         return self._merge(forward, backward), BidirectionalState(state_forward, state_backward)

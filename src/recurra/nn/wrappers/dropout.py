@@ -71,13 +71,7 @@ class Dropout(Wrapper):
         self.variational = variational
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return the wrapped recurrence's outputs and state, masked on the way.
-
-        Args:
-            x: `(B, I)` in a step, `(B, T, I)` over sequences.
-            state: the wrapped recurrence's.
-            run: how to reach it, and its masks.
-        """
+        """Return the wrapped recurrence's outputs and state, masked on the way."""
         if not self.training:
             return run(self.inner(), x, state)
         if self.input:

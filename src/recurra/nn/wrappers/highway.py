@@ -66,13 +66,7 @@ class Highway(Wrapper):
         nn.init.constant_(self.bias, self.gate_bias)
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return inputs and outputs mixed by the gate, and the wrapped recurrence's state.
-
-        Args:
-            x: `(B, O)` in a step, `(B, T, O)` over sequences.
-            state: the wrapped recurrence's.
-            run: how to reach it.
-        """
+        """Return inputs and outputs mixed by the gate, and the wrapped recurrence's state."""
         y, state = run(self.inner(), x, state)
         gate = torch.sigmoid(F.linear(x, self.weight, self.bias)).to(x.dtype)
         return torch.lerp(x, y.to(x.dtype), gate), state

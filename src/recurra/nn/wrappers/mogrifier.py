@@ -116,13 +116,7 @@ class Mogrifier(Wrapper):
         return "input and hidden state gate each other before each step" if self.rounds else None
 
     def fused(self, x: Tensor, masks: Masks | None, start: int = 0) -> Kernel | None:
-        """Return the compiled Mogrifier, which is that of an LSTM.
-
-        Args:
-            x: the sequences, or anything of their device and dtype.
-            masks: of the whole unroll.
-            start: the first of the steps.
-        """
+        """Return the compiled Mogrifier, which is that of an LSTM."""
         cell = self.inner()
         if served(x) or not steps_as(cell, LSTMCell):
             return None

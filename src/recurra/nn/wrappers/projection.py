@@ -61,12 +61,6 @@ class Projection(Wrapper):
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return the wrapped recurrence's outputs, mapped, and its state.
-
-        Args:
-            x: `(B, I)` in a step, `(B, T, I)` over sequences.
-            state: the wrapped recurrence's.
-            run: how to reach it.
-        """
+        """Return the wrapped recurrence's outputs, mapped, and its state."""
         y, state = run(self.inner(), x, state)
         return F.linear(y, self.weight, self.bias).to(y.dtype), state

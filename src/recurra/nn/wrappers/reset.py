@@ -45,11 +45,5 @@ class Reset(Wrapper):
         self.input_size += 1
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return the wrapped recurrence's outputs and state, reset on the way.
-
-        Args:
-            x: `(B, I + 1)` in a step, `(B, T, I + 1)` over sequences.
-            state: the wrapped recurrence's.
-            run: how to reach it.
-        """
+        """Return the wrapped recurrence's outputs and state, reset on the way."""
         return run.resetting(self.inner(), x[..., :-1], state, x[..., -1] > 0.5)

@@ -42,12 +42,6 @@ class Residual(Wrapper):
             )
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return the wrapped recurrence's outputs plus the inputs, and its state.
-
-        Args:
-            x: `(B, I)` in a step, `(B, T, I)` over sequences.
-            state: the wrapped recurrence's.
-            run: how to reach it.
-        """
+        """Return the wrapped recurrence's outputs plus the inputs, and its state."""
         y, state = run(self.inner(), x, state)
         return x + y, state

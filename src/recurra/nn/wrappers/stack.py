@@ -56,13 +56,7 @@ class Stack(Wrapper):
         return range(len(self.cells))
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return the last layer's outputs, and every layer's state.
-
-        Args:
-            x: `(B, I)` in a step, `(B, T, I)` over sequences.
-            state: a tuple of the layers' states.
-            run: how to reach a layer.
-        """
+        """Return the last layer's outputs, and every layer's state."""
         states = []
         for layer, before in zip(self.cells, state, strict=True):
             x, after = run(cast("Recurrence", layer), x, before)

@@ -7,14 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from recurra.nn.cells.base import NOTHING_YET
 from recurra.nn.state import State, map_tensors
 from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
 from recurra.nn.wrappers.inside import map_cells
 
 __all__ = ["TrainableState"]
-
-NO_WEIGHT = -1e4
-"""The logarithm, and all below, by which a cell says that it holds nothing yet."""
 
 
 class TrainableState(Wrapper):
@@ -60,7 +58,7 @@ class TrainableState(Wrapper):
         firsts: list[Tensor] = []
 
         def note(tensor: Tensor) -> Tensor:
-            firsts.append(torch.where(tensor > NO_WEIGHT, tensor, 0).detach().clone())
+            firsts.append(torch.where(tensor > NOTHING_YET, tensor, 0).detach().clone())
             return tensor
 
         self._map_learned(note, self.inner().initial_state())
@@ -89,13 +87,7 @@ class TrainableState(Wrapper):
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> State:
-        """Return the learned state, once for each row.
-
-        Args:
-            batch_size: B, rows.
-            device: where; the parameters' by default.
-            dtype: of which kind; the parameters' by default.
-        """
+        """Return the learned state, once for each row."""
         own = self.inner().initial_state(batch_size, device=device, dtype=dtype)
         starts = iter(self.starts)
 
@@ -106,12 +98,6 @@ class TrainableState(Wrapper):
         return self._map_learned(learned, own)
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return the wrapped recurrence's outputs and state.
-
-        Args:
-            x: `(B, I)` in a step, `(B, T, I)` over sequences.
-            state: the wrapped recurrence's.
-            run: how to reach it.
-        """
+        """Return the wrapped recurrence's outputs and state."""
         initial = self.initial_state(len(x), device=x.device, dtype=x.dtype)
         return run.starting(self.inner(), x, state, initial)

@@ -68,13 +68,7 @@ class WeightDrop(Wrapper):
             )
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
-        """Return the outputs and state of what is wrapped, its weights masked.
-
-        Args:
-            x: `(B, I)` in a step, `(B, T, I)` over sequences.
-            state: the wrapped recurrence's.
-            run: how to reach it, and its masks.
-        """
+        """Return the outputs and state of what is wrapped, its weights masked."""
         if not self.training or not self.probability:
             return run(self.inner(), x, state)
         twin = run.masks.once(self, "twin", lambda: self._dropped(run.masks))

@@ -115,13 +115,7 @@ class Zoneout(Wrapper):
         return "zoneout acts between steps" if self.hidden or self.memory else None
 
     def fused(self, x: Tensor, masks: Masks | None, start: int = 0) -> Kernel | None:
-        """Return the compiled loop of the LSTM's relatives, which has zoneout in it.
-
-        Args:
-            x: the sequences, or anything of their device and dtype.
-            masks: of the whole unroll.
-            start: the first of the steps.
-        """
+        """Return the compiled loop of the LSTM's relatives, which has zoneout in it."""
         cell = self.inner()
         if served(x) or not any(steps_as(cell, kind) for kind in RELATIVES):
             return None
