@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from recurra.errors import DataError
 
-__all__ = ["NamedExamples", "read_bytes", "read_lines", "read_ts"]
+__all__ = ["NamedExamples", "is_number", "read_bytes", "read_lines", "read_ts"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,14 +167,19 @@ def _read_numbers(text: str, place: str) -> NDArray[np.float64]:
     try:
         return np.array([float(cell) for cell in cells])
     except ValueError:
-        bad = next(n for n, cell in enumerate(cells, start=1) if not _is_number(cell))
+        bad = next(n for n, cell in enumerate(cells, start=1) if not is_number(cell))
         raise DataError(
             f"{place}: step {bad} is {cells[bad - 1].strip()!r:.40}, which is no number; "
             "fill it, or leave the example out"
         ) from None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether a cell says a number.
+
+    Args:
+        text: of the cell.
+    """
     try:
         float(text)
     except ValueError:

@@ -22,6 +22,7 @@ from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.stack import Stack
 from recurra.series.data.windows import Scaled, Scaling, Window
 from recurra.series.judging.metrics import LEVELS
+from recurra.series.network.conformal import corrected
 from recurra.series.network.smoothing import Smoothing
 from recurra.series.options import ForecastOptions
 
@@ -179,11 +180,8 @@ class ForecastNetwork(nn.Module):
             window: what is seen.
         """
         ahead, scaled = self.in_units(window)
-        moved = ahead + self.correction * unit(scaled).unsqueeze(-1).to(ahead.dtype)
-        above = moved[..., MIDDLE:].cummax(-1).values
-        below = moved[..., : MIDDLE + 1].flip(-1).cummin(-1).values.flip(-1)
-        ordered = torch.cat([below, above[..., 1:]], -1)  # about the median, which stays
-        return self.scaling.backward(ordered, scaled)
+        corrections = self.correction * unit(scaled).unsqueeze(-1).to(ahead.dtype)
+        return self.scaling.backward(corrected(ahead, corrections), scaled)
 
 
 def unit(scaled: Scaled) -> Tensor:
@@ -233,8 +231,7 @@ class Member(nn.Module):
         if options.decoder == "segments":
             self.place = nn.Parameter(torch.empty(shape.segments_ahead, U))
         if shape.known:
-            steps = shape.horizon if options.decoder == "direct" else G
-            self.ahead = nn.Linear(steps * shape.known, U)
+            self.ahead = nn.Linear(at_once * shape.known, U)
         self._initialize(layers, generator)
         if shape.lag:
             self.smoothing = Smoothing(shape.context, shape.lag)
