@@ -102,22 +102,25 @@ def read_ts(path: Path, labelled: bool = True) -> NamedExamples:
     sequences: list[NDArray[np.float64]] = []
     names: list[str] = []
     for number, line in read_lines(path):
+        place = f"{path}, line {number}"
         if line.startswith("#"):
             continue
         if "@data" not in header:
-            _read_setting(header, line, f"{path}, line {number}", labelled)
+            _read_setting(header, line, place, labelled)
             continue
         if not labelled:
-            sequences.append(_read_sequence(line, _has_labels(header), f"{path}, line {number}"))
+            sequences.append(_read_sequence(line, _has_labels(header), place))
             continue
-        sequence, name = _read_example(line, f"{path}, line {number}")
-        if (classes := header["@classlabel"][1:]) and name not in classes:
+        dimensions, colon, label = line.rpartition(":")
+        if not colon or not label.strip():
+            raise DataError(f"{place}: expected numbers, a colon and a label, got {line!r:.80}")
+        sequences.append(_read_sequence(dimensions, False, place))
+        names.append(label.strip())
+        if (classes := header["@classlabel"][1:]) and names[-1] not in classes:
             raise DataError(
-                f"{path}, line {number}: the label {name!r} is not one that the file declares, "
+                f"{place}: the label {names[-1]!r} is not one that the file declares, "
                 f"{', '.join(classes)}"
             )
-        sequences.append(sequence)
-        names.append(name)
     if not sequences:
         raise DataError(f"{path} holds no example; expected lines of numbers after @data")
     declared = tuple(header.get("@classlabel", [])[1:])
@@ -139,13 +142,6 @@ def _read_setting(header: dict[str, list[str]], line: str, place: str, labelled:
 
 def _has_labels(header: dict[str, list[str]]) -> bool:
     return header.get("@classlabel", ["false"])[:1] in (["true"], ["True"])
-
-
-def _read_example(line: str, place: str) -> tuple[NDArray[np.float64], str]:
-    dimensions, colon, name = line.rpartition(":")
-    if not colon or not name.strip():
-        raise DataError(f"{place}: expected numbers, a colon and a label, got {line!r:.80}")
-    return _read_sequence(dimensions, False, place), name.strip()
 
 
 def _read_sequence(line: str, ends_in_label: bool, place: str) -> NDArray[np.float64]:

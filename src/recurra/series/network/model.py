@@ -346,6 +346,7 @@ class Member(nn.Module):
         known = F.pad(window.known, (0, 0, 0, missing))
         last = window.seen[:, -1:, : self.shape.seen - self.shape.known]
         seen = torch.cat([last.expand(-1, M * G, -1), known], 2)
+        middle = self.head.middle if isinstance(self.head, QuantileHead) else 0
         found = []
         for m in range(M):
             part = slice(m * G, (m + 1) * G)
@@ -354,20 +355,11 @@ class Member(nn.Module):
             found.append(self.head(self._drop(hidden, generator)))
             if m == M - 1:
                 break
-            values = base[:, part] + self.median(found[-1])
+            values = base[:, part] + found[-1][..., middle]
             x = self._embed(values, torch.ones_like(values), seen[:, part], about)
             y, state = unroll(self.recurrence, x, state, generator=generator)
             hidden = y[:, -1]
         return torch.cat(found, 1)[:, : self.shape.horizon]
-
-    def median(self, parameters: Tensor) -> Tensor:
-        """Return `(B, N)`: the middle of a head's distributions.
-
-        Args:
-            parameters: `(B, N, P)`.
-        """
-        middle = self.head.middle if isinstance(self.head, QuantileHead) else 0
-        return parameters[..., middle]
 
     def _drop(self, hidden: Tensor, generator: torch.Generator | None) -> Tensor:
         if not self.training or not self.dropout or generator is None:
