@@ -64,13 +64,8 @@ def fitted_corrections(
         >>> fitted_corrections(actual, forecast, levels, np.ones(199)).round(2).tolist()
         [[-0.71, 0.0, 0.71]]
     """
-    if actual.ndim != 2 or quantiles.shape != (*actual.shape, len(levels)):
-        raise ShapeError(
-            f"actual {actual.shape}, quantiles {quantiles.shape} and {len(levels)} levels do "
-            "not go together; give (N, H), (N, H, Q) and (Q,)"
-        )
+    _require_match(actual, quantiles, levels)
     unit = _by_step(scale, actual.shape)
-    _require_opposites(levels)
     corrections = np.zeros((actual.shape[1], len(levels)))
     there = ~np.isnan(actual) & (unit > 0)
     counts = there.sum(axis=0)
@@ -105,7 +100,12 @@ def corrected(quantiles: Tensor, corrections: Tensor) -> Tensor:
     return torch.cat([below, above[..., 1:]], -1)
 
 
-def _require_opposites(levels: Sequence[float]) -> None:
+def _require_match(actual: Floats, quantiles: Floats, levels: Sequence[float]) -> None:
+    if actual.ndim != 2 or quantiles.shape != (*actual.shape, len(levels)):
+        raise ShapeError(
+            f"actual {actual.shape}, quantiles {quantiles.shape} and {len(levels)} levels do "
+            "not go together; give (N, H), (N, H, Q) and (Q,)"
+        )
     opposite = all(math.isclose(a + b, 1, abs_tol=1e-9) for a, b in zip(levels, reversed(levels)))
     increasing = all(a < b for a, b in pairwise(levels))
     if not (opposite and increasing and len(levels) % 2):
