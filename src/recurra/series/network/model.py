@@ -274,11 +274,7 @@ class Member(nn.Module):
         return base, self._recursive(window, base, about, (y[:, -1], state), generator)
 
     def train(self, mode: bool = True) -> Member:
-        """Change between training and evaluation.
-
-        Args:
-            mode: whether it is to learn.
-        """
+        """Change between training and evaluation."""
         self._map = None  # weights may have changed since
         return super().train(mode)
 
