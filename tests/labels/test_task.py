@@ -291,9 +291,9 @@ def finished(waves, tmp_path) -> tuple[LabelTask, Path]:
 def test_evaluating_on_its_own_data_is_what_was_reported(finished):
     task, run = finished
     for split in ("train", "valid", "test"):
-        assert LabelTask.evaluate(run, task.config, None, split) == task.measure(split)
+        assert LabelTask.evaluate(run, task.config, None, split, "document") == task.measure(split)
     with pytest.raises(DataError, match="the data have no wave split"):
-        LabelTask.evaluate(run, task.config, None, "wave")
+        LabelTask.evaluate(run, task.config, None, "wave", "document")
 
 
 def test_evaluating_on_another_file(finished, tmp_path):
@@ -301,10 +301,13 @@ def test_evaluating_on_another_file(finished, tmp_path):
     folder = tmp_path / "other"
     folder.mkdir()
     other = write_waves(folder, count=12, seed=5)
-    both = [LabelTask.evaluate(run, task.config, other, split) for split in ("train", "test")]
+    both = [
+        LabelTask.evaluate(run, task.config, other, split, "document")
+        for split in ("train", "test")
+    ]
     assert [metrics["examples"] for metrics in both] == [12, 12]
     alone = Path(other).rename(folder / "waves.ts")
-    metrics = LabelTask.evaluate(run, None, str(alone), "test")  # the whole file
+    metrics = LabelTask.evaluate(run, None, str(alone), "test", "document")  # the whole file
     assert metrics == both[0]
     lines = alone.read_text().splitlines()[2:]
     sequences = [np.array(line.split(":")[0].split(","), float)[:, None] for line in lines]
@@ -318,11 +321,11 @@ def test_evaluating_on_what_was_never_learned(finished, tmp_path):
     path = tmp_path / "other.ts"
     path.write_text("@classLabel true\n@data\n1,2:sideways\n3,4:up\n")
     with pytest.raises(DataError, match=r"no example of 'sideways' \(1\) was there to learn"):
-        LabelTask.evaluate(run, task.config, str(path), "test")
+        LabelTask.evaluate(run, task.config, str(path), "test", "document")
     with pytest.raises(DataError, match="iris has the classes setosa, versicolor, virginica, the"):
-        LabelTask.evaluate(run, task.config, "iris", "test")
+        LabelTask.evaluate(run, task.config, "iris", "test", "document")
     with pytest.raises(ConfigError, match="does not say what it learned from: give --data"):
-        LabelTask.evaluate(run, None, None, "test")
+        LabelTask.evaluate(run, None, None, "test", "document")
 
 
 # Real data
@@ -343,7 +346,11 @@ def test_arrays_are_evaluated_whole(waves: LabelRun, tmp_path: Path):
     task.model.save_pretrained(tmp_path / "given" / "model")
     test = task.data.split("test")
     names = [test.classes[label] for label in test.labels]
-    found = LabelTask.evaluate(tmp_path / "given", waves, (test.sequences, names), "test")
+    found = LabelTask.evaluate(
+        tmp_path / "given", waves, (test.sequences, names), "test", "document"
+    )
     assert found == task.measure("test")
     with pytest.raises(DataError, match="no example of 'other'"):
-        LabelTask.evaluate(tmp_path / "given", None, (test.sequences[:1], ["other"]), "test")
+        LabelTask.evaluate(
+            tmp_path / "given", None, (test.sequences[:1], ["other"]), "test", "document"
+        )

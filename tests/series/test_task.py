@@ -18,7 +18,7 @@ from recurra.series.baselines import BASELINES
 from recurra.series.entry import SeriesRun
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial
-from recurra.series.network.conformal import Conformal
+from recurra.series.network.conformal import fitted_corrections
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel, Series
 from recurra.series.task import SeriesTask
@@ -223,7 +223,7 @@ def test_calibrated_it_is_as_conformal_says(tmp_path: Path, panel_of: PanelOf) -
         ahead, scaled = plain.network.in_units(window)
     actual = (trial.actual - scaled.centre.numpy()) / scaled.scale.numpy()
     units = scaled.change[:, 0].clamp_min(0.05).numpy()
-    expected = Conformal.fit(actual, ahead.double().numpy(), LEVELS, units).corrections
+    expected = fitted_corrections(actual, ahead.double().numpy(), LEVELS, units)
     np.testing.assert_allclose(task.network.correction, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -41,11 +41,15 @@ class Baseline(Protocol):
     def __init__(self, train: LabelledSequences) -> None: ...
 
     def log_probs(self, sequences: Sequences) -> NDArray[np.float64]:
-        """Return `(n, C)`, natural logarithms."""
+        """Return `(n, C)`, natural logarithms.
+
+        Args:
+            sequences: n of them; of the length that was learned, where that was a single one.
+        """
         ...
 
 
-class Majority:
+class Majority(Baseline):
     """Whatever the sequence, the shares that the classes had in training.
 
     Args:
@@ -64,15 +68,11 @@ class Majority:
             self._log_shares = np.log(counts / counts.sum())
 
     def log_probs(self, sequences: Sequences) -> NDArray[np.float64]:
-        """Return the logarithms of the shares, `(n, C)`.
-
-        Args:
-            sequences: n of them.
-        """
+        """Return the logarithms of the shares, `(n, C)`."""
         return np.tile(self._log_shares, (len(sequences), 1))
 
 
-class Linear:
+class Linear(Baseline):
     """Logistic regression on standardised numbers.
 
     Sequences that are all of one length, and short, are taken as they are; others by their
@@ -100,11 +100,7 @@ class Linear:
             self._model.fit(self._numbers(train.sequences), train.labels)
 
     def log_probs(self, sequences: Sequences) -> NDArray[np.float64]:
-        """Return the model's log-probabilities, `(n, C)`.
-
-        Args:
-            sequences: n of them; of the length that was learned, where that was a single one.
-        """
+        """Return the model's log-probabilities, `(n, C)`."""
         found: NDArray[np.float64] = self._model.predict_log_proba(self._numbers(sequences))
         return found
 

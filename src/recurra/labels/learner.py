@@ -6,18 +6,19 @@ n sequences, B rows, F features, O outputs, M members.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from recurra.labels.metrics import score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.sequences import Ragged, digest_arrays
+from recurra.learning.loop import Learner
 from recurra.learning.options import TrainOptions
 from recurra.randomness import generator
 
@@ -28,7 +29,7 @@ Examples = tuple[Sequence[NDArray[np.floating]], NDArray[np.generic], NDArray[np
 Batch = tuple[Tensor, Tensor | None, Tensor, Tensor]
 
 
-class SequenceLearner:
+class SequenceLearner(Learner):
     """A SequenceNetwork learns targets from sequences.
 
     An epoch is a permutation of the examples that derives from the seed and the epoch alone; where
@@ -69,50 +70,37 @@ class SequenceLearner:
         valid: Examples | None = None,
         loss: Literal["cross_entropy", "squared_error"] = "cross_entropy",
     ) -> None:
-        self.model: nn.Module = network.train()
-        self.network = network
+        self.model = self.network = network.train()
         self.seed = seed
         self.classes = loss == "cross_entropy"
-        self.data = network.ragged(sequences)
-        self.targets = self._tensor(targets)
-        self.weights = self._tensor_of_weights(weights, len(sequences))
+        parts = {"examples": (sequences, targets, weights)}
+        self.data, self.targets, self.weights = self._ready(parts["examples"])
         self.batch_size = options.batch_size
         self.steps_per_epoch = max(1, math.ceil(len(sequences) / options.batch_size))
-        self.valid: tuple[Ragged, Tensor, Tensor] | None = None
-        parts = {"examples": (sequences, targets, weights)}
+        self.valid = None if valid is None else self._ready(valid)
         if valid is not None:
-            self.valid = (
-                network.ragged(valid[0]),
-                self._tensor(valid[1]),
-                self._tensor_of_weights(valid[2], len(valid[0])),
-            )
             parts["validation examples"] = valid
-        self.fingerprint: Mapping[str, str] = {name: _digest(part) for name, part in parts.items()}
+        self.fingerprint = {name: _digest(part) for name, part in parts.items()}
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
         self._whole: Batch | None = None
 
-    def _tensor(self, targets: NDArray[np.generic]) -> Tensor:
+    def _ready(self, examples: Examples) -> tuple[Ragged, Tensor, Tensor]:
+        """Return sequences, targets and weights where the network is, the weights' mean 1."""
+        sequences, targets, weights = examples
         like = self.network.mean
-        return torch.tensor(
-            np.ascontiguousarray(targets),
-            dtype=torch.int64 if self.classes else like.dtype,
-            device=like.device,
+        each = np.ones(len(sequences)) if weights is None else np.asarray(weights, np.float64)
+        return (
+            self.network.ragged(sequences),
+            torch.tensor(
+                np.ascontiguousarray(targets),
+                dtype=torch.int64 if self.classes else like.dtype,
+                device=like.device,
+            ),
+            torch.as_tensor(each / each.mean(), dtype=like.dtype, device=like.device),
         )
 
-    def _tensor_of_weights(self, weights: NDArray[np.floating] | None, count: int) -> Tensor:
-        like = self.network.mean
-        if weights is None:
-            return torch.ones(count, dtype=like.dtype, device=like.device)
-        each = np.asarray(weights, np.float64)
-        return torch.as_tensor(each / each.mean(), dtype=like.dtype, device=like.device)
-
     def batch(self, epoch: int, step: int) -> Batch:
-        """Return inputs, lengths, targets and weights of a batch, a pure function of its place.
-
-        Args:
-            epoch: which pass over the data.
-            step: which batch of the pass.
-        """
+        """Return inputs, lengths, targets and weights of a batch, a pure function of its place."""
         if self.steps_per_epoch == 1:
             if self._whole is None:
                 everything = self.data.batch(torch.arange(len(self.data)))
@@ -126,20 +114,12 @@ class SequenceLearner:
         there = rows.to(self.targets.device)
         return (*self.data.batch(rows), self.targets[there], self.weights[there])
 
-    def initial_carry(self) -> None:
-        """Return nothing: the state of one batch is not carried into the next."""
-
     def loss(
         self, batch: Batch, carry: None, generator: torch.Generator
     ) -> tuple[Tensor, None, int]:
         """Return the members' mean loss, nothing to carry, and how many examples there were.
 
         Its gradient is that of the members' summed losses, so that each learns as if alone.
-
-        Args:
-            batch: as `batch` returned it.
-            carry: nothing.
-            generator: where noise and dropout masks come from.
         """
         x, lengths, targets, weights = batch
         outputs = self.network.outputs(x, lengths, generator)
@@ -166,21 +146,6 @@ class SequenceLearner:
         errors = (outputs - targets).double().square().mean(dim=1).cpu().numpy()
         mse = float(np.average(errors, weights=counts))
         return {"loss": mse, "examples": len(targets), "rmse": math.sqrt(mse)}
-
-    def pack(self, carry: None) -> dict[str, Tensor]:
-        """Return no tensors.
-
-        Args:
-            carry: nothing.
-        """
-        return {}
-
-    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
-        """Return nothing.
-
-        Args:
-            tensors: none.
-        """
 
 
 def _digest(examples: Examples) -> str:

@@ -83,17 +83,12 @@ class SequenceNetwork(nn.Module):
         self.register_buffer("mean", torch.zeros(input_size))
         self.register_buffer("scale", torch.ones(input_size))
         with torch.random.fork_rng(devices=[]):  # cells draw from torch's own when they are made
-            if options.kind == "softmax":
-                size = input_size * (steps or 1)
-                members: list[nn.Module] = [
-                    _Flat(size, output_size) for _ in range(options.members)
-                ]
-            else:
-                members = [
-                    _Recurrent(options, input_size, output_size, generator)
-                    for _ in range(options.members)
-                ]
-        self.members = nn.ModuleList(members)
+            self.members = nn.ModuleList(
+                _Flat(input_size * (steps or 1), output_size)
+                if options.kind == "softmax"
+                else _Recurrent(options, input_size, output_size, generator)
+                for _ in range(options.members)
+            )
 
     @torch.no_grad()
     def standardize(
@@ -146,13 +141,7 @@ class SequenceNetwork(nn.Module):
     def forward(
         self, x: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return the members' mean output, `(B, O)`: of logits, a geometric mean of probabilities.
-
-        Args:
-            x: `(B, T, F)`.
-            lengths: `(B,)` int64, 1 ... T; T for all by default.
-            generator: where noise and dropout masks come from, needed in training mode.
-        """
+        """Return the mean of `outputs`, `(B, O)`: of logits, a geometric mean of probabilities."""
         return self.outputs(x, lengths, generator).mean(dim=0)
 
     def predict(self, sequences: Sequence[NDArray[np.floating]] | Ragged) -> Tensor:

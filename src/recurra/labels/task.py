@@ -182,12 +182,7 @@ class LabelTask(Task):
 
     @classmethod
     def evaluate(
-        cls,
-        run: Path | str,
-        config: LabelRun | None,
-        data: Any,
-        split: str,
-        context: str = "document",
+        cls, run: Path, config: LabelRun | None, data: Any, split: str, context: str
     ) -> Metrics:
         """Return a classifier's metrics on its own data or on others.
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from recurra.errors import DataError
 
-__all__ = ["NamedExamples", "read_bytes", "read_lines", "read_ts"]
+__all__ = ["NamedExamples", "is_number", "read_bytes", "read_lines", "read_ts"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,22 +102,25 @@ def read_ts(path: Path, labelled: bool = True) -> NamedExamples:
     sequences: list[NDArray[np.float64]] = []
     names: list[str] = []
     for number, line in read_lines(path):
+        place = f"{path}, line {number}"
         if line.startswith("#"):
             continue
         if "@data" not in header:
-            _read_setting(header, line, f"{path}, line {number}", labelled)
+            _read_setting(header, line, place, labelled)
             continue
         if not labelled:
-            sequences.append(_read_sequence(line, _has_labels(header), f"{path}, line {number}"))
+            sequences.append(_read_sequence(line, _has_labels(header), place))
             continue
-        sequence, name = _read_example(line, f"{path}, line {number}")
-        if (classes := header["@classlabel"][1:]) and name not in classes:
+        dimensions, colon, label = line.rpartition(":")
+        if not colon or not label.strip():
+            raise DataError(f"{place}: expected numbers, a colon and a label, got {line!r:.80}")
+        sequences.append(_read_sequence(dimensions, False, place))
+        names.append(label.strip())
+        if (classes := header["@classlabel"][1:]) and names[-1] not in classes:
             raise DataError(
-                f"{path}, line {number}: the label {name!r} is not one that the file declares, "
+                f"{place}: the label {names[-1]!r} is not one that the file declares, "
                 f"{', '.join(classes)}"
             )
-        sequences.append(sequence)
-        names.append(name)
     if not sequences:
         raise DataError(f"{path} holds no example; expected lines of numbers after @data")
     declared = tuple(header.get("@classlabel", [])[1:])
@@ -141,13 +144,6 @@ def _has_labels(header: dict[str, list[str]]) -> bool:
     return header.get("@classlabel", ["false"])[:1] in (["true"], ["True"])
 
 
-def _read_example(line: str, place: str) -> tuple[NDArray[np.float64], str]:
-    dimensions, colon, name = line.rpartition(":")
-    if not colon or not name.strip():
-        raise DataError(f"{place}: expected numbers, a colon and a label, got {line!r:.80}")
-    return _read_sequence(dimensions, False, place), name.strip()
-
-
 def _read_sequence(line: str, ends_in_label: bool, place: str) -> NDArray[np.float64]:
     texts = line.split(":")
     columns = [_read_numbers(text, place) for text in (texts[:-1] if ends_in_label else texts)]
@@ -167,14 +163,19 @@ def _read_numbers(text: str, place: str) -> NDArray[np.float64]:
     try:
         return np.array([float(cell) for cell in cells])
     except ValueError:
-        bad = next(n for n, cell in enumerate(cells, start=1) if not _is_number(cell))
+        bad = next(n for n, cell in enumerate(cells, start=1) if not is_number(cell))
         raise DataError(
             f"{place}: step {bad} is {cells[bad - 1].strip()!r:.40}, which is no number; "
             "fill it, or leave the example out"
         ) from None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether a cell says a number.
+
+    Args:
+        text: of the cell.
+    """
     try:
         float(text)
     except ValueError:

@@ -55,7 +55,10 @@ PATIENCE_FOR_NANS = 3
 
 
 class Learner(Protocol):
-    """What a task hands to the loop; where its epochs differ, it is `Uneven` too."""
+    """What a task hands to the loop; where its epochs differ, it is `Uneven` too.
+
+    One that derives from this carries no state from batch to batch, unless it says so.
+    """
 
     model: nn.Module
     steps_per_epoch: int
@@ -68,10 +71,16 @@ class Learner(Protocol):
 
     def initial_carry(self) -> Any:
         """Return the state that is carried into the first batch of an epoch."""
-        ...
+        return None
 
     def loss(self, batch: Any, carry: Any, generator: torch.Generator) -> tuple[Tensor, Any, int]:
-        """Return the mean loss in nats per target, the detached carry, and how many targets."""
+        """Return the mean loss in nats per target, the detached carry, and how many targets.
+
+        Args:
+            batch: as `batch` returned it.
+            carry: as `initial_carry` or the loss before returned it.
+            generator: where noise and dropout masks come from.
+        """
         ...
 
     def validate(self) -> Mapping[str, float | int | None] | None:
@@ -80,11 +89,11 @@ class Learner(Protocol):
 
     def pack(self, carry: Any) -> dict[str, Tensor]:
         """Return the carry as named tensors."""
-        ...
+        return {}
 
     def unpack(self, tensors: Mapping[str, Tensor]) -> Any:
         """Return the carry that `pack` named."""
-        ...
+        return None
 
 
 def learn(

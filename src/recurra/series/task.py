@@ -25,7 +25,7 @@ from recurra.series.data.windows import Scaling, Windows
 from recurra.series.entry import SeriesRun
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial
-from recurra.series.network.learner import MOST_VALIDATED, SeriesLearner
+from recurra.series.network.learner import SeriesLearner
 from recurra.series.network.model import MIDDLE, ForecastNetwork, Shape
 from recurra.series.network.sizing import sized
 from recurra.series.options import ForecastOptions
@@ -133,12 +133,12 @@ class SeriesTask(Task):
 
     def measure(self, split: str) -> Metrics | None:
         """Return the forecaster's metrics on a part of the data; None where it has no window."""
-        trial = self._trial(split)
+        trial = Trial.of(self.dataset, split)
         return trial.score(self._forecast(split, trial)).as_dict() if len(trial) else None
 
     def baselines(self) -> dict[str, dict[str, Metrics]]:
         """Return what the result is printed beside: name -> split -> metrics."""
-        trials = {"valid": self._trial("valid", MOST_VALIDATED), "test": self._test}
+        trials = {"valid": self.learner.trial, "test": self._test}
         told = {
             "valid": {name: trials["valid"].rival(name) for name in BASELINES},
             "test": self._rivals,
@@ -206,12 +206,9 @@ class SeriesTask(Task):
         windows = model.windows(trial.dataset.panel)
         return trial.score(model.quantiles(windows, trial.channels, trial.origins)).as_dict()
 
-    def _trial(self, split: str, most: int | None = None) -> Trial:
-        return Trial.of(self.dataset, split, most)
-
     @cached_property
     def _test(self) -> Trial:
-        return self._trial("test")
+        return Trial.of(self.dataset, "test")
 
     @cached_property
     def _rivals(self) -> dict[str, Floats]:

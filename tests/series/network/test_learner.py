@@ -16,7 +16,7 @@ from recurra.series.data.windows import Windows
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial
 from recurra.series.network import learner as module
-from recurra.series.network.conformal import Conformal
+from recurra.series.network.conformal import corrected, fitted_corrections
 from recurra.series.network.learner import SeriesLearner
 from recurra.series.panel import Panel
 
@@ -188,12 +188,13 @@ def test_calibration_is_conformal_on_the_validation_windows(
         ahead = network.eval().in_units(windows)[0].double().numpy()
     actual = (trial.actual - scaled.centre.numpy()) / scaled.scale.numpy()
     units = np.maximum(0.05, scaled.change[:, 0].numpy())
-    expected = Conformal.fit(actual, ahead, LEVELS, units)
+    expected = fitted_corrections(actual, ahead, LEVELS, units)
     network.train()
     learner.calibrate()
-    np.testing.assert_allclose(network.correction, expected.corrections, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(network.correction, expected, rtol=1e-4, atol=1e-5)
     told = made.forecaster.quantiles(learner.windows, trial.channels, trial.origins)
-    again = expected.apply(ahead, units)
+    moves = torch.from_numpy(units[:, None, None] * expected)
+    again = corrected(torch.from_numpy(ahead), moves).numpy()
     back = scaled.centre.numpy()[..., None] + scaled.scale.numpy()[..., None] * again
     np.testing.assert_allclose(told, back, rtol=1e-5, atol=1e-4)
     coverage = trial.score(told).intervals

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recurra.errors import ConfigError, DataError
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.options import LabelOptions
-from recurra.labels.ts_file import NamedExamples, read_lines, read_ts
+from recurra.labels.ts_file import NamedExamples, is_number, read_lines, read_ts
 from recurra.table import nearest
 
 __all__ = ["LabelFiles", "read_examples", "read_sequences", "read_table"]
@@ -99,14 +99,14 @@ def read_table(path: Path, label_column: str | None = None) -> NamedExamples:
         (('plus', 'minus'), [[-1.0, -2.0]])
     """
     rows = _read_rows(path)
-    names, rows = _with_header(rows, any(map(_is_number, rows[0][:-1])))
+    names, rows = _with_header(rows, any(map(is_number, rows[0][:-1])))
     place = _label_place(path, names, label_column)
     if len(names) < 2 or not rows:
         raise DataError(
             f"{path}: expected rows with a label and at least one number, got {len(rows)} rows "
             f"of {len(names)} columns"
         )
-    sequences = tuple(_numbers(path, n, names, row, place) for n, row in enumerate(rows, 1))
+    sequences = tuple(_sequences(path, names, rows, place))
     labels = tuple(row[place] for row in rows)
     if "" in labels:
         number = labels.index("") + 1
@@ -149,17 +149,17 @@ def _rows_of(path: Path, num_features: int) -> list[NDArray[np.float64]]:
     """Return a table's rows as sequences of one step, without the labels' column if it has one."""
     rows = _read_rows(path)
     if len(rows[0]) == num_features:
-        names, rows = _with_header(rows, any(map(_is_number, rows[0])))
-        return [_numbers(path, n, names, row, None) for n, row in enumerate(rows, 1)]
-    names, rows = _with_header(rows, any(map(_is_number, rows[0][:-1])))
+        names, rows = _with_header(rows, any(map(is_number, rows[0])))
+        return _sequences(path, names, rows, None)
+    names, rows = _with_header(rows, any(map(is_number, rows[0][:-1])))
     if len(names) != num_features + 1:
         raise DataError(
             f"{path} has {len(names)} columns, expected {num_features} of numbers, and at most "
             "one of labels"
         )
-    words = [place for place, cell in enumerate(rows[0] if rows else []) if not _is_number(cell)]
+    words = [place for place, cell in enumerate(rows[0] if rows else []) if not is_number(cell)]
     place = words[0] if len(words) == 1 else _label_place(path, names, None)
-    return [_numbers(path, n, names, row, place) for n, row in enumerate(rows, 1)]
+    return _sequences(path, names, rows, place)
 
 
 def _read_rows(path: Path) -> list[list[str]]:
@@ -188,23 +188,23 @@ def _label_place(path: Path, names: list[str], wanted: str | None) -> int:
     return names.index(wanted)
 
 
-def _numbers(
-    path: Path, number: int, names: list[str], row: list[str], place: int | None
-) -> NDArray[np.float64]:
-    """Return a row as a sequence of one step, without the label's place."""
-    if len(row) != len(names):
-        raise DataError(f"{path}, row {number}: expected {len(names)} cells, found {len(row)}")
-    cells = []
-    for column, cell in enumerate(row):
-        if column == place:
-            continue
-        if not _is_number(cell):
+def _sequences(
+    path: Path, names: list[str], rows: list[list[str]], place: int | None
+) -> list[NDArray[np.float64]]:
+    """Return rows as sequences of one step, without the label's place."""
+    found = []
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise DataError(f"{path}, row {number}: expected {len(names)} cells, found {len(row)}")
+        columns = [column for column in range(len(row)) if column != place]
+        odd = next((column for column in columns if not is_number(row[column])), None)
+        if odd is not None:
             raise DataError(
-                f"{path}, row {number}: {names[column]!r} is {cell!r:.40}, which is no number; "
+                f"{path}, row {number}: {names[odd]!r} is {row[odd]!r:.40}, which is no number; "
                 "fill it, leave the row out, or name the labels by data.label_column"
             )
-        cells.append(float(cell))
-    return np.array([cells])
+        found.append(np.array([[float(row[column]) for column in columns]]))
+    return found
 
 
 def _beside(path: Path) -> Path | None:
@@ -228,11 +228,3 @@ def _require_kind(path: Path) -> None:
 
 def _is_ts(path: Path) -> bool:
     return path.name.removesuffix(".gz").lower().endswith(".ts")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

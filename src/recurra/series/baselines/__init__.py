@@ -12,7 +12,7 @@ BASELINES = Table(
         "naive": "recurra.series.baselines.naive:Naive",
         "seasonal_naive": "recurra.series.baselines.naive:SeasonalNaive",
         "drift": "recurra.series.baselines.drift:Drift",
-        "growth": "recurra.series.baselines.growth:Growth",
+        "growth": "recurra.series.baselines.naive:Growth",
         "ar": "recurra.series.baselines.autoregression:Autoregression",
         "ar2": "recurra.series.baselines.autoregression:SecondOrder",
         "theta": "recurra.series.baselines.smoothing:Theta",

@@ -322,9 +322,9 @@ def _season(values: NDArray[np.float64]) -> int:
     places = np.arange(len(values))
     filled = np.interp(places, places[known], values[known])
     if filled.min() > 0:  # growth by a rate is a line of logarithms
-        filled = min(filled, np.log(filled), key=_off_line)
+        filled = min(filled, np.log(filled), key=lambda one: _off_line(one).var() / one.var())
     size = np.abs(filled).max()
-    filled = filled - np.polynomial.Polynomial.fit(places, filled, 1)(places)
+    filled = _off_line(filled)
     if np.abs(filled).max() <= 1e-9 * size:
         return 1
     longest = len(values) // LEAST_CYCLES - 1
@@ -341,11 +341,10 @@ def _season(values: NDArray[np.float64]) -> int:
     return _refined(filled, next(lag for lag, value in strengths.items() if value >= 0.9 * best))
 
 
-def _off_line(values: NDArray[np.float64]) -> float:
-    """The share of the variance that is about a line, not along it."""
+def _off_line(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is about a line, not along it."""
     places = np.arange(len(values))
-    rest = values - np.polynomial.Polynomial.fit(places, values, 1)(places)
-    return float(rest.var() / values.var())
+    return np.asarray(values - np.polynomial.Polynomial.fit(places, values, 1)(places))
 
 
 def _excess(power: NDArray[np.float64], place: float) -> float:

@@ -172,12 +172,11 @@ class SeriesDataset:
         self.season = options.season or panel.frequency.season
         given = options.horizon or (published.horizon if published else None)
         self.horizon = given or _customary_horizon(panel, self.season)
-        self.test = options.test or (published.test if published else self.horizon)
-        self.valid = options.valid or (published.valid if published else self.horizon)
-        self.test, self.valid = max(self.test, self.horizon), max(self.valid, self.horizon)
-        stride = options.stride or (published.stride if published else None)
-        self.stride = stride or self.horizon
-        self.standardize = published is not None and published.standardize
+        split = published or Split(self.horizon, self.horizon, self.horizon)
+        self.test = max(options.test or split.test, self.horizon)
+        self.valid = max(options.valid or split.valid, self.horizon)
+        self.stride = options.stride or split.stride or self.horizon
+        self.standardize = split.standardize
         self.lengths = np.array([len(one) for one in panel.series])
         self._require_length()
 

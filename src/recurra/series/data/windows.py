@@ -186,9 +186,9 @@ class Windows:
         unknown = np.full(len(channels), np.nan)
         self.deviations = torch.from_numpy(unknown if deviations is None else deviations)
         self.lengths = torch.tensor([len(one.values) for one in channels])
-        self.starts = _starts([len(one.values) for one in channels])
+        self.starts = self.lengths.cumsum(0) - self.lengths
         self.known_lengths = torch.tensor([len(one.known) for one in channels])
-        self.known_starts = _starts([len(one.known) for one in channels])
+        self.known_starts = self.known_lengths.cumsum(0) - self.known_lengths
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -229,10 +229,6 @@ class Windows:
         flat = self.starts[rows].unsqueeze(1) + torch.minimum(places, last)
         observed = self.observed[flat] & inside
         return torch.where(observed, self.values[flat], 0.0), observed
-
-
-def _starts(lengths: list[int]) -> Tensor:
-    return torch.tensor([0, *np.cumsum(lengths)[:-1].tolist()])
 
 
 def _features(parts: list[NDArray[np.float64]]) -> Tensor:

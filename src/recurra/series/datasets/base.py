@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel
+from recurra.storage.published import PublishedFile
 
 __all__ = ["SeriesSource", "Split"]
 
@@ -57,6 +58,8 @@ class SeriesSource(ABC):
 
     split: Split | None = None
     """How the data was published to be divided; None where that is for the user to say."""
+    file: PublishedFile | None = None
+    """What is read, where that is one file to be put into the data folder."""
 
     def __init__(self, options: SeriesOptions) -> None:
         self.options = options
@@ -71,4 +74,7 @@ class SeriesSource(ABC):
 
     def found(self) -> str | None:
         """Return in words where the series are; None where a file is yet to be put."""
-        return "part of the package"
+        if self.file is None:
+            return "part of the package"
+        path = self.file.found()
+        return str(path) if path else None

@@ -36,6 +36,7 @@ class Etth1Source(SeriesSource):
         forecasting".
     """
 
+    file = FILE
     split = Split(horizon=96, valid=VALID, test=TEST, stride=1, standardize=True)
 
     def open(self) -> Panel:
@@ -45,11 +46,6 @@ class Etth1Source(SeriesSource):
         options = self.options.model_copy(update={"target": self.options.target or TARGETS})
         panel = read_content(kept, FILE.path, options)
         return replace(panel, series=(replace(panel.series[0], unique_id="etth1"),))
-
-    def found(self) -> str | None:
-        """Return the file's path; None where it is not there."""
-        path = FILE.found()
-        return str(path) if path else None
 
 
 def _end_of_line(content: bytes, number: int) -> int:

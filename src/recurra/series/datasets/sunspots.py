@@ -35,6 +35,7 @@ class SunspotsSource(SeriesSource):
     Source: National Geophysical Data Center, as published with statsmodels.
     """
 
+    file = FILE
     split = Split(horizon=CYCLE, valid=2 * CYCLE, test=2 * CYCLE)
 
     def open(self) -> Panel:
@@ -44,8 +45,3 @@ class SunspotsSource(SeriesSource):
         values = np.array([row[1] for row in rows], np.float64)
         frequency = replace(infer(years), season=CYCLE, seasons=(CYCLE,))
         return Panel((Series("sunspots", values, years),), ("y",), frequency)
-
-    def found(self) -> str | None:
-        """Return the file's path; None where it is not there."""
-        path = FILE.found()
-        return str(path) if path else None

@@ -5,13 +5,12 @@ B streams, L observations seen, H steps ahead, Q quantile levels, N channels, V 
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recurra.series.baselines.base import normal_quantiles
 from recurra.series.data.windows import Scaling, Window
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.network.model import MIDDLE
@@ -20,7 +19,7 @@ __all__ = ["doubted", "usual_deviations"]
 
 Floats = NDArray[np.float64]
 
-NORMAL = [NormalDist().inv_cdf(level) for level in LEVELS]
+NORMAL = normal_quantiles(LEVELS).tolist()
 
 
 def usual_deviations(deviations: Floats, variables: int) -> Tensor:

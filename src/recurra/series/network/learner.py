@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from recurra.errors import DataError
+from recurra.learning.loop import Learner
 from recurra.nn.head import pinball
 from recurra.randomness import generator
 from recurra.series.data.dataset import SeriesDataset
 from recurra.series.data.windows import Scaled, Window, Windows
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial
-from recurra.series.network.conformal import Conformal
+from recurra.series.network.conformal import fitted_corrections
 from recurra.series.network.model import ForecastNetwork, tells, unit
 
 __all__ = ["SeriesLearner"]
@@ -30,7 +31,7 @@ CALIBRATED = 32_768
 BATCH = 2048
 
 
-class SeriesLearner:
+class SeriesLearner(Learner):
     """Windows of the training parts in the order of chance; members learn in turn.
 
     Args:
@@ -54,10 +55,10 @@ class SeriesLearner:
         seed: int,
         device: torch.device,
     ) -> None:
-        self.model: nn.Module = network.to(device).train()
-        self.network, self.dataset, self.windows = network, dataset, windows
+        self.model = self.network = network.to(device).train()
+        self.dataset, self.windows = dataset, windows
         self.device, self.seed = device, seed
-        self.fingerprint: Mapping[str, str] = {"series": dataset.panel.fingerprint}
+        self.fingerprint = {"series": dataset.panel.fingerprint}
         self.rows, self.origins = self._training_windows()
         self.batch_size = min(batch_size, len(self.rows))
         self.steps_per_epoch = -(-len(self.rows) // self.batch_size)
@@ -89,12 +90,7 @@ class SeriesLearner:
         return torch.from_numpy(rows.flatten()), torch.from_numpy(np.repeat(origins, count))
 
     def batch(self, epoch: int, step: int) -> tuple[int, Window, Tensor, Tensor]:
-        """Return a member's number, what it sees, what followed, and which of it is observed.
-
-        Args:
-            epoch: whose order.
-            step: which batch of it.
-        """
+        """Return a member's number, what it sees, what followed, and which of it is observed."""
         if self._order[0] != epoch:
             chance = generator(self.seed, "order", epoch)
             self._order = epoch, torch.randperm(len(self.rows), generator=chance)
@@ -109,22 +105,13 @@ class SeriesLearner:
         window = Window(*(tensor.to(self.device) for tensor in window))
         return window, targets.to(self.device), observed.to(self.device)
 
-    def initial_carry(self) -> None:
-        """Return nothing: windows do not follow one another."""
-
     def loss(
         self,
         batch: tuple[int, Window, Tensor, Tensor],
         carry: None,
         generator: torch.Generator,
     ) -> tuple[Tensor, None, int]:
-        """Return the loss of the batch's member, and how many windows there were.
-
-        Args:
-            batch: as `batch` returned it.
-            carry: nothing.
-            generator: where dropout masks come from.
-        """
+        """Return the loss of the batch's member, and how many windows there were."""
         member, window, targets, observed = batch
         loss = self.network.loss(window, targets, observed, member, generator)
         return loss, None, len(targets)
@@ -167,21 +154,6 @@ class SeriesLearner:
             wanted = wanted.where(told, torch.nan)
             found.append([ahead.double(), wanted.double(), unit(scaled)[:, 0].double()])
         quantiles, actual, units = (torch.cat(each).cpu().numpy() for each in zip(*found))
-        corrections = Conformal.fit(actual, quantiles, LEVELS, units).corrections
+        corrections = fitted_corrections(actual, quantiles, LEVELS, units)
         self.network.correction.copy_(torch.from_numpy(corrections))
         return int(np.isfinite(actual).sum())
-
-    def pack(self, carry: None) -> dict[str, Tensor]:
-        """Return nothing: there is no state between windows.
-
-        Args:
-            carry: nothing.
-        """
-        return {}
-
-    def unpack(self, tensors: Mapping[str, Tensor]) -> None:
-        """Return nothing: there is no state between windows.
-
-        Args:
-            tensors: none.
-        """

@@ -22,6 +22,7 @@ from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.stack import Stack
 from recurra.series.data.windows import Scaled, Scaling, Window
 from recurra.series.judging.metrics import LEVELS
+from recurra.series.network.conformal import corrected
 from recurra.series.network.smoothing import Smoothing
 from recurra.series.options import ForecastOptions
 
@@ -179,11 +180,8 @@ class ForecastNetwork(nn.Module):
             window: what is seen.
         """
         ahead, scaled = self.in_units(window)
-        moved = ahead + self.correction * unit(scaled).unsqueeze(-1).to(ahead.dtype)
-        above = moved[..., MIDDLE:].cummax(-1).values
-        below = moved[..., : MIDDLE + 1].flip(-1).cummin(-1).values.flip(-1)
-        ordered = torch.cat([below, above[..., 1:]], -1)  # about the median, which stays
-        return self.scaling.backward(ordered, scaled)
+        corrections = self.correction * unit(scaled).unsqueeze(-1).to(ahead.dtype)
+        return self.scaling.backward(corrected(ahead, corrections), scaled)
 
 
 def unit(scaled: Scaled) -> Tensor:
@@ -233,8 +231,7 @@ class Member(nn.Module):
         if options.decoder == "segments":
             self.place = nn.Parameter(torch.empty(shape.segments_ahead, U))
         if shape.known:
-            steps = shape.horizon if options.decoder == "direct" else G
-            self.ahead = nn.Linear(steps * shape.known, U)
+            self.ahead = nn.Linear(at_once * shape.known, U)
         self._initialize(layers, generator)
         if shape.lag:
             self.smoothing = Smoothing(shape.context, shape.lag)
@@ -277,11 +274,7 @@ class Member(nn.Module):
         return base, self._recursive(window, base, about, (y[:, -1], state), generator)
 
     def train(self, mode: bool = True) -> Member:
-        """Change between training and evaluation.
-
-        Args:
-            mode: whether it is to learn.
-        """
+        """Change between training and evaluation."""
         self._map = None  # weights may have changed since
         return super().train(mode)
 
@@ -349,6 +342,7 @@ class Member(nn.Module):
         known = F.pad(window.known, (0, 0, 0, missing))
         last = window.seen[:, -1:, : self.shape.seen - self.shape.known]
         seen = torch.cat([last.expand(-1, M * G, -1), known], 2)
+        middle = self.head.middle if isinstance(self.head, QuantileHead) else 0
         found = []
         for m in range(M):
             part = slice(m * G, (m + 1) * G)
@@ -357,20 +351,11 @@ class Member(nn.Module):
             found.append(self.head(self._drop(hidden, generator)))
             if m == M - 1:
                 break
-            values = base[:, part] + self.median(found[-1])
+            values = base[:, part] + found[-1][..., middle]
             x = self._embed(values, torch.ones_like(values), seen[:, part], about)
             y, state = unroll(self.recurrence, x, state, generator=generator)
             hidden = y[:, -1]
         return torch.cat(found, 1)[:, : self.shape.horizon]
-
-    def median(self, parameters: Tensor) -> Tensor:
-        """Return `(B, N)`: the middle of a head's distributions.
-
-        Args:
-            parameters: `(B, N, P)`.
-        """
-        middle = self.head.middle if isinstance(self.head, QuantileHead) else 0
-        return parameters[..., middle]
 
     def _drop(self, hidden: Tensor, generator: torch.Generator | None) -> Tensor:
         if not self.training or not self.dropout or generator is None:

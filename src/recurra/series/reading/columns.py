@@ -111,27 +111,22 @@ class Columns:
                 raise DataError(f"{self.place}: column {name!r} holds dates, not numbers")
             numbers = cells.astype(np.float64)
         else:
-            try:
-                numbers = np.array([to_number(cell) for cell in cells])
-            except ValueError:
-                raise self._no_number(name) from None
+            numbers = np.empty(len(cells))
+            for index, cell in enumerate(cells):
+                try:
+                    numbers[index] = to_number(cell)
+                except ValueError:
+                    comma = " (the decimal sign is the point)" if "," in cell else ""
+                    raise DataError(
+                        f"{self.place}, {self.row(index)}: {cell!r} in column {name!r} is no "
+                        f"number{comma}; write one, or leave the cell empty for a gap"
+                    ) from None
         if (infinite := np.flatnonzero(np.isinf(numbers))).size:
             raise DataError(
                 f"{self.place}, {self.row(int(infinite[0]))}: column {name!r} is infinite; "
                 "write a number, or leave the cell empty for a gap"
             )
         return numbers
-
-    def _no_number(self, name: str) -> DataError:
-        """The error that tells of the first cell of a column that is no number."""
-        cells = self.cells[name]
-        index = next(index for index, cell in enumerate(cells) if not _says_number(cell))
-        cell = cells[index]
-        comma = " (the decimal sign is the point)" if "," in cell else ""
-        return DataError(
-            f"{self.place}, {self.row(index)}: {cell!r} in column {name!r} is no number{comma}; "
-            "write one, or leave the cell empty for a gap"
-        )
 
     def is_numeric(self, name: str) -> bool:
         """Return whether a column holds numbers and gaps alone, and a number at least.
@@ -142,13 +137,8 @@ class Columns:
         cells = self.cells[name]
         if isinstance(cells, np.ndarray):
             return bool(cells.dtype.kind == "f")
-        said = [cell for cell in cells if cell.strip().lower() not in MISSING]
-        return bool(said) and all(map(_says_number, said))
-
-
-def _says_number(cell: str) -> bool:
-    try:
-        to_number(cell)
-    except ValueError:
-        return False
-    return True
+        try:
+            said = [to_number(cell) for cell in cells if cell.strip().lower() not in MISSING]
+        except ValueError:
+            return False
+        return bool(said)

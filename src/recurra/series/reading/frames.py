@@ -43,10 +43,8 @@ def read_parquet(path: Path) -> Columns:
         ConfigError: pyarrow is not installed.
         DataError: the file cannot be read.
     """
-    try:
-        parquet, pyarrow = import_module("pyarrow.parquet"), import_module("pyarrow")
-    except ImportError as error:
-        raise ConfigError(f"to read Parquet files, pyarrow is needed: {INSTALL}") from error
+    pyarrow = _imported("pyarrow", "Parquet files")
+    parquet = _imported("pyarrow.parquet", "Parquet files")
     try:
         table = parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
@@ -69,7 +67,7 @@ def read_frame(data: Any, place: str = "the frame") -> Columns:
         ConfigError: narwhals is not installed.
         DataError: it is no frame, or is empty.
     """
-    narwhals = _narwhals()
+    narwhals = _imported("narwhals", "frames")
     try:
         frame = narwhals.from_native(_with_index(data), allow_series=True)
     except TypeError as error:
@@ -84,11 +82,12 @@ def read_frame(data: Any, place: str = "the frame") -> Columns:
     return Columns(place, cells, np.arange(1, len(frame) + 1))
 
 
-def _narwhals() -> ModuleType:
+def _imported(module: str, what: str) -> ModuleType:
     try:
-        return import_module("narwhals")
+        return import_module(module)
     except ImportError as error:
-        raise ConfigError(f"to read frames, narwhals is needed: {INSTALL}") from error
+        package = module.partition(".")[0]
+        raise ConfigError(f"to read {what}, {package} is needed: {INSTALL}") from error
 
 
 def _with_index(data: Any) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recurra.errors import DataError
 from recurra.series.calendar.frequency import STEPS, Frequency, infer
@@ -39,7 +38,15 @@ def sorted_once(source: Source, drafts: Sequence[Draft]) -> tuple[list[Draft], l
         back = np.flatnonzero(one.stamps[1:] < one.stamps[:-1])
         if back.size:
             moved.append((one.unique_id, int(one.rows[back[0] + 1])))
-            one = _taken(one, np.argsort(one.stamps, kind="stable"))
+            order = np.argsort(one.stamps, kind="stable")
+            one = replace(
+                one,
+                rows=one.rows[order],
+                values=one.values[order],
+                stamps=one.stamps[order],
+                past=one.past[order],
+                future=one.future[order],
+            )
         _refuse_twice(source, one)
         found.append(one)
     if not moved:
@@ -48,17 +55,6 @@ def sorted_once(source: Source, drafts: Sequence[Draft]) -> tuple[list[Draft], l
     return found, [
         f"{names} sorted by {source.time} (first out of order: {rows_in_words(moved[0][1])})"
     ]
-
-
-def _taken(one: Draft, indices: NDArray[np.int64]) -> Draft:
-    return replace(
-        one,
-        rows=one.rows[indices],
-        values=one.values[indices],
-        stamps=None if one.stamps is None else one.stamps[indices],
-        past=one.past[indices],
-        future=one.future[indices],
-    )
 
 
 def _refuse_twice(source: Source, one: Draft) -> None:

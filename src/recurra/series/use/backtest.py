@@ -61,17 +61,16 @@ class Backtest:
         """Return everything as JSON values."""
         return {
             "refit": self.refit,
-            "ours": self.ours.as_dict(),
-            "baselines": {name: rival.as_dict() for name, rival in self.baselines.items()},
+            **_scores(self),
             "folds": [
-                {
-                    "steps_before_end": fold.steps_before_end,
-                    "ours": fold.ours.as_dict(),
-                    "baselines": {n: rival.as_dict() for n, rival in fold.baselines.items()},
-                }
-                for fold in self.folds
+                {"steps_before_end": fold.steps_before_end, **_scores(fold)} for fold in self.folds
             ],
         }
+
+
+def _scores(judged: Backtest | Fold) -> dict[str, Any]:
+    baselines = {name: rival.as_dict() for name, rival in judged.baselines.items()}
+    return {"ours": judged.ours.as_dict(), "baselines": baselines}
 
 
 def backtest(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import ConfigError
+from recurra.series.baselines.base import normal_quantiles
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.network.model import MIDDLE
 
@@ -129,14 +129,8 @@ def at_levels(quantiles: Floats, levels: Sequence[float]) -> Floats:
         >>> at_levels(np.linspace(0, 10, 11), [0.5, 0.1]).tolist()
         [5.0, 1.0]
     """
-    wrong = [level for level in levels if not 0 < level < 1]
-    if wrong:
-        raise ConfigError(f"a quantile's level is {wrong[0]}; give levels between 0 and 1")
-    normal = NormalDist()
-    known = np.array([normal.inv_cdf(level) for level in LEVELS])
-    found = []
-    for level in levels:
-        z = normal.inv_cdf(float(level))
+    known, found = normal_quantiles(LEVELS), []
+    for z in normal_quantiles(levels):
         right = int(np.clip(np.searchsorted(known, z - 1e-12), 1, len(known) - 1))
         share = (z - known[right - 1]) / (known[right] - known[right - 1])
         left = quantiles[..., right - 1]
