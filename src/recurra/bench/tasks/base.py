@@ -8,8 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from recurra.randomness import generator
 
 __all__ = ["Batch", "Metrics", "Task", "letters_right"]
 
@@ -27,7 +30,7 @@ class Task(ABC):
     """Sequences to learn from. Your own is used by `module:Name`.
 
     A subclass sets `title`, `outputs`, `length`, and `tokens` or `features`; the rest where it
-    differs.
+    differs. Where data are made anew for every step it has `make`, else `batch` and `held_out`.
     """
 
     title: str
@@ -56,8 +59,20 @@ class Task(ABC):
     """Whether the state goes on from one batch to the next."""
     steps_per_epoch: int | None = None
     """Batches of a pass over the data; None where data are made anew for every step."""
+    stream: str
+    """What the draws of data that are made are called."""
+    judged_rows: int = 512
+    """Rows of a held-out split that is made."""
 
-    @abstractmethod
+    def make(self, rows: int, draws: torch.Generator) -> Batch:
+        """Return fresh sequences.
+
+        Args:
+            rows: B.
+            draws: where they come from.
+        """
+        raise NotImplementedError
+
     def batch(self, seed: int, epoch: int, step: int) -> Batch:
         """Return a batch to learn from, a pure function of seed and place.
 
@@ -66,14 +81,15 @@ class Task(ABC):
             epoch: pass over the data, from 0.
             step: place in the pass, from 0.
         """
+        return self.make(self.batch_size, generator(seed, self.stream, epoch, step))
 
-    @abstractmethod
     def held_out(self, split: str) -> list[Batch]:
         """Return the batches of a split that nothing is learned from: the same for everyone.
 
         Args:
             split: `"valid"`, by which the learning rate is chosen, or `"test"`.
         """
+        return [self.make(self.judged_rows, generator(0, f"{self.stream} {split}"))]
 
     @abstractmethod
     def baselines(self) -> dict[str, Metrics]:

@@ -139,13 +139,15 @@ def _refuse_other_suffix(path: Path) -> None:
 
 
 def _keep(result: dict[str, Any], out: Path, drawn: Path) -> None:
-    from recurra.bench.picture import save
+    from recurra.bench.picture import draw, size
     from recurra.storage.files import json_bytes
+    from recurra.storage.picture import canvas
 
     for folder in {out, drawn.parent}:
         folder.mkdir(parents=True, exist_ok=True)
     (out / "cells.json").write_bytes(json_bytes(result))
-    save(result, drawn)
+    with canvas(drawn, *size(result)) as figure:
+        draw(figure, result)
 
 
 class _Progress:

@@ -150,7 +150,7 @@ def _dataset(run: Path, data: str | None, model: LanguageModel) -> TextDataset:
 
 def _tell(report: Mapping[str, Any], out: Path) -> list[str]:
     """Return the table of the parts, what the mixture reaches, and where it is."""
-    from recurra.run.report import figure
+    from recurra.run.figures import figure
 
     split = "test" if report["test"] is not None else "valid"
     words = {"test": "test", "valid": "validation"}[split]

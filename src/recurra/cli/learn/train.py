@@ -127,7 +127,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a finished run's model on a split, or on other data."""
-    from recurra.run.report import shown
+    from recurra.run.figures import shown
     from recurra.run.session import evaluate as measure
 
     metrics = measure(run, data=data, split=split, context=context)

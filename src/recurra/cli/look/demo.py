@@ -50,10 +50,12 @@ def gradients(plot: Plot = None, json: Json = False) -> None:
 
     found = demo()
     if plot is not None:
-        from recurra.demo.pictures import save_norms
+        from recurra.demo.pictures import draw_norms
+        from recurra.storage.picture import canvas
 
         title = f"Gradients over distance, {found.networks} fresh networks a kind"
-        save_norms(found, plot, title=f"{title}, {found.hidden_size} units")
+        with canvas(plot, 9, 5.4) as figure:
+            draw_norms(figure, found, f"{title}, {found.hidden_size} units")
     if json:
         print_json(dataclasses.asdict(found))
         return
@@ -95,11 +97,12 @@ def gates(plot: Plot = None, json: Json = False) -> None:
 
     watched = demo()
     if plot is not None:
-        from recurra.demo.pictures import save_latch
+        from recurra.demo.pictures import draw_latch
+        from recurra.storage.picture import canvas
 
-        save_latch(
-            watched, plot, title="The gates of one LSTM unit that remembers a bit until a reset"
-        )
+        title = "The gates of one LSTM unit that remembers a bit until a reset"
+        with canvas(plot, 11, 5.2) as figure:
+            draw_latch(figure, watched, title)
     if json:
         losses = {"steps": len(watched.losses), "loss": watched.losses[-1]}
         shown = dataclasses.asdict(watched)

@@ -193,7 +193,7 @@ def _verdict(done: Backtest, metric: str) -> str:
 
 def _tell(done: Backtest, name: str, metric: str) -> list[str]:
     """Return the table of all windows, and that of each by the metric that judges."""
-    from recurra.run.report import shown, table
+    from recurra.run.figures import shown, table
 
     systems = {name: done.ours, **done.baselines}
     lines = table("series", metric, "", [(n, each.as_dict()) for n, each in systems.items()])
