@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Json",
     "Lines",
+    "Preset",
     "Run",
     "existing",
     "existing_all",
     "open_console",
     "presets_like",
     "print_json",
-    "print_json_line",
+    "print_lines",
     "say",
     "saying_what_compiles",
 ]
@@ -49,31 +50,29 @@ def open_console(*, json: bool = False) -> Console:
     )
 
 
-def print_json(value: object) -> None:
+def print_lines(lines: Iterable[str], *, soft_wrap: bool = False) -> None:
+    """Write lines to stdout, whatever looks like markup in them as it is.
+
+    Args:
+        lines: of text.
+        soft_wrap: leave those wider than the terminal to it.
+    """
+    console = open_console()
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=soft_wrap)
+
+
+def print_json(value: object, *, line: bool = False) -> None:
     """Write one JSON value to stdout, in UTF-8; non-finite numbers become null.
 
     Args:
         value: mappings, sequences, strings, numbers, booleans and None, nested.
+        line: in one line, not indented.
     """
     from recurra.storage.files import json_bytes
 
-    _write(json_bytes(value))
-
-
-def print_json_line(value: object) -> None:
-    """Write one JSON value to stdout as a line, as `print_json` does.
-
-    Args:
-        value: as there.
-    """
-    from recurra.storage.files import json_line
-
-    _write(json_line(value))
-
-
-def _write(data: bytes) -> None:
     sys.stdout.flush()
-    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.write(json_bytes(value, line=line))
 
 
 def say(message: str) -> None:
@@ -114,6 +113,14 @@ def presets_like(incomplete: str) -> list[str]:
     from recurra.run.presets import PRESETS
 
     return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+Preset = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET", help="A name from recurra presets.", autocompletion=presets_like
+    ),
+]
 
 
 def existing(given: str | Path | None) -> str | Path | None:

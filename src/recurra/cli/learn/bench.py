@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, open_console, print_json
+from recurra.cli.console import Json, open_console, print_json, print_lines
 from recurra.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -102,11 +102,9 @@ def cells(
     if json:
         print_json(result)
     else:
-        console = open_console()
-        for line in lines(result):
-            console.print(line, markup=False, soft_wrap=True)
+        print_lines(lines(result), soft_wrap=True)
         if result["results"]:
-            console.print(f"\n{out / 'cells.json'}, {drawn}", markup=False)
+            print_lines([f"\n{out / 'cells.json'}, {drawn}"])
     if interrupt():
         raise typer.Exit(interrupt.exit_code)
 

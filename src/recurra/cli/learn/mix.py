@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Json, existing, existing_all, open_console, print_json
+from recurra.cli.console import Json, existing, existing_all, print_json, print_lines
 
 if TYPE_CHECKING:
     from recurra.language.mixing import Mixed
@@ -73,8 +73,7 @@ def mix(
     if json:
         print_json({"model": str(out), **mixed.report})
         return
-    for line in _tell(mixed.report, out):
-        open_console().print(line, markup=False)
+    print_lines(_tell(mixed.report, out))
 
 
 def _learn(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, existing_all, open_console, print_json, say
+from recurra.cli.console import Json, existing_all, print_json, print_lines, say
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -56,8 +56,7 @@ def compare(
     split = splits.pop() if len(splits) == 1 else ""
     names = [row["name"] + ("" if split else f" ({row['split']})") for row in systems]
     rows = [(name, row["metrics"]) for name, row in zip(names, systems)]
-    for line in table(reports[0]["task"], metric, split, rows):
-        open_console().print(line, markup=False)
+    print_lines(table(reports[0]["task"], metric, split, rows))
     sources = list(
         dict.fromkeys("unknown data" if config is None else config.source for config in configs)
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import Json, open_console, print_json
+from recurra.cli.console import Json, open_console, print_json, print_lines
 
 if TYPE_CHECKING:
     from recurra.demo.gates import Watched
@@ -59,13 +59,11 @@ def gradients(plot: Plot = None, json: Json = False) -> None:
     if json:
         print_json(dataclasses.asdict(found))
         return
-    console = open_console()
-    console.print(
+    open_console().print(
         "norm of d h_T / d x_(T-k), k steps apart, in fresh networks of "
         f"{found.hidden_size} units, geometric mean of {found.networks}\n"
     )
-    for line in _norms(found):
-        console.print(line, markup=False)
+    print_lines(_norms(found))
 
 
 def _norms(found: GradientNorms) -> list[str]:
@@ -112,8 +110,7 @@ def gates(plot: Plot = None, json: Json = False) -> None:
     console = open_console()
     for line in _steps(watched):
         console.print(line)
-    for line in _summary(watched):
-        console.print(line, markup=False)
+    print_lines(_summary(watched))
 
 
 def _steps(watched: Watched) -> list[str]:
