@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -22,7 +22,6 @@ __all__ = [
     "Preset",
     "Run",
     "existing",
-    "existing_all",
     "open_console",
     "presets_like",
     "print_json",
@@ -34,6 +33,8 @@ __all__ = [
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Lines = Annotated[bool, typer.Option("--json", help="Print a JSON object a line on stdout.")]
 _PIPED_WIDTH = 200
+
+Given = TypeVar("Given", bound="str | Path | list[Path] | None")
 
 
 def open_console(*, json: bool = False) -> Console:
@@ -123,35 +124,26 @@ Preset = Annotated[
 ]
 
 
-def existing(given: str | Path | None) -> str | Path | None:
-    """Return what was given, unless it is a path that leads nowhere.
+def existing(given: Given) -> Given:
+    """Return what was given, unless it is a path that leads nowhere, or some of them do.
 
     Args:
-        given: a path, or a name that may be one.
+        given: a path, or a name that may be one, or several.
 
     Raises:
         BadParameter: nothing is there; says the nearest name beside it.
     """
+    for each in given if isinstance(given, list) else [given]:
+        _require(each)
+    return given
+
+
+def _require(given: str | Path | None) -> None:
     path = Path(given or ".")
     is_path = isinstance(given, Path) or path.suffix or len(path.parts) > 1
     if is_path and ":" not in path.name and not path.exists():
         beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         raise typer.BadParameter(f"{given} is not there.{nearest(path.name, beside)}")
-    return given
-
-
-def existing_all(given: list[Path]) -> list[Path]:
-    """Return what was given, unless one of the paths leads nowhere.
-
-    Args:
-        given: paths.
-
-    Raises:
-        BadParameter: nothing is at one of them; says the nearest name beside it.
-    """
-    for path in given:
-        existing(path)
-    return given
 
 
 Run = Annotated[

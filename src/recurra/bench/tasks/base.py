@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from recurra.randomness import generator
 
-__all__ = ["Batch", "Metrics", "Task", "letters_right"]
+__all__ = ["Batch", "Metrics", "Task"]
 
 Metrics = dict[str, float]
 
@@ -113,26 +113,5 @@ class Task(ABC):
         """
         return {
             "loss": float(self.loss(outputs, target)),
-            "accuracy": _share(outputs.argmax(dim=2) == target),
+            "accuracy": float((outputs.argmax(dim=2) == target).double().mean()),
         }
-
-
-def letters_right(outputs: Tensor, target: Tensor, count: int) -> float:
-    """Return the share of the last letters of each row that are right.
-
-    Args:
-        outputs: `(B, R, O)`.
-        target: `(B, R)`.
-        count: how many steps at the end hold letters.
-
-    Example:
-        >>> import torch
-        >>> outputs = torch.eye(3)[torch.tensor([[0, 1, 2]])]
-        >>> letters_right(outputs, torch.tensor([[1, 1, 1]]), 2)
-        0.5
-    """
-    return _share(outputs[:, -count:].argmax(dim=2) == target[:, -count:])
-
-
-def _share(right: Tensor) -> float:
-    return float(right.double().mean())

@@ -85,12 +85,13 @@ def cells(
     Cells where none is named: lstm, gru, rnn, peephole_lstm, layer_norm_lstm, mlstm, min_gru, lru.
     """
     from recurra.bench.cells import Compared, compare_cells
+    from recurra.storage.picture import require_suffix
 
     options = _options(
         cells=names, tasks=task, minutes=minutes, seeds=seeds, seed=seed, workers=workers
     )
     drawn = plot or out / "cells.png"
-    _refuse_other_suffix(drawn)
+    require_suffix(drawn)  # now, not after twenty minutes
     result: dict[str, Any] = {}
     with Interrupt() as interrupt, _Progress(open_console(json=True)) as progress:
         for event in compare_cells(options, interrupt):
@@ -127,13 +128,6 @@ def _options(**given: Any) -> Any:
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise ConfigError(f"--{name} {first['input']}: {first['msg']}") from error
-
-
-def _refuse_other_suffix(path: Path) -> None:
-    from recurra.errors import ConfigError
-
-    if path.suffix.lower() not in (".png", ".svg"):  # now, not after twenty minutes
-        raise ConfigError(f"a picture is written as .png or .svg, got {path}")
 
 
 def _keep(result: dict[str, Any], out: Path, drawn: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Json, existing, existing_all, print_json, print_lines
+from recurra.cli.console import Json, existing, print_json, print_lines
 
 if TYPE_CHECKING:
     from recurra.language.mixing import Mixed
@@ -22,9 +22,7 @@ __all__ = ["mix"]
 def mix(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN...", callback=existing_all, help="Runs, models or .arpa files."
-        ),
+        typer.Argument(metavar="RUN...", callback=existing, help="Runs, models or .arpa files."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the mixture is kept.")],
     cache: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, existing_all, print_json, print_lines, say
+from recurra.cli.console import Json, existing, print_json, print_lines, say
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", callback=existing_all, help="Directories of runs."),
+        typer.Argument(metavar="RUN...", callback=existing, help="Directories of runs."),
     ],
     plot: Annotated[
         Path | None,
