@@ -180,7 +180,7 @@ ORDER = {
     """,
     "recurra.bench.tasks": "base\n *",
     "recurra.demo": "forward gates gradients\n pictures",
-    "recurra.cli": "console\n interrupt\n progress\n *",
+    "recurra.cli": "console sources\n interrupt\n progress\n *",
     "recurra.cli.learn": "*",
     "recurra.cli.text": "*",
     "recurra.cli.series": "*",

@@ -9,6 +9,7 @@ from recurra.demo import pictures
 from recurra.demo.gates import EVENTS, Watched
 from recurra.demo.gradients import CASES, GradientNorms
 from recurra.errors import ConfigError
+from recurra.storage.picture import canvas
 
 RATES = {"rnn": 0.5, "gru": 0.6, "lstm": 0.9, "lstm_forget_bias_3": 1.0}
 NORMS = {kind: [rate**k for k in range(51)] for kind, rate in RATES.items()}
@@ -53,7 +54,8 @@ def test_every_kind_that_is_measured_has_a_name_to_read():
 @pytest.mark.parametrize("name", ["norms.png", "norms.svg"])
 def test_the_same_numbers_give_the_same_bytes(tmp_path, name):
     for again in ("", "again-"):
-        pictures.save_norms(FOUND, tmp_path / (again + name), title="mine")
+        with canvas(tmp_path / (again + name), 9, 5.4) as figure:
+            pictures.draw_norms(figure, FOUND, "mine")
     assert (tmp_path / name).read_bytes() == (tmp_path / f"again-{name}").read_bytes()
     begins = b"\x89PNG" if name.endswith("png") else b"<?xml"
     assert (tmp_path / name).read_bytes().startswith(begins)
@@ -62,7 +64,8 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path, name):
 @pytest.mark.parametrize("name", ["norms.jpg", "norms"])
 def test_another_suffix_is_refused_before_anything_is_drawn(tmp_path, name):
     with pytest.raises(ConfigError, match=r"written as \.png or \.svg, got .*norms"):
-        pictures.save_norms(FOUND, tmp_path / name, title="mine")
+        with canvas(tmp_path / name, 9, 5.4) as figure:
+            pictures.draw_norms(figure, FOUND, "mine")
     assert not (tmp_path / name).exists()
 
 
@@ -99,5 +102,6 @@ def test_the_unit_is_drawn_with_its_numbers(figure):
 
 
 def test_the_unit_is_written_as_a_file(tmp_path):
-    pictures.save_latch(watched(), tmp_path / "unit.svg", title="mine")
+    with canvas(tmp_path / "unit.svg", 11, 5.2) as figure:
+        pictures.draw_latch(figure, watched(), "mine")
     assert b"write" in (tmp_path / "unit.svg").read_bytes()

@@ -36,7 +36,7 @@ from recurra.series.options import SeriesOptions
 )
 def test_it_says_what_differs_from_the_preset(name, changes, said):
     config = with_settings(preset(name), changes)
-    assert Asked.of(config, Path("runs") / name).command == said
+    assert Asked(config, Path("runs") / name).command == said
     assert settings(read(said)) == settings(config)
 
 
@@ -45,27 +45,27 @@ def test_data_minutes_and_place(tmp_path):
     path.write_text("a b c\n" * 500)
     config = preset("words", data=str(path), minutes=2.5)
     frozen = with_settings(config, ["train.steps=300"])  # as measured on this machine
-    said = Asked.of(frozen, tmp_path / "out").command
+    said = Asked(frozen, tmp_path / "out").command
     assert said == (f"recurra train words '--data={path}' --out={tmp_path / 'out'} --minutes=2.5")
     assert settings(read(said)) == settings(config)
 
 
 def test_weights_to_start_from():
     config = preset("ptb-tied").model_copy(update={"start_from": "runs/first"})
-    said = Asked.of(config, Path("runs/ptb-tied")).command
+    said = Asked(config, Path("runs/ptb-tied")).command
     assert said == "recurra train ptb-tied --from=runs/first"
 
 
 def test_every_preset_is_itself():
     for name in PRESETS:
         if "minutes" not in name:  # it measures this machine
-            assert Asked.of(preset(name), Path("runs") / name).command == f"recurra train {name}"
+            assert Asked(preset(name), Path("runs") / name).command == f"recurra train {name}"
 
 
 def test_there_is_none_for_data_that_were_handed_over_or_a_preset_that_is_not_here():
     given = preset("series").model_copy(update={"data": SeriesOptions(dataset=GIVEN)})
-    assert Asked.of(given, Path("runs/series")).command is None
-    assert Asked.of(LanguageRun(preset="mine"), Path("runs/mine")).command is None
+    assert Asked(given, Path("runs/series")).command is None
+    assert Asked(LanguageRun(preset="mine"), Path("runs/mine")).command is None
 
 
 def read(said):

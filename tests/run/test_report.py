@@ -9,6 +9,7 @@ import pytest
 
 from recurra.labels.entry import LabelRun
 from recurra.language.entry import LanguageRun, NgramRun
+from recurra.learning.event import Finished
 from recurra.run.asked import Asked
 from recurra.run.presets import preset
 from recurra.run.report import Judged, compose, render, verdict
@@ -20,18 +21,15 @@ KN5 = {"tokens": 1000, "oov": 12, "nats_per_token": 4.9502, "perplexity": 141.2}
 
 def report(config=None, **changes):
     given = {
-        "steps": 2654,
-        "epochs": 2.0,
+        "finished": Finished(2654, 2.0, seconds=74.0, items=1_857_800),
         "seconds": 93.4567,
-        "train_seconds": 74.0,
-        "items": 1_857_800,
         "valid": VALID,
         "test": TEST,
         "baselines": {"kn5": KN5},
         "extras": {"sample": "the company said\nit will"},
     }
     seed = preset("ptb-seed").model_copy(update={"seed": 3})
-    return compose(Asked.of(config or seed, Path("runs/mine")), **(given | changes))
+    return compose(Asked(config or seed, Path("runs/mine")), **(given | changes))
 
 
 def test_it_has_the_keys_that_programs_read():
@@ -63,7 +61,10 @@ def test_a_split_that_is_not_there_is_null():
 
 
 def test_no_time_is_no_throughput():
-    assert report(train_seconds=0.0)["throughput"]["value"] is None
+    assert (
+        report(finished=Finished(2654, 2.0, seconds=0.0, items=1_857_800))["throughput"]["value"]
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_bits_are_shown_where_they_are_known():
 
 
 def test_n_grams_are_counted_not_trained():
-    lines = render(report(NgramRun(preset="kn5"), steps=1, baselines={}))
+    lines = render(report(NgramRun(preset="kn5"), baselines={}))
     assert "Counted in 74.0 s" in lines and "curves" not in lines
 
 
@@ -311,7 +312,9 @@ def test_a_report_of_an_older_version_reads_too():
 
 
 def test_no_throughput_reads_too():
-    assert "in 0.0 s; the whole command" in render(report(train_seconds=0.0))
+    assert "in 0.0 s; the whole command" in render(
+        report(finished=Finished(2654, 2.0, seconds=0.0, items=1_857_800))
+    )
 
 
 def test_a_run_without_any_split_still_reads():

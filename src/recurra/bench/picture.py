@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recurra.storage.picture import canvas
+from recurra.bench.verdict import loss, medians
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "save", "size"]
+__all__ = ["draw", "size"]
 
 Row = Mapping[str, Any]
 
@@ -27,22 +26,11 @@ _LABEL = 0.18
 """How much of a panel's width a label takes."""
 
 
-def save(result: Row, path: Path) -> None:
-    """Draw how cells of one size did into a PNG or SVG file.
-
-    Args:
-        result: as `recurra.bench.cells.compare_cells` gives it at its end.
-        path: the file to write.
-    """
-    with canvas(path, *size(result)) as figure:
-        draw(figure, result)
-
-
 def size(result: Row) -> tuple[float, float]:
     """Return the inches that the picture wants, wide and high.
 
     Args:
-        result: of a comparison of cells.
+        result: as `recurra.bench.cells.compare_cells` gives it at its end.
     """
     rows = 2 if _tasks(result) else 1
     return 12.0, 1.0 + rows * (0.9 + 0.27 * len(_cells(result)))
@@ -73,13 +61,8 @@ def draw(figure: Figure, result: Row) -> None:
         _draw_task(axes, task, result["results"], cells)
     costs = below.subplots(1, len(_COSTS), sharey=True, squeeze=False)[0]
     for axes, (key, (title, scale)) in zip(costs, _COSTS.items()):
-        values = {
-            cell: statistics.median(
-                scale * row[key] for row in result["results"] if row["cell"] == cell
-            )
-            for cell in cells
-        }
-        _draw_cost(axes, title, values)
+        values = medians(result["results"], key, scale)
+        _draw_cost(axes, title, {cell: values[cell] for cell in cells})
     for axes in (panels[0], costs[0]):
         axes.set_yticks(range(len(cells)), cells)
         axes.set_ylim(len(cells) - 0.4, -0.6)
@@ -99,25 +82,17 @@ def _order(result: Row) -> list[str]:
     places: dict[str, list[float]] = {cell: [] for cell in _cells(result)}
     for task in _tasks(result):
         ours = {row["cell"]: row for row in result["results"] if row["task"] == task["name"]}
-        best_first = sorted(ours, key=lambda cell: _loss(task, ours[cell]))
+        best_first = sorted(ours, key=lambda cell: loss(task, ours[cell]))
         for place, cell in enumerate(best_first):
             places[cell].append(place)
     return sorted(places, key=lambda cell: statistics.fmean(places[cell]))
-
-
-def _loss(task: Row, row: Row) -> float:
-    """Return what is lower for the better."""
-    if row["test"] is None:
-        return float("inf")
-    value = float(row["test"][task["metric"]])
-    return value if task["better"] == "lower" else -value
 
 
 def _draw_task(axes: Axes, task: Row, rows: Sequence[Row], cells: Sequence[str]) -> None:
     ours = {row["cell"]: row for row in rows if row["task"] == task["name"]}
     is_share = task["metric"] == "accuracy"
     scale = 100 if is_share else 1
-    best = min(ours.values(), key=lambda row: _loss(task, row))["cell"]
+    best = min(ours.values(), key=lambda row: loss(task, row))["cell"]
     axes.set_title(task["title"].partition(":")[0], fontsize=10)
     metric = "% right" if is_share else task["metric"].replace("_", " ")
     axes.set_xlabel(metric + (", less is better" if task["better"] == "lower" else ""))

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["ranks", "score", "shown", "verdict"]
+__all__ = ["loss", "medians", "ranks", "score", "shown", "verdict"]
 
 Row = Mapping[str, Any]
 
@@ -84,15 +84,20 @@ def ranks(tasks: Sequence[Row], rows: Sequence[Row]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for task in tasks:
         ours = [row for row in rows if row["task"] == task["name"]]
-        keys = [_key(task, row) for row in ours]
+        keys = [loss(task, row) for row in ours]
         for row, key in zip(ours, keys):
             rank = 1 + sum(other < key for other in keys) + (keys.count(key) - 1) / 2
             found.setdefault(row["cell"], []).append(rank)
     return {cell: statistics.fmean(r) for cell, r in found.items() if len(r) == len(tasks)}
 
 
-def _key(task: Row, row: Row) -> float:
-    """Return a number that is lower for the better."""
+def loss(task: Row, row: Row) -> float:
+    """Return a number that is lower for the better; infinite where a training ran away.
+
+    Args:
+        task: of the result.
+        row: of it.
+    """
     value = score(task, row["test"])
     if value is None:
         return float("inf")
@@ -104,7 +109,7 @@ def _spread(task: Row, row: Row) -> float:
 
 
 def _of_task(task: Row, rows: Sequence[Row]) -> str:
-    ordered = sorted(rows, key=lambda row: _key(task, row))
+    ordered = sorted(rows, key=lambda row: loss(task, row))
     best, *others = ordered
     title = task["title"].partition(":")[0]
     value = score(task, best["test"])
@@ -113,7 +118,7 @@ def _of_task(task: Row, rows: Sequence[Row]) -> str:
     equals = [
         row["cell"]
         for row in others
-        if _key(task, row) - _key(task, best) <= _spread(task, row) + _spread(task, best)
+        if loss(task, row) - loss(task, best) <= _spread(task, row) + _spread(task, best)
     ]
     said = f"{title}: {best['cell']} is best ({shown(task, value)}"
     if (deviation := score(task, best["deviation"])) is not None:
@@ -126,7 +131,7 @@ def _of_task(task: Row, rows: Sequence[Row]) -> str:
         if rival is None:
             continue
         limit = rival if task["better"] == "lower" else -rival
-        behind = [row["cell"] for row in ordered if _key(task, row) >= limit]
+        behind = [row["cell"] for row in ordered if loss(task, row) >= limit]
         if behind:
             who = "none is" if len(behind) == len(ordered) else f"{_and(behind)} {_do(behind)}"
             better = "better than" if len(behind) == len(ordered) else "no better than"
@@ -144,16 +149,26 @@ def _and(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def medians(rows: Sequence[Row], key: str, scale: float = 1.0) -> dict[str, float]:
+    """Return the median of a cost over the tasks, for each cell.
+
+    Args:
+        rows: of the result.
+        key: which cost.
+        scale: what each is multiplied by.
+    """
+    costs: dict[str, list[float]] = {}
+    for row in rows:
+        costs.setdefault(row["cell"], []).append(scale * row[key])
+    return {cell: statistics.median(each) for cell, each in costs.items()}
+
+
 def _of_costs(rows: Sequence[Row]) -> str:
     """Return who is quickest to learn, quickest at one step, and keeps least; by medians."""
-    cells: list[str] = list(dict.fromkeys(row["cell"] for row in rows))
 
     def least(key: str) -> str:
-        medians = {
-            cell: statistics.median(row[key] for row in rows if row["cell"] == cell)
-            for cell in cells
-        }
-        return min(cells, key=medians.__getitem__)
+        costs = medians(rows, key)
+        return min(costs, key=costs.__getitem__)
 
     return (
         f"{least('seconds_per_step')} takes the shortest training step, "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Json",
     "Lines",
+    "Preset",
     "Run",
     "existing",
-    "existing_all",
     "open_console",
     "presets_like",
     "print_json",
-    "print_json_line",
+    "print_lines",
     "say",
     "saying_what_compiles",
 ]
@@ -33,6 +33,8 @@ __all__ = [
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Lines = Annotated[bool, typer.Option("--json", help="Print a JSON object a line on stdout.")]
 _PIPED_WIDTH = 200
+
+Given = TypeVar("Given", bound="str | Path | list[Path] | None")
 
 
 def open_console(*, json: bool = False) -> Console:
@@ -49,31 +51,29 @@ def open_console(*, json: bool = False) -> Console:
     )
 
 
-def print_json(value: object) -> None:
+def print_lines(lines: Iterable[str], *, soft_wrap: bool = False) -> None:
+    """Write lines to stdout, whatever looks like markup in them as it is.
+
+    Args:
+        lines: of text.
+        soft_wrap: leave those wider than the terminal to it.
+    """
+    console = open_console()
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=soft_wrap)
+
+
+def print_json(value: object, *, line: bool = False) -> None:
     """Write one JSON value to stdout, in UTF-8; non-finite numbers become null.
 
     Args:
         value: mappings, sequences, strings, numbers, booleans and None, nested.
+        line: in one line, not indented.
     """
     from recurra.storage.files import json_bytes
 
-    _write(json_bytes(value))
-
-
-def print_json_line(value: object) -> None:
-    """Write one JSON value to stdout as a line, as `print_json` does.
-
-    Args:
-        value: as there.
-    """
-    from recurra.storage.files import json_line
-
-    _write(json_line(value))
-
-
-def _write(data: bytes) -> None:
     sys.stdout.flush()
-    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.write(json_bytes(value, line=line))
 
 
 def say(message: str) -> None:
@@ -116,35 +116,34 @@ def presets_like(incomplete: str) -> list[str]:
     return [name for name in PRESETS if name.startswith(incomplete)]
 
 
-def existing(given: str | Path | None) -> str | Path | None:
-    """Return what was given, unless it is a path that leads nowhere.
+Preset = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRESET", help="A name from recurra presets.", autocompletion=presets_like
+    ),
+]
+
+
+def existing(given: Given) -> Given:
+    """Return what was given, unless it is a path that leads nowhere, or some of them do.
 
     Args:
-        given: a path, or a name that may be one.
+        given: a path, or a name that may be one, or several.
 
     Raises:
         BadParameter: nothing is there; says the nearest name beside it.
     """
+    for each in given if isinstance(given, list) else [given]:
+        _require(each)
+    return given
+
+
+def _require(given: str | Path | None) -> None:
     path = Path(given or ".")
     is_path = isinstance(given, Path) or path.suffix or len(path.parts) > 1
     if is_path and ":" not in path.name and not path.exists():
         beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         raise typer.BadParameter(f"{given} is not there.{nearest(path.name, beside)}")
-    return given
-
-
-def existing_all(given: list[Path]) -> list[Path]:
-    """Return what was given, unless one of the paths leads nowhere.
-
-    Args:
-        given: paths.
-
-    Raises:
-        BadParameter: nothing is at one of them; says the nearest name beside it.
-    """
-    for path in given:
-        existing(path)
-    return given
 
 
 Run = Annotated[

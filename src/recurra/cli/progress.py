@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from recurra.learning.event import Averaged, Event, Saved, Started, Stepped, Validated, Warned
-from recurra.run.report import figure, shown
+from recurra.run.figures import figure, shown
 from recurra.run.session import Opened, Reported
 
 if TYPE_CHECKING:

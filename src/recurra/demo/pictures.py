@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recurra.language.heat_map import heat
-from recurra.storage.picture import canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["NAMES", "draw_latch", "draw_norms", "save_latch", "save_norms"]
+__all__ = ["NAMES", "draw_latch", "draw_norms"]
 
 NAMES = {
     "rnn": "RNN",
@@ -40,32 +38,8 @@ _ROWS = {
 }
 
 
-def save_norms(found: Any, path: Path, *, title: str) -> None:
-    """Draw how gradients vanish over distance, on a logarithmic scale, into a PNG or SVG file.
-
-    Args:
-        found: `recurra.demo.gradients.GradientNorms`.
-        path: the file to write.
-        title: what stands above.
-    """
-    with canvas(path, 9, 5.4) as figure:
-        draw_norms(figure, found, title)
-
-
-def save_latch(watched: Any, path: Path, *, title: str) -> None:
-    """Draw the gates of the unit that remembers a bit into a PNG or SVG file.
-
-    Args:
-        watched: `recurra.demo.gates.Watched`.
-        path: the file to write.
-        title: what stands above.
-    """
-    with canvas(path, 11, 5.2) as figure:
-        draw_latch(figure, watched, title)
-
-
 def draw_norms(figure: Figure, found: Any, title: str) -> None:
-    """Draw each kind's norms, and the band of its networks, against the distance.
+    """Draw each kind's norms, and the band of its networks, by distance on a logarithmic scale.
 
     Args:
         figure: an empty one.

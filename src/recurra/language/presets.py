@@ -105,12 +105,8 @@ def ptb_seed() -> LanguageRun:
 
     The tutorial's summed loss becomes a mean: its learning rate 1 is 35 here, its clip 5 is 5/35.
     """
-    return LanguageRun(
-        preset="ptb-seed",
-        data=TextOptions(corpus="ptb", chunk_length=35),
-        network=NetworkOptions(hidden_size=200, dropout=0.5, init_scale=0.05),
-        train=TrainOptions(epochs=2, learning_rate=35.0, clip_norm=5 / 35),
-    )
+    network = NetworkOptions(hidden_size=200, dropout=0.5, init_scale=0.05)
+    return _penn("ptb-seed", network, TrainOptions(epochs=2, learning_rate=35.0, clip_norm=5 / 35))
 
 
 def ptb_small() -> LanguageRun:
@@ -118,12 +114,9 @@ def ptb_small() -> LanguageRun:
 
     Its summed loss becomes a mean: its learning rate 1 is 20 here, its clip 5 is 5/20.
     """
-    return LanguageRun(
-        preset="ptb-small",
-        data=TextOptions(corpus="ptb", chunk_length=20),
-        network=_zaremba(hidden_size=200, dropout=0.0, init_scale=0.1),
-        train=_tutorial_schedule(epochs=13, flat=4, decay=0.5, chunk_length=20, clip=5),
-    )
+    network = _zaremba(hidden_size=200, dropout=0.0, init_scale=0.1)
+    train = _tutorial_schedule(epochs=13, flat=4, decay=0.5, chunk_length=20, clip=5)
+    return _penn("ptb-small", network, train, chunk_length=20)
 
 
 def ptb_medium() -> LanguageRun:
@@ -131,12 +124,9 @@ def ptb_medium() -> LanguageRun:
 
     Its summed loss becomes a mean: its learning rate 1 is 35 here, its clip 5 is 5/35.
     """
-    return LanguageRun(
-        preset="ptb-medium",
-        data=TextOptions(corpus="ptb", chunk_length=35),
-        network=_zaremba(hidden_size=650, dropout=0.5, init_scale=0.05),
-        train=_tutorial_schedule(epochs=39, flat=6, decay=0.8, chunk_length=35, clip=5),
-    )
+    network = _zaremba(hidden_size=650, dropout=0.5, init_scale=0.05)
+    train = _tutorial_schedule(epochs=39, flat=6, decay=0.8, chunk_length=35, clip=5)
+    return _penn("ptb-medium", network, train)
 
 
 def ptb_large() -> LanguageRun:
@@ -144,12 +134,9 @@ def ptb_large() -> LanguageRun:
 
     Its summed loss becomes a mean: its learning rate 1 is 35 here, its clip 10 is 10/35.
     """
-    return LanguageRun(
-        preset="ptb-large",
-        data=TextOptions(corpus="ptb", chunk_length=35),
-        network=_zaremba(hidden_size=1500, dropout=0.65, init_scale=0.04),
-        train=_tutorial_schedule(epochs=55, flat=14, decay=1 / 1.15, chunk_length=35, clip=10),
-    )
+    network = _zaremba(hidden_size=1500, dropout=0.65, init_scale=0.04)
+    train = _tutorial_schedule(epochs=55, flat=14, decay=1 / 1.15, chunk_length=35, clip=10)
+    return _penn("ptb-large", network, train)
 
 
 def ptb_tied(minutes: float | None = None) -> LanguageRun:
@@ -161,31 +148,18 @@ def ptb_tied(minutes: float | None = None) -> LanguageRun:
         minutes: of training; without them 36 epochs.
     """
     long = minutes is None or minutes > 20
-    train = _falling(epochs=36, batch_size=20, optimizer="sgd", learning_rate=40.0)
-    return LanguageRun(
-        preset="ptb-tied",
-        data=TextOptions(corpus="ptb", chunk_length=35),
-        network=_tied(
-            300, dropout=0.3, embedding_dropout=0.05, weight_dropout=0.2 if long else 0.0
-        ),
-        train=train.model_copy(update={"warmup_steps": 300, "validations": 10}),
-        mix=MixtureOptions(
-            cache=True, dynamic=True, order=5, unigram_cache=True, buckets="previous"
-        ),
-    )
+    network = _tied(300, dropout=0.3, weight_dropout=0.2 if long else 0.0)
+    mix = MixtureOptions(cache=True, dynamic=True, order=5, unigram_cache=True, buckets="previous")
+    return _penn("ptb-tied", network, _steep(36, warmup_steps=300, validations=10), mix=mix)
 
 
 def ptb_quick() -> LanguageRun:
     """Penn Treebank to a perplexity below 180 in half a minute: one layer of 128, one pass."""
-    train = _falling(epochs=1.25, batch_size=20, optimizer="sgd", learning_rate=40.0)
-    return LanguageRun(
-        preset="ptb-quick",
-        data=TextOptions(corpus="ptb", chunk_length=35),
-        network=NetworkOptions(
-            hidden_size=128, num_layers=1, tied=True, sampled=1500, unigram_bias=True, dropout=0.2
-        ),
-        train=train.model_copy(update={"warmup_steps": 50, "validations": 1, "keep": "last"}),
+    network = NetworkOptions(
+        hidden_size=128, num_layers=1, tied=True, sampled=1500, unigram_bias=True, dropout=0.2
     )
+    train = _steep(1.25, warmup_steps=50, validations=1, keep="last")
+    return _penn("ptb-quick", network, train)
 
 
 def ptb_awd() -> LanguageRun:
@@ -197,12 +171,9 @@ def ptb_awd() -> LanguageRun:
     where that is native (network.precision=float32 for the program's). It ends before the
     "finetuning", a second such training from the weights of the first.
     """
-    return LanguageRun(
-        preset="ptb-awd",
-        data=TextOptions(corpus="ptb", chunk_length=70, random_chunks=True),
-        network=_awd(embedding=400, layers="1150/1150/400", between=0.25),
-        train=_averaged(epochs=500, batch_size=20, learning_rate=30.0),
-    )
+    network = _awd(embedding=400, layers="1150/1150/400", between=0.25)
+    train = _averaged(epochs=500, batch_size=20, learning_rate=30.0)
+    return _penn("ptb-awd", network, train, chunk_length=70, random_chunks=True)
 
 
 def ptb_mos() -> LanguageRun:
@@ -212,13 +183,9 @@ def ptb_mos() -> LanguageRun:
     departs in. A chunk may also be longer than 110 tokens, where the paper's program cuts it.
     """
     mixture = {"softmax": "mixture", "experts": 15, "latent_size": 280, "latent_dropout": 0.29}
-    network = _awd(embedding=280, layers="960/960/620", between=0.225)
-    return LanguageRun(
-        preset="ptb-mos",
-        data=TextOptions(corpus="ptb", chunk_length=70, random_chunks=True),
-        network=network.model_copy(update=mixture),
-        train=_averaged(epochs=1000, batch_size=12, learning_rate=20.0),
-    )
+    network = _awd(embedding=280, layers="960/960/620", between=0.225).model_copy(update=mixture)
+    train = _averaged(epochs=1000, batch_size=12, learning_rate=20.0)
+    return _penn("ptb-mos", network, train, chunk_length=70, random_chunks=True)
 
 
 def ptb_minutes(minutes: float | None = None) -> LanguageRun:
@@ -230,20 +197,9 @@ def ptb_minutes(minutes: float | None = None) -> LanguageRun:
     Args:
         minutes: of training; 10 by default.
     """
-    train = _falling(epochs=1, batch_size=20, optimizer="sgd", learning_rate=40.0)
-    return LanguageRun(
-        preset="ptb-minutes",
-        data=TextOptions(corpus="ptb", chunk_length=35),
-        network=_tied(200, dropout=0.2, embedding_dropout=0.05),
-        train=train.model_copy(
-            update={
-                "minutes": minutes or 10.0,
-                "sized": True,
-                "warmup_steps": 300,
-                "validations": 10,
-            }
-        ),
-    )
+    sized = {"minutes": minutes or 10.0, "sized": True}
+    train = _steep(1, warmup_steps=300, validations=10).model_copy(update=sized)
+    return _penn("ptb-minutes", _tied(200, dropout=0.2), train)
 
 
 def kn1() -> NgramRun:
@@ -271,6 +227,20 @@ def kn5() -> NgramRun:
     return _kneser_ney(5)
 
 
+def _penn(
+    name: str,
+    network: NetworkOptions,
+    train: TrainOptions,
+    *,
+    chunk_length: int = 35,
+    random_chunks: bool = False,
+    mix: MixtureOptions | None = None,
+) -> LanguageRun:
+    data = TextOptions(corpus="ptb", chunk_length=chunk_length, random_chunks=random_chunks)
+    mix = mix or MixtureOptions()
+    return LanguageRun(preset=name, data=data, network=network, train=train, mix=mix)
+
+
 def _zaremba(hidden_size: int, dropout: float, init_scale: float) -> NetworkOptions:
     return NetworkOptions(
         hidden_size=hidden_size,
@@ -281,9 +251,7 @@ def _zaremba(hidden_size: int, dropout: float, init_scale: float) -> NetworkOpti
     )
 
 
-def _tied(
-    hidden_size: int, dropout: float, embedding_dropout: float, weight_dropout: float = 0.0
-) -> NetworkOptions:
+def _tied(hidden_size: int, dropout: float, weight_dropout: float = 0.0) -> NetworkOptions:
     """What learns Penn Treebank fastest on a processor: `docs/LOG.md` has what was compared."""
     return NetworkOptions(
         hidden_size=hidden_size,
@@ -292,7 +260,7 @@ def _tied(
         sampled=1500,
         unigram_bias=True,
         dropout=dropout,
-        embedding_dropout=embedding_dropout,
+        embedding_dropout=0.05,
         weight_dropout=weight_dropout,
         variational=True,
     )
@@ -357,6 +325,15 @@ def _falling(
         clip_norm=0.25,
         keep="best",
     )
+
+
+def _steep(
+    epochs: float, warmup_steps: int, validations: int, keep: Literal["best", "last"] = "best"
+) -> TrainOptions:
+    """What `_tied` learns by: a rate so high that it is warmed up."""
+    train = _falling(epochs=epochs, batch_size=20, optimizer="sgd", learning_rate=40.0)
+    rest = {"warmup_steps": warmup_steps, "validations": validations, "keep": keep}
+    return train.model_copy(update=rest)
 
 
 def _dropout(passes: float) -> float:

@@ -20,36 +20,30 @@ class Asked:
     Args:
         config: the run's.
         run: its directory.
-        source: the name or path of the data that it learns from.
-        title: what pictures of it are called.
-        command: trains such a run again; None where its data were handed over.
+
+    Example:
+        >>> config = preset("kn5", data="my novel.txt").model_copy(update={"seed": 3})
+        >>> asked = Asked(config, Path("runs/kn5"))
+        >>> asked.title, asked.command
+        ('kn5 on my novel.txt', "recurra train kn5 '--data=my novel.txt' --seed=3")
     """
 
     config: RunConfig
     run: Path
-    source: str
-    title: str
-    command: str | None
 
-    @classmethod
-    def of(cls, config: RunConfig, run: Path) -> Asked:
-        """Return what a config and a directory say.
+    @property
+    def title(self) -> str:
+        """What pictures of it are called."""
+        name, source = self.config.preset, self.config.source
+        return name if source == name else f"{name} on {source}"
 
-        What was chosen by measuring this machine's speed is, by the command, measured again.
+    @property
+    def command(self) -> str | None:
+        """Trains such a run again; None where its data were handed over.
 
-        Args:
-            config: the run's.
-            run: its directory.
-
-        Example:
-            >>> config = preset("kn5", data="my novel.txt").model_copy(update={"seed": 3})
-            >>> asked = Asked.of(config, Path("runs/kn5"))
-            >>> asked.title, asked.command
-            ('kn5 on my novel.txt', "recurra train kn5 '--data=my novel.txt' --seed=3")
+        What was chosen by measuring this machine's speed is measured again.
         """
-        source = config.source
-        title = config.preset if source == config.preset else f"{config.preset} on {source}"
-        return cls(config, run, source, title, _command(config, source, run))
+        return _command(self.config, self.config.source, self.run)
 
 
 def _command(config: RunConfig, source: str, run: Path) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from recurra.learning.metric import Metric, Metrics
 from recurra.run.tasks import TASKS, metric_of
 
-__all__ = ["figure", "shown", "spread", "table", "words"]
+__all__ = ["figure", "in_picture", "shown", "spread", "table", "validated", "words"]
 
 
 def table(task: str, metric: str, split: str, systems: Sequence[tuple[str, Metrics]]) -> list[str]:
@@ -111,6 +112,37 @@ def spread(deviation: float) -> str:
         ('0.43', '0.012', '1,234')
     """
     return f"{deviation:,.0f}" if deviation >= 10 else f"{deviation:#.2g}"
+
+
+def in_picture(value: float) -> str:
+    """Return a number as it stands in a picture.
+
+    Args:
+        value: the number.
+
+    Example:
+        >>> in_picture(1234.56), in_picture(0.98765)
+        ('1,234.6', '0.9877')
+    """
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.4g}"
+
+
+def validated(records: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[float, float]]:
+    """Return the epoch and the figure of every validation that has one.
+
+    Args:
+        records: the run's metrics, in order.
+        metric: which.
+
+    Example:
+        >>> validated([{"epoch": 1.0, "loss": 2.0}, {"epoch": 1.0, "valid": {"mase": 0.9}}], "mase")
+        [(1.0, 0.9)]
+    """
+    return [
+        (r["epoch"], r["valid"][metric])
+        for r in records
+        if r.get("valid") and r["valid"].get(metric) is not None
+    ]
 
 
 def words(metric: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recurra.learning.event import Finished
 from recurra.learning.metric import Direction, Metrics
 from recurra.run.asked import Asked
 from recurra.run.figures import figure, shown, table, words
@@ -15,12 +16,12 @@ from recurra.run.tasks import metric_of
 
 __all__ = [
     "Judged",
+    "best_of",
     "compose",
-    "figure",
+    "judged_by",
+    "mixture_of",
     "render",
-    "shown",
     "split_of",
-    "table",
     "verdict",
 ]
 
@@ -46,12 +47,9 @@ _MANY = 0.2  # of the tokens; a perplexity with more of them unknown says little
 
 def compose(
     asked: Asked,
+    finished: Finished,
     *,
-    steps: int,
-    epochs: float,
     seconds: float,
-    train_seconds: float,
-    items: int,
     valid: Metrics | None,
     test: Metrics | None,
     baselines: Mapping[str, Metrics],
@@ -62,11 +60,8 @@ def compose(
 
     Args:
         asked: what was asked for.
-        steps: optimizer steps taken; 1 where there is only counting.
-        epochs: passes over the training data.
+        finished: how training ended; it counts in `judged.unit`.
         seconds: wall clock of the command that finished it.
-        train_seconds: of them, training alone, validation left out.
-        items: what was learned from in `train_seconds`, in `judged.unit`.
         valid: metrics of the validation split; None where there is none.
         test: metrics of the test split; None where there is none.
         baselines: name -> metrics of the test split, or of the validation split without one.
@@ -75,24 +70,25 @@ def compose(
 
     Example:
         >>> report = compose(
-        ...     Asked.of(preset("kn5"), Path("runs/kn5")), steps=10, epochs=1.0,
-        ...     seconds=9.0, train_seconds=5.0, items=1000, valid=None,
-        ...     test={"perplexity": 80.0}, baselines={"kn5": {"perplexity": 100.0}},
+        ...     Asked(preset("kn5"), Path("runs/kn5")), Finished(10, 1.0, seconds=5.0, items=1000),
+        ...     seconds=9.0, valid=None, test={"perplexity": 80.0},
+        ...     baselines={"kn5": {"perplexity": 100.0}},
         ... )
         >>> print(report["throughput"]["value"], report["verdict"], sep="; ")
         200.0; test perplexity 80.00 is 20% better than kn5's 100.0
     """
     judged = judged or Judged()
-    rate = round(items / train_seconds, 1) if train_seconds > 0 else None
+    trained = finished.seconds
+    rate = round(finished.items / trained, 1) if trained > 0 else None
     report: dict[str, Any] = {
         "run": str(asked.run),
         "preset": asked.config.preset,
         "task": asked.config.task,
         "seed": asked.config.seed,
-        "steps": steps,
-        "epochs": epochs,
+        "steps": finished.step,
+        "epochs": finished.epoch,
         "seconds": round(seconds, 3),
-        "train_seconds": round(train_seconds, 3),
+        "train_seconds": round(trained, 3),
         "throughput": {"value": rate, "unit": f"{judged.unit}/s"},
         "valid": dict(valid) if valid is not None else None,
         "test": dict(test) if test is not None else None,
@@ -123,32 +119,48 @@ def verdict(report: Mapping[str, Any]) -> str:
     split, metrics = split_of(report)
     if metrics is None:
         return "there is neither a test nor a validation split to judge by"
-    metric, better = _judged(report)
+    metric, better = judged_by(report)
     ours = metrics.get(metric)
     said = f"{split} {words(metric)} {shown(metric, ours)}"
-    rivals = {
-        name: rival[metric]
-        for name, rival in report["baselines"].items()
-        if rival.get(metric) is not None
-    }
-    if not rivals and (ours is not None or metric_of(metric).overflows):
+    rival = best_of(report["baselines"], metric, better)
+    if rival is None and (ours is not None or metric_of(metric).overflows):
         return f"{said}; there is no baseline beside it{_mixed(report, metric, better, ours)}"
-    if not rivals:
+    if rival is None:
         return f"{split} {words(metric)} could not be computed"
-    choose = min if better == "lower" else max
-    name = choose(rivals, key=lambda rival: rivals[rival])
-    best = shown(metric, rivals[name])
+    name, theirs = rival
+    best = shown(metric, theirs)
     if ours is not None:
-        said = f"{said} {_compared(metric, better, ours, rivals[name])} {name}'s {best}"
+        said = f"{said} {_compared(metric, better, ours, theirs)} {name}'s {best}"
         return said + _mixed(report, metric, better, ours)
     if metric_of(metric).overflows:
         return f"{said} is worse than {name}'s {best}"
     return f"{split} {words(metric)} could not be computed; {name}'s is {best}"
 
 
+def best_of(baselines: Mapping[str, Metrics], metric: str, better: str) -> tuple[str, float] | None:
+    """Return the best baseline and its figure; None where none has one.
+
+    Args:
+        baselines: name -> metrics.
+        metric: by which.
+        better: whether a lower or a higher one is better.
+
+    Example:
+        >>> best_of({"naive": {"mase": 1.2}, "drift": {"mase": 1.1}}, "mase", "lower")
+        ('drift', 1.1)
+    """
+    values = {name: rival.get(metric) for name, rival in baselines.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return None
+    choose = min if better == "lower" else max
+    name = choose(known, key=lambda rival: known[rival])
+    return name, known[name]
+
+
 def _mixed(report: Mapping[str, Any], metric: str, better: str, ours: float | None) -> str:
     """Return what the verdict says of the mixture, where there is one."""
-    found = (_mixture(report) or {}).get(metric)
+    found = (mixture_of(report) or {}).get(metric)
     if found is None:
         return ""
     said = f"; mixed with others it is {shown(metric, found)}"
@@ -157,8 +169,12 @@ def _mixed(report: Mapping[str, Any], metric: str, better: str, ours: float | No
     return f"{said}, which {_compared(metric, better, found, ours)} alone"
 
 
-def _mixture(report: Mapping[str, Any]) -> Metrics | None:
-    """Return the mixture's metrics on the split that the run is judged by."""
+def mixture_of(report: Mapping[str, Any]) -> Metrics | None:
+    """Return the mixture's metrics on the split that the run is judged by; None without one.
+
+    Args:
+        report: as `compose` returns it.
+    """
     mixture = report.get("mixture") or {}
     found: Metrics | None = mixture.get("test" if report["test"] is not None else "valid")
     return found
@@ -193,9 +209,9 @@ def render(report: Mapping[str, Any]) -> str:
     """
     split, metrics = split_of(report)
     systems = [(report["preset"], metrics or {}), *report["baselines"].items()]
-    if mixture := _mixture(report):
+    if mixture := mixture_of(report):
         systems.insert(1, ("mixture", mixture))
-    lines = table(report["task"], _judged(report)[0], split, systems)
+    lines = table(report["task"], judged_by(report)[0], split, systems)
     said = report["verdict"]
     lines += ["", *textwrap.wrap(f"{said[:1].upper()}{said[1:]}.", 96)]
     for note in report.get("notes", []):
@@ -257,8 +273,12 @@ def split_of(report: Mapping[str, Any]) -> tuple[str, Metrics | None]:
     return "validation", report["valid"]
 
 
-def _judged(report: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the metric and which way it is better; what does not say so is of text."""
+def judged_by(report: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the metric and which way it is better; what does not say so is of text.
+
+    Args:
+        report: with `judged`, or without.
+    """
     said = report.get("judged", {"metric": "perplexity", "better": "lower"})
     return said["metric"], said["better"]
 

@@ -19,7 +19,7 @@ from recurra.machine import choose_device, keep_freed_memory
 from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
 from recurra.run.plot import curves
-from recurra.run.report import Judged, compose
+from recurra.run.report import Judged, best_of, compose
 from recurra.run.tasks import metric_of, task_class, task_of
 from recurra.storage.picture import canvas
 
@@ -172,7 +172,7 @@ def _run(
 def _report(
     task: Task, directory: RunDirectory, finished: Finished, begun: float
 ) -> dict[str, Any]:
-    asked = Asked.of(task.config, directory.path)
+    asked = Asked(task.config, directory.path)
     metric, better = task.metric, metric_of(task.metric).better
     ours = {split: task.measure(split) for split in ("valid", "test")}
     baselines = task.baselines()
@@ -183,7 +183,7 @@ def _report(
         directory.curves_path,
         title=asked.title,
         metric=metric,
-        baseline=_validated(baselines, metric, better),
+        baseline=best_of(_of_split(baselines, "valid"), metric, better),
     )
     drawn = [directory.curves_path.name]
     for picture in task.pictures():
@@ -192,30 +192,18 @@ def _report(
         drawn.append(picture.name)
     return compose(
         asked,
-        steps=finished.step,
-        epochs=finished.epoch,
+        finished,
         seconds=time.monotonic() - begun,
-        train_seconds=finished.seconds,
-        items=finished.items,
         valid=ours["valid"],
         test=ours["test"],
-        baselines={name: rows[split] for name, rows in baselines.items() if split in rows},
+        baselines=_of_split(baselines, split),
         judged=Judged(metric, better, task.unit),
         extras={**extras, "pictures": drawn},
     )
 
 
-def _validated(
-    baselines: Mapping[str, Mapping[str, Metrics]], metric: str, better: str
-) -> tuple[str, float] | None:
-    """Return the best baseline on validation, and its figure there."""
-    values = {name: rows.get("valid", {}).get(metric) for name, rows in baselines.items()}
-    known = {name: value for name, value in values.items() if value is not None}
-    if not known:
-        return None
-    choose = min if better == "lower" else max
-    name = choose(known, key=lambda rival: known[rival])
-    return name, known[name]
+def _of_split(baselines: Mapping[str, Mapping[str, Metrics]], split: str) -> dict[str, Metrics]:
+    return {name: rows[split] for name, rows in baselines.items() if split in rows}
 
 
 def evaluate(

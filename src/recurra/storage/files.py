@@ -34,7 +34,6 @@ __all__ = [
     "create",
     "delete",
     "json_bytes",
-    "json_line",
     "lock",
     "make_directory",
     "sha256",
@@ -220,32 +219,21 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def json_bytes(value: Any) -> bytes:
+def json_bytes(value: Any, *, line: bool = False) -> bytes:
     """Return indented JSON in UTF-8, non-finite numbers as `null`, a newline at the end.
 
     Args:
         value: what `json.dumps` takes.
+        line: in one line, not indented.
 
     Example:
         >>> json_bytes({"perplexity": float("inf")})
         b'{\\n  "perplexity": null\\n}\\n'
     """
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        _finite(value), indent=None if line else 2, ensure_ascii=False, allow_nan=False
+    )
     return f"{text}\n".encode("utf-8", "backslashreplace")  # a lone surrogate becomes \udxxx
-
-
-def json_line(value: Any) -> bytes:
-    """Return JSON in one line of UTF-8, non-finite numbers as `null`.
-
-    Args:
-        value: what `json.dumps` takes.
-
-    Example:
-        >>> json_line({"line": 1, "perplexity": float("inf")})
-        b'{"line": 1, "perplexity": null}\\n'
-    """
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -19,7 +19,7 @@ from recurra.storage.folders import cache_folder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Picture", "canvas"]
+__all__ = ["Picture", "canvas", "require_suffix"]
 
 _COLORS = ["1f5a96", "c2571a", "9ab7d3", "333333", "4f8a5b", "8a6fb0", "b0903a", "808080"]
 _INK = "#333333"
@@ -63,6 +63,19 @@ class Picture:
     draw: Callable[[Figure, str], None]
 
 
+def require_suffix(path: Path) -> None:
+    """Refuse a file that is no picture by its name.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ConfigError: it is neither a `.png` nor an `.svg`.
+    """
+    if path.suffix.lower() not in _METADATA:
+        raise ConfigError(f"a picture is written as .png or .svg, got {path}")
+
+
 @contextmanager
 def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
     """Give an empty figure in our style; save it at the end.
@@ -83,8 +96,7 @@ def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
         >>> path.read_bytes()[1:4]
         b'PNG'
     """
-    if path.suffix.lower() not in _METADATA:
-        raise ConfigError(f"a picture is written as .png or .svg, got {path}")
+    require_suffix(path)
     # matplotlib keeps a font cache; it goes where all our caches go
     os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     import matplotlib

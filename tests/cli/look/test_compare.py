@@ -7,7 +7,7 @@ import pytest
 from recurra.labels.entry import LabelRun
 from recurra.language.entry import LanguageRun
 from recurra.learning.config import RunConfig, with_data, with_settings
-from recurra.learning.event import Validated
+from recurra.learning.event import Finished, Validated
 from recurra.run.asked import Asked
 from recurra.run.directory import RunDirectory
 from recurra.run.report import Judged, compose
@@ -27,8 +27,8 @@ def finished(tmp_path, monkeypatch):
         directory.write_config(config)
         given = {"valid": None, "test": None, "baselines": {}, **results}
         report = compose(
-            Asked.of(config, directory.path), steps=1, epochs=1.0, seconds=1.0,
-            train_seconds=1.0, items=1, judged=judged, **given,
+            Asked(config, directory.path), Finished(1, 1.0, seconds=1.0, items=1), seconds=1.0,
+            judged=judged, **given,
         )  # fmt: skip
         directory.write_report(report)
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
-from recurra.run.plot import compared, comparison
+from recurra.run.plot import comparison
 from recurra.run.plot.comparison import Curve, curve
+from recurra.storage.picture import canvas
 
 RECORDS = [
     {"step": 1, "epoch": 0.5, "loss": 5.0},
@@ -105,7 +106,8 @@ def test_no_label_covers_another(figure):
 
 def test_a_file_is_written(tmp_path, picture):
     curves = [Curve("mine", ((1.0, 200.0), (2.0, 100.0)))]
-    compared(curves, tmp_path / "c.png", metric="perplexity", better="lower")
+    with canvas(tmp_path / "c.png", 10, 5.4) as figure:
+        comparison.draw(figure, curves, [], metric="perplexity", better="lower")
     pixels = picture("c.png")
     assert pixels.shape[1] == 1500
     blue = (abs(pixels - [0x1F, 0x5A, 0x96]).sum(axis=2) < 30).sum()

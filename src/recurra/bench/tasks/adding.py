@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recurra.bench.tasks.base import Batch, Metrics, Task
-from recurra.randomness import generator
 
 __all__ = ["NEAR", "Adding"]
 
@@ -43,18 +42,15 @@ class Adding(Task):
     features = 2
     outputs = 1
     read = 1
+    stream = "adding"
+    judged_rows = 1024
 
     def __init__(self, length: int = 50) -> None:
         self.length = length
         self.title = f"adding problem: the two marked of {length} numbers"
 
     def make(self, rows: int, draws: torch.Generator) -> Batch:
-        """Return fresh sequences.
-
-        Args:
-            rows: B.
-            draws: where they come from.
-        """
+        """Return fresh sequences."""
         half = self.length // 2
         numbers = torch.rand(rows, self.length, generator=draws)
         first = torch.randint(0, half, (rows, 1), generator=draws)
@@ -62,14 +58,6 @@ class Adding(Task):
         marks = torch.zeros_like(numbers).scatter_(1, torch.cat([first, second], dim=1), 1.0)
         target = (numbers * marks).sum(dim=1)
         return Batch(torch.stack([numbers, marks], dim=2), target)
-
-    def batch(self, seed: int, epoch: int, step: int) -> Batch:
-        """Return fresh sequences for every step."""
-        return self.make(self.batch_size, generator(seed, "adding", epoch, step))
-
-    def held_out(self, split: str) -> list[Batch]:
-        """Return 1,024 sequences."""
-        return [self.make(1024, generator(0, f"adding {split}"))]
 
     def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Return the mean squared error.

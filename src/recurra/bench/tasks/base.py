@@ -8,10 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Batch", "Metrics", "Task", "letters_right"]
+from recurra.randomness import generator
+
+__all__ = ["Batch", "Metrics", "Task"]
 
 Metrics = dict[str, float]
 
@@ -27,7 +30,7 @@ class Task(ABC):
     """Sequences to learn from. Your own is used by `module:Name`.
 
     A subclass sets `title`, `outputs`, `length`, and `tokens` or `features`; the rest where it
-    differs.
+    differs. Where data are made anew for every step it has `make`, else `batch` and `held_out`.
     """
 
     title: str
@@ -56,8 +59,20 @@ class Task(ABC):
     """Whether the state goes on from one batch to the next."""
     steps_per_epoch: int | None = None
     """Batches of a pass over the data; None where data are made anew for every step."""
+    stream: str
+    """What the draws of data that are made are called."""
+    judged_rows: int = 512
+    """Rows of a held-out split that is made."""
 
-    @abstractmethod
+    def make(self, rows: int, draws: torch.Generator) -> Batch:
+        """Return fresh sequences.
+
+        Args:
+            rows: B.
+            draws: where they come from.
+        """
+        raise NotImplementedError
+
     def batch(self, seed: int, epoch: int, step: int) -> Batch:
         """Return a batch to learn from, a pure function of seed and place.
 
@@ -66,14 +81,15 @@ class Task(ABC):
             epoch: pass over the data, from 0.
             step: place in the pass, from 0.
         """
+        return self.make(self.batch_size, generator(seed, self.stream, epoch, step))
 
-    @abstractmethod
     def held_out(self, split: str) -> list[Batch]:
         """Return the batches of a split that nothing is learned from: the same for everyone.
 
         Args:
             split: `"valid"`, by which the learning rate is chosen, or `"test"`.
         """
+        return [self.make(self.judged_rows, generator(0, f"{self.stream} {split}"))]
 
     @abstractmethod
     def baselines(self) -> dict[str, Metrics]:
@@ -97,26 +113,5 @@ class Task(ABC):
         """
         return {
             "loss": float(self.loss(outputs, target)),
-            "accuracy": _share(outputs.argmax(dim=2) == target),
+            "accuracy": float((outputs.argmax(dim=2) == target).double().mean()),
         }
-
-
-def letters_right(outputs: Tensor, target: Tensor, count: int) -> float:
-    """Return the share of the last letters of each row that are right.
-
-    Args:
-        outputs: `(B, R, O)`.
-        target: `(B, R)`.
-        count: how many steps at the end hold letters.
-
-    Example:
-        >>> import torch
-        >>> outputs = torch.eye(3)[torch.tensor([[0, 1, 2]])]
-        >>> letters_right(outputs, torch.tensor([[1, 1, 1]]), 2)
-        0.5
-    """
-    return _share(outputs[:, -count:].argmax(dim=2) == target[:, -count:])
-
-
-def _share(right: Tensor) -> float:
-    return float(right.double().mean())

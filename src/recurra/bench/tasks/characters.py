@@ -70,8 +70,7 @@ class Characters(Task):
     def metrics(self, outputs: Tensor, target: Tensor) -> Metrics:
         """Return nats and bits per character, and the share of characters that came first."""
         metrics = super().metrics(outputs, target)
-        nats = metrics["loss"]
-        return {**metrics, "nats_per_char": nats, "bits_per_char": nats / math.log(2)}
+        return metrics | _entropies(metrics["loss"])
 
     def baselines(self) -> dict[str, Metrics]:
         """Return Kneser-Ney 5-grams that counted the whole training text once."""

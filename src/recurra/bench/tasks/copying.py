@@ -10,8 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from recurra.bench.tasks.base import Batch, Metrics, Task, letters_right
-from recurra.randomness import generator
+from recurra.bench.tasks.base import Batch, Metrics, Task
 
 __all__ = ["Copying"]
 
@@ -43,6 +42,7 @@ class Copying(Task):
     """
 
     right = "letters said in their place"
+    stream = "copying"
 
     def __init__(self, copied: int = 5, delay: int = 30, letters: int = 8) -> None:
         self.copied, self.delay, self.letters = copied, delay, letters
@@ -52,12 +52,7 @@ class Copying(Task):
         self.length = delay + 2 * copied
 
     def make(self, rows: int, draws: torch.Generator) -> Batch:
-        """Return fresh sequences.
-
-        Args:
-            rows: B.
-            draws: where they come from.
-        """
+        """Return fresh sequences."""
         S, blank = self.copied, self.letters
         said = torch.randint(0, self.letters, (rows, S), generator=draws)
         x = torch.full((rows, self.length), blank)
@@ -67,18 +62,11 @@ class Copying(Task):
         target[:, -S:] = said
         return Batch(x, target)
 
-    def batch(self, seed: int, epoch: int, step: int) -> Batch:
-        """Return fresh sequences for every step."""
-        return self.make(self.batch_size, generator(seed, "copying", epoch, step))
-
-    def held_out(self, split: str) -> list[Batch]:
-        """Return 512 sequences."""
-        return [self.make(512, generator(0, f"copying {split}"))]
-
     def metrics(self, outputs: Tensor, target: Tensor) -> Metrics:
         """Return the loss over all steps, and the accuracy over the letters."""
-        right = letters_right(outputs, target, self.copied)
-        return {"loss": float(self.loss(outputs, target)), "accuracy": right}
+        S = self.copied
+        letters = super().metrics(outputs[:, -S:], target[:, -S:])
+        return letters | {"loss": float(self.loss(outputs, target))}
 
     def baselines(self) -> dict[str, Metrics]:
         """Return what the memoryless strategy has."""

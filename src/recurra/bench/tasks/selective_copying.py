@@ -10,7 +10,6 @@ import math
 import torch
 
 from recurra.bench.tasks.base import Batch, Metrics, Task
-from recurra.randomness import generator
 
 __all__ = ["SelectiveCopying"]
 
@@ -41,6 +40,7 @@ class SelectiveCopying(Task):
     """
 
     right = "letters said in their place"
+    stream = "selective copying"
 
     def __init__(self, copied: int = 5, within: int = 35, letters: int = 8) -> None:
         self.copied, self.within, self.letters = copied, within, letters
@@ -51,12 +51,7 @@ class SelectiveCopying(Task):
         self.length = within + copied
 
     def make(self, rows: int, draws: torch.Generator) -> Batch:
-        """Return fresh sequences.
-
-        Args:
-            rows: B.
-            draws: where they come from.
-        """
+        """Return fresh sequences."""
         said = torch.randint(0, self.letters, (rows, self.copied), generator=draws)
         order = torch.rand(rows, self.within, generator=draws).argsort(dim=1)
         places = order[:, : self.copied].sort(dim=1).values
@@ -64,14 +59,6 @@ class SelectiveCopying(Task):
         x.scatter_(1, places, said)
         x[:, self.within :] = self.letters + 1
         return Batch(x, said)
-
-    def batch(self, seed: int, epoch: int, step: int) -> Batch:
-        """Return fresh sequences for every step."""
-        return self.make(self.batch_size, generator(seed, "selective copying", epoch, step))
-
-    def held_out(self, split: str) -> list[Batch]:
-        """Return 512 sequences."""
-        return [self.make(512, generator(0, f"selective copying {split}"))]
 
     def baselines(self) -> dict[str, Metrics]:
         """Return what chance has."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, open_console, print_json
+from recurra.cli.console import Json, open_console, print_json, print_lines
 from recurra.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -85,12 +85,13 @@ def cells(
     Cells where none is named: lstm, gru, rnn, peephole_lstm, layer_norm_lstm, mlstm, min_gru, lru.
     """
     from recurra.bench.cells import Compared, compare_cells
+    from recurra.storage.picture import require_suffix
 
     options = _options(
         cells=names, tasks=task, minutes=minutes, seeds=seeds, seed=seed, workers=workers
     )
     drawn = plot or out / "cells.png"
-    _refuse_other_suffix(drawn)
+    require_suffix(drawn)  # now, not after twenty minutes
     result: dict[str, Any] = {}
     with Interrupt() as interrupt, _Progress(open_console(json=True)) as progress:
         for event in compare_cells(options, interrupt):
@@ -102,11 +103,9 @@ def cells(
     if json:
         print_json(result)
     else:
-        console = open_console()
-        for line in lines(result):
-            console.print(line, markup=False, soft_wrap=True)
+        print_lines(lines(result), soft_wrap=True)
         if result["results"]:
-            console.print(f"\n{out / 'cells.json'}, {drawn}", markup=False)
+            print_lines([f"\n{out / 'cells.json'}, {drawn}"])
     if interrupt():
         raise typer.Exit(interrupt.exit_code)
 
@@ -131,21 +130,16 @@ def _options(**given: Any) -> Any:
         raise ConfigError(f"--{name} {first['input']}: {first['msg']}") from error
 
 
-def _refuse_other_suffix(path: Path) -> None:
-    from recurra.errors import ConfigError
-
-    if path.suffix.lower() not in (".png", ".svg"):  # now, not after twenty minutes
-        raise ConfigError(f"a picture is written as .png or .svg, got {path}")
-
-
 def _keep(result: dict[str, Any], out: Path, drawn: Path) -> None:
-    from recurra.bench.picture import save
+    from recurra.bench.picture import draw, size
     from recurra.storage.files import json_bytes
+    from recurra.storage.picture import canvas
 
     for folder in {out, drawn.parent}:
         folder.mkdir(parents=True, exist_ok=True)
     (out / "cells.json").write_bytes(json_bytes(result))
-    save(result, drawn)
+    with canvas(drawn, *size(result)) as figure:
+        draw(figure, result)
 
 
 class _Progress:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Json, existing, existing_all, open_console, print_json
+from recurra.cli.console import Json, existing, print_json, print_lines
 
 if TYPE_CHECKING:
     from recurra.language.mixing import Mixed
@@ -22,9 +22,7 @@ __all__ = ["mix"]
 def mix(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN...", callback=existing_all, help="Runs, models or .arpa files."
-        ),
+        typer.Argument(metavar="RUN...", callback=existing, help="Runs, models or .arpa files."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the mixture is kept.")],
     cache: Annotated[
@@ -73,8 +71,7 @@ def mix(
     if json:
         print_json({"model": str(out), **mixed.report})
         return
-    for line in _tell(mixed.report, out):
-        open_console().print(line, markup=False)
+    print_lines(_tell(mixed.report, out))
 
 
 def _learn(
@@ -150,7 +147,7 @@ def _dataset(run: Path, data: str | None, model: LanguageModel) -> TextDataset:
 
 def _tell(report: Mapping[str, Any], out: Path) -> list[str]:
     """Return the table of the parts, what the mixture reaches, and where it is."""
-    from recurra.run.report import figure
+    from recurra.run.figures import figure
 
     split = "test" if report["test"] is not None else "valid"
     words = {"test": "test", "valid": "validation"}[split]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from recurra.cli.console import Json, Run, existing, open_console, presets_like, print_json
+from recurra.cli.console import Json, Preset, Run, existing, open_console, print_json
 from recurra.cli.interrupt import Interrupt
 
 if TYPE_CHECKING:
@@ -28,14 +28,7 @@ Data = Annotated[
 
 
 def train(
-    preset: Annotated[
-        str,
-        typer.Argument(
-            metavar="PRESET",
-            help="A name from recurra presets.",
-            autocompletion=presets_like,
-        ),
-    ] = "docstrings",
+    preset: Preset = "docstrings",
     data: Data = None,
     out: Annotated[
         Path | None,
@@ -127,7 +120,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a finished run's model on a split, or on other data."""
-    from recurra.run.report import shown
+    from recurra.run.figures import shown
     from recurra.run.session import evaluate as measure
 
     metrics = measure(run, data=data, split=split, context=context)

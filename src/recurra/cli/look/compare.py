@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, existing_all, open_console, print_json, say
+from recurra.cli.console import Json, existing, print_json, print_lines, say
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", callback=existing_all, help="Directories of runs."),
+        typer.Argument(metavar="RUN...", callback=existing, help="Directories of runs."),
     ],
     plot: Annotated[
         Path | None,
@@ -34,11 +34,12 @@ def compare(
     Runs that differ only in their seed are also averaged. Where vocabularies differ, the order
     is that of bits per character.
     """
-    from recurra.run.report import table
+    from recurra.run.directory import RunDirectory
+    from recurra.run.figures import table
 
     runs = list(dict.fromkeys(runs))
     reports = [_report(run) for run in runs]
-    configs = [_config(run) for run in runs]
+    configs = [RunDirectory(run).config() for run in runs]
     metric, better = _judged(runs, reports)
     groups = _groups(configs)
     systems = _systems(runs, reports)
@@ -55,8 +56,7 @@ def compare(
     split = splits.pop() if len(splits) == 1 else ""
     names = [row["name"] + ("" if split else f" ({row['split']})") for row in systems]
     rows = [(name, row["metrics"]) for name, row in zip(names, systems)]
-    for line in table(reports[0]["task"], metric, split, rows):
-        open_console().print(line, markup=False)
+    print_lines(table(reports[0]["task"], metric, split, rows))
     sources = list(
         dict.fromkeys("unknown data" if config is None else config.source for config in configs)
     )
@@ -64,12 +64,6 @@ def compare(
         say(f"these runs learned from different data: {', '.join(sources)}")
     if metric == "bits_per_char":
         say("their vocabularies differ: they are ordered by bits per character, not perplexity")
-
-
-def _config(run: Path) -> RunConfig | None:
-    from recurra.run.directory import RunDirectory
-
-    return RunDirectory(run).config()
 
 
 def _report(run: Path) -> Report:
@@ -85,18 +79,18 @@ def _report(run: Path) -> Report:
 def _judged(runs: list[Path], reports: list[Report]) -> tuple[str, str]:
     """Return the metric by which all of them are judged, and which way it is better."""
     from recurra.errors import ConfigError
+    from recurra.run.report import judged_by
 
-    of_text = {"metric": "perplexity", "better": "lower"}
-    judged = [report.get("judged", of_text) for report in reports]
-    if len({each["metric"] for each in judged}) > 1:
-        said = ", ".join(f"{run} by {each['metric']}" for run, each in zip(runs, judged))
+    judged = [judged_by(report) for report in reports]
+    if len({metric for metric, _ in judged}) > 1:
+        said = ", ".join(f"{run} by {metric}" for run, (metric, _) in zip(runs, judged))
         raise ConfigError(f"these runs are judged by different metrics: {said}")
-    return judged[0]["metric"], judged[0]["better"]
+    return judged[0]
 
 
 def _systems(runs: list[Path], reports: list[Report]) -> list[Row]:
     """Return every run, every mixture, and every baseline once; with its run where they differ."""
-    from recurra.run.report import split_of
+    from recurra.run.report import mixture_of, split_of
 
     found: list[Row] = []
     rivals: dict[str, list[tuple[Path, str, Any]]] = {}
@@ -104,7 +98,7 @@ def _systems(runs: list[Path], reports: list[Report]) -> list[Row]:
         split, metrics = split_of(report)
         row = {"name": str(run), "run": str(run), "split": split, "metrics": metrics or {}}
         found.append(row)
-        if mixed := (report.get("mixture") or {}).get("test" if split == "test" else "valid"):
+        if mixed := mixture_of(report):
             found.append({**row, "name": f"{run}/mixture", "metrics": mixed})
         for name, rival in report["baselines"].items():
             known = rivals.setdefault(name, [])
@@ -215,19 +209,20 @@ def _draw(
     better: str,
 ) -> None:
     from recurra.run.directory import RunDirectory
-    from recurra.run.plot import compared
-    from recurra.run.plot.comparison import curve
+    from recurra.run.plot import comparison
+    from recurra.storage.picture import canvas
 
     shared = _members(groups)
     short = [run.resolve().name for run in runs]
     titles = [name if short.count(name) == 1 else str(run) for name, run in zip(short, runs)]
     names = [reports[g]["preset"] if g in shared else own for own, g in zip(titles, groups)]
     curves = [
-        curve(name, RunDirectory(run).metrics.records(), report, metric)
+        comparison.curve(name, RunDirectory(run).metrics.records(), report, metric)
         for name, run, report in zip(names, runs, reports)
     ]
     baselines = list(dict.fromkeys(each for report in reports for each in _rivals(report, metric)))
-    compared(curves, path, metric=metric, better=better, baselines=baselines)
+    with canvas(path, 10, 5.4) as figure:
+        comparison.draw(figure, curves, baselines, metric=metric, better=better)
 
 
 def _rivals(report: Report, metric: str) -> list[tuple[str, float]]:

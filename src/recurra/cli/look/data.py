@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recurra.cli.console import Json, existing, open_console, print_json
+from recurra.cli.sources import Kind, kind_of, open_source, tables
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from recurra.table import Table
 
 __all__ = ["app"]
 
@@ -25,7 +23,6 @@ Name = Annotated[
         metavar="NAME", callback=existing, help="A name, a directory, a file, or module:Name."
     ),
 ]
-Kind = Literal["text", "series", "labels"]
 As = Annotated[
     Kind | None,
     typer.Option("--as", help="What a file of your own holds; told by its name where not given."),
@@ -38,19 +35,10 @@ _BATCHES, _BATCH_SIZE, _CHUNK_LENGTH = 3, 4, 5  # as the tutorial prints them
 @app.command("list")
 def list_(json: Json = False) -> None:
     """List the data that have a name, and where each is found."""
-    from recurra.labels.options import LabelOptions
-    from recurra.language.options import TextOptions
-    from recurra.series.options import SeriesOptions
-
     rows = []
-    for kind, table in _tables().items():
+    for kind, table in tables().items():
         for name in table:
-            options: Any = SeriesOptions(dataset=name)
-            if kind == "text":
-                options = TextOptions(corpus=name)
-            elif kind == "labels":
-                options = LabelOptions(dataset=name)
-            source = table[name](options)
+            source = open_source(kind, name)
             described = (inspect.getdoc(type(source)) or "").partition("\n")[0]
             found = source.found()
             rows.append({"name": name, "task": kind, "description": described, "found": found})
@@ -69,7 +57,7 @@ def list_(json: Json = False) -> None:
 @app.command()
 def show(name: Name, as_: As = None, json: Json = False) -> None:
     """Print how much data there are, and the first of them."""
-    kind = as_ or _kind(name)
+    kind = as_ or kind_of(name)
     ways: dict[Kind, tuple[Callable[..., dict[str, Any]], Callable[..., None]]] = {
         "text": (_describe_text, _tell_text),
         "series": (_describe_series, _tell_series),
@@ -87,58 +75,23 @@ def show(name: Name, as_: As = None, json: Json = False) -> None:
 @app.command()
 def fetch(name: Name, as_: As = None, json: Json = False) -> None:
     """Find the data here, else download them; verify them either way."""
-    kind = as_ or _kind(name)
+    kind = as_ or kind_of(name)
+    source = open_source(kind, name)
     if kind == "text":
-        from recurra.language.options import TextOptions
-        from recurra.language.text.corpora import open_corpus
-
-        corpus = open_corpus(TextOptions(corpus=name))
-        corpus.verify()
-        found, fingerprint = corpus.found(), corpus.fingerprint()
+        source.verify()
+        fingerprint = source.fingerprint()
     elif kind == "series":
-        from recurra.series.datasets import open_source
-        from recurra.series.options import SeriesOptions
-
-        series = open_source(SeriesOptions(dataset=name))
-        fingerprint = series.open().fingerprint
-        found = series.found()
+        fingerprint = source.open().fingerprint
     else:
         from recurra.labels.datasets import open_labels
-        from recurra.labels.datasets import open_source as open_label_source
         from recurra.labels.options import LabelOptions
 
         fingerprint = open_labels(LabelOptions(dataset=name)).fingerprint()
-        found = open_label_source(LabelOptions(dataset=name)).found()
+    found = source.found()
     if json:
         print_json({"name": name, "found": found, "fingerprint": fingerprint})
     else:
         open_console().print(f"{name} is here, and whole: {found}", markup=False)
-
-
-def _tables() -> dict[Kind, Table]:
-    from recurra.labels.datasets import DATASETS as LABELS
-    from recurra.language.text.corpora import CORPORA
-    from recurra.series.datasets import DATASETS as SERIES
-
-    return {"text": CORPORA, "series": SERIES, "labels": LABELS}
-
-
-def _kind(name: str) -> Kind:
-    """Return what a name or a file stands for; what is like no other is a text."""
-    from difflib import get_close_matches
-
-    tables = _tables()
-    for kind, table in tables.items():
-        if name in table.places:
-            return kind
-    path = name.lower().removesuffix(".gz")
-    if path.endswith((".csv", ".tsv", ".parquet")):
-        return "series"
-    if path.endswith(".ts"):
-        return "labels"
-    names = {other: kind for kind, table in tables.items() for other in table}
-    close = [] if Path(name).exists() else get_close_matches(name, names, n=1)
-    return names[close[0]] if close else "text"
 
 
 def _describe_text(name: str) -> dict[str, Any]:

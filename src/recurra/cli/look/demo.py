@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import Json, open_console, print_json
+from recurra.cli.console import Json, open_console, print_json, print_lines
 
 if TYPE_CHECKING:
     from recurra.demo.gates import Watched
@@ -50,20 +50,20 @@ def gradients(plot: Plot = None, json: Json = False) -> None:
 
     found = demo()
     if plot is not None:
-        from recurra.demo.pictures import save_norms
+        from recurra.demo.pictures import draw_norms
+        from recurra.storage.picture import canvas
 
         title = f"Gradients over distance, {found.networks} fresh networks a kind"
-        save_norms(found, plot, title=f"{title}, {found.hidden_size} units")
+        with canvas(plot, 9, 5.4) as figure:
+            draw_norms(figure, found, f"{title}, {found.hidden_size} units")
     if json:
         print_json(dataclasses.asdict(found))
         return
-    console = open_console()
-    console.print(
+    open_console().print(
         "norm of d h_T / d x_(T-k), k steps apart, in fresh networks of "
         f"{found.hidden_size} units, geometric mean of {found.networks}\n"
     )
-    for line in _norms(found):
-        console.print(line, markup=False)
+    print_lines(_norms(found))
 
 
 def _norms(found: GradientNorms) -> list[str]:
@@ -95,11 +95,12 @@ def gates(plot: Plot = None, json: Json = False) -> None:
 
     watched = demo()
     if plot is not None:
-        from recurra.demo.pictures import save_latch
+        from recurra.demo.pictures import draw_latch
+        from recurra.storage.picture import canvas
 
-        save_latch(
-            watched, plot, title="The gates of one LSTM unit that remembers a bit until a reset"
-        )
+        title = "The gates of one LSTM unit that remembers a bit until a reset"
+        with canvas(plot, 11, 5.2) as figure:
+            draw_latch(figure, watched, title)
     if json:
         losses = {"steps": len(watched.losses), "loss": watched.losses[-1]}
         shown = dataclasses.asdict(watched)
@@ -109,8 +110,7 @@ def gates(plot: Plot = None, json: Json = False) -> None:
     console = open_console()
     for line in _steps(watched):
         console.print(line)
-    for line in _summary(watched):
-        console.print(line, markup=False)
+    print_lines(_summary(watched))
 
 
 def _steps(watched: Watched) -> list[str]:

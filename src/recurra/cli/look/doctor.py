@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recurra.cli.console import Json, open_console, print_json
+from recurra.cli.sources import open_source, tables
 
 __all__ = ["doctor"]
 
@@ -47,7 +48,11 @@ def doctor(json: Json = False) -> None:
         "gpu": _gpu(),
         "free_memory_bytes": available_memory(),
         "folders": _folders(),
-        "data": _data(),
+        "data": {
+            name: open_source(kind, name).found()
+            for kind, table in tables().items()
+            for name in table
+        },
         "extras": {
             name: all(find_spec(module) for module in modules) for name, modules in EXTRAS.items()
         },
@@ -61,11 +66,8 @@ def doctor(json: Json = False) -> None:
 
 
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {
-        "recurra": _version("recurra"),
-        "python": platform.python_version(),
-    }
-    return found | {name: _version(name) for name in _LIBRARIES}
+    ours = {"recurra": _version("recurra"), "python": platform.python_version()}
+    return ours | {name: _version(name) for name in _LIBRARIES}
 
 
 def _version(name: str) -> str | None:
@@ -153,21 +155,6 @@ def _folder(path: Path, variable: str | None) -> dict[str, Any]:
         "exists": path.exists(),
         "writable": nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK),
         "free_bytes": shutil.disk_usage(nearest).free,
-    }
-
-
-def _data() -> dict[str, str | None]:
-    from recurra.labels.datasets import DATASETS as LABELS
-    from recurra.labels.options import LabelOptions
-    from recurra.language.options import TextOptions
-    from recurra.language.text.corpora import CORPORA
-    from recurra.series.datasets import DATASETS as SERIES
-    from recurra.series.options import SeriesOptions
-
-    return {
-        **{name: CORPORA[name](TextOptions(corpus=name)).found() for name in CORPORA},
-        **{name: SERIES[name](SeriesOptions(dataset=name)).found() for name in SERIES},
-        **{name: LABELS[name](LabelOptions(dataset=name)).found() for name in LABELS},
     }
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from recurra.cli.console import Json, open_console, presets_like, print_json
+from recurra.cli.console import Json, Preset, open_console, print_json
 
 __all__ = ["presets", "show"]
 
@@ -30,12 +28,7 @@ def presets(json: Json = False) -> None:
 
 
 def show(
-    preset: Annotated[
-        str,
-        typer.Argument(
-            metavar="PRESET", help="A name from recurra presets.", autocompletion=presets_like
-        ),
-    ],
+    preset: Preset,
     json: Json = False,
 ) -> None:
     """Print every setting of a preset: its value, and what it means."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, Run, existing, open_console, print_json, say
+from recurra.cli.console import Json, Run, existing, open_console, print_json, print_lines, say
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -107,12 +107,10 @@ def backtest(
         judged = {"metric": metric, "better": "lower"}
         print_json({"run": str(run), "judged": judged, **done.as_dict(), "verdict": verdict})
         return
-    console = open_console()
-    for line in _tell(done, run.resolve().name, metric):
-        console.print(line, markup=False)
-    console.print(f"\n{verdict[:1].upper()}{verdict[1:]}.", markup=False)
+    print_lines(_tell(done, run.resolve().name, metric))
+    print_lines([f"\n{verdict[:1].upper()}{verdict[1:]}."])
     if not refit:
-        console.print(
+        open_console().print(
             "[dim]The network is the run's own: an origin within what it learned from flatters "
             "it; --refit trains anew at each."
         )
@@ -193,7 +191,7 @@ def _verdict(done: Backtest, metric: str) -> str:
 
 def _tell(done: Backtest, name: str, metric: str) -> list[str]:
     """Return the table of all windows, and that of each by the metric that judges."""
-    from recurra.run.report import shown, table
+    from recurra.run.figures import shown, table
 
     systems = {name: done.ours, **done.baselines}
     lines = table("series", metric, "", [(n, each.as_dict()) for n, each in systems.items()])

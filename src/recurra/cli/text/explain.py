@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, Run, open_console, print_json
+from recurra.cli.console import Json, Run, open_console, print_json, print_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,8 +60,7 @@ def explain(
     console = open_console()
     block = "█" if (console.encoding or "").startswith("utf") else "#"
     console.print(_table(found, block))
-    for line in _summary(found, model, plot):
-        console.print(line, markup=False, style=None)
+    print_lines(_summary(found, model, plot))
 
 
 def _no_such_layer(model: LanguageModel, layer: int, count: int) -> str:

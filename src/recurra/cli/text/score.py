@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Lines, Run, existing, print_json_line, say
+from recurra.cli.console import Lines, Run, existing, print_json, say
 from recurra.errors import DataError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _tell(scores: Iterable[Score], rule: str, json: bool) -> None:
         oov += sum(token.oov for token in each.tokens)
         nats -= each.log_prob
         if json:
-            print_json_line(each.as_dict())
+            print_json(each.as_dict(), line=True)
         else:
             perplexity = format_perplexity(-each.log_prob / len(each.tokens))
             typer.echo(f"{perplexity:>10}  {each.log_prob:>10.3f}  {_shown(each, rule)}")
@@ -167,7 +167,7 @@ class _Rescorer:
         weight, penalty = 0.5 if weight is None else weight, penalty or 0.0
         for each in self._read(lines, name):
             for candidate in rescore(each, weight, penalty):
-                print_json_line(candidate._asdict())
+                print_json(candidate._asdict(), line=True)
 
     def _learn(self, file: Path) -> Learned:
         from recurra.language.use.rescoring import learn

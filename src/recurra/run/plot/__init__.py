@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recurra.run.plot import comparison, learning
+from recurra.run.plot import learning
 from recurra.storage.picture import canvas
 
-__all__ = ["compared", "curves"]
+__all__ = ["curves"]
 
 
 def curves(
@@ -32,24 +32,3 @@ def curves(
     panels = learning.panels(records, metric)
     with canvas(path, 8, 4.8 if panels == 1 else 6.4) as figure:
         learning.draw(figure, records, title, metric, baseline)
-
-
-def compared(
-    runs: Sequence[comparison.Curve],
-    path: Path,
-    *,
-    metric: str,
-    better: str,
-    baselines: Sequence[tuple[str, float]] = (),
-) -> None:
-    """Draw how the validation of several runs went, by the minute, into a file.
-
-    Args:
-        runs: the curve of each.
-        path: the file to write.
-        metric: what they are judged by.
-        better: whether a lower or a higher one is better.
-        baselines: name and value of each, drawn as lines.
-    """
-    with canvas(path, 10, 5.4) as figure:
-        comparison.draw(figure, runs, baselines, metric=metric, better=better)

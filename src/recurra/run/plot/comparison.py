@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recurra.run.figures import spread
+from recurra.run.figures import in_picture, spread, validated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,11 +57,7 @@ def curve(name: str, records: Records, report: Mapping[str, Any], metric: str) -
         ((0.5, 90.0),)
     """
     minutes = report["train_seconds"] / 60 / (report["epochs"] or 1)
-    points = tuple(
-        (record["epoch"] * minutes, record["valid"][metric])
-        for record in records
-        if record.get("valid") and record["valid"].get(metric) is not None
-    )
+    points = tuple((epoch * minutes, value) for epoch, value in validated(records, metric))
     mixture = ((report.get("mixture") or {}).get("valid") or {}).get(metric)
     return Curve(name, points, mixture)
 
@@ -92,7 +88,7 @@ def draw(
     labels: list[tuple[float, str, str]] = []
     for name, value in baselines:
         axes.axhline(value, color="C1", linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
-        labels.append((value, f"{name} {_figure(value)}", "C1"))
+        labels.append((value, f"{name} {in_picture(value)}", "C1"))
     for place, name in enumerate(names):
         color = _COLORS[place % len(_COLORS)]
         style = _DASHES[place // len(_COLORS) % len(_DASHES)]
@@ -129,7 +125,7 @@ def _labels(name: str, group: Sequence[Curve], color: str) -> list[tuple[float, 
     found = []
     for what, values in ends.items():
         if values:
-            said = f"{name}{what} {_figure(statistics.mean(values))}"
+            said = f"{name}{what} {in_picture(statistics.mean(values))}"
             if len(values) > 1:
                 said += f" \u00b1 {spread(statistics.stdev(values))}, {len(values)} seeds"
             found.append((statistics.mean(values), said, color))
@@ -203,7 +199,3 @@ def _apart(heights: Sequence[float]) -> list[float]:
         for mean, count in clusters
         for place in range(count)
     ]
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.4g}"

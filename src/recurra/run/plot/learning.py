@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from recurra.run.figures import in_picture, validated
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -28,7 +30,7 @@ def panels(records: Records, metric: str) -> int:
         records: the run's metrics, in order.
         metric: what the run is judged by.
     """
-    return 1 if metric in ("perplexity", "loss") or not _validated(records, metric) else 2
+    return 1 if metric in ("perplexity", "loss") or not validated(records, metric) else 2
 
 
 def draw(
@@ -65,7 +67,7 @@ def draw(
             color="C1",
             linewidth=1.4,
             linestyle=(0, (5, 3)),
-            label=f"{name} on validation, {_figure(value)}",
+            label=f"{name} on validation, {in_picture(value)}",
         )
     for each in axes:
         if each.get_legend_handles_labels()[0]:
@@ -79,7 +81,7 @@ def _draw_loss(axes: Axes, records: Records, name: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     train = _averaged([r for r in records if r.get("loss") is not None], name)
-    valid = _validated(records, name)
+    valid = validated(records, name)
     axes.set_ylabel(name)
     values = [value for _, value in train + valid]
     if values and 0 < 8 * min(values) < max(values):  # a narrow log axis has few ticks, or none
@@ -93,23 +95,15 @@ def _draw_loss(axes: Axes, records: Records, name: str) -> None:
 
 
 def _draw_valid(axes: Axes, records: Records, name: str) -> None:
-    valid = _validated(records, name)
+    valid = validated(records, name)
     axes.plot(
         *_columns(valid),
         color="C0",
         linewidth=2,
         marker="o",
         markersize=5 if len(valid) < 40 else 2.5,
-        label=f"validation, {_figure(valid[-1][1])} at last",
+        label=f"validation, {in_picture(valid[-1][1])} at last",
     )
-
-
-def _validated(records: Records, name: str) -> Points:
-    return [
-        (r["epoch"], r["valid"][name])
-        for r in records
-        if r.get("valid") and r["valid"].get(name) is not None
-    ]
 
 
 def _averaged(steps: Records, name: str = "perplexity") -> Points:
@@ -126,7 +120,3 @@ def _averaged(steps: Records, name: str = "perplexity") -> Points:
 
 def _columns(points: Points) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.4g}"
