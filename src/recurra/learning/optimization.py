@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -129,23 +130,13 @@ def _adagrad(parameters: Parameters, options: TrainOptions) -> torch.optim.Optim
     )
 
 
-def _adam(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
-    betas = (options.momentum or 0.9, 0.999)
-    return torch.optim.Adam(
+def _adam(
+    parameters: Parameters, options: TrainOptions, kind: type[torch.optim.Adam] = torch.optim.Adam
+) -> torch.optim.Optimizer:
+    return kind(
         parameters,
         lr=options.learning_rate,
-        betas=betas,
-        weight_decay=options.weight_decay,
-        fused=True,
-    )
-
-
-def _adamw(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
-    betas = (options.momentum or 0.9, 0.999)
-    return torch.optim.AdamW(
-        parameters,
-        lr=options.learning_rate,
-        betas=betas,
+        betas=(options.momentum or 0.9, 0.999),
         weight_decay=options.weight_decay,
         fused=True,
     )
@@ -155,7 +146,7 @@ OPTIMIZERS: dict[str, Callable[[Parameters, TrainOptions], torch.optim.Optimizer
     "sgd": _sgd,
     "adagrad": _adagrad,
     "adam": _adam,
-    "adamw": _adamw,
+    "adamw": partial(_adam, kind=torch.optim.AdamW),
 }
 
 
