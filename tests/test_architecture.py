@@ -62,7 +62,7 @@ ORDER = {
         head weights
         prepacked
     """,
-    "recurra.nn.head": "*",
+    "recurra.nn.head": "base\n *",
     "recurra.nn.kernels": """
         autocast compiler
         operator pointwise rows vectors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,23 @@ class LabelMixin(ClassifierMixin):  # type: ignore[misc]
     class_weight: Any
     classes_: NDArray[Any]
     _outputs: Any
+    _partial_fit: Any
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Take one more pass, over these examples, and return the estimator.
+
+        The first call settles how inputs are standardised; the learning rate stays the same,
+        balanced classes are those of this call, and a `model_dir` is left alone.
+
+        Args:
+            X: as given to `fit`.
+            y: `(n,)` labels.
+            classes: all the labels there will be, at the first call.
+            sample_weight: `(n,)`, what each example counts; all the same.
+        """
+        self._known_classes(classes)
+        self._partial_fit(X, y, sample_weight, learn=False)
+        return self
 
     def _read_targets(self, y: Any) -> NDArray[Any]:
         labels: NDArray[Any] = column_or_1d(y, warn=True)

@@ -6,7 +6,7 @@ n examples, T steps, F features, O outputs.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -74,6 +74,17 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     def _weigh(self, targets: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return what the examples count in the end."""
         return weights
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Learn the weights, and return the estimator.
+
+        Args:
+            X: n sequences, or what else the class reads.
+            y: `(n,)` labels, or numbers.
+            sample_weight: `(n,)`, what each example counts; all the same.
+        """
+        self._fit(X, y, sample_weight)
+        return self
 
     def _seed_afresh(self) -> int:
         return seed_of(self.random_state)

@@ -5,7 +5,7 @@ n sequences, of T_i steps each, F features, C classes.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -33,14 +33,27 @@ Pooling = Literal["last", "mean", "attention"]
 class _SequenceMixin:
     """What is the same for classes and for numbers; stands before NetworkEstimator."""
 
-    cell: str
-    hidden_size: int
-    bidirectional: bool
-    pooling: Pooling
-    epochs: float
-    early_stopping: bool
-    options: SequenceOptions | None
     n_features_in_: int
+
+    def __init__(
+        self,
+        cell: str = "gru",
+        hidden_size: int = 32,
+        bidirectional: bool = False,
+        pooling: Pooling = "last",
+        epochs: float = 100,
+        early_stopping: bool = False,
+        random_state: Any = None,
+        options: SequenceOptions | None = None,
+    ) -> None:
+        self.cell = cell
+        self.hidden_size = hidden_size
+        self.bidirectional = bidirectional
+        self.pooling = pooling
+        self.epochs = epochs
+        self.early_stopping = early_stopping
+        self.random_state = random_state
+        self.options = options
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name, and with `deep` the options' fields as `options__...`.
@@ -185,44 +198,17 @@ class SequenceClassifier(LabelMixin, _SequenceMixin, NetworkEstimator):
         random_state: Any = None,
         options: SequenceOptions | None = None,
     ) -> None:
-        self.cell = cell
-        self.hidden_size = hidden_size
-        self.bidirectional = bidirectional
-        self.pooling = pooling
-        self.epochs = epochs
+        super().__init__(
+            cell,
+            hidden_size,
+            bidirectional,
+            pooling,
+            epochs,
+            early_stopping,
+            random_state,
+            options,
+        )
         self.class_weight = class_weight
-        self.early_stopping = early_stopping
-        self.random_state = random_state
-        self.options = options
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceClassifier:
-        """Learn the weights, and return the estimator.
-
-        Args:
-            X: n sequences.
-            y: `(n,)` labels.
-            sample_weight: `(n,)`, what each example counts; all the same.
-        """
-        self._fit(X, y, sample_weight)
-        return self
-
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> SequenceClassifier:
-        """Take one more pass, over these examples, and return the estimator.
-
-        The first call settles how inputs are standardised; the learning rate stays the same, and
-        balanced classes are those of this call.
-
-        Args:
-            X: n sequences.
-            y: `(n,)` labels.
-            classes: all the labels there will be, at the first call.
-            sample_weight: `(n,)`, what each example counts; all the same.
-        """
-        self._known_classes(classes)
-        self._partial_fit(X, y, sample_weight, learn=False)
-        return self
 
     def _network(self, sequences: Sequences, stream: torch.Generator) -> SequenceNetwork:
         return self._network_of(sequences[0].shape[1], len(self.classes_), stream)
@@ -268,38 +254,7 @@ class SequenceRegressor(RegressorMixin, _SequenceMixin, NetworkEstimator):  # ty
 
     _loss: Literal["cross_entropy", "squared_error"] = "squared_error"
 
-    def __init__(
-        self,
-        cell: str = "gru",
-        hidden_size: int = 32,
-        bidirectional: bool = False,
-        pooling: Pooling = "last",
-        epochs: float = 100,
-        early_stopping: bool = False,
-        random_state: Any = None,
-        options: SequenceOptions | None = None,
-    ) -> None:
-        self.cell = cell
-        self.hidden_size = hidden_size
-        self.bidirectional = bidirectional
-        self.pooling = pooling
-        self.epochs = epochs
-        self.early_stopping = early_stopping
-        self.random_state = random_state
-        self.options = options
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceRegressor:
-        """Learn the weights, and return the estimator.
-
-        Args:
-            X: n sequences.
-            y: `(n,)` numbers.
-            sample_weight: `(n,)`, what each example counts; all the same.
-        """
-        self._fit(X, y, sample_weight)
-        return self
-
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceRegressor:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Take one more pass, over these examples, and return the estimator.
 
         The first call settles how inputs and targets are standardised; the learning rate stays

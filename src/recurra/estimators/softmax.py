@@ -38,7 +38,8 @@ class SoftmaxClassifier(LabelMixin, NetworkEstimator):
     """Softmax regression, `softmax(W x + b)`, learned by Adam from standardised features.
 
     It starts at zero and is convex, so that by full batches nothing in it is random. Training
-    ends before `steps` where the gradient's norm falls below 1e-4, unless in a `model_dir`.
+    ends before `steps` where the gradient's norm falls below 1e-4, unless in a `model_dir`. `X` is
+    `(n, F)` numbers.
 
     Args:
         steps: most optimizer steps, counted from the very start.
@@ -96,35 +97,6 @@ class SoftmaxClassifier(LabelMixin, NetworkEstimator):
         self.early_stopping = early_stopping
         self.random_state = random_state
         self.model_dir = model_dir
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SoftmaxClassifier:
-        """Learn the weights, and return the estimator.
-
-        Args:
-            X: `(n, F)` numbers.
-            y: `(n,)` labels.
-            sample_weight: `(n,)`, what each example counts; all the same.
-        """
-        self._fit(X, y, sample_weight)
-        return self
-
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> SoftmaxClassifier:
-        """Take one more pass, over these examples, and return the estimator.
-
-        The first call settles how features are standardised; balanced classes are those of this
-        call; `model_dir` is left alone.
-
-        Args:
-            X: `(n, F)` numbers.
-            y: `(n,)` labels.
-            classes: all the labels there will be, at the first call.
-            sample_weight: `(n,)`, what each example counts; all the same.
-        """
-        self._known_classes(classes)
-        self._partial_fit(X, y, sample_weight, learn=False)
-        return self
 
     @property
     def coef_(self) -> NDArray[np.floating]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -65,23 +66,13 @@ def _adagrad(parameters: Parameters, options: TrainOptions) -> torch.optim.Optim
     )
 
 
-def _adam(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
-    betas = (options.momentum or 0.9, 0.999)
-    return torch.optim.Adam(
+def _adam(
+    parameters: Parameters, options: TrainOptions, kind: type[torch.optim.Adam] = torch.optim.Adam
+) -> torch.optim.Optimizer:
+    return kind(
         parameters,
         lr=options.learning_rate,
-        betas=betas,
-        weight_decay=options.weight_decay,
-        fused=True,
-    )
-
-
-def _adamw(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
-    betas = (options.momentum or 0.9, 0.999)
-    return torch.optim.AdamW(
-        parameters,
-        lr=options.learning_rate,
-        betas=betas,
+        betas=(options.momentum or 0.9, 0.999),
         weight_decay=options.weight_decay,
         fused=True,
     )
@@ -91,7 +82,7 @@ OPTIMIZERS: dict[str, Callable[[Parameters, TrainOptions], torch.optim.Optimizer
     "sgd": _sgd,
     "adagrad": _adagrad,
     "adam": _adam,
-    "adamw": _adamw,
+    "adamw": partial(_adam, kind=torch.optim.AdamW),
 }
 
 

@@ -19,13 +19,10 @@ __all__ = [
     "LAST_KEY",
     "Floats",
     "Integers",
-    "checked_eos",
-    "checked_keys",
-    "expect",
     "find",
-    "lengths_in",
     "named",
     "opened",
+    "read",
 ]
 
 Integers = NDArray[np.int64]
@@ -80,7 +77,7 @@ def opened(ids: ArrayLike, vocabulary_size: int, eos: int) -> Integers:
 def named(
     eos: int, words: Mapping[str, Floats], levels: Sequence[Any], fields: Sequence[str]
 ) -> dict[str, NDArray[Any]]:
-    """Return all arrays of a model by name, as `lengths_in` and `expect` find them again.
+    """Return all arrays of a model by name, as `read` finds them again.
 
     Args:
         eos: id of `<eos>`.
@@ -100,24 +97,44 @@ def named(
     return {"eos": np.array([eos], np.int64), **words, **lengths}
 
 
-def lengths_in(tensors: Mapping[str, NDArray[Any]], unigrams: str, fields: Sequence[str]) -> int:
-    """Return the order of the model that has these tensors.
+def read(
+    tensors: Mapping[str, NDArray[Any]], words: str, fields: Sequence[str]
+) -> tuple[int, Floats, list[tuple[Integers, Floats, Floats]]]:
+    """Return the id of `<eos>`, the table of the words alone, and the arrays of each length.
 
     Args:
-        tensors: name -> array.
-        unigrams: what the table of the words alone is called.
-        fields: the arrays of each length, each named `n.field`.
+        tensors: name -> array, as `named` gives them.
+        words: what the table of the words alone is called.
+        fields: the arrays of each length: its keys, a number for each n-gram of it, and one for
+            each context, all and the unseen.
 
     Raises:
-        CheckpointError: a name is missing or unexpected.
+        CheckpointError: a name is missing or unexpected, or an array does not fit.
 
     Example:
-        >>> one = np.zeros(1)
-        >>> lengths_in({"eos": one, "words": one, "2.keys": one}, "words", ["keys"])
-        2
+        >>> read(named(0, {"words": np.ones(2)}, [], ["keys"]), "words", ["keys"])
+        (0, array([1., 1.]), [])
     """
+    order = _order(tensors, words, fields)
+    vocabulary_size = shorter = tensors[words].size
+    table = _expect(tensors, words, np.float64, vocabulary_size)
+    eos = int(_expect(tensors, "eos", np.int64, 1)[0])
+    if not 0 <= eos < vocabulary_size:
+        raise CheckpointError(f"n-gram model: eos is {eos} in a vocabulary of {vocabulary_size}")
+    levels = []
+    for n in range(2, order + 1):
+        of_keys, of_ngrams, of_contexts = (f"{n}.{field}" for field in fields)
+        keys = _keys(tensors, of_keys, shorter * vocabulary_size)
+        numbers = _expect(tensors, of_ngrams, np.float64, len(keys))
+        levels.append((keys, numbers, _expect(tensors, of_contexts, np.float64, shorter + 1)))
+        shorter = len(keys) - 1
+    return eos, table, levels
+
+
+def _order(tensors: Mapping[str, NDArray[Any]], words: str, fields: Sequence[str]) -> int:
+    """Return the order of the model that has these tensors, all by their names."""
     order = 1 + len({name.split(".")[0] for name in tensors if "." in name})
-    names = {f"{n}.{field}" for n in range(2, order + 1) for field in fields} | {"eos", unigrams}
+    names = {f"{n}.{field}" for n in range(2, order + 1) for field in fields} | {"eos", words}
     if names != set(tensors):
         raise CheckpointError(
             f"n-gram model: arrays missing: {sorted(names - set(tensors))}, "
@@ -126,67 +143,20 @@ def lengths_in(tensors: Mapping[str, NDArray[Any]], unigrams: str, fields: Seque
     return order
 
 
-def checked_eos(tensors: Mapping[str, NDArray[Any]], vocabulary_size: int) -> int:
-    """Return the id of `<eos>`.
-
-    Args:
-        tensors: name -> array.
-        vocabulary_size: V.
-
-    Raises:
-        CheckpointError: it is no id.
-
-    Example:
-        >>> checked_eos({"eos": np.array([2])}, vocabulary_size=3)
-        2
-    """
-    eos = int(expect(tensors, "eos", np.int64, 1)[0])
-    if not 0 <= eos < vocabulary_size:
-        raise CheckpointError(f"n-gram model: eos is {eos} in a vocabulary of {vocabulary_size}")
-    return eos
-
-
-def checked_keys(tensors: Mapping[str, NDArray[Any]], n: int, bound: int) -> Integers:
-    """Return the keys of one length.
-
-    Args:
-        tensors: name -> array.
-        n: the length, in words.
-        bound: what every key but the last is below.
-
-    Raises:
-        CheckpointError: they are no such keys.
-
-    Example:
-        >>> checked_keys({"2.keys": np.array([1, 3, LAST_KEY])}, n=2, bound=4).tolist()[:2]
-        [1, 3]
-    """
-    keys = expect(tensors, f"{n}.keys", np.int64, tensors[f"{n}.keys"].size)
+def _keys(tensors: Mapping[str, NDArray[Any]], name: str, bound: int) -> Integers:
+    """Return the keys of one length, every one but the last below `bound`."""
+    keys = _expect(tensors, name, np.int64, tensors[name].size)
     if keys[-1:].tolist() != [LAST_KEY] or (keys[1:] <= keys[:-1]).any():
-        raise CheckpointError(f"n-gram model: {n}.keys are not in order")
+        raise CheckpointError(f"n-gram model: {name} are not in order")
     if len(keys) > 1 and (keys[0] < 0 or keys[-2] >= bound):
-        raise CheckpointError(f"n-gram model: {n}.keys are not from 0 to {bound - 1}")
+        raise CheckpointError(f"n-gram model: {name} are not from 0 to {bound - 1}")
     return keys
 
 
-def expect(
+def _expect(
     tensors: Mapping[str, NDArray[Any]], name: str, kind: type[np.generic], length: int
 ) -> NDArray[Any]:
-    """Return the array of that name, refused if it does not have this type and length.
-
-    Args:
-        tensors: name -> array.
-        name: of the array.
-        kind: its type.
-        length: its only dimension.
-
-    Raises:
-        CheckpointError: it is another.
-
-    Example:
-        >>> expect({"eos": np.zeros(1)}, "eos", np.float64, 1)
-        array([0.])
-    """
+    """Return the array of that name, refused if it does not have this type and length."""
     array = tensors[name]
     if array.dtype != kind or array.shape != (length,):
         raise CheckpointError(

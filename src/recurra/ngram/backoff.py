@@ -19,13 +19,10 @@ from recurra.errors import CheckpointError, DataError
 from recurra.ngram.arrays import (
     Floats,
     Integers,
-    checked_eos,
-    checked_keys,
-    expect,
     find,
-    lengths_in,
     named,
     opened,
+    read,
 )
 
 __all__ = ["BackoffLevel", "BackoffNgrams"]
@@ -278,17 +275,8 @@ class BackoffNgrams:
             >>> BackoffNgrams.from_tensors(model.tensors()).order
             1
         """
-        order = lengths_in(tensors, "log_unigrams", FIELDS)
-        vocabulary_size = shorter = tensors["log_unigrams"].size
-        log_unigrams = expect(tensors, "log_unigrams", np.float64, vocabulary_size)
-        eos = checked_eos(tensors, vocabulary_size)
-        levels = []
-        for n in range(2, order + 1):
-            keys = checked_keys(tensors, n, shorter * vocabulary_size)
-            log_probs = expect(tensors, f"{n}.log_probs", np.float64, len(keys))
-            log_backoffs = expect(tensors, f"{n}.log_backoffs", np.float64, shorter + 1)
-            levels.append(BackoffLevel(keys, log_probs, log_backoffs, vocabulary_size))
-            shorter = len(keys) - 1
+        eos, log_unigrams, arrays = read(tensors, "log_unigrams", FIELDS)
+        levels = [BackoffLevel(*each, log_unigrams.size) for each in arrays]
         parts = [log_unigrams, *(a for v in levels for a in (v.log_probs, v.log_backoffs))]
         if not all(np.isfinite(part).all() for part in parts):
             raise CheckpointError("n-gram model: a logarithm is not a finite number")

@@ -20,12 +20,9 @@ from recurra.ngram.arrays import (
     LAST_KEY,
     Floats,
     Integers,
-    checked_eos,
-    checked_keys,
-    expect,
-    lengths_in,
     named,
     opened,
+    read,
 )
 from recurra.ngram.backoff import BackoffLevel, BackoffNgrams
 from recurra.ngram.pruning import pruned
@@ -232,17 +229,8 @@ class KneserNey:
             >>> KneserNey.from_tensors(model.tensors()).order
             2
         """
-        order = lengths_in(tensors, "unigrams", FIELDS)
-        vocabulary_size = shorter = tensors["unigrams"].size
-        unigrams = expect(tensors, "unigrams", np.float64, vocabulary_size)
-        eos = checked_eos(tensors, vocabulary_size)
-        levels = []
-        for n in range(2, order + 1):
-            keys = checked_keys(tensors, n, shorter * vocabulary_size)
-            probabilities = expect(tensors, f"{n}.probabilities", np.float64, len(keys))
-            backoffs = expect(tensors, f"{n}.backoffs", np.float64, shorter + 1)
-            levels.append(Level(keys, probabilities, backoffs))
-            shorter = len(keys) - 1
+        eos, unigrams, arrays = read(tensors, "unigrams", FIELDS)
+        levels = [Level(*each) for each in arrays]
         parts = [a for level in levels for a in (level.probabilities[:-1], level.backoffs)]
         if not all(((part > 0) & (part < 1.001)).all() for part in [unigrams, *parts]):
             raise CheckpointError("n-gram model: a probability or a weight is not from 0 to 1")

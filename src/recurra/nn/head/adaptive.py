@@ -8,26 +8,25 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, ShapeError
-from recurra.nn.kernels.losses.linear_cross_entropy import check_targets
+from recurra.errors import ConfigError
+from recurra.nn.head.base import ClassHead
+from recurra.nn.kernels.losses.linear_cross_entropy import CHUNK, check_targets
 from recurra.nn.kernels.rows import by_rows
 
 __all__ = ["AdaptiveHead"]
-
-CHUNK = 2**23
-"""Most logits held at once while targets are scored: 32 MB."""
 
 NARROWING = 4.0
 """How many times fewer units the softmax of each next cluster has, as in torch."""
 
 
-class AdaptiveHead(nn.Module):
+class AdaptiveHead(ClassHead):
     """A softmax over the most frequent classes and over clusters of the rarer ones.
 
     Of the most frequent classes the probability is that of one softmax, in which every
     cluster has one place too; of the others it is the cluster's times the one within it. Rarer
     clusters have fewer units. Training computes the clusters of its targets alone, so that a
-    step costs a fraction of the full softmax's.
+    step costs a fraction of the full softmax's; its products are in the weights' dtype, whatever
+    autocast says.
 
     Shapes: hidden `(..., H)`, log-probabilities `(..., V)`.
 
@@ -70,42 +69,18 @@ class AdaptiveHead(nn.Module):
         )
 
     def log_probs(self, hidden: Tensor) -> Tensor:
-        """Return the log-probability of every class, in nats.
-
-        Args:
-            hidden: `(..., H)`.
-        """
+        """Return the log-probability of every class, in nats."""
         flat: Tensor = self.softmax.log_prob(hidden.reshape(-1, hidden.shape[-1]))
         return flat.view(*hidden.shape[:-1], self.num_classes)
 
     def log_probs_of(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Return the log-probability `(N,)` of each target, in nats, by chunks of logits.
-
-        Args:
-            hidden: `(N, H)`.
-            targets: `(N,)`, classes, int64.
-        """
-
+        """Return the log-probability `(N,)` of each target, in nats, by chunks of logits."""
         return by_rows(self._scores, CHUNK // self.num_classes, hidden, targets)
 
-    def loss(
-        self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return the mean cross-entropy in nats per target, its products in the weights' dtype.
-
-        Args:
-            hidden: `(..., H)`.
-            targets: `(...)`, classes, int64.
-            generator: not used; nothing is dropped in here.
-        """
-        if targets.shape != hidden.shape[:-1]:
-            raise ShapeError(
-                f"AdaptiveHead: targets of shape {tuple(targets.shape)} for hidden of shape "
-                f"{tuple(hidden.shape)}, expected one target for each"
-            )
-        flat, wanted = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
-        check_targets("AdaptiveHead", wanted, len(flat), self.num_classes)
-        return -self._scores(flat, wanted).mean()
+    def _loss(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        check_targets("AdaptiveHead", targets, len(flat), self.num_classes)
+        return -self._scores(flat, targets).mean()
 
     def _scores(self, hidden: Tensor, targets: Tensor) -> Tensor:
         own = self.softmax.head.weight.dtype

@@ -6,19 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.errors import ConfigError, ShapeError
+from recurra.errors import ConfigError
+from recurra.nn.head.base import ClassHead
 from recurra.nn.kernels.autocast import autocast_dtype
-from recurra.nn.kernels.losses.linear_cross_entropy import mixture_cross_entropy
+from recurra.nn.kernels.losses.linear_cross_entropy import CHUNK, mixture_cross_entropy
 from recurra.nn.kernels.rows import by_rows
 from recurra.nn.wrappers.masks import Masks
 
 __all__ = ["MixtureOfSoftmaxesHead"]
 
-CHUNK = 2**23
-"""Most logits held at once while targets are scored: 32 MB."""
 
-
-class MixtureOfSoftmaxesHead(nn.Module):
+class MixtureOfSoftmaxesHead(ClassHead):
     """K softmaxes over V classes, weighed by the context; their log-probabilities have full rank.
 
         p(v) = sum_k pi_k softmax(W h_k + b)_v,   pi = softmax(W_pi h),   h_k = tanh(W_k h + b_k)
@@ -63,11 +61,7 @@ class MixtureOfSoftmaxesHead(nn.Module):
     ) -> None:
         super().__init__()
         L = hidden_size if latent_size is None else latent_size
-        if weight is not None and weight.shape != (num_classes, L):
-            raise ShapeError(
-                f"MixtureOfSoftmaxesHead: got a weight of shape {tuple(weight.shape)}, expected "
-                f"{(num_classes, L)}"
-            )
+        self.weight = self._own_or_shared(weight, num_classes, L)
         if not 0 <= dropout < 1 or experts < 1:
             raise ConfigError(
                 "MixtureOfSoftmaxesHead: expected a probability in [0, 1) and at least 1 expert, "
@@ -76,20 +70,14 @@ class MixtureOfSoftmaxesHead(nn.Module):
         self.experts = experts
         self.dropout = dropout
         self.variational = variational
-        own = nn.Parameter(torch.empty(num_classes, L)) if weight is None else weight
-        self.weight = own
         self.bias = nn.Parameter(torch.zeros(num_classes))
         self.latent = nn.Linear(hidden_size, experts * L)
         self.prior = nn.Linear(hidden_size, experts, bias=False)
         if weight is None:
-            nn.init.uniform_(own, -(L**-0.5), L**-0.5)
+            nn.init.uniform_(self.weight, -(L**-0.5), L**-0.5)
 
     def log_probs(self, hidden: Tensor) -> Tensor:
-        """Return the log-probability of every class, in nats, an expert at a time.
-
-        Args:
-            hidden: `(..., H)`.
-        """
+        """Return the log-probability of every class, in nats, an expert at a time."""
         log_priors, latent = self._experts(hidden)
         total: Tensor | None = None
         for prior, units in zip(log_priors.unbind(-1), latent.unbind(-2)):
@@ -100,12 +88,7 @@ class MixtureOfSoftmaxesHead(nn.Module):
         return total
 
     def log_probs_of(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Return the log-probability `(N,)` of each target, in nats, by chunks of logits.
-
-        Args:
-            hidden: `(N, H)`.
-            targets: `(N,)`, classes, int64.
-        """
+        """Return the log-probability `(N,)` of each target, in nats, by chunks of logits."""
 
         def score(hidden: Tensor, targets: Tensor) -> Tensor:
             log_priors, latent = self._experts(hidden)
@@ -116,21 +99,7 @@ class MixtureOfSoftmaxesHead(nn.Module):
 
         return by_rows(score, CHUNK // (len(self.bias) * self.experts), hidden, targets)
 
-    def loss(
-        self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return the mean cross-entropy in nats per target, its products in autocast's dtype.
-
-        Args:
-            hidden: `(..., H)`.
-            targets: `(...)`, classes, int64.
-            generator: where dropout masks come from, needed in training mode.
-        """
-        if targets.shape != hidden.shape[:-1]:
-            raise ShapeError(
-                f"MixtureOfSoftmaxesHead: targets of shape {tuple(targets.shape)} for hidden of "
-                f"shape {tuple(hidden.shape)}, expected one target for each"
-            )
+    def _loss(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
         log_priors, latent = self._experts(hidden)
         if self.training and self.dropout:
             latent = self._drop(latent, generator)
@@ -139,7 +108,7 @@ class MixtureOfSoftmaxesHead(nn.Module):
             latent.reshape(-1, *latent.shape[-2:]),
             self.weight,
             self.bias,
-            targets.reshape(-1),
+            targets,
             autocast_dtype(hidden),
         )
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.errors import RunError, ShapeError
+from recurra.errors import RunError
+from recurra.nn.head.base import ClassHead
 from recurra.nn.kernels.autocast import autocast_dtype
 from recurra.nn.kernels.losses.linear_cross_entropy import linear_cross_entropy
 from recurra.nn.kernels.losses.sampled_cross_entropy import sampled_classes, sampled_cross_entropy
@@ -18,7 +19,7 @@ CERTAIN = 1000
 """Classes, the most frequent, that a sampled softmax always takes in."""
 
 
-class SoftmaxHead(nn.Module):
+class SoftmaxHead(ClassHead):
     """A linear layer and softmax over V classes, with its cross-entropy fused for training.
 
     Shapes: hidden `(..., H)`, log-probabilities `(..., V)`; `weight (V, H)`, `bias (V,)`.
@@ -33,6 +34,7 @@ class SoftmaxHead(nn.Module):
 
     Raises:
         ShapeError: for a weight of another shape, or targets that are not one for each hidden.
+        RunError: classes are to be sampled, and the loss is given no generator.
 
     Source: Press & Wolf 2017, "Using the output embedding", for shared weights.
 
@@ -53,55 +55,22 @@ class SoftmaxHead(nn.Module):
         super().__init__()
         self.sampled = sampled
         self.sparse = sparse
-        if weight is not None and weight.shape != (num_classes, hidden_size):
-            raise ShapeError(
-                f"SoftmaxHead: got a weight of shape {tuple(weight.shape)}, expected "
-                f"{(num_classes, hidden_size)}"
-            )
-        own = nn.Parameter(torch.empty(num_classes, hidden_size)) if weight is None else weight
-        self.weight = own
+        self.weight = self._own_or_shared(weight, num_classes, hidden_size)
         self.bias = nn.Parameter(torch.zeros(num_classes))
         if weight is None:
-            nn.init.uniform_(own, -(hidden_size**-0.5), hidden_size**-0.5)
+            nn.init.uniform_(self.weight, -(hidden_size**-0.5), hidden_size**-0.5)
 
     def log_probs(self, hidden: Tensor) -> Tensor:
-        """Return `log softmax(hidden weight^T + bias)`, in nats.
-
-        Args:
-            hidden: `(..., H)`.
-        """
+        """Return `log softmax(hidden weight^T + bias)`, in nats."""
         logits = F.linear(hidden, self.weight, self.bias)
         return torch.log_softmax(logits, dim=-1)
 
     def log_probs_of(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Return the log-probability `(N,)` of each target, in nats, by chunks of logits.
-
-        Args:
-            hidden: `(N, H)`.
-            targets: `(N,)`, classes, int64.
-        """
+        """Return the log-probability `(N,)` of each target, in nats, by chunks of logits."""
         return target_log_probs(hidden, self.weight, self.bias, targets)
 
-    def loss(
-        self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return the mean cross-entropy in nats per target, its products in autocast's dtype.
-
-        Args:
-            hidden: `(..., H)`.
-            targets: `(...)`, classes, int64.
-            generator: where sampled classes come from; not used where none are.
-
-        Raises:
-            RunError: classes are to be sampled, and there is no generator.
-        """
-        if targets.shape != hidden.shape[:-1]:
-            raise ShapeError(
-                f"SoftmaxHead: targets of shape {tuple(targets.shape)} for hidden of shape "
-                f"{tuple(hidden.shape)}, expected one target for each"
-            )
+    def _loss(self, hidden: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
         flat, dtype = hidden.reshape(-1, hidden.shape[-1]), autocast_dtype(hidden)
-        targets = targets.reshape(-1)
         if not self.training or self.sampled is None:
             return linear_cross_entropy(flat, self.weight, self.bias, targets, dtype)
         if generator is None:
