@@ -63,8 +63,7 @@ def likeliest(
         >>> from types import SimpleNamespace
         >>> table = torch.tensor([[0.1, 0.9], [0.6, 0.4]]).log()
         >>> start = lambda batch_size=1: torch.zeros(batch_size, 0)
-        >>> step = lambda token, state: (table[token], state)
-        >>> model = SimpleNamespace(initial_state=start, step=step)
+        >>> model = SimpleNamespace(initial_state=start, step=lambda token, h: (table[token], h))
         >>> rows = Rows(model, [0], 2, select=lambda state, rows: state[rows])
         >>> found = likeliest(rows, 2, 5, carried=None, follow=lambda before, token: token,
         ...                   done=lambda last: last == 0, choices=lambda log_probs: log_probs)

@@ -57,9 +57,7 @@ class Cell(nn.Module):
     A subclass names its `state_type` and defines `forward`. It says as well which tensors of its
     state are not `(B, O)`, in `state_shapes`, and which do not start at zero, in `starts_at`; or
     defines `initial_state` in the place of all three. It may define `kernel` too, where something
-    faster than the loop over `forward` exists, and `gates(x, state) -> dict[str, Tensor]`, where
-    it has any to be looked at: each `(B, O)` after its activation, under the letter it has in the
-    cell's equation.
+    faster than the loop over `forward` exists, and `gates`, where it has any to be looked at.
 
     Args:
         input_size: I, features of an input.
@@ -121,6 +119,17 @@ class Cell(nn.Module):
                 the description of the class.
         """
         raise ConfigError(f"{type(self).__name__} defines no forward(x, state)")
+
+    def gates(self, x: Tensor, state: State) -> dict[str, Tensor]:
+        """Return the gates of a step, to be looked at, by their letters in the equation; no gate.
+
+        Args:
+            x: `(B, I)`.
+            state: before the step.
+
+        Each is `(B, O)`, after its activation.
+        """
+        return {}
 
     def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return name -> shape without B, of those tensors of a state that are not `(B, O)`."""

@@ -84,10 +84,6 @@ class CoupledLSTMCell(TwoBiases, ForgetGate, Cell):
         """Return the gates f, o in (0, 1) and the candidate g in (-1, 1), each `(B, H)`.
 
         c' = f * c + (1 - f) * g,  h' = o * tanh(c')
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, `c (B, H)`, before the step.
         """
         check_step(self, x, state)
         sums = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(

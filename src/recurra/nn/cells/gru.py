@@ -77,10 +77,6 @@ class GRUCell(Cell):
         """Return the gates r, z in (0, 1) and the candidate n in (-1, 1), each `(B, H)`.
 
         h' = (1 - z) * n + z * h
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, before the step.
         """
         check_step(self, x, state)
         (h,) = state

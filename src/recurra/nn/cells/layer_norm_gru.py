@@ -90,10 +90,6 @@ class LayerNormGRUCell(Cell):
         """Return the gates r, z in (0, 1) and the candidate n in (-1, 1), each `(B, H)`.
 
         h' = (1 - z) * n + z * h
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, before the step.
         """
         check_step(self, x, state)
         x_r, x_z, x_n = self._normalised(F.linear(x, self.weight_ih), self.gain_ih, self.bias_ih)

@@ -105,10 +105,6 @@ class LayerNormLSTMCell(TwoBiases, ForgetGate, Cell):
         """Return the gates i, f, o in (0, 1) and the candidate g in (-1, 1), each `(B, H)`.
 
         c' = f * c + i * g,  h' = o * tanh(LN(c'))
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, `c (B, H)`, before the step.
         """
         check_step(self, x, state)
         shape = (4 * self.hidden_size,)

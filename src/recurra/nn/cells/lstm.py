@@ -88,10 +88,6 @@ class LSTMCell(TwoBiases, ForgetGate, Cell):
         """Return the gates i, f, o in (0, 1) and the candidate g in (-1, 1), each `(B, H)`.
 
         c' = f * c + i * g,  h' = o * tanh(c')
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, `c (B, H)`, before the step.
         """
         check_step(self, x, state)
         sums = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(

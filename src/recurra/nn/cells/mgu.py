@@ -75,10 +75,6 @@ class MGUCell(Cell):
         """Return the gate f in (0, 1) and the candidate n in (-1, 1), each `(B, H)`.
 
         h' = (1 - f) * h + f * n
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, before the step.
         """
         check_step(self, x, state)
         sums = F.linear(x, self.weight_ih, self.bias_ih)

@@ -77,10 +77,6 @@ class MinGRUCell(Cell):
         """Return the gate z in (0, 1) and the candidate n, each `(B, H)`.
 
         h' = (1 - z) * h + z * n
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, before the step, which they do not read.
         """
         check_step(self, x, state)
         # Under autocast the product is narrow; what goes round and round is not.

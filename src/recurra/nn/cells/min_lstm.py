@@ -78,10 +78,6 @@ class MinLSTMCell(Cell):
         """Return the gates i and f, which add up to 1, and the candidate g, each `(B, H)`.
 
         h' = f * h + i * g
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, before the step, which they do not read.
         """
         check_step(self, x, state)
         # Under autocast the product is narrow; what goes round and round is not.

@@ -102,10 +102,6 @@ class PeepholeLSTMCell(TwoBiases, ForgetGate, Cell):
         """Return the gates i, f, o in (0, 1) and the candidate g in (-1, 1), each `(B, H)`.
 
         c' = clip(f * c + i * g),  h' = o * tanh(c')
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, H)`, `c (B, H)`, before the step.
         """
         i, f, g, o, _ = PeepholeLSTMCell._step(self, x, state)
         return {"i": i, "f": f, "g": g, "o": o}

@@ -111,10 +111,6 @@ class ProjectedLSTMCell(TwoBiases, ForgetGate, Cell):
         """Return the gates i, f, o in (0, 1) and the candidate g in (-1, 1), each `(B, H)`.
 
         c' = clip(f * c + i * g),  h' = W_hr (o * tanh(c'))
-
-        Args:
-            x: `(B, I)`.
-            state: `h (B, P)`, `c (B, H)`, before the step.
         """
         check_step(self, x, state)
         sums = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(

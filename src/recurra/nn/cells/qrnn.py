@@ -77,10 +77,6 @@ class QRNNCell(Cell):
         """Return the candidate z in (-1, 1) and the gates f, o in (0, 1), each `(B, H)`.
 
         c' = f * c + (1 - f) * z,  h = o * c'
-
-        Args:
-            x: `(B, I)`.
-            state: `c (B, H)`, `x (B, I)`, before the step.
         """
         check_step(self, x, state)
         window = torch.cat([state[1], x], dim=1)

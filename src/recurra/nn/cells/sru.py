@@ -88,10 +88,6 @@ class SRUCell(Cell):
         """Return the candidate n and the gates f, r in (0, 1), each `(B, H)`.
 
         c' = f * c + (1 - f) * n
-
-        Args:
-            x: `(B, I)`.
-            state: `c (B, H)`, before the step.
         """
         check_step(self, x, state)
         # Under autocast the product is narrow; what goes round and round is not.
