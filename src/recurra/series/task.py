@@ -25,7 +25,7 @@ from recurra.series.data.windows import Scaling, Windows
 from recurra.series.entry import SeriesRun
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial
-from recurra.series.network.learner import SeriesLearner
+from recurra.series.network.learner import MOST_VALIDATED, SeriesLearner
 from recurra.series.network.model import MIDDLE, ForecastNetwork, Shape
 from recurra.series.network.sizing import sized
 from recurra.series.options import ForecastOptions
@@ -138,7 +138,8 @@ class SeriesTask(Task):
 
     def baselines(self) -> dict[str, dict[str, Metrics]]:
         """Return what the result is printed beside: name -> split -> metrics."""
-        trials = {"valid": self.learner.trial, "test": self._test}
+        valid = Trial.of(self.dataset, "valid", MOST_VALIDATED)
+        trials = {"valid": valid, "test": self._test}
         told = {
             "valid": {name: trials["valid"].rival(name) for name in BASELINES},
             "test": self._rivals,
