@@ -94,7 +94,7 @@ ORDER = {
         options
         entry
         presets text
-        metrics
+        described metrics
         network
         use
         models
@@ -135,7 +135,7 @@ ORDER = {
         reading
         datasets
         data
-        baselines
+        described baselines
         judging
         network
         use
@@ -157,7 +157,7 @@ ORDER = {
         presets sequences
         ts_file
         datasets
-        metrics
+        described metrics
         network
         learner
         baselines

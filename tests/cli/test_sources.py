@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recurra.cli.sources import kind_of, open_source, tables
+from recurra.cli.sources import kind_of, named_data
 
 
 @pytest.mark.parametrize(
@@ -24,5 +24,5 @@ def test_a_name_or_a_file_is_told_by_what_it_is_called(name, kind):
 
 
 def test_every_name_of_every_table_opens():
-    for kind, table in tables().items():
-        assert all(isinstance(open_source(kind, name), table[name]) for name in table)
+    for data in named_data().values():
+        assert all(isinstance(data.open(name), data.table[name]) for name in data.table)

@@ -29,6 +29,7 @@ FORMAT = Format("recurra-classifier")
 
 LABELS = TaskEntry(
     config=LabelRun,
+    data="recurra.labels.described:DATA",
     task="recurra.labels.task:LabelTask",
     model="recurra.labels.classifier:Classifier",
     format=FORMAT,

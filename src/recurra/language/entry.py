@@ -65,6 +65,7 @@ _METRICS = (
 
 LANGUAGE = TaskEntry(
     config=LanguageRun,
+    data="recurra.language.described:DATA",
     task="recurra.language.task:LanguageTask",
     model=_MODEL,
     format=FORMAT,

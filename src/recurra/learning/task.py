@@ -11,11 +11,12 @@ from recurra.learning.config import RunConfig
 from recurra.learning.event import Event
 from recurra.learning.metric import Metric, Metrics
 from recurra.storage.format import Format
+from recurra.table import Table
 
 if TYPE_CHECKING:
     from recurra.storage.picture import Picture
 
-__all__ = ["Model", "Task", "TaskEntry", "presets_in"]
+__all__ = ["Model", "NamedData", "Source", "Task", "TaskEntry", "presets_in", "row", "spread"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class TaskEntry:
         format: how these are marked on disk.
         metrics: what its results are told in, in the order of a table's columns.
         presets: name -> place of a function that returns a config.
+        data: the place of its `NamedData`; none where another task's are read.
         pictures: the names of the files that `Task.pictures` may draw.
     """
 
@@ -40,7 +42,39 @@ class TaskEntry:
     format: Format
     metrics: Sequence[Metric]
     presets: Mapping[str, str]
+    data: str | None = None
     pictures: Sequence[str] = ()
+
+
+class Source(Protocol):
+    """Where data that have a name come from; its class says in its first line what they are."""
+
+    def found(self) -> str | None:
+        """Return where they are on this machine; None where they are not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedData:
+    """The data of a task that have a name, as commands list, show and fetch them.
+
+    Args:
+        kind: what they are, in a word.
+        table: name -> class of a source.
+        suffixes: of the files that hold such data, in lower case.
+        open: returns the source that a name or a path stands for.
+        describe: returns what there is under a name, as JSON values; `"words"` are shown last.
+        tell: returns the lines that say what `describe` found.
+        fetch: finds or downloads the data, verifies them and returns their fingerprint.
+    """
+
+    kind: str
+    table: Table
+    suffixes: tuple[str, ...]
+    open: Callable[[str], Source]
+    describe: Callable[[str], dict[str, Any]]
+    tell: Callable[[Mapping[str, Any]], Iterator[str]]
+    fetch: Callable[[str], str]
 
 
 def presets_in(module: str, *names: str) -> dict[str, str]:
@@ -55,6 +89,34 @@ def presets_in(module: str, *names: str) -> dict[str, str]:
         {'ptb-seed': 'mine.presets:ptb_seed'}
     """
     return {name: f"{module}:{name.replace('-', '_')}" for name in names}
+
+
+def row(name: str, said: str) -> str:
+    """Return a line of what is told of data: its name, then what is said.
+
+    Args:
+        name: of one thing.
+        said: of it.
+
+    Example:
+        >>> row("horizon", "12 steps")
+        'horizon     12 steps'
+    """
+    return f"{name:12}{said}"
+
+
+def spread(bounds: Sequence[int]) -> str:
+    """Return how many there are from the least to the most, in words.
+
+    Args:
+        bounds: the least and the most.
+
+    Example:
+        >>> spread([3, 3]), spread([3, 1200])
+        ('3', '3 to 1,200')
+    """
+    least, most = bounds
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 class Model(Protocol):

@@ -12,7 +12,7 @@ from recurra.learning.event import Finished
 from recurra.learning.metric import Direction, Metrics
 from recurra.run.asked import Asked
 from recurra.run.figures import figure, shown, table, words
-from recurra.run.tasks import metric_of
+from recurra.run.tasks import TASKS, metric_of
 
 __all__ = [
     "Judged",
@@ -286,7 +286,7 @@ def judged_by(report: Mapping[str, Any]) -> tuple[str, str]:
 
 def _effort(report: Mapping[str, Any]) -> str:
     whole = f"the whole command took {report['seconds']:,.1f} s"
-    if report["task"] == "ngram":
+    if _counts(report):
         return f"Counted in {report['train_seconds']:,.1f} s; {whole}."
     rate = report["throughput"]
     pace = f" ({rate['value']:,.0f} {rate['unit']})" if rate["value"] is not None else ""
@@ -300,7 +300,12 @@ def _effort(report: Mapping[str, Any]) -> str:
 def _places(report: Mapping[str, Any]) -> list[str]:
     """Return a line for each thing the run left to look at."""
     names = {"model": "model", "report": "report.json"}
-    if report["task"] != "ngram":
+    if not _counts(report):
         names |= {name.partition(".")[0]: name for name in report.get("pictures", ["curves.png"])}
     wide = max(map(len, names))
     return [f"{title:{wide}}  {Path(report['run']) / name}" for title, name in names.items()]
+
+
+def _counts(report: Mapping[str, Any]) -> bool:
+    """Return whether its task has no options of a training, and so no steps, epochs and curves."""
+    return "train" not in TASKS[report["task"]].config.model_fields

@@ -29,6 +29,7 @@ FORMAT = Format("recurra-forecaster")
 
 SERIES = TaskEntry(
     config=SeriesRun,
+    data="recurra.series.described:DATA",
     task="recurra.series.task:SeriesTask",
     model="recurra.series.use.forecaster:Forecaster",
     format=FORMAT,

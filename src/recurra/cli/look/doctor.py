@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from recurra.cli.console import Json, open_console, print_json
-from recurra.cli.sources import open_source, tables
 
 __all__ = ["doctor"]
 
@@ -39,6 +38,7 @@ def doctor(json: Json = False) -> None:
     """Say what this machine offers, and what is not right with it."""
     from importlib.util import find_spec
 
+    from recurra.cli.sources import named_data
     from recurra.machine import available_memory
 
     facts: dict[str, Any] = {
@@ -49,9 +49,7 @@ def doctor(json: Json = False) -> None:
         "free_memory_bytes": available_memory(),
         "folders": _folders(),
         "data": {
-            name: open_source(kind, name).found()
-            for kind, table in tables().items()
-            for name in table
+            name: data.open(name).found() for data in named_data().values() for name in data.table
         },
         "extras": {
             name: all(find_spec(module) for module in modules) for name, modules in EXTRAS.items()
