@@ -69,6 +69,7 @@ def compose(
         extras: more entries: JSON values.
 
     Example:
+        >>> from recurra.run.presets import preset
         >>> report = compose(
         ...     Asked(preset("kn5"), Path("runs/kn5")), Finished(10, 1.0, seconds=5.0, items=1000),
         ...     seconds=9.0, valid=None, test={"perplexity": 80.0},
