@@ -179,7 +179,7 @@ def test_without_bits_per_character_they_are_refused(recurra, finished):
 
 
 def test_a_picture_is_drawn(recurra, finished, tmp_path, monkeypatch):
-    from recurra.run import plot
+    from recurra.run.plot import comparison
 
     for seed in (1, 2):
         finished(f"s{seed}", language(f"seed={seed}"), Judged(), test=text(80.0 + seed),
@@ -187,13 +187,19 @@ def test_a_picture_is_drawn(recurra, finished, tmp_path, monkeypatch):
         log = RunDirectory(f"s{seed}").metrics
         log.append(Validated(9, 1.0, text(84.0), True, 1.0))
     finished("wide", language("network.hidden_size=400"), Judged(), test=text(79.0))
-    drawn = []
-    monkeypatch.setattr(plot, "compared", lambda *args, **named: drawn.append((args, named)))
+    drawn, draw = [], comparison.draw
+
+    def watched(*args, **named):
+        drawn.append(args)
+        draw(*args, **named)
+
+    monkeypatch.setattr(comparison, "draw", watched)
     assert recurra("compare", "s1", "s2", "wide", "--plot", "c.png").code == 0
-    ((curves, path), named) = drawn[0]
+    _, curves, baselines = drawn[0]
     assert [each.name for each in curves] == ["mine", "mine", "wide"]
     assert [each.points for each in curves] == [((1 / 60, 84.0),)] * 2 + [()]
-    assert (str(path), named["baselines"]) == ("c.png", [("kn5 on test", 141.2)])
+    assert baselines == [("kn5 on test", 141.2)]
+    (tmp_path / "c.png").unlink()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert recurra("compare", "s1", "wide", "--plot", "c.png").code == 0
