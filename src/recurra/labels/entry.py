@@ -38,6 +38,6 @@ LABELS = TaskEntry(
         Metric(name="log_loss", column=8, places=4),
         Metric(name="examples", better="higher", column=8),
     ),
-    presets=presets_in("recurra.labels.presets", "labels", "iris", "vowels"),
+    presets=presets_in("recurra.labels.presets", "labels iris vowels"),
     pictures=("confusion.png",),
 )

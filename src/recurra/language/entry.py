@@ -72,18 +72,8 @@ LANGUAGE = TaskEntry(
     metrics=_METRICS,
     presets=presets_in(
         _PRESETS,
-        "docstrings",
-        "words",
-        "characters",
-        "ptb-seed",
-        "ptb-small",
-        "ptb-medium",
-        "ptb-large",
-        "ptb-quick",
-        "ptb-tied",
-        "ptb-awd",
-        "ptb-mos",
-        "ptb-minutes",
+        "docstrings words characters ptb-seed ptb-small ptb-medium ptb-large ptb-quick ptb-tied "
+        "ptb-awd ptb-mos ptb-minutes",
     ),
 )
 NGRAM = TaskEntry(
@@ -92,5 +82,5 @@ NGRAM = TaskEntry(
     model=_MODEL,
     format=FORMAT,
     metrics=_METRICS,
-    presets=presets_in(_PRESETS, "kn1", "kn2", "kn3", "kn4", "kn5"),
+    presets=presets_in(_PRESETS, "kn1 kn2 kn3 kn4 kn5"),
 )

@@ -77,18 +77,18 @@ class NamedData:
     fetch: Callable[[str], str]
 
 
-def presets_in(module: str, *names: str) -> dict[str, str]:
+def presets_in(module: str, names: str) -> dict[str, str]:
     """Return presets by name, each the function of that name in a module.
 
     Args:
         module: its dotted name.
-        names: with hyphens where the functions have underscores.
+        names: one after another, with hyphens where the functions have underscores.
 
     Example:
-        >>> presets_in("mine.presets", "ptb-seed")
-        {'ptb-seed': 'mine.presets:ptb_seed'}
+        >>> presets_in("mine.presets", "words ptb-seed")
+        {'words': 'mine.presets:words', 'ptb-seed': 'mine.presets:ptb_seed'}
     """
-    return {name: f"{module}:{name.replace('-', '_')}" for name in names}
+    return {name: f"{module}:{name.replace('-', '_')}" for name in names.split()}
 
 
 def row(name: str, said: str) -> str:
