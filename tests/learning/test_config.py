@@ -59,10 +59,10 @@ def test_every_field_is_described_and_every_default_allowed(kind):
     ("values", "message"),
     [
         ({"task": "language"}, "preset is missing"),
-        ({"preset": "p"}, "task is None, but must be one of language, ngram, series, labels"),
+        ({"preset": "p"}, f"task is None, but must be one of {', '.join(TASKS)}"),
         (
             {"preset": "p", "task": []},
-            "task is [], but must be one of language, ngram, series, labels",
+            f"task is [], but must be one of {', '.join(TASKS)}",
         ),
         (
             {"preset": "p", "task": "language", "trian": {}},

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recurra.learning.epochs import Epochs, Uneven
+from recurra.learning.epochs import Epochs, Shuffled, Uneven
 
 
 class Same:
@@ -65,3 +65,14 @@ def test_epochs_that_are_all_alike_give_the_numbers_of_a_division(
 )
 def test_passes_become_steps(passes: float, steps: int) -> None:
     assert Epochs(Listed([4, 3, 5])).steps(passes) == steps
+
+
+def test_every_pass_has_every_example_once_in_an_order_of_its_own():
+    order = Shuffled(7, 3, seed=4)
+    passes = [[n for s in range(3) for n in order.rows(e, s).tolist()] for e in range(3)]
+    assert all(sorted(each) == list(range(7)) for each in passes)
+    assert passes[0] != passes[1] != passes[2]
+    assert len(order.rows(0, 2)) == 1
+    again = Shuffled(7, 3, seed=4)
+    assert again.rows(2, 1).tolist() == passes[2][3:6], "a place's order needs none before it"
+    assert Shuffled(7, 3, seed=5).rows(2, 1).tolist() != passes[2][3:6]

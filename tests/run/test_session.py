@@ -24,11 +24,12 @@ from recurra.language.models.base import LanguageModel
 from recurra.language.models.mixture import MixtureModel
 from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
 from recurra.learning import loop
-from recurra.learning.config import GIVEN, RunConfig
+from recurra.learning.config import GIVEN, RunConfig, fields
 from recurra.learning.event import Finished, Saved, Started, Stepped, Stopped, Validated, Warned
 from recurra.learning.options import TrainOptions
 from recurra.learning.task import Task
 from recurra.run import session
+from recurra.run.presets import preset
 from recurra.run.session import Opened, Reported, evaluate, train
 from recurra.run.tasks import TASKS, task_class
 from recurra.series.entry import SeriesRun
@@ -702,14 +703,22 @@ def test_other_data_that_are_handed_over_do_not_go_on_with_a_run(tmp_path: Path)
         list(train(config, data=wave + 1, out=tmp_path / "run"))
 
 
-@pytest.mark.parametrize("config", [CONFIG, NGRAMS, SERIES, LABELS], ids=lambda run: run.task)
-def test_every_task_is_what_a_session_drives(config: RunConfig) -> None:
-    entry, task = TASKS[config.task], task_class(config.task)
-    wanted = {name for name in vars(Task) if not name.startswith("_")} | {"unit"}
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_is_what_a_session_drives(name: str) -> None:
+    entry, task = TASKS[name], task_class(name)
+    wanted = {each for each in vars(Task) if not each.startswith("_")} | {"unit"}
     assert wanted - {"metric", "config"} <= set(dir(task))
-    assert type(config) is entry.config
+    config = entry.config(preset="mine")
+    assert (config.task, type(config)) == (name, entry.config)
+    assert config.source_setting in dict(fields(entry.config))
     model = imported(entry.model, "model")
-    assert model.can and all(hasattr(model, name) for name in ("from_pretrained", "can"))
+    assert model.can and all(hasattr(model, each) for each in ("from_pretrained", "can"))
+    assert {preset(each).task for each in entry.presets} == {name}
+    titles = [metric.name for metric in entry.metrics]
+    assert len(set(titles)) == len(titles)
+    if entry.data is not None:
+        data = imported(entry.data, "data")
+        assert all(data.open(each).found() is None or data.table[each] for each in data.table)
 
 
 def test_a_model_alone_is_evaluated_by_what_it_says_it_is(

@@ -77,5 +77,5 @@ def test_every_kind_of_model_says_what_it_can_do(runs: Path) -> None:
     assert load_model("words", "suggest").kind == "network"
     with pytest.raises(rc.errors.CheckpointError, match=r"iris holds a classifier, which cannot "):
         load_model("iris", "forecast")
-    with pytest.raises(rc.errors.CheckpointError, match="it can backtest, evaluate, forecast, st"):
+    with pytest.raises(rc.errors.CheckpointError, match="it can backtest, forecast, step"):
         load_model("airline", "score")

@@ -45,7 +45,7 @@ class Classifier:
         array([[0.5, 0.5]])
     """
 
-    can: ClassVar[frozenset[str]] = frozenset(("evaluate", "classify"))
+    can: ClassVar[frozenset[str]] = frozenset(("classify",))
     """What one may ask of it, by the names of the commands."""
 
     def __init__(

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from recurra.labels.metrics import score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.sequences import Ragged, digest_arrays
+from recurra.learning.epochs import Shuffled
 from recurra.learning.loop import Learner
 from recurra.learning.options import TrainOptions
-from recurra.randomness import generator
 
 __all__ = ["Examples", "SequenceLearner"]
 
@@ -81,7 +81,7 @@ class SequenceLearner(Learner):
         if valid is not None:
             parts["validation examples"] = valid
         self.fingerprint = {name: _digest(part) for name, part in parts.items()}
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self.order = Shuffled(len(sequences), options.batch_size, seed)
         self._whole: Batch | None = None
 
     def _ready(self, examples: Examples) -> tuple[Ragged, Tensor, Tensor]:
@@ -106,11 +106,7 @@ class SequenceLearner(Learner):
                 everything = self.data.batch(torch.arange(len(self.data)))
                 self._whole = (*everything, self.targets, self.weights)
             return self._whole
-        if self._order[0] != epoch:
-            stream = generator(self.seed, "order", epoch)
-            self._order = (epoch, torch.randperm(len(self.data), generator=stream))
-        start = step * self.batch_size
-        rows = self._order[1][start : start + self.batch_size]
+        rows = self.order.rows(epoch, step)
         there = rows.to(self.targets.device)
         return (*self.data.batch(rows), self.targets[there], self.weights[there])
 

@@ -6,7 +6,12 @@ import math
 from bisect import bisect_right
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Epochs", "Uneven"]
+import torch
+from torch import Tensor
+
+from recurra.randomness import generator
+
+__all__ = ["Epochs", "Shuffled", "Uneven"]
 
 
 class Even(Protocol):
@@ -109,3 +114,35 @@ class Epochs:
         whole = int(passes)
         part = round((passes - whole) * lengths[-1]) if whole < passes else 0
         return max(1, sum(lengths[:whole]) + part)
+
+
+class Shuffled:
+    """The order of examples, drawn anew for each pass: a pure function of seed and place.
+
+    Args:
+        count: how many examples there are.
+        batch_size: how many are in a batch; the last of a pass has what is left.
+        seed: where every order derives from.
+
+    Example:
+        >>> order = Shuffled(5, 2, seed=1)
+        >>> sorted(n for step in range(3) for n in order.rows(0, step).tolist())
+        [0, 1, 2, 3, 4]
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self._drawn: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def rows(self, epoch: int, step: int) -> Tensor:
+        """Return the numbers of a batch's examples.
+
+        Args:
+            epoch: which pass, from 0.
+            step: which batch of it, from 0.
+        """
+        if self._drawn[0] != epoch:
+            stream = generator(self.seed, "order", epoch)
+            self._drawn = epoch, torch.randperm(self.count, generator=stream)
+        start = step * self.batch_size
+        return self._drawn[1][start : start + self.batch_size]

@@ -80,7 +80,7 @@ class LanguageModel:
     """
 
     can: ClassVar[frozenset[str]] = frozenset(
-        ("evaluate", "score", "generate", "suggest", "explain", "mix", "step")
+        ("score", "generate", "suggest", "explain", "mix", "step")
     )
     """What one may ask of it, by the names of the commands."""
     kind: ClassVar[str]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import DataError
+from recurra.learning.epochs import Shuffled
 from recurra.learning.loop import Learner
 from recurra.nn.head import pinball
-from recurra.randomness import generator
 from recurra.series.data.dataset import SeriesDataset
 from recurra.series.data.windows import Scaled, Window, Windows
 from recurra.series.judging.metrics import LEVELS
@@ -62,7 +62,7 @@ class SeriesLearner(Learner):
         self.rows, self.origins = self._training_windows()
         self.batch_size = min(batch_size, len(self.rows))
         self.steps_per_epoch = -(-len(self.rows) // self.batch_size)
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self.order = Shuffled(len(self.rows), self.batch_size, seed)
         self.trial = Trial.of(dataset, "valid", MOST_VALIDATED)
         self.levels = torch.tensor(LEVELS, dtype=torch.float64, device=device)
 
@@ -91,11 +91,7 @@ class SeriesLearner(Learner):
 
     def batch(self, epoch: int, step: int) -> tuple[int, Window, Tensor, Tensor]:
         """Return a member's number, what it sees, what followed, and which of it is observed."""
-        if self._order[0] != epoch:
-            chance = generator(self.seed, "order", epoch)
-            self._order = epoch, torch.randperm(len(self.rows), generator=chance)
-        size = self.batch_size
-        chosen = self._order[1][step * size : (step + 1) * size]
+        chosen = self.order.rows(epoch, step)
         member = (epoch * self.steps_per_epoch + step) % len(self.network.members)
         return member, *self._look(self.rows[chosen], self.origins[chosen])
 

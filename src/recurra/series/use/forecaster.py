@@ -61,7 +61,7 @@ class Forecaster:
         >>> ahead.median, ahead.interval(80)  # doctest: +SKIP
     """
 
-    can: ClassVar[frozenset[str]] = frozenset(("evaluate", "forecast", "backtest", "step"))
+    can: ClassVar[frozenset[str]] = frozenset(("forecast", "backtest", "step"))
     """What one may ask of it, by the names of the commands."""
 
     def __init__(
