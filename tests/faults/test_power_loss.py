@@ -154,7 +154,7 @@ class Disk:
             place.write_bytes(chance.choice([node.flushed, torn, bytes(len(node.seen))]))
 
 
-MODULES = ("files", "sealed", "tensors", "train.checkpoint")
+MODULES = ("storage.files", "storage.sealed", "storage.tensors", "learning.checkpoint")
 
 
 @contextmanager
@@ -280,41 +280,51 @@ LISTING = "{file.name: file for file in path.iterdir() if file.name[0] != 'm'}"
 
 # What is cut out: the module, its text and what stands there instead; and the checks it turns red.
 MUTATIONS = {
-    "flush of a file": ("files", FLUSH_FILE, "        pass\n    finally:", "order power"),
-    "flush of any folder": ("files", FLUSH_FOLDER, "        pass\n    except", "order power"),
+    "flush of a file": ("storage.files", FLUSH_FILE, "        pass\n    finally:", "order power"),
+    "flush of any folder": (
+        "storage.files",
+        FLUSH_FOLDER,
+        "        pass\n    except",
+        "order power",
+    ),
     "flush of the new folder": (
-        "sealed",
+        "storage.sealed",
         "        sync_directory(unfinished)\n",
         "",
         "order power",
     ),
     "flush of the place": (
-        "sealed",
+        "storage.sealed",
         FLUSH_PLACE,
         FLUSH_PLACE.replace("        sync_directory(place.parent)\n", ""),
         "order power",
     ),
     "flush of a place taken": (
-        "sealed",
+        "storage.sealed",
         "    sync_directory(place.parent)\n    with",
         "    with",
         "power",
     ),
-    "flush above a made folder": ("files", FLUSH_ABOVE, "\n\ndef sweep", "power"),
-    "stepping aside": ("sealed", ASIDE, "place; delete(place)", "power"),
-    "coming back": ("files", 'match[2] == "old" and not os.path.lexists(place)', "False", "power"),
-    "hiding before removal": ("sealed", HIDE, "delete(directory)", "order"),
-    "hashes": ("sealed", HASH, "if False and (expected := digest):", "damage"),
-    "manifest": ("train.checkpoint", "open_sealed(path, KIND, VERSION)", LISTING, "damage"),
+    "flush above a made folder": ("storage.files", FLUSH_ABOVE, "\n\ndef sweep", "power"),
+    "stepping aside": ("storage.sealed", ASIDE, "place; delete(place)", "power"),
+    "coming back": (
+        "storage.files",
+        'match[2] == "old" and not os.path.lexists(place)',
+        "False",
+        "power",
+    ),
+    "hiding before removal": ("storage.sealed", HIDE, "delete(directory)", "order"),
+    "hashes": ("storage.sealed", HASH, "if False and (expected := digest):", "damage"),
+    "manifest": ("learning.checkpoint", "open_sealed(path, KIND, VERSION)", LISTING, "damage"),
     "passing over": (
-        "train.checkpoint",
+        "learning.checkpoint",
         "except CheckpointError as error:",
         "except ZeroDivisionError as error:",
         "damage",
     ),
-    "keeping one before": ("train.checkpoint", "[-self.keep :]", "[-1:]", "order damage"),
+    "keeping one before": ("learning.checkpoint", "[-self.keep :]", "[-1:]", "order damage"),
     "removing after": (
-        "train.checkpoint",
+        "learning.checkpoint",
         SEAL,
         f"        self.clear()\n{SEAL}",
         "order power damage",
