@@ -13,6 +13,8 @@ import pytest
 
 import recurra
 
+ROOT = Path(__file__).parents[1]
+
 
 def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -75,7 +77,8 @@ def test_mypy_and_editors_see_the_names_and_their_types(tmp_path):
         "reveal_type(rc.GRUCell(3, 5).hidden_size)\n"
         "rc.GRUCel\n"
     )
-    said = run(f"from mypy import api; print(api.run(['--strict', {str(program)!r}])[0])")
+    words = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", str(program)]
+    said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout
     assert "def (config: recurra.learning.config.RunConfig" in said
     assert 'Revealed type is "int"' in said or 'Revealed type is "builtins.int"' in said
     assert 'has no attribute "GRUCel"' in said and "Found 1 error" in said
