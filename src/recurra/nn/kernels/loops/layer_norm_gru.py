@@ -21,6 +21,7 @@ from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.linear import sequence_linear
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import product_over_rows
+from recurra.nn.kernels.vectors import add, copy
 
 __all__ = ["layer_norm_gru_sequence"]
 
@@ -175,9 +176,7 @@ def _forward(
         at = t if kept.shape[1] > 1 else 0
         h = y[start:stop, t - 1] if t else first[start:stop]
         products = kept[start:stop, at, : 3 * H]
-        for b in range(stop - start):
-            for j in range(3 * H):
-                products[b, j] = 0
+        products[:] = 0
         add_product(h, packed, products)
         for b in range(start, stop):
             row = kept[b, at]
@@ -186,8 +185,7 @@ def _forward(
                 _normalise(row[2 * H : 3 * H], row[6 * H + 1 :], eps)
                 _step(gates[b, t], candidate[b, t], gain, bias, row, h[b - start], y[b, t])
             else:
-                for j in range(H):
-                    y[b, t, j] = h[b - start, j]
+                copy(y[b, t], h[b - start])
 
 
 @compiled
@@ -247,17 +245,16 @@ def _backward(
         for b in range(start, stop):
             d, row = d_products[b, t], kept[b, t]
             if t < lengths[b]:
-                for j in range(H):
-                    d_h[b, j] += d_y[b, t, j]
+                add(d_h[b], d_y[b, t])
                 own = h[b - start]
                 _step_back(gain, bias, row, own, d_h[b], d_gates[b, t], d_candidate[b, t], d)
                 _affine_back(d, row, gain, d_gain[b], d_bias[b])
                 _normalise_back(d[: 2 * H], row[: 2 * H], row[6 * H])
                 _normalise_back(d[2 * H :], row[2 * H : 3 * H], row[6 * H + 1])
             else:
-                for j in range(H):
-                    d[j] = d[H + j] = d[2 * H + j] = 0
-                    d_gates[b, t, j] = d_gates[b, t, H + j] = d_candidate[b, t, j] = 0
+                d[:] = 0
+                d_gates[b, t] = 0
+                d_candidate[b, t] = 0
         add_product(d_products[start:stop, t], packed, d_h[start:stop])
 
 
@@ -295,8 +292,7 @@ def _step_back(
 
 @compiled
 def _affine_back(d: Any, v: Any, gain: Any, d_gain: Any, d_bias: Any) -> None:
-    for j in range(len(d)):
-        d_bias[j] += d[j]
+    add(d_bias, d)
     for j in range(len(d)):
         d_gain[j] += d[j] * v[j]
     for j in range(len(d)):

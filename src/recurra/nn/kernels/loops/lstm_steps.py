@@ -229,12 +229,10 @@ def read_backward(
         do[j] = dh[j] * read[j] * o[j] * (one - o[j])
     for j in range(H):
         read[j] = dh[j] * o[j] * (one - read[j] * read[j])
-    for j in range(H):
-        d_bias[j] += read[j]
+    add(d_bias, read)
     through = np.empty_like(read)
     normalised_backward(read, c, norm[0], eps, d_norm[0], through)
-    for j in range(H):
-        dc[j] += through[j]
+    add(dc, through)
 
 
 @compiled

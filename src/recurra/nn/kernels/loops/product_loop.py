@@ -24,16 +24,6 @@ from recurra.nn.kernels.vectors import add, copy
 
 __all__ = ["ProductLoop"]
 
-FIVE = "(Tensor, Tensor, Tensor, Tensor, Tensor)"
-FORWARD = (
-    "(Tensor sums, Tensor h, Tensor memory, Tensor weight, Tensor bias, Tensor? lengths, "
-    f"float option, bool keep) -> {FIVE}"
-)
-BACKWARD = (
-    "(Tensor? d_y, Tensor? d_h, Tensor? d_memory, Tensor h, Tensor memory, Tensor weight, "
-    f"Tensor? lengths, float option, Tensor y, Tensor kept, Tensor between) -> {FIVE}"
-)
-
 Five = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
@@ -64,9 +54,8 @@ class ProductLoop:
         self.kept = kept
         self.forward, self.backward = _forward_of(step), _backward_of(back)
         define = torch.library.custom_op
-        self.ahead = define(f"recurra::{name}", self._run, mutates_args=(), schema=FORWARD)
-        self.back = define(f"recurra::{name}_backward", self._run_back, mutates_args=(),
-                           schema=BACKWARD)  # fmt: skip
+        self.ahead = define(f"recurra::{name}", self._run, mutates_args=())
+        self.back = define(f"recurra::{name}_backward", self._run_back, mutates_args=())
         self.ahead.register_fake(self._like_outputs)
         self.back.register_fake(_like_gradients)
         self.ahead.register_autograd(self._differentiate, setup_context=_keep)

@@ -21,10 +21,6 @@ __all__ = ["ChannelLoop", "clear", "unit_of"]
 WORTH_A_THREAD = 2**14
 """Steps of single channels that take longer than waking a thread: some 10 microseconds."""
 
-GIVEN = "Tensor[] sequences, Tensor weights, Tensor state, Tensor? lengths, float option"
-FORWARD = f"({GIVEN}) -> (Tensor, Tensor)"
-BACKWARD = f"({GIVEN}, Tensor y, Tensor? d_y, Tensor? d_end) -> (Tensor[], Tensor, Tensor)"
-
 Gradients = tuple[list[Tensor], Tensor, Tensor]
 
 
@@ -59,9 +55,8 @@ class ChannelLoop:
         self.states = states
         self.forward, self.backward = forward, backward
         define = torch.library.custom_op
-        self.ahead = define(f"recurra::{name}", self._run, mutates_args=(), schema=FORWARD)
-        self.back = define(f"recurra::{name}_backward", self._run_back, mutates_args=(),
-                           schema=BACKWARD)  # fmt: skip
+        self.ahead = define(f"recurra::{name}", self._run, mutates_args=())
+        self.back = define(f"recurra::{name}_backward", self._run_back, mutates_args=())
         self.ahead.register_fake(self._like_outputs)
         self.back.register_fake(_like_gradients)
         self.ahead.register_autograd(self._differentiate, setup_context=_keep)
