@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,42 +48,14 @@ def learning_rate(options: TrainOptions, step: int, steps: int, epoch: int) -> f
     return peak
 
 
-Parameters = Iterable[nn.Parameter]
-
-
-def _sgd(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        parameters,
-        lr=options.learning_rate,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-    )
-
-
-def _adagrad(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
-    return torch.optim.Adagrad(
-        parameters, lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-
-
-def _adam(
-    parameters: Parameters, options: TrainOptions, kind: type[torch.optim.Adam] = torch.optim.Adam
-) -> torch.optim.Optimizer:
-    return kind(
-        parameters,
-        lr=options.learning_rate,
-        betas=(options.momentum or 0.9, 0.999),
-        weight_decay=options.weight_decay,
-        fused=True,
-    )
-
-
-OPTIMIZERS: dict[str, Callable[[Parameters, TrainOptions], torch.optim.Optimizer]] = {
-    "sgd": _sgd,
-    "adagrad": _adagrad,
-    "adam": _adam,
-    "adamw": partial(_adam, kind=torch.optim.AdamW),
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
 }
+
+Parameters = Iterable[nn.Parameter]
 
 
 def make_optimizer(parameters: Parameters, options: TrainOptions) -> torch.optim.Optimizer:
@@ -98,7 +70,13 @@ def make_optimizer(parameters: Parameters, options: TrainOptions) -> torch.optim
         Adam (
         ...
     """
-    return OPTIMIZERS[options.optimizer](parameters, options)
+    own: dict[str, Any] = {}
+    if options.optimizer == "sgd":
+        own = {"momentum": options.momentum}
+    elif options.optimizer in ("adam", "adamw"):
+        own = {"betas": (options.momentum or 0.9, 0.999), "fused": True}
+    make = OPTIMIZERS[options.optimizer]
+    return make(parameters, lr=options.learning_rate, weight_decay=options.weight_decay, **own)
 
 
 def clip_gradients(parameters: Parameters, most: float | None) -> Tensor:

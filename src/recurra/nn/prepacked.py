@@ -19,7 +19,7 @@ from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.head.softmax import SoftmaxHead
 from recurra.nn.kernels import prepacked as kernels
-from recurra.nn.kernels.compiler.compiled import missing, view
+from recurra.nn.kernels.compiler.compiled import Compiled, missing, view
 from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.products.packed import BLOCK, Precision, packed
 from recurra.nn.state import State, flatten, map_tensors, unflatten
@@ -241,8 +241,7 @@ class PackedSoftmax:
         """
         hidden = self._checked(hidden)
         found = np.empty((len(hidden), self.size), np.float32)
-        for part, made in self._logits(hidden):
-            by_rows(kernels.log_probs, (*made, found[part]), len(found[part]), LEAST)
+        self._run(kernels.log_probs, hidden, found)
         return found
 
     def log_probs_of(self, hidden: Floats, words: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -261,10 +260,7 @@ class PackedSoftmax:
             raise ShapeError(f"a word for each of {len(hidden)} vectors, got {words.shape}")
         _require_known(words, self.size)
         found = np.empty(len(hidden))
-        for part, made in self._logits(hidden):
-            by_rows(
-                kernels.log_probs_of, (*made, words[part], found[part]), len(found[part]), LEAST
-            )
+        self._run(kernels.log_probs_of, hidden, words, found)
         return found
 
     def top(self, hidden: Floats, k: int) -> Top:
@@ -277,13 +273,11 @@ class PackedSoftmax:
         hidden = self._checked(hidden)
         shape = (len(hidden), min(k, self.size))
         ids, found = np.empty(shape, np.int64), np.empty(shape, np.float32)
-
-        for part, made in self._logits(hidden):
-            by_rows(kernels.top, (*made, ids[part], found[part]), len(ids[part]), LEAST)
+        self._run(kernels.top, hidden, ids, found)
         return Top(torch.from_numpy(ids), torch.from_numpy(found))
 
-    def _logits(self, hidden: Floats) -> Iterator[tuple[slice, list[Floats]]]:
-        """Yield some vectors' places, and what `kernels.logits` makes of them, words shared out."""
+    def _run(self, kernel: Compiled[..., None], hidden: Floats, *arrays: NDArray[Any]) -> None:
+        """Run a kernel on the logits of some vectors after others, and on their parts of arrays."""
         blocks = int(self.packed[0][3])
         shapes = [(min(len(hidden), GROUP), size) for size in (blocks * BLOCK, blocks, blocks)]
         room = [np.empty(shape, np.float32) for shape in shapes]
@@ -291,7 +285,8 @@ class PackedSoftmax:
             part = slice(start, start + GROUP)
             made = [each[: len(hidden[part])] for each in room]
             by_rows(kernels.logits, (*self.packed, hidden[part], *made), blocks, LEAST_BLOCKS)
-            yield part, made
+            own = [array[part] for array in arrays]
+            by_rows(kernel, (*made, *own), len(own[0]), LEAST)
 
 
 def _require_known(ids: NDArray[np.int64], size: int) -> None:

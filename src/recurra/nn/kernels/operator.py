@@ -15,7 +15,7 @@ from torch import Tensor
 from recurra.errors import RunError, ShapeError
 from recurra.nn.kernels.compiler.compiled import view
 
-__all__ = ["Shapes", "once_only", "steps_of_rows"]
+__all__ = ["Shapes", "once_only", "steps_of_rows", "writable"]
 
 
 class Shapes:
@@ -108,3 +108,23 @@ def steps_of_rows(shape: Sequence[int], lengths: Tensor | None) -> np.ndarray[An
     if steps.shape != (B,) or (B and not 0 <= steps.min() <= steps.max() <= T):
         raise ShapeError(f"lengths are {B} integers in 0 ... {T}, got {lengths.tolist()}")
     return steps
+
+
+def writable(gradient: Tensor | None, like: Tensor) -> Tensor:
+    """Return a copy of a gradient in C order, as it is written to through its view.
+
+    Args:
+        gradient: None for zeros.
+        like: of its shape and kind.
+
+    Shapes: any; returns the same.
+
+    Source: the contract of `torch.autograd.Function.set_materialize_grads`.
+
+    Example:
+        >>> writable(None, torch.ones(2)), writable(torch.ones(2, 3).t(), torch.ones(3, 2)).stride()
+        (tensor([0., 0.]), (2, 1))
+    """
+    if gradient is None:
+        return torch.zeros_like(like, memory_format=torch.contiguous_format)
+    return gradient.clone(memory_format=torch.contiguous_format)

@@ -83,17 +83,9 @@ def _gru(x: Any, sums: Any, more: Any, place: int, H: int, units: Any, at: int) 
 
 
 @compiled
-def _advance(
-    program: Any,
-    matrices: Any,
-    weights: Any,
-    scales: Any,
-    biases: Any,
-    x: Any,
-    units: Any,
-    room: Any,
-) -> None:
+def _advance(program: Any, packed: Any, x: Any, units: Any, room: Any) -> None:
     """Take one step: the inputs `x (B, W)` become the outputs, and the state that after it."""
+    matrices, weights, scales, biases = packed
     sums, more, kept = room
     depth = 0
     for line in range(len(program)):
@@ -171,7 +163,7 @@ def read(
             word = ids[b, t]
             for e in range(E):
                 x[b, e] = embedding[word, e]
-        _advance(program, matrices, weights, scales, biases, x, units, room)
+        _advance(program, (matrices, weights, scales, biases), x, units, room)
         for b in range(B):
             for u in range(H):
                 hidden[b, t, u] = x[b, u]

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights, lstm_family_sequence
-from recurra.nn.kernels.operator import once_only
+from recurra.nn.kernels.operator import once_only, writable
 
 __all__ = ["Found", "lstm_family_for"]
 
@@ -165,12 +165,17 @@ def _(
 
 @torch.library.custom_op("recurra::device_lstm_backward", mutates_args=())
 def _back(
-    d_y: Tensor, d_c: Tensor, saved: list[Tensor], clip: float, eps: float, whole: bool
+    d_y: Tensor | None,
+    d_c: Tensor | None,
+    saved: list[Tensor],
+    clip: float,
+    eps: float,
+    whole: bool,
 ) -> list[Tensor]:
     """Return the gradients of the sums, h, c, the weight, and the three parts."""
     h, c, weight, peephole, gains, norm, steps, y, cs, gates, from_h = saved
     B, T, H = y.shape
-    d_y, d_c = (d.clone(memory_format=torch.contiguous_format) for d in (d_y, d_c))
+    d_y, d_c = writable(d_y, y), writable(d_c, c)
     d_h = torch.zeros_like(d_c)
     d_sums = torch.empty_like(gates)
     d_from_h = torch.empty_like(gates) if len(gains) else d_sums
@@ -200,7 +205,7 @@ def _back(
 
 
 @_back.register_fake
-def _(d_y: Tensor, d_c: Tensor, saved: list[Tensor], *_: Any) -> list[Tensor]:
+def _(d_y: Any, d_c: Any, saved: list[Tensor], *_: Any) -> list[Tensor]:
     gates, ends = saved[9], saved[:6]
     return [torch.empty_like(gates), *(part.new_empty(part.shape) for part in ends)]
 
@@ -213,10 +218,7 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> 
 
 
 def _gradients(ctx: Any, d_y: Tensor | None, d_c: Tensor | None, *_: Any) -> tuple[Any, ...]:
-    saved = list(ctx.saved_tensors)
-    d_y = torch.zeros_like(saved[7]) if d_y is None else d_y
-    d_c = torch.zeros_like(saved[1]) if d_c is None else d_c
-    return (*_back(d_y, d_c, saved, *ctx.rest), *[None] * 4)
+    return (*_back(d_y, d_c, list(ctx.saved_tensors), *ctx.rest), *[None] * 4)
 
 
 _ahead.register_autograd(_gradients, setup_context=_remember)

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import CHUNK, linear_gradients, product_over_rows
+from recurra.nn.kernels.vectors import copy
 
 __all__ = ["gru_sequence"]
 
@@ -85,8 +86,8 @@ def _ahead(
 
 @torch.library.custom_op("recurra::gru_sequence_backward", mutates_args=())
 def _back(
-    d_y: Tensor,
-    d_end: Tensor,
+    d_y: Tensor | None,
+    d_end: Tensor | None,
     x: Tensor,
     h: Tensor,
     weight_ih: Tensor,
@@ -98,7 +99,8 @@ def _back(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     H = h.shape[1]
     d_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-    d_h = d_end.clone(memory_format=torch.contiguous_format)
+    d_h = writable(d_end, h)
+    d_y = torch.zeros_like(y) if d_y is None else d_y
     d_sums = y.new_empty(*y.shape[:2], 3 * H)
     d_after = torch.empty_like(d_sums) if reset_after else d_sums
     packed = tuple(pack(part.T) for part in (*_parts(weight_hh), weight_ih))
@@ -136,7 +138,7 @@ def _like_outputs(
 
 @_back.register_fake
 def _like_gradients(
-    d_y: Tensor, d_end: Tensor, x: Tensor, h: Tensor, *rest: Any
+    d_y: Tensor | None, d_end: Tensor | None, x: Tensor, h: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
     weight_ih, weight_hh = rest[:2]
     likes = (x, h, weight_ih, weight_hh, weight_ih[:, 0], weight_hh[:, 0])
@@ -152,8 +154,6 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 
 def _differentiate(ctx: Any, d_y: Tensor | None, d_end: Tensor | None, _: None) -> Any:
     *given, lengths, y, kept = ctx.saved_tensors
-    d_y = torch.zeros_like(y) if d_y is None else d_y
-    d_end = torch.zeros_like(y[:, 0]) if d_end is None else d_end
     return *_back(d_y, d_end, *given, lengths, ctx.reset_after, y, kept), None, None
 
 
@@ -180,7 +180,7 @@ def _forward(
     for a in range(start * T, stop * T, CHUNK):
         b = min(a + CHUNK, stop * T)
         for n in range(a, b):
-            _set(sums[n], bias)
+            copy(sums[n], bias)
         add_product(flat[a:b], packed[0], sums[a:b, : 2 * H])
         add_product(flat[a:b], packed[1], sums[a:b, 3 * H :])
     for t in range(T):
@@ -200,16 +200,10 @@ def _forward(
             if t < lengths[b]:
                 _move(h[b - start], kept[b, t], y[b, t], H)
             else:
-                _set(y[b, t], h[b - start])
+                copy(y[b, t], h[b - start])
 
 
 # What is read beside `j` is cut out first: an index whose sign is open would keep a loop scalar.
-@compiled
-def _set(v: Any, to: Any) -> None:
-    for j in range(len(v)):
-        v[j] = to[j]
-
-
 @compiled
 def _sigmoid_of_all(v: Any) -> None:
     for j in range(len(v)):

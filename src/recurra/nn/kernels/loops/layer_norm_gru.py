@@ -16,11 +16,12 @@ from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.linear import sequence_linear
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import product_over_rows
+from recurra.nn.kernels.vectors import add, copy
 
 __all__ = ["layer_norm_gru_sequence"]
 
@@ -98,8 +99,8 @@ def _ahead(
 
 @torch.library.custom_op("recurra::layer_norm_gru_sequence_backward", mutates_args=())
 def _back(
-    d_y: Tensor,
-    d_end: Tensor,
+    d_y: Tensor | None,
+    d_end: Tensor | None,
     h: Tensor,
     weight: Tensor,
     gain: Tensor,
@@ -109,9 +110,9 @@ def _back(
     kept: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     B, T, H = y.shape
-    d_gates, d_candidate, d_h, *_ = _like_gradients(d_y, d_end, h)
-    d_h.copy_(d_end)
-    d_products = y.new_empty(B, T, 3 * H)
+    d_y = torch.zeros_like(y) if d_y is None else d_y
+    d_h, d_candidate = writable(d_end, h), y.new_empty(B, T, H)
+    d_gates, d_products = y.new_empty(B, T, 2 * H), y.new_empty(B, T, 3 * H)
     d_gain, d_bias = y.new_zeros(2, B, 3 * H)
     steps = steps_of_rows(y.shape, lengths)
     given = (view(d_y), view(h), pack(weight.T), view(gain), view(bias), steps)
@@ -125,29 +126,19 @@ def _back(
 
 @_ahead.register_fake
 def _like_outputs(
-    gates: Tensor,
-    candidate: Tensor,
-    h: Tensor,
-    weight: Tensor,
-    gain: Tensor,
-    bias: Tensor,
-    eps: float,
-    lengths: Tensor | None,
-    keep: bool,
+    gates: Tensor, candidate: Tensor, h: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     B, T, H = candidate.shape
-    kept = h.new_empty(B, T if keep else 1, 6 * H + 2)
+    kept = h.new_empty(B, T if rest[-1] else 1, 6 * H + 2)
     return h.new_empty(B, T, H), h.new_empty(B, H), kept
 
 
 @_back.register_fake
-def _like_gradients(
-    d_y: Tensor, d_end: Tensor, h: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    B, T, H = d_y.shape
-    new = d_y.new_empty
-    of_weights = new(3 * H, H), new(3 * H), new(3 * H)
-    return new(B, T, 2 * H), new(B, T, H), new(B, H), *of_weights
+def _like_gradients(d_y: Tensor | None, d_end: Tensor | None, *given: Any) -> tuple[Tensor, ...]:
+    *likes, _, y, _ = given
+    B, T, H = y.shape
+    others = (like.new_empty(like.shape) for like in likes)
+    return y.new_empty(B, T, 2 * H), y.new_empty(B, T, H), *others
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -158,11 +149,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 
 
 def _differentiate(ctx: Any, d_y: Tensor | None, d_end: Tensor | None, _: None) -> Any:
-    saved = ctx.saved_tensors
-    y = saved[5]
-    d_y = torch.zeros_like(y) if d_y is None else d_y
-    d_end = torch.zeros_like(y[:, 0]) if d_end is None else d_end
-    return *_back(d_y, d_end, *saved), None, None, None
+    return *_back(d_y, d_end, *ctx.saved_tensors), None, None, None
 
 
 _ahead.register_autograd(_differentiate, setup_context=_keep)
@@ -189,9 +176,7 @@ def _forward(
         at = t if kept.shape[1] > 1 else 0
         h = y[start:stop, t - 1] if t else first[start:stop]
         products = kept[start:stop, at, : 3 * H]
-        for b in range(stop - start):
-            for j in range(3 * H):
-                products[b, j] = 0
+        products[:] = 0
         add_product(h, packed, products)
         for b in range(start, stop):
             row = kept[b, at]
@@ -200,8 +185,7 @@ def _forward(
                 _normalise(row[2 * H : 3 * H], row[6 * H + 1 :], eps)
                 _step(gates[b, t], candidate[b, t], gain, bias, row, h[b - start], y[b, t])
             else:
-                for j in range(H):
-                    y[b, t, j] = h[b - start, j]
+                copy(y[b, t], h[b - start])
 
 
 @compiled
@@ -261,17 +245,16 @@ def _backward(
         for b in range(start, stop):
             d, row = d_products[b, t], kept[b, t]
             if t < lengths[b]:
-                for j in range(H):
-                    d_h[b, j] += d_y[b, t, j]
+                add(d_h[b], d_y[b, t])
                 own = h[b - start]
                 _step_back(gain, bias, row, own, d_h[b], d_gates[b, t], d_candidate[b, t], d)
                 _affine_back(d, row, gain, d_gain[b], d_bias[b])
                 _normalise_back(d[: 2 * H], row[: 2 * H], row[6 * H])
                 _normalise_back(d[2 * H :], row[2 * H : 3 * H], row[6 * H + 1])
             else:
-                for j in range(H):
-                    d[j] = d[H + j] = d[2 * H + j] = 0
-                    d_gates[b, t, j] = d_gates[b, t, H + j] = d_candidate[b, t, j] = 0
+                d[:] = 0
+                d_gates[b, t] = 0
+                d_candidate[b, t] = 0
         add_product(d_products[start:stop, t], packed, d_h[start:stop])
 
 
@@ -309,8 +292,7 @@ def _step_back(
 
 @compiled
 def _affine_back(d: Any, v: Any, gain: Any, d_gain: Any, d_bias: Any) -> None:
-    for j in range(len(d)):
-        d_bias[j] += d[j]
+    add(d_bias, d)
     for j in range(len(d)):
         d_gain[j] += d[j] * v[j]
     for j in range(len(d)):

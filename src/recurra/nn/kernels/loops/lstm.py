@@ -18,7 +18,7 @@ from torch import Tensor
 from recurra.nn.kernels.compiler.compiled import view
 from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.loops import lstm_steps
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
 from recurra.nn.kernels.products.matmul import pack
 from recurra.nn.kernels.products.sequence import product_of_rows, product_over_rows
 
@@ -172,9 +172,9 @@ def _(x: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, *rest: Any) -> tuple[T
 
 @torch.library.custom_op("recurra::lstm_family_backward", mutates_args=())
 def _backward(
-    dy: Tensor,
-    dh: Tensor,
-    dc: Tensor,
+    dy: Tensor | None,
+    dh: Tensor | None,
+    dc: Tensor | None,
     saved: list[Tensor],
     numbers: list[float],
     coupled: bool,
@@ -187,8 +187,8 @@ def _backward(
     first = _first(h, c, lengths, T)
     parts = _parts(bias, peephole, gains, norm, keep_h, keep_c, numbers, coupled, begin)
     d_sums, d_from_h = torch.empty_like(gates), torch.empty_like(from_h)
-    # In C order, as they are written to through their views.
-    dh, dc = (d.clone(memory_format=torch.contiguous_format) for d in (dh, dc))
+    dy = torch.zeros_like(y) if dy is None else dy
+    dh, dc = writable(dh, h), writable(dc, c)
     grads = tuple(view(tensor) for tensor in (dy, dh, dc, d_sums, d_from_h))
     arrays = tuple(view(tensor) for tensor in (gates, from_x, from_h, y, cs))
     d_parts = [x.new_zeros(B, *part.shape) for part in (bias, peephole, gains, norm)]
@@ -205,7 +205,7 @@ def _backward(
 
 
 @_backward.register_fake
-def _(dy: Tensor, dh: Tensor, dc: Tensor, saved: list[Tensor], *rest: Any) -> list[Tensor]:
+def _(dy: Any, dh: Any, dc: Any, saved: list[Tensor], *rest: Any) -> list[Tensor]:
     x = saved[0]
     return [x.new_empty(x.shape), *(torch.empty_like(tensor) for tensor in saved[1:9])]
 
@@ -218,13 +218,7 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> 
 
 
 def _gradients(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-    dy, dh, dc = gradients[:3]
-    saved = list(ctx.saved_tensors)
-    h, y = saved[1], saved[12]
-    dy = torch.zeros_like(y) if dy is None else dy
-    dh = torch.zeros_like(h) if dh is None else dh
-    dc = torch.zeros_like(h) if dc is None else dc
-    return (*_backward(dy, dh, dc, saved, *ctx.rest), *[None] * 6)
+    return (*_backward(*gradients[:3], list(ctx.saved_tensors), *ctx.rest), *[None] * 6)
 
 
 _forward.register_autograd(_gradients, setup_context=_remember)

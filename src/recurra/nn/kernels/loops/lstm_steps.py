@@ -16,6 +16,7 @@ import numpy as np
 from recurra.nn.kernels.compiler.compiled import compiled
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.matmul import add_product
+from recurra.nn.kernels.vectors import add
 
 __all__ = ["backward", "forward"]
 
@@ -63,13 +64,6 @@ def normalised_backward(ds: Any, v: Any, gain: Any, eps: Any, d_gain: Any, dv: A
     second *= share * scale * scale
     for j in range(v.shape[0]):
         dv[j] = scale * (ds[j] * gain[j] - first - (v[j] - mean) * second)
-
-
-@compiled
-def add(to: Any, more: Any) -> None:
-    """Add `more` to `to`."""
-    for j in range(to.shape[0]):
-        to[j] += more[j]
 
 
 @compiled
@@ -235,12 +229,10 @@ def read_backward(
         do[j] = dh[j] * read[j] * o[j] * (one - o[j])
     for j in range(H):
         read[j] = dh[j] * o[j] * (one - read[j] * read[j])
-    for j in range(H):
-        d_bias[j] += read[j]
+    add(d_bias, read)
     through = np.empty_like(read)
     normalised_backward(read, c, norm[0], eps, d_norm[0], through)
-    for j in range(H):
-        dc[j] += through[j]
+    add(dc, through)
 
 
 @compiled

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import CHUNK, linear_gradients, product_over_rows
+from recurra.nn.kernels.vectors import copy
 
 __all__ = ["mgu_sequence"]
 
@@ -78,8 +79,8 @@ def _ahead(
 
 @torch.library.custom_op("recurra::mgu_sequence_backward", mutates_args=())
 def _back(
-    d_y: Tensor,
-    d_end: Tensor,
+    d_y: Tensor | None,
+    d_end: Tensor | None,
     x: Tensor,
     h: Tensor,
     weight_ih: Tensor,
@@ -90,7 +91,8 @@ def _back(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     H = h.shape[1]
     d_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-    d_h = d_end.clone(memory_format=torch.contiguous_format)
+    d_h = writable(d_end, h)
+    d_y = torch.zeros_like(y) if d_y is None else d_y
     d_sums = y.new_empty(*y.shape[:2], 2 * H)
     packed = tuple(pack(weight.t()) for weight in (weight_ih, *weight_hh.chunk(2)))
     steps = steps_of_rows(y.shape, lengths)
@@ -112,7 +114,7 @@ def _like_outputs(x: Tensor, h: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Ten
 
 
 @_back.register_fake
-def _(d_y: Tensor, d_end: Tensor, *given: Any) -> tuple[Tensor, ...]:
+def _(d_y: Tensor | None, d_end: Tensor | None, *given: Any) -> tuple[Tensor, ...]:
     weight_ih = given[2]
     return tuple(like.new_empty(like.shape) for like in (*given[:4], weight_ih[:, 0]))
 
@@ -125,11 +127,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 
 
 def _differentiate(ctx: Any, d_y: Tensor | None, d_end: Tensor | None, _: None) -> Any:
-    saved = ctx.saved_tensors
-    h, y = saved[1], saved[5]
-    d_y = torch.zeros_like(y) if d_y is None else d_y
-    d_end = torch.zeros_like(h) if d_end is None else d_end
-    return *_back(d_y, d_end, *saved), None
+    return *_back(d_y, d_end, *ctx.saved_tensors), None
 
 
 _ahead.register_autograd(_differentiate, setup_context=_keep)
@@ -146,7 +144,7 @@ def _forward(
     for a in range(start * T, stop * T, CHUNK):
         b = min(a + CHUNK, stop * T)
         for n in range(a, b):
-            _set(sums[n, : 2 * H], bias)
+            copy(sums[n, : 2 * H], bias)
         add_product(flat[a:b], packed[0], sums[a:b, : 2 * H])
     for t in range(T):
         h = y[start:stop, t - 1] if t else first[start:stop]
@@ -158,16 +156,10 @@ def _forward(
         for r in range(stop - start):
             _move(h[r], own[r], y[start + r, t], H)
             if t >= lengths[start + r]:
-                _set(y[start + r, t], h[r])
+                copy(y[start + r, t], h[r])
 
 
 # What is read beside `j` is cut out first: an index whose sign is open would keep a loop scalar.
-@compiled
-def _set(v: Any, to: Any) -> None:
-    for j in range(len(v)):
-        v[j] = to[j]
-
-
 @compiled
 def _reset(h: Any, kept: Any, H: int) -> None:
     reset = kept[2 * H :]

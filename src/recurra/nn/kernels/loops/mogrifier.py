@@ -19,11 +19,12 @@ from torch import Tensor
 from recurra.errors import ShapeError
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.loops.lstm_steps import add, step, step_backward
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
+from recurra.nn.kernels.loops.lstm_steps import step, step_backward
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
 from recurra.nn.kernels.pointwise import sigmoid
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import linear_gradients, product_over_rows
+from recurra.nn.kernels.vectors import add, copy
 
 __all__ = ["mogrifier_sequence"]
 
@@ -137,10 +138,7 @@ def _back(
     T, B, H = cs.shape
     I = weight_ih.shape[1]  # noqa: E741
     d_y = torch.zeros_like(cs) if d_y is None else d_y
-    d_h, d_c = (
-        torch.zeros_like(c) if d is None else d.clone(memory_format=torch.contiguous_format)
-        for d in (d_h, d_c)
-    )
+    d_h, d_c = writable(d_h, c), writable(d_c, c)
     d_x = cs.new_empty(T, B, I)
     n_x, n_h = len(of_x) // 2, len(of_h) // 2
     d_gates = cs.new_empty(n_x, T, B, I), cs.new_empty(n_h, T, B, H)
@@ -169,18 +167,8 @@ def _back(
 
 
 @_ahead.register_fake
-def _like_outputs(
-    x: Tensor,
-    h: Tensor,
-    c: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias: Tensor,
-    matrices: list[Tensor],
-    rounds: int,
-    lengths: Tensor | None,
-    keep: bool,
-) -> Eight:
+def _like_outputs(x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> Eight:
+    *_, matrices, rounds, _, keep = rest
     (T, B, I), H = x.shape, h.shape[1]  # noqa: E741
     stored = T if keep else 1
     n_x, n_h = (rounds + 1) // 2, rounds // 2
@@ -269,12 +257,6 @@ def _scale_back(g: Any, scaled: Any, d: Any, d_g: Any) -> None:
 
 
 @compiled
-def _copy(v: Any, to: Any) -> None:
-    for j in range(len(v)):
-        to[j] = v[j]
-
-
-@compiled
 def _forward(
     x: Any, first: Any, first_c: Any, bias: Any, lengths: Any, rounds: int, flat: Any, table: Any,
     y: Any, cs: Any, kept: Any, start: int, stop: int,
@@ -289,9 +271,9 @@ def _forward(
         c_before = cs[t - 1, start:stop] if t else first_c[start:stop]
         before = y[t - 1, start:stop] if t else first[start:stop]
         for r in rows:
-            _copy(x[t, start + r], of_x[0, at, start + r])
-            _copy(before[r], of_h[0, at, start + r])
-            _copy(bias, own[r])
+            copy(of_x[0, at, start + r], x[t, start + r])
+            copy(of_h[0, at, start + r], before[r])
+            copy(own[r], bias)
         for i in range(rounds):
             k, scaled, read = i // 2, of_x, of_h
             if i % 2:
@@ -309,8 +291,8 @@ def _forward(
             if t < lengths[start + r]:
                 step(own[r], c_before[r], h, c, none, none, numbers, False)
             else:
-                _copy(before[r], h)
-                _copy(c_before[r], c)
+                copy(h, before[r])
+                copy(c, c_before[r])
 
 
 @compiled

@@ -16,22 +16,13 @@ from torch import Tensor
 
 from recurra.nn.kernels.compiler.compiled import Compiled, compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import once_only, steps_of_rows
+from recurra.nn.kernels.operator import once_only, steps_of_rows, writable
 from recurra.nn.kernels.products.linear import sequence_linear
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import product_over_rows
+from recurra.nn.kernels.vectors import add, copy
 
 __all__ = ["ProductLoop"]
-
-FIVE = "(Tensor, Tensor, Tensor, Tensor, Tensor)"
-FORWARD = (
-    "(Tensor sums, Tensor h, Tensor memory, Tensor weight, Tensor bias, Tensor? lengths, "
-    f"float option, bool keep) -> {FIVE}"
-)
-BACKWARD = (
-    "(Tensor? d_y, Tensor? d_h, Tensor? d_memory, Tensor h, Tensor memory, Tensor weight, "
-    f"Tensor? lengths, float option, Tensor y, Tensor kept, Tensor between) -> {FIVE}"
-)
 
 Five = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -63,9 +54,8 @@ class ProductLoop:
         self.kept = kept
         self.forward, self.backward = _forward_of(step), _backward_of(back)
         define = torch.library.custom_op
-        self.ahead = define(f"recurra::{name}", self.run, mutates_args=(), schema=FORWARD)
-        self.back = define(f"recurra::{name}_backward", self.run_back, mutates_args=(),
-                           schema=BACKWARD)  # fmt: skip
+        self.ahead = define(f"recurra::{name}", self._run, mutates_args=())
+        self.back = define(f"recurra::{name}_backward", self._run_back, mutates_args=())
         self.ahead.register_fake(self._like_outputs)
         self.back.register_fake(_like_gradients)
         self.ahead.register_autograd(self._differentiate, setup_context=_keep)
@@ -105,7 +95,7 @@ class ProductLoop:
         end = tuple(part.flatten(1) for part in (h, *memories.unbind(2)))
         return y.flatten(2).transpose(0, 1), end
 
-    def run(
+    def _run(
         self,
         sums: Tensor,
         h: Tensor,
@@ -116,17 +106,8 @@ class ProductLoop:
         option: float,
         keep: bool,
     ) -> Five:
-        """Run the loop.
-
-        Args:
-            sums: of the inputs, `(T, B, N, G D)`.
-            h: the hidden state before the first step, `(B, N, D)`.
-            memory: what is beside it, `(B, N, M, D)`.
-            weight: `(L, N, G D, D)`.
-            bias: `(L - 1, N, G D)`.
-            lengths: `(B,)`; all steps by default.
-            option: a number that is the loop's own.
-            keep: whether a gradient will be asked for.
+        """Run the loop over sums `(T, B, N, G D)`, from h `(B, N, D)` and memory `(B, N, M, D)`;
+        `keep` says whether a gradient will be asked for.
         """
         made = self._like_outputs(sums, h, memory, weight, bias, lengths, option, keep)
         y, end, end_memory, kept, between = made
@@ -138,7 +119,7 @@ class ProductLoop:
         end.copy_(y[-1])
         return made
 
-    def run_back(
+    def _run_back(
         self,
         d_y: Tensor | None,
         d_h: Tensor | None,
@@ -152,27 +133,10 @@ class ProductLoop:
         kept: Tensor,
         between: Tensor,
     ) -> Five:
-        """Run the gradient of the loop.
-
-        Args:
-            d_y: the gradient of the outputs; None for zeros.
-            d_h: that of the last hidden state; None for zeros.
-            d_memory: that of the last memory; None for zeros.
-            h: as in the loop.
-            memory: as in the loop.
-            weight: as in the loop.
-            lengths: as in the loop.
-            option: as in the loop.
-            y: what the loop returned.
-            kept: what it kept.
-            between: the hidden states between its layers.
-        """
+        """Run the gradient of the loop, of what it was given and has made."""
         T, B, N, _ = y.shape
         d_y = torch.zeros_like(y) if d_y is None else d_y
-        d_h, d_memory = (
-            torch.zeros_like(end) if d is None else d.clone(memory_format=torch.contiguous_format)
-            for d, end in ((d_h, h), (d_memory, memory))
-        )
+        d_h, d_memory = writable(d_h, h), writable(d_memory, memory)
         d_sums = y.new_empty(len(weight), T, B, N, weight.shape[2])
         given = (view(d_y), view(h), _packed(weight.transpose(2, 3)))
         arrays = (*given, steps_of_rows((B, T), lengths), option)
@@ -241,13 +205,13 @@ def _forward_of(step: Compiled[..., None]) -> Compiled[..., None]:
                 for n in range(N):
                     for r in rows:
                         begin = sums[t, start + r, n] if layer == 0 else bias[layer - 1, n]
-                        _copy(begin, own[r, n])
+                        copy(own[r, n], begin)
                     add_product(before[:, n], packed[layer, n], own[:, n, :GD])
                     for r in rows:
                         if t < lengths[start + r]:
                             step(own[r, n], before[r, n], memory[start + r, n], after[r, n], option)
                         else:
-                            _copy(before[r, n], after[r, n])
+                            copy(after[r, n], before[r, n])
                 before = after
 
     return compiled(forward)
@@ -274,7 +238,7 @@ def _backward_of(back: Compiled[..., None]) -> Compiled[..., None]:
                     for r in rows:
                         if t < lengths[start + r]:
                             if layer == L - 1:
-                                _add(d_y[t, start + r, n], into[r, n])
+                                add(into[r, n], d_y[t, start + r, n])
                             memory = d_memory[start + r, n]
                             back(own[r, n], before[r, n], into[r, n], memory, d[r, n], option)
                         else:
@@ -282,15 +246,3 @@ def _backward_of(back: Compiled[..., None]) -> Compiled[..., None]:
                     add_product(d[:, n], packed[layer, n], into[:, n])
 
     return compiled(backward)
-
-
-@compiled
-def _copy(v: Any, to: Any) -> None:
-    for j in range(len(v)):
-        to[j] = v[j]
-
-
-@compiled
-def _add(v: Any, to: Any) -> None:
-    for j in range(len(v)):
-        to[j] += v[j]

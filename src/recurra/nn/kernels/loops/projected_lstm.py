@@ -17,7 +17,7 @@ from torch import Tensor
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.loops.lstm_steps import step, step_backward
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import (
     linear_gradients,
@@ -103,9 +103,9 @@ def _ahead(
 
 @torch.library.custom_op("recurra::projected_lstm_sequence_backward", mutates_args=())
 def _back(
-    dy: Tensor,
-    dh: Tensor,
-    dc: Tensor,
+    dy: Tensor | None,
+    dh: Tensor | None,
+    dc: Tensor | None,
     saved: list[Tensor],
     lengths: Tensor | None,
     bound: float,
@@ -114,8 +114,8 @@ def _back(
     x, h, c, weight_ih, weight_hh, weight_hr, y, sums, cs, read = saved
     T, B = x.shape[:2]
     d_sums, d_out = torch.empty_like(sums), torch.empty_like(y)
-    # In C order, as they are written to through their views.
-    dh, dc = (d.clone(memory_format=torch.contiguous_format) for d in (dh, dc))
+    dy = torch.zeros_like(y) if dy is None else dy
+    dh, dc = writable(dh, h), writable(dc, c)
     grads = tuple(view(tensor) for tensor in (dy, dh, dc, d_sums, d_out))
     first = view(c), steps_of_rows((B, T), lengths)
     packed = pack(weight_hh.t()), pack(weight_hr.t())
@@ -143,7 +143,7 @@ def _(x: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, *rest: Any) -> tuple[T
 
 
 @_back.register_fake
-def _(dy: Tensor, dh: Tensor, dc: Tensor, saved: list[Tensor], *rest: Any) -> list[Tensor]:
+def _(dy: Any, dh: Any, dc: Any, saved: list[Tensor], *rest: Any) -> list[Tensor]:
     x, h, c, weight_ih, weight_hh, weight_hr = saved[:6]
     bias = x.new_empty(len(weight_ih))
     like = (h, c, weight_ih, weight_hh, bias, weight_hr)
@@ -160,9 +160,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 def _differentiate(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
     lengths, *saved = ctx.saved_tensors
-    like = saved[6], saved[1], saved[2]
-    given = [torch.zeros_like(a) if d is None else d for d, a in zip(gradients[:3], like)]
-    return (*_back(*given, saved, lengths, ctx.bound), None, None)
+    return (*_back(*gradients[:3], saved, lengths, ctx.bound), None, None)
 
 
 _ahead.register_autograd(_differentiate, setup_context=_keep)

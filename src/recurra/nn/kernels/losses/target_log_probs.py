@@ -21,6 +21,7 @@ from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.pointwise import exp
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.rows import by_rows
+from recurra.nn.kernels.vectors import add
 
 __all__ = ["target_log_probs", "target_log_probs_plain"]
 
@@ -127,18 +128,12 @@ def _score(
             add_product(hidden[a:b], panels, block[: b - a, : right - left])
             for n in range(b - a):
                 z = block[n, : right - left]
-                _add(z, bias[left:right])  # last, as small sums are rounded less
+                add(z, bias[left:right])  # last, as small sums are rounded less
                 tops[n], totals[n] = _more(z, tops[n], totals[n])
                 if left <= targets[a + n] < right:
                     out[a + n] = block[n, targets[a + n] - left]
         for n in range(b - a):
             out[a + n] -= tops[n] + np.log(totals[n])
-
-
-@compiled
-def _add(z: Any, bias: Any) -> None:
-    for v in range(len(z)):
-        z[v] += bias[v]
 
 
 @compiled

@@ -16,6 +16,7 @@ from torch import Tensor
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows, threads_for
 from recurra.nn.kernels.products.matmul import PANEL_BYTES, add_product, pack
+from recurra.nn.kernels.vectors import copy
 
 __all__ = ["linear_gradients", "product_of_rows", "product_over_rows"]
 
@@ -98,9 +99,7 @@ def _of_rows(x: Any, packed: Any, bias: Any, out: Any, start: int, end: int) -> 
     for a in range(start, end, CHUNK):
         b = min(a + CHUNK, end)
         for n in range(a, b):
-            row = out[n]
-            for j in range(row.shape[0]):
-                row[j] = bias[j]
+            copy(out[n], bias)
         add_product(x[a:b], packed, out[a:b])
 
 
@@ -131,9 +130,7 @@ def _add_over(left: Any, right: Any, width: int, out: Any) -> None:
         for n in range(rows):
             for p in range(panels):
                 part = left[a + n, p * width : p * width + width]
-                to = packed[p, n, : part.shape[0]]
-                for j in range(part.shape[0]):
-                    to[j] = part[j]
+                copy(packed[p, n, : part.shape[0]], part)
             source = right[a + n]
             for k in range(K):
                 turned[k, n] = source[k]

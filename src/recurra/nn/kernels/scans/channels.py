@@ -12,18 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.nn.kernels.compiler.compiled import Compiled, view
+from recurra.nn.kernels.compiler.compiled import Compiled, compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import once_only, steps_of_rows
+from recurra.nn.kernels.operator import once_only, steps_of_rows, writable
 
-__all__ = ["ChannelLoop"]
+__all__ = ["ChannelLoop", "clear", "unit_of"]
 
 WORTH_A_THREAD = 2**14
 """Steps of single channels that take longer than waking a thread: some 10 microseconds."""
-
-GIVEN = "Tensor[] sequences, Tensor weights, Tensor state, Tensor? lengths, float option"
-FORWARD = f"({GIVEN}) -> (Tensor, Tensor)"
-BACKWARD = f"({GIVEN}, Tensor y, Tensor? d_y, Tensor? d_end) -> (Tensor[], Tensor, Tensor)"
 
 Gradients = tuple[list[Tensor], Tensor, Tensor]
 
@@ -37,7 +33,7 @@ class ChannelLoop:
         backward(*sequences, weights, state, lengths, option, y, d_y, d_state, *d_sequences,
                  d_weights, blocks, start, stop)
 
-    A unit is a row (unit // blocks) and a part of its channels (unit % blocks). `end` comes as
+    A unit is a row and a part of its channels, as `unit_of` says. `end` comes as
     the first state and becomes the last, `d_state` comes as the gradient of the last and becomes
     that of the first; `y` and `d_sequences` come as they are, to be zeros past a row's length;
     `d_weights (B, ...)` comes as zeros, for each row's part.
@@ -56,12 +52,11 @@ class ChannelLoop:
         backward: Compiled[..., None],
         states: int = 1,
     ) -> None:
-        self.name, self.states = name, states
+        self.states = states
         self.forward, self.backward = forward, backward
         define = torch.library.custom_op
-        self.ahead = define(f"recurra::{name}", self.run, mutates_args=(), schema=FORWARD)
-        self.back = define(f"recurra::{name}_backward", self.run_back, mutates_args=(),
-                           schema=BACKWARD)  # fmt: skip
+        self.ahead = define(f"recurra::{name}", self._run, mutates_args=())
+        self.back = define(f"recurra::{name}_backward", self._run_back, mutates_args=())
         self.ahead.register_fake(self._like_outputs)
         self.back.register_fake(_like_gradients)
         self.ahead.register_autograd(self._differentiate, setup_context=_keep)
@@ -87,7 +82,7 @@ class ChannelLoop:
         y, end = self.ahead(sequences, weights, state, lengths, float(option))
         return y, end
 
-    def run(
+    def _run(
         self,
         sequences: list[Tensor],
         weights: Tensor,
@@ -95,23 +90,14 @@ class ChannelLoop:
         lengths: Tensor | None,
         option: float,
     ) -> tuple[Tensor, Tensor]:
-        """Run the loop, of which no gradient will be asked.
-
-        Args:
-            sequences: what is read step by step, each `(B, T, ...)`.
-            weights: what is the same at every step.
-            state: `(B, C)`, before the first step.
-            lengths: `(B,)`; all steps by default.
-            option: a number that is the loop's own.
-        """
         y, _ = self._like_outputs(sequences, weights, state, lengths, option)
         end = state.clone(memory_format=torch.contiguous_format)
         steps = steps_of_rows(sequences[0].shape, lengths)
-        arrays = (*map(view, (*sequences, weights, state)), steps, option)
-        _share_out(y, self.forward, (*arrays, view(y), view(end)))
+        given = map(view, (*sequences, weights, state))
+        _share_out(y, self.forward, (*given, steps, option, view(y), view(end)))
         return y, end
 
-    def run_back(
+    def _run_back(
         self,
         sequences: list[Tensor],
         weights: Tensor,
@@ -122,30 +108,14 @@ class ChannelLoop:
         d_y: Tensor | None,
         d_end: Tensor | None,
     ) -> Gradients:
-        """Run the gradient of the loop.
-
-        Args:
-            sequences: as in the loop.
-            weights: as in the loop.
-            state: as in the loop.
-            lengths: as in the loop.
-            option: as in the loop.
-            y: what the loop returned.
-            d_y: the gradient of the outputs; None for zeros.
-            d_end: that of the last state; None for zeros.
-        """
         d_y = torch.zeros_like(y) if d_y is None else d_y
-        d_state = torch.zeros_like(state) if d_end is None else d_end
-        d_state = d_state.clone(memory_format=torch.contiguous_format)
+        d_state = writable(d_end, state)
         d_sequences = [_fresh(sequence) for sequence in sequences]
         d_weights = state.new_zeros(len(state), *weights.shape)
-        given = (
-            *map(view, (*sequences, weights, state)),
-            steps_of_rows(sequences[0].shape, lengths),
-        )
+        steps = steps_of_rows(sequences[0].shape, lengths)
+        given = map(view, (*sequences, weights, state))
         made = map(view, (y, d_y, d_state, *d_sequences, d_weights))
-        arrays = (*given, option, *made)
-        _share_out(y, self.backward, arrays)
+        _share_out(y, self.backward, (*given, steps, option, *made))
         return d_sequences, d_weights.sum(dim=0), d_state
 
     def _like_outputs(
@@ -176,6 +146,32 @@ def _like_gradients(
     sequences: list[Tensor], weights: Tensor, state: Tensor, *rest: Any
 ) -> Gradients:
     return [_fresh(sequence) for sequence in sequences], _fresh(weights), _fresh(state)
+
+
+def _unit_of(unit: int, blocks: int, C: int) -> Any:
+    row, block = unit // blocks, unit % blocks
+    lo, hi = C * block // blocks, C * (block + 1) // blocks
+    first, second = slice(lo, hi), slice(C + lo, C + hi)
+    return row, (first, second, slice(2 * C + lo, 2 * C + hi), slice(3 * C + lo, 3 * C + hi))
+
+
+# Within what calls it, so that the compiler sees that the slices leave nothing out.
+unit_of = Compiled(_unit_of, forceinline=True)
+"""The row of a unit, and where its channels are in what has up to four numbers for each of C."""
+
+
+@compiled
+def clear(sequence: Any, row: int, steps: int, places: Any) -> None:
+    """Make zeros of what a sequence has at a unit's channels past its row's length.
+
+    Args:
+        sequence: `(B, T, ...)`.
+        row: the unit's, and
+        steps: that row's length.
+        places: of its channels, some of which may lie behind the sequence's.
+    """
+    for place in places:
+        sequence[row, steps:, place] = 0
 
 
 def _share_out(y: Tensor, loop: Compiled[..., None], args: tuple[Any, ...]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from recurra.nn.kernels.compiler.compiled import compiled
 from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.pointwise import sigmoid
-from recurra.nn.kernels.scans.channels import ChannelLoop
+from recurra.nn.kernels.scans.channels import ChannelLoop, clear, unit_of
 
 __all__ = ["ind_rnn_sequence", "sru_sequence"]
 
@@ -98,20 +98,19 @@ def _ind_rnn_forward(
     s: Any, weights: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], end.shape[1]
     nought = end.dtype.type(0)
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        h, b, u = end[row, lo:hi], weights[lo:hi], weights[C + lo : C + hi]
+        row, places = unit_of(unit, blocks, end.shape[1])
+        first, second, _, _ = places
+        h, b, u = end[row, first], weights[first], weights[second]
         for t in range(lengths[row]):
-            s_t, y_t = s[row, t, lo:hi], y[row, t, lo:hi]
-            for c in range(hi - lo):
+            s_t, y_t = s[row, t, first], y[row, t, first]
+            for c in range(len(h)):
                 a = s_t[c] + b[c] + u[c] * h[c]
                 a = nought if a < nought else a  # which lets NaN through, as torch does
                 h[c] = a
                 y_t[c] = a
-        y[row, lengths[row] : T, lo:hi] = 0
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -119,24 +118,23 @@ def _ind_rnn_backward(
     s: Any, weights: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
     d_s: Any, d_weights: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], state.shape[1]
     nought = state.dtype.type(0)
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        d_h, u = d_state[row, lo:hi], weights[C + lo : C + hi]
-        d_b, d_u = d_weights[row, lo:hi], d_weights[row, C + lo : C + hi]
+        row, places = unit_of(unit, blocks, state.shape[1])
+        first, second, _, _ = places
+        d_h, u = d_state[row, first], weights[second]
+        d_b, d_u = d_weights[row, first], d_weights[row, second]
         for t in range(lengths[row] - 1, -1, -1):
-            before = state[row, lo:hi] if t == 0 else y[row, t - 1, lo:hi]
-            y_t, d_t, d_s_t = y[row, t, lo:hi], d_y[row, t, lo:hi], d_s[row, t, lo:hi]
-            for c in range(hi - lo):
+            before = state[row, first] if t == 0 else y[row, t - 1, first]
+            y_t, d_t, d_s_t = y[row, t, first], d_y[row, t, first], d_s[row, t, first]
+            for c in range(len(d_h)):
                 d = d_h[c] + d_t[c]
                 d = nought if y_t[c] <= nought else d  # NaN passes, as in torch
                 d_s_t[c] = d
                 d_b[c] += d
                 d_u[c] += d * before[c]
                 d_h[c] = d * u[c]
-        d_s[row, lengths[row] : T, lo:hi] = 0
+        clear(d_s, row, lengths[row], places)
 
 
 @compiled
@@ -157,24 +155,22 @@ def _sru_forward(
     s: Any, skip: Any, weights: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], end.shape[1]
     scale = end.dtype.type(option)
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        cell, v_f, v_r = end[row, lo:hi], weights[lo:hi], weights[C + lo : C + hi]
-        b_f, b_r = weights[2 * C + lo : 2 * C + hi], weights[3 * C + lo : 3 * C + hi]
+        row, places = unit_of(unit, blocks, end.shape[1])
+        first, second, third, fourth = places
+        cell, v_f, v_r = end[row, first], weights[first], weights[second]
+        b_f, b_r = weights[third], weights[fourth]
         for t in range(lengths[row]):
-            s_n, s_f = s[row, t, lo:hi], s[row, t, C + lo : C + hi]
-            s_r = s[row, t, 2 * C + lo : 2 * C + hi]
-            x_t, y_t = skip[row, t, lo:hi], y[row, t, lo:hi]
-            for c in range(hi - lo):
+            s_n, s_f, s_r = s[row, t, first], s[row, t, second], s[row, t, third]
+            x_t, y_t = skip[row, t, first], y[row, t, first]
+            for c in range(len(cell)):
                 f = sigmoid(s_f[c] + v_f[c] * cell[c] + b_f[c])
                 r = sigmoid(s_r[c] + v_r[c] * cell[c] + b_r[c])
                 cell[c] = s_n[c] + f * (cell[c] - s_n[c])
                 past = scale * x_t[c]
                 y_t[c] = past + r * (cell[c] - past)
-        y[row, lengths[row] : T, lo:hi] = 0
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -182,47 +178,43 @@ def _sru_backward(
     s: Any, skip: Any, weights: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any,
     d_state: Any, d_s: Any, d_skip: Any, d_weights: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], state.shape[1]
     scale, one = state.dtype.type(option), state.dtype.type(1)
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        d_cell, v_f, v_r = d_state[row, lo:hi], weights[lo:hi], weights[C + lo : C + hi]
-        b_f, b_r = weights[2 * C + lo : 2 * C + hi], weights[3 * C + lo : 3 * C + hi]
-        d_v_f, d_v_r = d_weights[row, lo:hi], d_weights[row, C + lo : C + hi]
-        d_b_f = d_weights[row, 2 * C + lo : 2 * C + hi]
-        d_b_r = d_weights[row, 3 * C + lo : 3 * C + hi]
-        cells = np.empty((lengths[row] + 1, hi - lo), state.dtype)
-        cells[0] = state[row, lo:hi]
+        row, places = unit_of(unit, blocks, state.shape[1])
+        first, second, third, fourth = places
+        d_cell, v_f, v_r = d_state[row, first], weights[first], weights[second]
+        b_f, b_r = weights[third], weights[fourth]
+        d_v_f, d_v_r = d_weights[row, first], d_weights[row, second]
+        d_b_f, d_b_r = d_weights[row, third], d_weights[row, fourth]
+        cells = np.empty((lengths[row] + 1, len(d_cell)), state.dtype)
+        cells[0] = state[row, first]
         for t in range(lengths[row]):
             # Gates stand for a while where their gradients will, made in loops of few arrays
             # each: of many, the compiler cannot tell that none overlap.
-            n, f = s[row, t, lo:hi], d_s[row, t, C + lo : C + hi]
+            n, f = s[row, t, first], d_s[row, t, second]
             before, after = cells[t], cells[t + 1]
-            _gate(s[row, t, C + lo : C + hi], v_f, b_f, before, f)
-            for c in range(hi - lo):
+            _gate(s[row, t, second], v_f, b_f, before, f)
+            for c in range(len(d_cell)):
                 after[c] = n[c] + f[c] * (before[c] - n[c])
         for t in range(lengths[row] - 1, -1, -1):
-            before, after, d_t = cells[t], cells[t + 1], d_y[row, t, lo:hi]
-            n, d_n, f = s[row, t, lo:hi], d_s[row, t, lo:hi], d_s[row, t, C + lo : C + hi]
-            r = d_s[row, t, 2 * C + lo : 2 * C + hi]
-            _gate(s[row, t, 2 * C + lo : 2 * C + hi], v_r, b_r, before, r)
-            x_t, d_x = skip[row, t, lo:hi], d_skip[row, t, lo:hi]
-            for c in range(hi - lo):
+            before, after, d_t = cells[t], cells[t + 1], d_y[row, t, first]
+            n, d_n, f = s[row, t, first], d_s[row, t, first], d_s[row, t, second]
+            r = d_s[row, t, third]
+            _gate(s[row, t, third], v_r, b_r, before, r)
+            x_t, d_x = skip[row, t, first], d_skip[row, t, first]
+            for c in range(len(d_cell)):
                 d_n[c] = d_cell[c] + d_t[c] * r[c]
                 d_x[c] = d_t[c] * (one - r[c]) * scale
                 r[c] = d_t[c] * (after[c] - scale * x_t[c]) * r[c] * (one - r[c])
-            for c in range(hi - lo):
+            for c in range(len(d_cell)):
                 d, keep = d_n[c], f[c]
                 f[c] = d * (before[c] - n[c]) * keep * (one - keep)
                 d_n[c] = d * (one - keep)
                 d_cell[c] = d * keep + f[c] * v_f[c] + r[c] * v_r[c]
             _add_gradients(f, before, d_v_f, d_b_f)
             _add_gradients(r, before, d_v_r, d_b_r)
-        d_s[row, lengths[row] : T, lo:hi] = 0
-        d_s[row, lengths[row] : T, C + lo : C + hi] = 0
-        d_s[row, lengths[row] : T, 2 * C + lo : 2 * C + hi] = 0
-        d_skip[row, lengths[row] : T, lo:hi] = 0
+        clear(d_s, row, lengths[row], places)
+        clear(d_skip, row, lengths[row], places)
 
 
 _ind_rnn = ChannelLoop("ind_rnn_sequence", _ind_rnn_forward, _ind_rnn_backward)

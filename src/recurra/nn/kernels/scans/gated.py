@@ -16,7 +16,7 @@ from torch import Tensor
 from recurra.nn.kernels.compiler.compiled import Compiled, compiled
 from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.pointwise import expm1, sigmoid, tanh
-from recurra.nn.kernels.scans.channels import ChannelLoop
+from recurra.nn.kernels.scans.channels import ChannelLoop, clear, unit_of
 
 __all__ = ["min_gru_scan", "min_lstm_scan", "positive", "qrnn_scan"]
 
@@ -140,21 +140,20 @@ def _min_gru_forward(
     s: Any, bias: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], end.shape[1]
     nought = end.dtype.type(0)
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        h, b_z, b_n = end[row, lo:hi], bias[lo:hi], bias[C + lo : C + hi]
+        row, places = unit_of(unit, blocks, end.shape[1])
+        first, second, _, _ = places
+        h, b_z, b_n = end[row, first], bias[first], bias[second]
         for t in range(lengths[row]):
-            s_z, s_n, y_t = s[row, t, lo:hi], s[row, t, C + lo : C + hi], y[row, t, lo:hi]
-            for c in range(hi - lo):
+            s_z, s_n, y_t = s[row, t, first], s[row, t, second], y[row, t, first]
+            for c in range(len(h)):
                 n = s_n[c] + b_n[c]
                 if option:
                     n = max(n, nought) + sigmoid(min(n, nought))
                 h[c] += sigmoid(s_z[c] + b_z[c]) * (n - h[c])
                 y_t[c] = h[c]
-        y[row, lengths[row] : T, lo:hi] = 0
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -162,18 +161,17 @@ def _min_gru_backward(
     s: Any, bias: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
     d_s: Any, d_bias: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], state.shape[1]
     nought, one = state.dtype.type(0), state.dtype.type(1)
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        d_h, d_b_z, d_b_n = d_state[row, lo:hi], d_bias[row, lo:hi], d_bias[row, C + lo : C + hi]
-        b_z, b_n = bias[lo:hi], bias[C + lo : C + hi]
+        row, places = unit_of(unit, blocks, state.shape[1])
+        first, second, _, _ = places
+        d_h, d_b_z, d_b_n = d_state[row, first], d_bias[row, first], d_bias[row, second]
+        b_z, b_n = bias[first], bias[second]
         for t in range(lengths[row] - 1, -1, -1):
-            before = state[row, lo:hi] if t == 0 else y[row, t - 1, lo:hi]
-            s_z, s_n, d_t = s[row, t, lo:hi], s[row, t, C + lo : C + hi], d_y[row, t, lo:hi]
-            d_s_z, d_s_n = d_s[row, t, lo:hi], d_s[row, t, C + lo : C + hi]
-            for c in range(hi - lo):
+            before = state[row, first] if t == 0 else y[row, t - 1, first]
+            s_z, s_n, d_t = s[row, t, first], s[row, t, second], d_y[row, t, first]
+            d_s_z, d_s_n = d_s[row, t, first], d_s[row, t, second]
+            for c in range(len(d_h)):
                 z, n = sigmoid(s_z[c] + b_z[c]), s_n[c] + b_n[c]
                 slope = one
                 if option:
@@ -187,8 +185,7 @@ def _min_gru_backward(
                 d_b_z[c] += d_z
                 d_b_n[c] += d_n
                 d_h[c] = d - d * z
-        d_s[row, lengths[row] : T, lo:hi] = 0
-        d_s[row, lengths[row] : T, C + lo : C + hi] = 0
+        clear(d_s, row, lengths[row], places)
 
 
 def _share_of_two(k_f: Any, k_i: Any, nought: Any, one: Any) -> Any:
@@ -208,23 +205,21 @@ def _min_lstm_forward(
     s: Any, bias: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], end.shape[1]
     nought, one = end.dtype.type(0), end.dtype.type(1)
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        h, b_i, b_f = end[row, lo:hi], bias[lo:hi], bias[C + lo : C + hi]
-        b_g = bias[2 * C + lo : 2 * C + hi]
+        row, places = unit_of(unit, blocks, end.shape[1])
+        first, second, third, _ = places
+        h, b_i, b_f, b_g = end[row, first], bias[first], bias[second], bias[third]
         for t in range(lengths[row]):
-            s_i, s_f = s[row, t, lo:hi], s[row, t, C + lo : C + hi]
-            s_g, y_t = s[row, t, 2 * C + lo : 2 * C + hi], y[row, t, lo:hi]
-            for c in range(hi - lo):
+            s_i, s_f, s_g = s[row, t, first], s[row, t, second], s[row, t, third]
+            y_t = y[row, t, first]
+            for c in range(len(h)):
                 g = s_g[c] + b_g[c]
                 if option:
                     g = max(g, nought) + sigmoid(min(g, nought))
                 h[c] = g + _share(s_f[c] + b_f[c], s_i[c] + b_i[c], nought, one) * (h[c] - g)
                 y_t[c] = h[c]
-        y[row, lengths[row] : T, lo:hi] = 0
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -232,29 +227,25 @@ def _min_lstm_backward(
     s: Any, bias: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
     d_s: Any, d_bias: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], state.shape[1]
     nought, one = state.dtype.type(0), state.dtype.type(1)
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        d_h, b_i, b_f = d_state[row, lo:hi], bias[lo:hi], bias[C + lo : C + hi]
-        b_g = bias[2 * C + lo : 2 * C + hi]
-        d_b_i, d_b_f = d_bias[row, lo:hi], d_bias[row, C + lo : C + hi]
-        d_b_g = d_bias[row, 2 * C + lo : 2 * C + hi]
+        row, places = unit_of(unit, blocks, state.shape[1])
+        first, second, third, _ = places
+        d_h, b_i, b_f, b_g = d_state[row, first], bias[first], bias[second], bias[third]
+        d_b_i, d_b_f, d_b_g = d_bias[row, first], d_bias[row, second], d_bias[row, third]
         for t in range(lengths[row] - 1, -1, -1):
-            before = state[row, lo:hi] if t == 0 else y[row, t - 1, lo:hi]
-            s_i, s_f = s[row, t, lo:hi], s[row, t, C + lo : C + hi]
-            s_g, d_t = s[row, t, 2 * C + lo : 2 * C + hi], d_y[row, t, lo:hi]
-            d_s_i, d_s_f = d_s[row, t, lo:hi], d_s[row, t, C + lo : C + hi]
-            d_s_g = d_s[row, t, 2 * C + lo : 2 * C + hi]
+            before = state[row, first] if t == 0 else y[row, t - 1, first]
+            s_i, s_f, s_g = s[row, t, first], s[row, t, second], s[row, t, third]
+            d_s_i, d_s_f, d_s_g = d_s[row, t, first], d_s[row, t, second], d_s[row, t, third]
+            d_t = d_y[row, t, first]
             # In loops of few arrays each: of many, the compiler cannot tell that none overlap.
-            for c in range(hi - lo):
+            for c in range(len(d_h)):
                 k_i, k_f = s_i[c] + b_i[c], s_f[c] + b_f[c]
                 f = _share(k_f, k_i, nought, one)
                 d_s_i[c] = -f * (one - f) * sigmoid(-k_i)
                 d_s_f[c] = f * (one - f) * sigmoid(-k_f)
                 d_s_g[c] = f
-            for c in range(hi - lo):
+            for c in range(len(d_h)):
                 g, f = s_g[c] + b_g[c], d_s_g[c]
                 slope = one
                 if option:
@@ -267,13 +258,11 @@ def _min_lstm_backward(
                 d_s_f[c] *= d_f
                 d_s_g[c] = d * (one - f) * slope
                 d_h[c] = d * f
-            for c in range(hi - lo):
+            for c in range(len(d_h)):
                 d_b_i[c] += d_s_i[c]
                 d_b_f[c] += d_s_f[c]
                 d_b_g[c] += d_s_g[c]
-        d_s[row, lengths[row] : T, lo:hi] = 0
-        d_s[row, lengths[row] : T, C + lo : C + hi] = 0
-        d_s[row, lengths[row] : T, 2 * C + lo : 2 * C + hi] = 0
+        clear(d_s, row, lengths[row], places)
 
 
 @compiled
@@ -293,20 +282,18 @@ def _qrnn_forward(
     s: Any, bias: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], end.shape[1]
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        cell, b_z, b_f = end[row, lo:hi], bias[lo:hi], bias[C + lo : C + hi]
-        b_o = bias[2 * C + lo : 2 * C + hi]
+        row, places = unit_of(unit, blocks, end.shape[1])
+        first, second, third, _ = places
+        cell, b_z, b_f, b_o = end[row, first], bias[first], bias[second], bias[third]
         for t in range(lengths[row]):
-            s_z, s_f = s[row, t, lo:hi], s[row, t, C + lo : C + hi]
-            s_o, y_t = s[row, t, 2 * C + lo : 2 * C + hi], y[row, t, lo:hi]
-            for c in range(hi - lo):
+            s_z, s_f, s_o = s[row, t, first], s[row, t, second], s[row, t, third]
+            y_t = y[row, t, first]
+            for c in range(len(cell)):
                 z = tanh(s_z[c] + b_z[c])
                 cell[c] = z + sigmoid(s_f[c] + b_f[c]) * (cell[c] - z)
                 y_t[c] = sigmoid(s_o[c] + b_o[c]) * cell[c]
-        y[row, lengths[row] : T, lo:hi] = 0
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -314,44 +301,38 @@ def _qrnn_backward(
     s: Any, bias: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
     d_s: Any, d_bias: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = s.shape[1], state.shape[1]
     one = state.dtype.type(1)
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        d_cell, b_z, b_f = d_state[row, lo:hi], bias[lo:hi], bias[C + lo : C + hi]
-        b_o = bias[2 * C + lo : 2 * C + hi]
-        d_b_z, d_b_f = d_bias[row, lo:hi], d_bias[row, C + lo : C + hi]
-        d_b_o = d_bias[row, 2 * C + lo : 2 * C + hi]
-        cells = np.empty((lengths[row] + 1, hi - lo), state.dtype)
-        cells[0] = state[row, lo:hi]
+        row, places = unit_of(unit, blocks, state.shape[1])
+        first, second, third, _ = places
+        d_cell, b_z, b_f, b_o = d_state[row, first], bias[first], bias[second], bias[third]
+        d_b_z, d_b_f, d_b_o = d_bias[row, first], d_bias[row, second], d_bias[row, third]
+        cells = np.empty((lengths[row] + 1, len(d_cell)), state.dtype)
+        cells[0] = state[row, first]
         for t in range(lengths[row]):
             # Gates stand for a while where their gradients will, made in loops of few arrays
             # each: of many, the compiler cannot tell that none overlap.
-            z, f = d_s[row, t, lo:hi], d_s[row, t, C + lo : C + hi]
-            _tanh_of_sums(s[row, t, lo:hi], b_z, z)
-            _sigmoid_of_sums(s[row, t, C + lo : C + hi], b_f, f)
+            z, f = d_s[row, t, first], d_s[row, t, second]
+            _tanh_of_sums(s[row, t, first], b_z, z)
+            _sigmoid_of_sums(s[row, t, second], b_f, f)
             before, after = cells[t], cells[t + 1]
-            for c in range(hi - lo):
+            for c in range(len(d_cell)):
                 after[c] = z[c] + f[c] * (before[c] - z[c])
         for t in range(lengths[row] - 1, -1, -1):
-            before, after, d_t = cells[t], cells[t + 1], d_y[row, t, lo:hi]
-            z, f = d_s[row, t, lo:hi], d_s[row, t, C + lo : C + hi]
-            o = d_s[row, t, 2 * C + lo : 2 * C + hi]
-            _sigmoid_of_sums(s[row, t, 2 * C + lo : 2 * C + hi], b_o, o)
-            for c in range(hi - lo):
+            before, after, d_t = cells[t], cells[t + 1], d_y[row, t, first]
+            z, f, o = d_s[row, t, first], d_s[row, t, second], d_s[row, t, third]
+            _sigmoid_of_sums(s[row, t, third], b_o, o)
+            for c in range(len(d_cell)):
                 d, d_o, keep = d_cell[c] + d_t[c] * o[c], d_t[c] * after[c], f[c]
                 d_cell[c] = d * keep
                 f[c] = d * (before[c] - z[c]) * keep * (one - keep)
                 z[c] = d * (one - keep) * (one - z[c] * z[c])
                 o[c] = d_o * o[c] * (one - o[c])
-            for c in range(hi - lo):
+            for c in range(len(d_cell)):
                 d_b_z[c] += z[c]
                 d_b_f[c] += f[c]
                 d_b_o[c] += o[c]
-        d_s[row, lengths[row] : T, lo:hi] = 0
-        d_s[row, lengths[row] : T, C + lo : C + hi] = 0
-        d_s[row, lengths[row] : T, 2 * C + lo : 2 * C + hi] = 0
+        clear(d_s, row, lengths[row], places)
 
 
 _min_gru = ChannelLoop("min_gru_scan", _min_gru_forward, _min_gru_backward)

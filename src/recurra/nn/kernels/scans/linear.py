@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ShapeError
-from recurra.nn.kernels.compiler.compiled import compiled, served
+from recurra.nn.kernels.compiler.compiled import Compiled, compiled, served
 from recurra.nn.kernels.operator import Shapes
-from recurra.nn.kernels.scans.channels import ChannelLoop
+from recurra.nn.kernels.scans.channels import ChannelLoop, clear, unit_of
 
 __all__ = ["scan", "scan_pairs", "scan_plain"]
 
@@ -153,17 +153,16 @@ def _varying_forward(
     a: Any, b: Any, _: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = b.shape[1], end.shape[1]
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        h = end[row, lo:hi]
+        row, places = unit_of(unit, blocks, end.shape[1])
+        first = places[0]
+        h = end[row, first]
         for t in range(lengths[row]):
-            a_t, b_t, y_t = a[row, t, lo:hi], b[row, t, lo:hi], y[row, t, lo:hi]
-            for c in range(hi - lo):
+            a_t, b_t, y_t = a[row, t, first], b[row, t, first], y[row, t, first]
+            for c in range(len(h)):
                 h[c] = a_t[c] * h[c] + b_t[c]
                 y_t[c] = h[c]
-        y[row, lengths[row] : T, lo:hi] = 0
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -171,22 +170,21 @@ def _varying_backward(
     a: Any, b: Any, _: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
     d_a: Any, d_b: Any, d_weights: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = b.shape[1], state.shape[1]
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        d_h = d_state[row, lo:hi]
+        row, places = unit_of(unit, blocks, state.shape[1])
+        first = places[0]
+        d_h = d_state[row, first]
         for t in range(lengths[row] - 1, -1, -1):
-            before = state[row, lo:hi] if t == 0 else y[row, t - 1, lo:hi]
-            a_t, d_t = a[row, t, lo:hi], d_y[row, t, lo:hi]
-            d_a_t, d_b_t = d_a[row, t, lo:hi], d_b[row, t, lo:hi]
-            for c in range(hi - lo):
+            before = state[row, first] if t == 0 else y[row, t - 1, first]
+            a_t, d_t = a[row, t, first], d_y[row, t, first]
+            d_a_t, d_b_t = d_a[row, t, first], d_b[row, t, first]
+            for c in range(len(d_h)):
                 d = d_h[c] + d_t[c]
                 d_b_t[c] = d
                 d_a_t[c] = d * before[c]
                 d_h[c] = d * a_t[c]
-        d_a[row, lengths[row] : T, lo:hi] = 0
-        d_b[row, lengths[row] : T, lo:hi] = 0
+        clear(d_a, row, lengths[row], places)
+        clear(d_b, row, lengths[row], places)
 
 
 @compiled
@@ -194,17 +192,16 @@ def _constant_forward(
     b: Any, a: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = b.shape[1], end.shape[1]
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        h, factor = end[row, lo:hi], a[lo:hi]
+        row, places = unit_of(unit, blocks, end.shape[1])
+        first = places[0]
+        h, factor = end[row, first], a[first]
         for t in range(lengths[row]):
-            b_t, y_t = b[row, t, lo:hi], y[row, t, lo:hi]
-            for c in range(hi - lo):
+            b_t, y_t = b[row, t, first], y[row, t, first]
+            for c in range(len(h)):
                 h[c] = factor[c] * h[c] + b_t[c]
                 y_t[c] = h[c]
-        y[row, lengths[row] : T, lo:hi] = 0
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -212,55 +209,54 @@ def _constant_backward(
     b: Any, a: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
     d_b: Any, d_a: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = b.shape[1], state.shape[1]
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        d_h, factor, d_factor = d_state[row, lo:hi], a[lo:hi], d_a[row, lo:hi]
+        row, places = unit_of(unit, blocks, state.shape[1])
+        first = places[0]
+        d_h, factor, d_factor = d_state[row, first], a[first], d_a[row, first]
         for t in range(lengths[row] - 1, -1, -1):
-            before = state[row, lo:hi] if t == 0 else y[row, t - 1, lo:hi]
-            d_t, d_b_t = d_y[row, t, lo:hi], d_b[row, t, lo:hi]
-            for c in range(hi - lo):
+            before = state[row, first] if t == 0 else y[row, t - 1, first]
+            d_t, d_b_t = d_y[row, t, first], d_b[row, t, first]
+            for c in range(len(d_h)):
                 d = d_h[c] + d_t[c]
                 d_b_t[c] = d
                 d_factor[c] += d * before[c]
                 d_h[c] = d * factor[c]
-        d_b[row, lengths[row] : T, lo:hi] = 0
+        clear(d_b, row, lengths[row], places)
 
 
-@compiled
-def _pairs_step(a: Any, b: Any, h: Any, y: Any, C: int, lo: int, hi: int) -> None:
-    a_real, a_imag, b_real, b_imag = a[lo:hi], a[C + lo : C + hi], b[lo:hi], b[C + lo : C + hi]
-    h_real, h_imag, y_real, y_imag = h[lo:hi], h[C + lo : C + hi], y[lo:hi], y[C + lo : C + hi]
-    for c in range(hi - lo):
+def _step_of_pairs(a: Any, b: Any, h: Any, y: Any, places: Any) -> None:
+    first, second, _, _ = places
+    a_real, a_imag, b_real, b_imag = a[first], a[second], b[first], b[second]
+    h_real, h_imag, y_real, y_imag = h[first], h[second], y[first], y[second]
+    for c in range(len(h_real)):
         real = a_real[c] * h_real[c] - a_imag[c] * h_imag[c] + b_real[c]
         imag = a_real[c] * h_imag[c] + a_imag[c] * h_real[c] + b_imag[c]
         h_real[c], h_imag[c] = real, imag
         y_real[c], y_imag[c] = real, imag
 
 
-@compiled
-def _pairs_step_back(
-    a: Any, before: Any, d_y: Any, d_h: Any, d_a: Any, d_b: Any, C: int, lo: int, hi: int
+def _step_of_pairs_back(
+    a: Any, before: Any, d_y: Any, d_h: Any, d_a: Any, d_b: Any, places: Any
 ) -> None:
+    first, second, _, _ = places
     # In loops of few arrays each: of many, the compiler cannot tell that none overlap.
-    real, imag = d_b[lo:hi], d_b[C + lo : C + hi]
-    d_real, d_imag, y_real, y_imag = (
-        d_h[lo:hi], d_h[C + lo : C + hi], d_y[lo:hi], d_y[C + lo : C + hi]
-    )  # fmt: skip
-    for c in range(hi - lo):
+    real, imag = d_b[first], d_b[second]
+    d_real, d_imag, y_real, y_imag = d_h[first], d_h[second], d_y[first], d_y[second]
+    for c in range(len(real)):
         real[c], imag[c] = d_real[c] + y_real[c], d_imag[c] + y_imag[c]
     # The gradient of a product takes the conjugate of the other factor.
-    h_real, h_imag, a_real, a_imag = (
-        before[lo:hi], before[C + lo : C + hi], d_a[lo:hi], d_a[C + lo : C + hi]
-    )  # fmt: skip
-    for c in range(hi - lo):
+    h_real, h_imag, a_real, a_imag = before[first], before[second], d_a[first], d_a[second]
+    for c in range(len(real)):
         a_real[c] += real[c] * h_real[c] + imag[c] * h_imag[c]
         a_imag[c] += imag[c] * h_real[c] - real[c] * h_imag[c]
-    a_real, a_imag = a[lo:hi], a[C + lo : C + hi]
-    for c in range(hi - lo):
+    a_real, a_imag = a[first], a[second]
+    for c in range(len(real)):
         d_real[c] = real[c] * a_real[c] + imag[c] * a_imag[c]
         d_imag[c] = imag[c] * a_real[c] - real[c] * a_imag[c]
+
+
+_pairs_step = Compiled(_step_of_pairs, forceinline=True)
+_pairs_step_back = Compiled(_step_of_pairs_back, forceinline=True)
 
 
 @compiled
@@ -268,14 +264,11 @@ def _varying_pairs_forward(
     a: Any, b: Any, _: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = b.shape[1], end.shape[1] // 2
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        row, places = unit_of(unit, blocks, end.shape[1] // 2)
         for t in range(lengths[row]):
-            _pairs_step(a[row, t], b[row, t], end[row], y[row, t], C, lo, hi)
-        y[row, lengths[row] : T, lo:hi] = 0
-        y[row, lengths[row] : T, C + lo : C + hi] = 0
+            _pairs_step(a[row, t], b[row, t], end[row], y[row, t], places)
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -283,19 +276,17 @@ def _varying_pairs_backward(
     a: Any, b: Any, _: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
     d_a: Any, d_b: Any, d_weights: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = b.shape[1], state.shape[1] // 2
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        d_a[row, :, lo:hi] = 0
-        d_a[row, :, C + lo : C + hi] = 0
+        row, places = unit_of(unit, blocks, state.shape[1] // 2)
+        first, second, _, _ = places
+        d_a[row, :, first] = 0
+        d_a[row, :, second] = 0
         for t in range(lengths[row] - 1, -1, -1):
             before = state[row] if t == 0 else y[row, t - 1]
             _pairs_step_back(
-                a[row, t], before, d_y[row, t], d_state[row], d_a[row, t], d_b[row, t], C, lo, hi
+                a[row, t], before, d_y[row, t], d_state[row], d_a[row, t], d_b[row, t], places
             )
-        d_b[row, lengths[row] : T, lo:hi] = 0
-        d_b[row, lengths[row] : T, C + lo : C + hi] = 0
+        clear(d_b, row, lengths[row], places)
 
 
 @compiled
@@ -303,14 +294,11 @@ def _constant_pairs_forward(
     b: Any, a: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = b.shape[1], end.shape[1] // 2
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        row, places = unit_of(unit, blocks, end.shape[1] // 2)
         for t in range(lengths[row]):
-            _pairs_step(a, b[row, t], end[row], y[row, t], C, lo, hi)
-        y[row, lengths[row] : T, lo:hi] = 0
-        y[row, lengths[row] : T, C + lo : C + hi] = 0
+            _pairs_step(a, b[row, t], end[row], y[row, t], places)
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -318,15 +306,12 @@ def _constant_pairs_backward(
     b: Any, a: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any, d_state: Any,
     d_b: Any, d_a: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = b.shape[1], state.shape[1] // 2
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
+        row, places = unit_of(unit, blocks, state.shape[1] // 2)
         for t in range(lengths[row] - 1, -1, -1):
             before = state[row] if t == 0 else y[row, t - 1]
-            _pairs_step_back(a, before, d_y[row, t], d_state[row], d_a[row], d_b[row, t], C, lo, hi)
-        d_b[row, lengths[row] : T, lo:hi] = 0
-        d_b[row, lengths[row] : T, C + lo : C + hi] = 0
+            _pairs_step_back(a, before, d_y[row, t], d_state[row], d_a[row], d_b[row, t], places)
+        clear(d_b, row, lengths[row], places)
 
 
 _varying = ChannelLoop("scan", _varying_forward, _varying_backward)

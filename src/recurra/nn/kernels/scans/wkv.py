@@ -16,7 +16,7 @@ from torch import Tensor
 from recurra.nn.kernels.compiler.compiled import compiled
 from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.pointwise import expm1, sigmoid
-from recurra.nn.kernels.scans.channels import ChannelLoop
+from recurra.nn.kernels.scans.channels import ChannelLoop, clear, unit_of
 
 __all__ = ["wkv_scan"]
 
@@ -109,24 +109,23 @@ def _forward(
     r: Any, k: Any, v: Any, weights: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
     blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = y.shape[1:]
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        w, u = weights[lo:hi], weights[C + lo : C + hi]
-        mean, top = end[row, lo:hi], end[row, C + lo : C + hi]
+        row, places = unit_of(unit, blocks, y.shape[2])
+        first, second, _, _ = places
+        w, u = weights[first], weights[second]
+        mean, top = end[row, first], end[row, second]
         total, share = np.ones_like(mean), np.empty_like(mean)
         for t in range(lengths[row]):
-            v_t, y_t = v[row, t, lo:hi], y[row, t, lo:hi]
-            _shares(k[row, t, lo:hi], w, u, top, total, y_t, share)
-            for c in range(hi - lo):
+            v_t, y_t = v[row, t, first], y[row, t, first]
+            _shares(k[row, t, first], w, u, top, total, y_t, share)
+            for c in range(len(mean)):
                 y_t[c] = mean[c] + y_t[c] * (v_t[c] - mean[c])
-            _gate(r[row, t, lo:hi], y_t)
-            for c in range(hi - lo):
+            _gate(r[row, t, first], y_t)
+            for c in range(len(mean)):
                 mean[c] += share[c] * (v_t[c] - mean[c])
-        for c in range(hi - lo):
+        for c in range(len(mean)):
             top[c] += np.log(total[c])
-        y[row, lengths[row] : T, lo:hi] = 0
+        clear(y, row, lengths[row], places)
 
 
 @compiled
@@ -134,33 +133,32 @@ def _backward(
     r: Any, k: Any, v: Any, weights: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any,
     d_state: Any, d_r: Any, d_k: Any, d_v: Any, d_weights: Any, blocks: int, start: int, stop: int,
 ) -> None:  # fmt: skip
-    T, C = y.shape[1:]
     for unit in range(start, stop):
-        row, block = unit // blocks, unit % blocks
-        lo, hi = C * block // blocks, C * (block + 1) // blocks
-        w, u = weights[lo:hi], weights[C + lo : C + hi]
-        means = np.empty((lengths[row] + 1, hi - lo), state.dtype)
-        means[0] = state[row, lo:hi]
-        top, total = state[row, C + lo : C + hi].copy(), np.ones_like(means[0])
+        row, places = unit_of(unit, blocks, y.shape[2])
+        first, second, _, _ = places
+        w, u = weights[first], weights[second]
+        means = np.empty((lengths[row] + 1, len(w)), state.dtype)
+        means[0] = state[row, first]
+        top, total = state[row, second].copy(), np.ones_like(means[0])
         for t in range(lengths[row]):
             # The shares stand for a while where gradients will.
-            v_t, before, after = v[row, t, lo:hi], means[t], means[t + 1]
-            share = d_v[row, t, lo:hi]
-            _shares(k[row, t, lo:hi], w, u, top, total, d_k[row, t, lo:hi], share)
-            for c in range(hi - lo):
+            v_t, before, after = v[row, t, first], means[t], means[t + 1]
+            share = d_v[row, t, first]
+            _shares(k[row, t, first], w, u, top, total, d_k[row, t, first], share)
+            for c in range(len(w)):
                 after[c] = before[c] + share[c] * (v_t[c] - before[c])
-        d_mean, d_m, d_wkv = d_state[row, lo:hi], d_state[row, C + lo : C + hi], total
-        d_w, d_u = d_weights[row, lo:hi], d_weights[row, C + lo : C + hi]
+        d_mean, d_m, d_wkv = d_state[row, first], d_state[row, second], total
+        d_w, d_u = d_weights[row, first], d_weights[row, second]
         for t in range(lengths[row] - 1, -1, -1):
             _back_through_gate(
-                r[row, t, lo:hi], y[row, t, lo:hi], d_y[row, t, lo:hi], d_r[row, t, lo:hi], d_wkv
+                r[row, t, first], y[row, t, first], d_y[row, t, first], d_r[row, t, first], d_wkv
             )
             _back_through_step(
-                v[row, t, lo:hi], means[t], d_wkv, d_mean, d_m,
-                d_k[row, t, lo:hi], d_v[row, t, lo:hi], d_w, d_u,
+                v[row, t, first], means[t], d_wkv, d_mean, d_m,
+                d_k[row, t, first], d_v[row, t, first], d_w, d_u,
             )  # fmt: skip
         for d_sequence in (d_r, d_k, d_v):
-            d_sequence[row, lengths[row] : T, lo:hi] = 0
+            clear(d_sequence, row, lengths[row], places)
 
 
 @compiled
