@@ -199,14 +199,7 @@ class SequenceClassifier(LabelMixin, _SequenceMixin, NetworkEstimator):
         options: SequenceOptions | None = None,
     ) -> None:
         super().__init__(
-            cell,
-            hidden_size,
-            bidirectional,
-            pooling,
-            epochs,
-            early_stopping,
-            random_state,
-            options,
+            cell, hidden_size, bidirectional, pooling, epochs, early_stopping, random_state, options
         )
         self.class_weight = class_weight
 

@@ -13,7 +13,7 @@ from recurra.errors import RunError, ShapeError
 from recurra.nn.kernels.loops.gru import gru_sequence
 from recurra.nn.kernels.loops.layer_norm_gru import layer_norm_gru_sequence
 from recurra.nn.kernels.loops.lstm import LSTMParts, lstm_family_sequence
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows
+from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
 from recurra.nn.kernels.products.linear import sequence_linear
 
 
@@ -104,3 +104,13 @@ def test_what_loops_would_read_past_is_refused(run: Any, shapes: list[tuple[int,
 def test_a_check_takes_microseconds() -> None:
     given = torch.ones(2, 3, 4), torch.ones(2, 5), torch.ones(15, 4), torch.ones(3, 5)
     assert min(timeit.repeat(lambda: GRU.check(*given), number=500, repeat=5)) / 500 < 20e-6
+
+
+def test_a_gradient_that_is_written_to_is_a_copy_in_c_order() -> None:
+    given = torch.arange(6.0).view(2, 3).t()
+    made = writable(given, torch.ones(3, 2))
+    assert made.stride() == (2, 1) and torch.equal(made, given)
+    made += 1
+    assert given[0, 0] == 0
+    none = writable(None, given)
+    assert none.stride() == (2, 1) and not none.any()

@@ -78,3 +78,20 @@ def test_outputs_and_gradients_take_no_memory_of_what_is_given() -> None:
     assert torch.equal(s, before) and torch.equal(state, torch.ones(2, 3))
     assert end.data_ptr() != state.data_ptr() != y.data_ptr()
     np.testing.assert_array_equal(y[:, -1].detach().numpy(), end.detach().numpy())
+
+
+def test_units_share_out_every_channel_once() -> None:
+    found = np.zeros((2, 12), np.int64)
+    for unit in range(6):
+        row, places = channels.unit_of.function(unit, 3, 4)
+        for n, place in enumerate(places[:3]):
+            found[row, place] += n + 1
+    assert found.tolist() == [[1] * 4 + [2] * 4 + [3] * 4] * 2
+
+
+def test_what_lies_past_a_row_is_cleared_for_one_unit_alone() -> None:
+    sequence = np.ones((2, 3, 8), np.float32)
+    row, places = channels.unit_of.function(1, 2, 4)
+    channels.clear.function(sequence, row, 1, places)
+    assert sequence[0, 1:].tolist() == [[1, 1, 0, 0, 1, 1, 0, 0]] * 2
+    assert sequence[0, 0].all() and sequence[1].all()

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from recurra.nn.kernels.compiler.compiled import is_transformed
 from recurra.nn.kernels.device.recorder import Recorder, RecordingError, watched
 
 __all__ = ["Function", "Graphs"]
@@ -57,8 +58,7 @@ class Graphs:
             return "torch.compile is at work"
         if reason := self.recorder.missing(like):
             return reason
-        forward_mode: int = torch.autograd.forward_ad._current_level
-        if torch._C._are_functorch_transforms_active() or forward_mode >= 0:
+        if is_transformed():
             return "a transform of torch.func is at work"
         if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
             return "hooks are set on what is saved for the backward pass"
