@@ -103,7 +103,7 @@ def _carry_out(words: list[str]) -> int:
     if COMPLETING in os.environ:  # the shell asks how a word may go on
         command.main(words, prog_name="recurra")
     try:
-        with saying_what_compiles(), command.make_context("recurra", words) as context:
+        with command.make_context("recurra", words) as context, saying_what_compiles():
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -88,6 +87,8 @@ def say(message: str) -> None:
 @contextmanager
 def saying_what_compiles() -> Iterator[None]:
     """Say once on stderr that kernels are being compiled, should any be: it takes a while."""
+    import logging  # help does without
+
     log = logging.getLogger("recurra.nn.kernels.compiler.compiled")
 
     class Once(logging.Handler):

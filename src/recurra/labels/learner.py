@@ -49,6 +49,7 @@ class SequenceLearner(Learner):
     Example:
         >>> from recurra.labels.options import LabelNetworkOptions
         >>> from recurra.learning.loop import learn
+        >>> from recurra.randomness import generator
         >>> small = LabelNetworkOptions(hidden_size=4)
         >>> network = SequenceNetwork(small, 1, 2, generator(1, "init"))
         >>> data = [np.zeros((3, 1)), np.ones((5, 1))]

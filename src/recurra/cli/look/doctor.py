@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from pathlib import Path
 from typing import Any
@@ -64,6 +63,8 @@ def doctor(json: Json = False) -> None:
 
 
 def _versions() -> dict[str, str | None]:
+    import platform
+
     ours = {"recurra": _version("recurra"), "python": platform.python_version()}
     return ours | {name: _version(name) for name in _LIBRARIES}
 
@@ -78,6 +79,8 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> dict[str, Any]:
+    import platform
+
     import torch
 
     from recurra.machine import native_bfloat16
