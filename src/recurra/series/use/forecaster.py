@@ -338,7 +338,7 @@ class Forecaster:
         saved = Saved(
             self.network, self.options, self.data, self.features, history, self.deviations
         )
-        save_pretrained(directory, FORMAT, "forecaster", saved.facts(), saved.tensors())
+        save_pretrained(directory, FORMAT, "forecaster", *saved.packed())
 
     @staticmethod
     def from_pretrained(run: Path | str) -> Forecaster:

@@ -46,24 +46,23 @@ class Saved(NamedTuple):
     history: Panel
     deviations: Floats
 
-    def facts(self) -> dict[str, Any]:
-        """Return all but numbers, as JSON values."""
-        return {
+    def packed(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return the facts, as JSON values, and the tensors: weights, history and deviations."""
+        history, ends = pack(self.history)
+        facts = {
             "network": self.options.model_dump(),
             "data": self.data.model_dump(),
             "shape": asdict(self.network.shape),
             "scaling": self.network.scaling._asdict(),
             "features": asdict(self.features),
-            "history": pack(self.history)[0],
+            "history": history,
         }
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return weights, history and deviations."""
-        return {
+        tensors = {
             **{f"network.{name}": t for name, t in self.network.state_dict().items()},
-            **{f"history.{name}": t for name, t in pack(self.history)[1].items()},
+            **{f"history.{name}": t for name, t in ends.items()},
             "deviations": torch.from_numpy(np.ascontiguousarray(self.deviations)),
         }
+        return facts, tensors
 
     @classmethod
     def restored(cls, found: Pretrained) -> Saved:
