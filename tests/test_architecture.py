@@ -45,7 +45,7 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files format
+        files finite format
         sealed
         folders tensors
         download picture

@@ -1,0 +1,36 @@
+"""The one question that every door asks of numbers: are they all finite?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+__all__ = ["not_finite"]
+
+
+def not_finite(
+    values: Tensor | npt.NDArray[np.floating] | float, most: float = math.inf
+) -> tuple[int, ...] | None:
+    """Return where the first number is that is not finite; None where all of them are.
+
+    Args:
+        values: numbers of any shape.
+        most: larger magnitudes, as those that a narrower type cannot hold, count as infinite.
+
+    Example:
+        >>> not_finite(torch.tensor([[1.0, 2.0], [3.0, float("nan")]]))
+        (1, 1)
+        >>> not_finite(np.array([1e300]), most=3e38)
+        (0,)
+        >>> not_finite(0.5) is None
+        True
+    """
+    if isinstance(values, Tensor):
+        sound = values.isfinite() if most == math.inf else values.abs() <= most
+        return None if bool(sound.all()) else tuple((~sound).nonzero()[0].tolist())
+    numbers = np.asarray(values)
+    sound = np.isfinite(numbers) if most == math.inf else np.abs(numbers) <= most
+    return None if sound.all() else tuple(np.argwhere(~sound)[0].tolist())
