@@ -45,7 +45,7 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files finite format
+        files finite format reading
         sealed
         folders tensors
         download picture

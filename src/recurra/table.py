@@ -5,13 +5,31 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from recurra.errors import ConfigError
 
-__all__ = ["Table", "imported", "nearest"]
+__all__ = ["Table", "first_of", "imported", "nearest"]
+
+MOST_LIKELY, LONGEST = 10_000, 100  # names that are compared, and characters of one
+
+
+def first_of(names: Iterable[str], most: int = 12) -> str:
+    """Return the first few names as a message lists them, however many and long they are.
+
+    Args:
+        names: any.
+        most: how many are listed.
+
+    Example:
+        >>> first_of(["a", "b", "c"], 2)
+        'a, b and 1 more'
+    """
+    several = [f"{name:.{LONGEST}}" for name in names]
+    more = f" and {len(several) - most:,} more" if len(several) > most else ""
+    return ", ".join(several[:most]) + more
 
 
 def nearest(name: str, names: list[str]) -> str:
@@ -25,7 +43,8 @@ def nearest(name: str, names: list[str]) -> str:
         >>> nearest("lsmt", ["lstm", "gru"])
         " Did you mean 'lstm'?"
     """
-    close = difflib.get_close_matches(name, names, n=1)
+    likely = [each for each in names[:MOST_LIKELY] if len(each) <= LONGEST]
+    close = difflib.get_close_matches(name[:LONGEST], likely, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
