@@ -174,3 +174,21 @@ def test_completion_is_installed_for_a_shell(tmp_path):
     assert "completion installed in" in done.stdout
     (script,) = (tmp_path / ".bash_completions").iterdir()
     assert cli.COMPLETING in script.read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("train", "a smaller batch helps: --set train.batch_size=N"),
+        ("score", "give a smaller file, or divide it"),
+        ("classify", "give a smaller file, or divide it"),
+        ("forecast", "give a smaller file, or divide it"),
+    ],
+)
+def test_the_advice_fits_the_command(recurra, monkeypatch, command, advice):
+    def fail(words):
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "_carry_out", fail)
+    answer = recurra(command, "run", "file")
+    assert (answer.code, answer.err) == (5, f"recurra: out of memory; {advice}\n")

@@ -21,6 +21,7 @@ from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
 
+READERS = ("score", "suggest", "generate", "explain", "forecast", "classify", "evaluate")
 COMPLETING = "_RECURRA_COMPLETE"
 """Set by the shell's completion, which `--install-completion` installs."""
 
@@ -122,7 +123,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         say(f"recurra: {error}")
         return error.exit_code
     if _is_out_of_memory(error):
-        say("recurra: out of memory; a smaller batch helps: --set train.batch_size=N")
+        say(f"recurra: out of memory; {_less(words)}")
         return ResourceError.exit_code
     if isinstance(error, OSError):
         say(f"recurra: {error}")
@@ -135,6 +136,13 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         return ConfigError.exit_code
     say(f"recurra: unexpected {type(error).__name__}: {error}; --debug shows where")
     return RunError.exit_code
+
+
+def _less(words: Sequence[str]) -> str:
+    """Return what takes less memory, of the command that ran out of it."""
+    if words[0] in READERS:
+        return "give a smaller file, or divide it"
+    return "a smaller batch helps: --set train.batch_size=N"
 
 
 def _as_setting(error: Any, words: Sequence[str]) -> str | None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
-from recurra.storage.reading import numbered_lines, opened
+from recurra.storage.reading import numbered_lines, unpacked
 from recurra.table import first_of
 
 __all__ = ["NamedExamples", "is_number", "read_bytes", "read_lines", "read_ts"]
@@ -56,7 +56,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         DataError: it is not there, cannot be read, is damaged, or has more than 64 MiB.
     """
-    with opened(path) as file:
+    with unpacked(path) as file:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise DataError(f"{path} has more than the {LARGEST >> 20} MiB that it could have")

@@ -12,15 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from recurra.errors import ConfigError, DataError, RecurraError
+from recurra.errors import ConfigError, DataError
 
-__all__ = ["VARIABLE", "most_unpacked", "numbered_lines", "opened"]
+__all__ = ["VARIABLE", "most_unpacked", "numbered_lines", "opened", "unpacked"]
 
 VARIABLE = "RECURRA_MOST_UNPACKED"
 MOST, LEAST = 1 << 30, 16 << 20  # bytes
 RATIO = 32  # to which data of numbers and words are rarely packed, and bombs always
 READ, UNPACKED = 1 << 15, 1 << 18  # bytes at once
 PADDING = 1 << 20  # bytes of zeros that may follow what is packed, as on a tape
+MOST_EMPTY = 1_000  # packed pieces of nothing, one after the other
 GZIP = 31  # what zlib calls the format
 
 
@@ -51,17 +52,14 @@ def most_unpacked(packed: int, least: int = LEAST) -> int:
 
 @contextmanager
 def opened(path: Path, pipes: bool = False) -> Iterator[BinaryIO]:
-    """Open a file for reading; what its name says is packed by gzip is unpacked on the way.
-
-    What is packed is unpacked once before, to see that it is whole and how large it is.
+    """Open a file for reading, as it is.
 
     Args:
         path: of a regular file; a link may lead to it.
         pipes: whether a pipe or a terminal, which can be read but once, will do as well.
 
     Raises:
-        ConfigError: the setting of what may be unpacked is none.
-        DataError: it cannot be read, is something else, is damaged, or unpacks to too much.
+        DataError: it cannot be read, or is something else, as a device without an end.
 
     Example:
         >>> import tempfile
@@ -72,38 +70,67 @@ def opened(path: Path, pipes: bool = False) -> Iterator[BinaryIO]:
         b'1'
     """
     try:
-        size = _require(path, pipes)
+        _require(path, pipes)
         with path.open("rb") as file:
-            if not path.name.endswith(".gz"):
-                yield file
-                return
-            _require_bounded(file, path, size)
-            file.seek(0)
-            with io.BufferedReader(_Unpacked(file), UNPACKED) as unpacked:
-                yield unpacked
-    except RecurraError:
-        raise
-    except (EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path} cannot be read: the packed file {path.name} is cut off or damaged: {error}"
-        ) from error
+            yield file
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _require(path: Path, pipes: bool) -> int:
-    """Return a file's size, unless it is of a kind that could be read without an end."""
+@contextmanager
+def unpacked(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading; what its name says is packed by gzip is unpacked on the way.
+
+    What is packed is unpacked once before, to see that it is whole and how large it is.
+
+    Args:
+        path: of a regular file; a link may lead to it.
+
+    Raises:
+        ConfigError: the setting of what may be unpacked is none.
+        DataError: it cannot be read, is something else, is damaged, or unpacks to too much.
+
+    Example:
+        >>> import gzip, tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "numbers.csv.gz"
+        >>> _ = path.write_bytes(gzip.compress(b"1"))
+        >>> with unpacked(path) as file:
+        ...     print(file.read())
+        b'1'
+    """
+    with opened(path) as file:
+        if not path.name.endswith(".gz"):
+            yield file
+            return
+        try:
+            _require_bounded(file, path)
+            file.seek(0)
+            with io.BufferedReader(_Unpacked(file), UNPACKED) as whole:
+                yield whole
+        except (EOFError, zlib.error) as error:
+            raise DataError(
+                f"{path} cannot be read: the packed file {path.name} is cut off or damaged: {error}"
+            ) from error
+
+
+def _require(path: Path, pipes: bool) -> None:
+    """Refuse what is of a kind that could be read without an end."""
     try:
         status = path.stat()
     except ValueError as error:
         raise DataError(f"{path!s:.80} cannot be read: {error}") from error
-    mode = status.st_mode
+    mode, size = status.st_mode, status.st_size
     if stat.S_ISDIR(mode):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if stat.S_ISREG(mode):
-        return status.st_size
-    if pipes and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or _is_terminal(path, mode)):
-        return 0
+    there = 512 * getattr(status, "st_blocks", size)
+    if stat.S_ISREG(mode) and size > LEAST + RATIO * there:
+        raise DataError(
+            f"{path} is {size:,} bytes, of which {there:,} are on the disk: the rest is a hole, and "
+            "says nothing"
+        )
+    piped = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+    if stat.S_ISREG(mode) or (pipes and (piped or _is_terminal(path, mode))):
+        return
     wanted = "a regular file or a pipe" if pipes else "a regular file; save it as one first"
     raise DataError(f"{path} is no regular file but {stat.filemode(mode)}, expected {wanted}")
 
@@ -115,11 +142,12 @@ def _is_terminal(path: Path, mode: int) -> bool:
         return file.isatty()
 
 
-def _require_bounded(file: BinaryIO, path: Path, size: int) -> None:
+def _require_bounded(file: BinaryIO, path: Path) -> None:
     """Unpack everything, and keep nothing of it."""
+    size = os.fstat(file.fileno()).st_size
     most, total = most_unpacked(size), 0
-    unpacked, buffer = _Unpacked(file), memoryview(bytearray(UNPACKED))
-    while count := unpacked.readinto(buffer):
+    whole, buffer = _Unpacked(file), memoryview(bytearray(UNPACKED))
+    while count := whole.readinto(buffer):
         total += count
         if total > most:
             raise DataError(
@@ -141,6 +169,7 @@ class _Unpacked(io.RawIOBase):
         self._member = zlib.decompressobj(GZIP)
         self._begun = self._ended = False  # whether this member has, and one before it
         self._padding = 0
+        self._empty = 0  # members, one after the other
 
     def readable(self) -> bool:
         """Say yes."""
@@ -167,6 +196,9 @@ class _Unpacked(io.RawIOBase):
             self._begun = True
             data = self._member.decompress(self._held, len(buffer))
             self._held = self._member.unconsumed_tail
+            self._empty = 0 if data else self._empty + self._member.eof
+            if self._empty > MOST_EMPTY:
+                raise EOFError("what is packed is empty again and again")
             if self._member.eof:
                 self._held = self._member.unused_data
                 self._member, self._begun, self._ended = zlib.decompressobj(GZIP), False, True
@@ -192,7 +224,7 @@ def numbered_lines(path: Path, longest: int) -> Iterator[tuple[int, bytes]]:
         longest: bytes that a line may have.
 
     Raises:
-        DataError: as `opened`; or a line is longer.
+        DataError: as `unpacked`; or a line is longer.
 
     Example:
         >>> import tempfile
@@ -201,7 +233,7 @@ def numbered_lines(path: Path, longest: int) -> Iterator[tuple[int, bytes]]:
         >>> list(numbered_lines(path, 10))
         [(1, b'one\\n'), (2, b'two')]
     """
-    with opened(path) as file:
+    with unpacked(path) as file:
         number = 0
         while line := file.readline(longest + 1):
             number += 1

@@ -93,8 +93,8 @@ def score(
     if learn and weights != (None, None, learn):
         raise typer.BadParameter("--learn finds what --weight and --word-penalty would set")
     model: LanguageModel = load_model(run, "score")
-    texts = _not_empty(_lines(file), file)
-    if nbest:
+    texts = _not_empty(_lines(file, scoring.LONGEST_LINE * (1 + nbest)), file)
+    if nbest:  # of which a longer line is refused, not cut
         lm = _Rescorer(model, given, open_vocabulary)
         lm.rescore(texts, _name(file), weights)
         return
@@ -170,9 +170,10 @@ class _Rescorer:
                 print_json(candidate._asdict(), line=True)
 
     def _learn(self, file: Path) -> Learned:
-        from recurra.language.use.rescoring import learn
+        from recurra.language.use.rescoring import LONGEST_LINE, learn
 
-        learned = learn(self._read(_not_empty(_lines(str(file)), str(file)), str(file)))
+        lines = _not_empty(_lines(str(file), 2 * LONGEST_LINE), str(file))
+        learned = learn(self._read(lines, str(file)))
         before, after, least = (
             f"{learned.rate(errors):.2%}"
             for errors in (learned.errors_before, learned.errors, learned.errors_least)
@@ -206,14 +207,14 @@ def _not_empty(lines: Iterator[str], file: str) -> Iterator[str]:
     return itertools.chain([first], lines)
 
 
-def _lines(file: str) -> Iterator[str]:
-    """Yield the lines of a file, or of standard input as they come."""
+def _lines(file: str, longest: int) -> Iterator[str]:
+    """Yield the lines of a file, or of standard input as they come; longer ones are cut."""
     from recurra.language.text.tokenization import read_text
     from recurra.language.use.scoring import lines
 
     if file == STDIN:
-        return (line.removesuffix("\r") for line in lines(_standard_input()))
-    return lines(read_text(Path(file)))
+        return (line.removesuffix("\r") for line in lines(_standard_input(), longest))
+    return lines(read_text(Path(file)), longest)
 
 
 def _standard_input() -> Iterator[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recurra.errors import DataError
 from recurra.series.reading.columns import Columns, rows_in_words, to_number
 from recurra.series.reading.stamps import are_dates
-from recurra.storage.reading import opened
+from recurra.storage.reading import unpacked
 
 __all__ = ["parse_csv", "read_csv"]
 
@@ -52,7 +52,7 @@ def read_csv(path: Path, plan: Plan = _all_texts) -> Columns:
     Raises:
         DataError: it cannot be read, is not UTF-8, is empty, or a row is too short or too long.
     """
-    with opened(path) as file:
+    with unpacked(path) as file:
         return _Table(file, str(path)).columns(plan)
 
 

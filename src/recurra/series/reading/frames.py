@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +20,7 @@ __all__ = ["is_frame", "read_frame", "read_parquet"]
 LEAST = 256 << 20  # bytes that any file may have, as these are not parsed
 FIRST = 5  # rows that tell of dates; a cell of them may have as many bytes as the file
 MOST_COLUMNS = 10_000
-PIECE, LONGEST = 1024, 10_000  # cells that are texts at once, and characters of one
+PIECE, LONGEST = 1024, 10_000  # cells that are texts at once, and bytes of one
 INSTALL = "pip install 'recurra[frames]'"
 
 
@@ -64,7 +63,9 @@ def read_parquet(path: Path, plan: Callable[[Columns], Mapping[str, Any]]) -> Co
             head = read_frame(pyarrow.Table.from_batches([first] if first else []), str(path))
             wanted = list(plan(head))
             _require_bounded(path, file.metadata, wanted)
-            found = read_frame(file.read(columns=wanted), str(path), LONGEST)
+            table = file.read(columns=wanted)
+            _require_short(pyarrow, path, table)
+            found = read_frame(table, str(path))
     except (OSError, pyarrow.ArrowException) as error:
         told = " ".join(str(error).split())[:200]
         raise DataError(f"{path} cannot be read as Parquet: {told}") from error
@@ -97,7 +98,21 @@ def _require_bounded(path: Path, facts: Any, wanted: Sequence[str]) -> None:
         )
 
 
-def read_frame(data: Any, place: str = "the frame", longest: float = math.inf) -> Columns:
+def _require_short(pyarrow: ModuleType, path: Path, table: Any) -> None:
+    """Refuse words that would take as much memory as a table, again in every row."""
+    compute = _imported("pyarrow.compute", "Parquet files")
+    for name in table.column_names:
+        for chunk in table[name].chunks:
+            if pyarrow.types.is_dictionary(chunk.type):
+                longest = compute.max(compute.binary_length(chunk.dictionary)).as_py() or 0
+                if longest > LONGEST:
+                    raise DataError(
+                        f"{path}: a cell of column {name!r:.80} has {longest:,} bytes, expected "
+                        f"{LONGEST:,} at most"
+                    )
+
+
+def read_frame(data: Any, place: str = "the frame") -> Columns:
     """Return the columns of a frame, or of one column of a frame.
 
     A pandas index that holds dates, or has a name, is a column as the others, named `ds` where it
@@ -106,11 +121,10 @@ def read_frame(data: Any, place: str = "the frame", longest: float = math.inf) -
     Args:
         data: of pandas, polars, pyarrow, or anything else that narwhals knows.
         place: what it is, for messages.
-        longest: characters that a cell may have.
 
     Raises:
         ConfigError: narwhals is not installed.
-        DataError: it is no frame, is empty, or a cell is longer.
+        DataError: it is no frame, or is empty.
     """
     narwhals = _imported("narwhals", "frames")
     try:
@@ -124,11 +138,6 @@ def read_frame(data: Any, place: str = "the frame", longest: float = math.inf) -
     if not len(frame):
         raise DataError(f"{place} is empty: there are no rows")
     cells = {str(name): _cells(narwhals, frame[name]) for name in frame.columns}
-    for name, column in cells.items():
-        if isinstance(column, Coded) and max(map(len, column.words)) > longest:
-            raise DataError(
-                f"{place}: a cell of column {name!r:.80} has over {longest:,} characters"
-            )
     return Columns(place, cells, np.arange(1, len(frame) + 1, dtype=np.int32))
 
 
