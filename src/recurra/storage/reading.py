@@ -125,8 +125,8 @@ def _require(path: Path, pipes: bool) -> None:
     there = 512 * getattr(status, "st_blocks", size)
     if stat.S_ISREG(mode) and size > LEAST + RATIO * there:
         raise DataError(
-            f"{path} is {size:,} bytes, of which {there:,} are on the disk: the rest is a hole, and "
-            "says nothing"
+            f"{path} is {size:,} bytes, of which {there:,} are on the disk: the rest is a hole "
+            "that says nothing"
         )
     piped = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
     if stat.S_ISREG(mode) or (pipes and (piped or _is_terminal(path, mode))):
