@@ -32,7 +32,7 @@ ORDER = {
     "recurra": """
         errors
         randomness
-        table machine
+        table machine work
         storage
         ngram nn
         learning search
@@ -180,7 +180,7 @@ ORDER = {
     """,
     "recurra.bench.tasks": "base\n *",
     "recurra.demo": "forward gates gradients\n pictures",
-    "recurra.cli": "console sources\n interrupt\n progress\n *",
+    "recurra.cli": "console sources\n interrupt working\n progress\n *",
     "recurra.cli.learn": "*",
     "recurra.cli.text": "*",
     "recurra.cli.series": "*",

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 
 from recurra.cli.console import say, saying_what_compiles
+from recurra.cli.interrupt import Interrupt
 from recurra.cli.learn import bench, mix, train
 from recurra.cli.look import compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
 from recurra.cli.text import explain, score, write
+from recurra.cli.working import Teller
 from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130
 COMPLETING = "_RECURRA_COMPLETE"
 """Set by the shell's completion, which `--install-completion` installs."""
 
@@ -80,19 +83,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in words  # may stand anywhere
-    try:
-        code = _carry_out([word for word in words if word != "--debug"])
-        sys.stdout.flush()
+    _open_what_is_closed()
+    teller = Teller(lambda now: interrupt.check())
+    with Interrupt(teller.busy, teller.say) as interrupt:
+        try:
+            with teller.listening():
+                code = _carry_out([word for word in words if word != "--debug"])
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            _silence_stdout()
+            return 141
+        except KeyboardInterrupt:
+            code = interrupt.exit_code if interrupt() else _INTERRUPTED
+        except Exception as error:
+            if debug:
+                raise
+            # an interruption may come out of other libraries as an error of theirs
+            heeded = interrupt() and not isinstance(error, RecurraError)
+            code = interrupt.exit_code if heeded else _explain(error, words)
+        _flush_or_silence()
         return code
-    except BrokenPipeError:
-        _silence_stdout()
-        return 141
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except Exception as error:
-        if debug:
-            raise
-        return _explain(error, words)
 
 
 def _carry_out(words: list[str]) -> int:
@@ -162,6 +173,24 @@ def _is_out_of_memory(error: Exception) -> bool:
     from recurra.machine import is_out_of_memory
 
     return is_out_of_memory(error)
+
+
+def _open_what_is_closed() -> None:
+    """Have a stream that was closed before the start, as by >&-, read and write nothing."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            place = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: its own
+            os.set_inheritable(place, True)
+            setattr(sys, name, os.fdopen(place, "w" if number else "r", encoding="utf-8"))
+
+
+def _flush_or_silence() -> None:
+    """Have Python find nothing left to flush as it exits, where that would fail."""
+    with suppress(ValueError):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _silence_stdout()
 
 
 def _silence_stdout() -> None:

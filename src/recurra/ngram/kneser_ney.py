@@ -26,6 +26,7 @@ from recurra.ngram.arrays import (
 )
 from recurra.ngram.backoff import BackoffLevel, BackoffNgrams
 from recurra.ngram.pruning import pruned
+from recurra.work import worked_on
 
 __all__ = ["KneserNey", "Level"]
 
@@ -141,7 +142,8 @@ class KneserNey:
         levels: list[Level] = []
         before = np.arange(vocabulary_size)  # ranks of the shorter n-grams that stayed
         count = vocabulary_size
-        for n, (keys, counts, occurrences) in enumerate(counted, start=2):
+        longer = worked_on(counted, "counting n-grams", "lengths")
+        for n, (keys, counts, occurrences) in enumerate(longer, start=2):
             stays = np.flatnonzero(occurrences > limits[min(n, len(limits)) - 1])
             levels.append(_smooth(keys, counts, count, vocabulary_size, before, stays))
             count, before = len(keys), stays

@@ -22,6 +22,7 @@ from recurra.run.plot import curves
 from recurra.run.report import Judged, best_of, compose
 from recurra.run.tasks import metric_of, task_class, task_of
 from recurra.storage.picture import canvas
+from recurra.work import working
 
 __all__ = ["Opened", "Reported", "config_of", "evaluate", "train"]
 
@@ -148,7 +149,8 @@ def _run(
     given = () if data is None or isinstance(data, str | Path) else (data,)
     if not given:
         _require_name(config)
-    task: Task = task_class(config.task)(config, choose_device(config.device), *given)
+    with working("preparing"):
+        task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
     directory.write_config(config)
     yield Opened(config, directory.path, task.facts(), task.metric, task.unit)
@@ -161,11 +163,12 @@ def _run(
         yield event
         if isinstance(event, Stopped):
             return
-    task.model.save_pretrained(directory.model_path)
-    report = _report(task, directory, finished, begun)
-    for name, model in task.companions().items():
-        model.save_pretrained(directory.path / name)
-    directory.write_report(report)
+    with working("reporting"):
+        task.model.save_pretrained(directory.model_path)
+        report = _report(task, directory, finished, begun)
+        for name, model in task.companions().items():
+            model.save_pretrained(directory.path / name)
+        directory.write_report(report)
     yield Reported(report)
 
 
@@ -174,8 +177,12 @@ def _report(
 ) -> dict[str, Any]:
     asked = Asked(task.config, directory.path)
     metric, better = task.metric, metric_of(task.metric).better
-    ours = {split: task.measure(split) for split in ("valid", "test")}
-    baselines = task.baselines()
+    ours = {}
+    for split in ("valid", "test"):
+        with working(f"measuring on {split}"):
+            ours[split] = task.measure(split)
+    with working("measuring the baselines"):
+        baselines = task.baselines()
     split = "test" if ours["test"] is not None else "valid"
     extras = task.extras()
     curves(
@@ -239,7 +246,8 @@ def evaluate(
         _require_name(config)
     name = config.task if config else task_of(run)
     given = str(data) if isinstance(data, str | Path) else data
-    return dict(task_class(name).evaluate(Path(run), config, given, split, context))
+    with working(f"measuring on {split}"):
+        return dict(task_class(name).evaluate(Path(run), config, given, split, context))
 
 
 def config_of(run: Path | str) -> RunConfig | None:

@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 
 from recurra.errors import DataError, ResourceError
 from recurra.storage.folders import is_full
+from recurra.work import working
 
 __all__ = ["download", "unpack"]
 
@@ -89,12 +90,16 @@ def _fetch(url: str, part: Path, limit: int, timeout: float) -> None:
         total = None if response.length is None else have + response.length
         if total is not None and total > limit:
             raise OSError(f"{total:,} bytes are announced, at most {limit:,} were expected")
-        with part.open("ab" if have else "wb") as file:
+        with (
+            part.open("ab" if have else "wb") as file,
+            working(f"fetching {url}", total, "bytes") as tell,
+        ):
             while block := response.read(BLOCK):
                 have += len(block)
                 if have > limit:
                     break
                 file.write(block)
+                tell(have)
     if have > limit:
         part.unlink()
         raise OSError(f"more than the {limit:,} bytes expected were sent")

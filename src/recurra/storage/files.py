@@ -30,6 +30,7 @@ else:
 __all__ = [
     "Content",
     "Sink",
+    "abandon",
     "beside",
     "create",
     "delete",
@@ -178,12 +179,29 @@ def temporary(path: Path) -> Iterator[Path]:
         False
     """
     unfinished = beside(path, "tmp")
+    _unfinished.add(unfinished)
     try:
         yield unfinished
     except BaseException:
         with suppress(OSError):  # the first error is the one to tell; sweep comes later
             delete(unfinished)
         raise
+    finally:
+        _unfinished.discard(unfinished)
+
+
+_unfinished: set[Path] = set()  # only while they are being written
+
+
+def abandon() -> None:
+    """Delete what any thread has not finished writing; the process is about to end.
+
+    Example:
+        >>> abandon()
+    """
+    for path in list(_unfinished):
+        with suppress(OSError):
+            delete(path)
 
 
 def write_bytes(path: Path, content: Content) -> None:

@@ -8,16 +8,16 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError
-from recurra.storage.files import Content, lock, make_directory, sweep
+from recurra.storage.files import Content, delete, lock, make_directory, sweep, temporary
 from recurra.storage.sealed import open_sealed, seal
 
-__all__ = ["cache_folder", "cached", "data_folder", "is_full"]
+__all__ = ["cache_folder", "cached", "data_folder", "is_full", "scratch"]
 
 
 def data_folder() -> Path:
@@ -120,6 +120,22 @@ def is_full(error: OSError) -> bool:
         True
     """
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Give an empty directory that is gone when the block ends, or the process is told to end.
+
+    Example:
+        >>> with scratch() as folder:
+        ...     (folder / "note").touch()
+        >>> folder.exists()
+        False
+    """
+    with temporary(Path(tempfile.gettempdir()) / "recurra") as folder:
+        folder.mkdir(0o700)
+        yield folder
+        delete(folder)
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recurra.cli.console import Json, open_console, print_json, print_lines
-from recurra.cli.interrupt import Interrupt
+from recurra.cli.interrupt import current
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +28,9 @@ _MINUTES = (
     "About how long all takes, but for a first compiling of kernels; some 20 on two cores, 0.8 at "
     "least for eight cells on five tasks."
 )
-_LINE_SECONDS = 15.0
+_LINE_SECONDS = 10.0
+_PATIENCE = 1.5
+"""Seconds in which what is complete is told once a signal has come."""
 _WIDTH = 100
 
 
@@ -93,8 +95,10 @@ def cells(
     drawn = plot or out / "cells.png"
     require_suffix(drawn)  # now, not after twenty minutes
     result: dict[str, Any] = {}
-    with Interrupt() as interrupt, _Progress(open_console(json=True)) as progress:
+    interrupt = current()
+    with _Progress(open_console(json=True)) as progress:
         for event in compare_cells(options, interrupt):
+            interrupt.patience = _PATIENCE
             progress.show(event)
             if isinstance(event, Compared):
                 result = event.result
@@ -103,11 +107,10 @@ def cells(
     if json:
         print_json(result)
     else:
-        print_lines(lines(result), soft_wrap=True)
+        print_lines(lines(result))
         if result["results"]:
             print_lines([f"\n{out / 'cells.json'}, {drawn}"])
-    if interrupt():
-        raise typer.Exit(interrupt.exit_code)
+    interrupt.at_once()
 
 
 def _options(**given: Any) -> Any:

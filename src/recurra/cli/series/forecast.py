@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, Run, existing, open_console, print_json, print_lines, say
+from recurra.cli.console import (
+    Json,
+    Run,
+    existing,
+    open_console,
+    print_json,
+    print_lines,
+    print_text,
+    printable,
+    say,
+)
+from recurra.learning.event import Stepped
+from recurra.work import working
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -69,7 +81,8 @@ def forecast(
     if json:
         print_json({"forecasts": rows})
     elif out is None:
-        typer.echo(_as_csv(rows), nl=False)
+        safe = [{n: printable(v) if isinstance(v, str) else v for n, v in r.items()} for r in rows]
+        print_text(_as_csv(safe), end="")
 
 
 def backtest(
@@ -151,14 +164,13 @@ def _draw(found: Forecasts, history: Panel, path: Path, title: str) -> None:
 
 def _refit(config: RunConfig | None, horizon: int) -> Any:
     """Return a function that trains the run's own network on a panel."""
-    import tempfile
-
     import numpy as np
 
     from recurra.machine import choose_device
     from recurra.series.entry import SeriesRun
     from recurra.series.task import SeriesTask
     from recurra.series.use.history import extended
+    from recurra.storage.folders import scratch
 
     if not isinstance(config, SeriesRun):
         raise typer.BadParameter("the run is not one of series")
@@ -170,9 +182,11 @@ def _refit(config: RunConfig | None, horizon: int) -> Any:
         unknown = np.full((len(panel) * len(panel.targets), horizon), np.nan)
         task = SeriesTask(settings, choose_device(config.device), extended(panel, unknown))
         say(f"training on {sum(map(len, panel.series)):,} observations")
-        with tempfile.TemporaryDirectory() as folder:
-            for _ in task.fit(Path(folder), lambda: False):
-                pass
+        with scratch() as folder:
+            with working("training", settings.train.steps, "steps") as tell:
+                for event in task.fit(folder, lambda: False):
+                    if isinstance(event, Stepped):
+                        tell(event.step)
         return task.model
 
     return train

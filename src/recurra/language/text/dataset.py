@@ -22,6 +22,7 @@ from recurra.language.text.vocabulary import Vocabulary
 from recurra.storage.files import Content, Sink, json_bytes
 from recurra.storage.folders import cached, is_full
 from recurra.storage.sealed import read_json
+from recurra.work import worked_on, working
 
 __all__ = ["SplitFacts", "TextDataset", "encode_text"]
 
@@ -155,8 +156,10 @@ def _count_vocabulary(corpus: Corpus, rule: str, text: str, options: TextOptions
         merges: Merges | None = None
         if rule == "bpe":
             wanted = BYTE_PAIR_TOKENS if size is None else size
-            merges = learn_merges(corpus.chunks("train"), wanted, least)
+            with working("learning which bytes go together"):
+                merges = learn_merges(corpus.chunks("train"), wanted, least)
         stream = tokens(corpus.chunks("train"), rule, merges or ())
+        stream = worked_on(stream, "counting words", "pieces")
         return {"vocabulary.json": Vocabulary.count(stream, size, least, merges).to_json()}
 
     paths = cached(digest(text, size, least), "vocabulary", VERSION, build)
@@ -200,7 +203,8 @@ def _encode(
             characters += len(chunk)
             yield chunk
 
-    for part in tokens(counted(), rule, vocabulary.merges):
+    parts = tokens(counted(), rule, vocabulary.merges)
+    for part in worked_on(parts, f"numbering the tokens of {place}", "pieces"):
         ids = vocabulary.encode(part)
         total += len(ids)
         unknown = Counter(part[index] for index in np.flatnonzero(ids == vocabulary.unk))
