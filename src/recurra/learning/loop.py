@@ -129,7 +129,7 @@ def learn(
             if training.unjudged:
                 yield from training.validate()
         except KeyboardInterrupt:
-            if checkpoints and training.whole and training.step > started:
+            if checkpoints and training.whole and (training.step > started or not started):
                 list(training.save(checkpoints, last=True))
             raise
         stop = should_stop()
