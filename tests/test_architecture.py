@@ -45,9 +45,11 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files finite format
+        files finite format locks
         sealed
-        folders tensors
+        leftovers tensors
+        folders
+        outputs
         download picture
         published pretrained
     """,
@@ -167,7 +169,7 @@ ORDER = {
     """,
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
-    "recurra.run": "tasks\n presets\n asked directory\n figures\n report\n plot\n session",
+    "recurra.run": "tasks metrics\n presets\n asked directory\n figures\n report\n plot\n session",
     "recurra.run.plot": "*",
     "recurra.bench": """
         tasks
@@ -180,7 +182,7 @@ ORDER = {
     """,
     "recurra.bench.tasks": "base\n *",
     "recurra.demo": "forward gates gradients\n pictures",
-    "recurra.cli": "console sources\n interrupt\n progress\n *",
+    "recurra.cli": "console places sources\n interrupt\n progress\n *",
     "recurra.cli.learn": "*",
     "recurra.cli.text": "*",
     "recurra.cli.series": "*",

@@ -35,7 +35,8 @@ from recurra.run.tasks import TASKS, task_class
 from recurra.series.entry import SeriesRun
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.use.forecaster import Forecaster
-from recurra.storage.files import lock, sha256
+from recurra.storage.files import sha256
+from recurra.storage.locks import lock
 from recurra.table import imported
 
 FILES = {

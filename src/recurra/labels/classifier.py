@@ -112,9 +112,10 @@ class Classifier:
         """Write the classifier as a directory that is loadable alone.
 
         Args:
-            directory: its place; what is there is replaced.
+            directory: its place: free, an empty folder, or a model, which is replaced.
 
         Raises:
+            ConfigError: what is there is no model, or holds something else too.
             OSError: the disk refuses.
         """
         facts = {

@@ -12,7 +12,7 @@ import torch
 
 from recurra.errors import ConfigError
 from recurra.learning.config import GIVEN, RunConfig, differences, with_data
-from recurra.learning.event import Event, Finished, Started, Stopped, Warned
+from recurra.learning.event import Event, Finished, Saving, Started, Stopped, Warned
 from recurra.learning.metric import Metrics
 from recurra.learning.task import Task
 from recurra.machine import choose_device, keep_freed_memory
@@ -67,7 +67,7 @@ def train(
             and labels also a frame or arrays.
         out: the run's directory; `runs/PRESET` by default.
         start_from: a run whose weights and vocabulary this one begins with.
-        restart: discard what is in the directory.
+        restart: discard the run that is in the directory, once the new one can begin.
         should_stop: asked after every step; when true, the run saves and yields `Stopped`.
 
     Raises:
@@ -88,19 +88,21 @@ def train(
         config = with_data(config, data)
     if start_from is not None:
         config = config.model_copy(update={"start_from": str(start_from)})
+    if out == "":
+        raise ConfigError("out is empty; give a directory, or None for runs/PRESET")
     directory = RunDirectory(out if out is not None else Path("runs") / config.preset)
     with directory.opened() as removed:
         for path in removed:
             yield Warned(f"{path}, left over by an interrupted run, is removed")
         if restart:
             _refuse_own_weights(config.start_from, directory.path)
-            directory.clear()
-        if (there := directory.config()) is not None:
+        elif (there := directory.config()) is not None:
             config = _same(there, config, directory.path)
             if (report := directory.report()) is not None:
                 yield Reported(report)
                 return
-        yield from _run(config, data, directory, should_stop, begun)
+        directory.require_replaceable(whole=restart)
+        yield from _run(config, data, directory, should_stop, begun, restart)
 
 
 def _require_config(config: object) -> None:
@@ -141,6 +143,7 @@ def _run(
     directory: RunDirectory,
     should_stop: Callable[[], bool],
     begun: float,
+    restart: bool,
 ) -> Iterator[Event | Opened | Reported]:
     keep_freed_memory()
     if config.threads:
@@ -150,23 +153,35 @@ def _run(
         _require_name(config)
     task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
-    directory.write_config(config)
+    directory.begin(config, restart=restart)
     yield Opened(config, directory.path, task.facts(), task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
         if isinstance(event, Started):
-            directory.metrics.rewind(event.step)
-        directory.metrics.append(event)
+            yield from map(Warned, directory.metrics.rewind(event.step))
         if isinstance(event, Finished):
             finished = event
-        yield event
+        yield from _logged(event, directory)
         if isinstance(event, Stopped):
             return
+    directory.require_there()
     task.model.save_pretrained(directory.model_path)
     report = _report(task, directory, finished, begun)
     for name, model in task.companions().items():
+        directory.require_there()
         model.save_pretrained(directory.path / name)
+    directory.require_there()
     directory.write_report(report)
     yield Reported(report)
+
+
+def _logged(event: Event, directory: RunDirectory) -> Iterator[Event]:
+    """Yield an event once its line is in the log: on the disk, before a checkpoint speaks of it."""
+    directory.require_there()
+    directory.metrics.append(event)
+    if isinstance(event, Saving):
+        directory.metrics.sync()
+    else:
+        yield event
 
 
 def _report(

@@ -17,6 +17,7 @@ from torch import Tensor
 from recurra.errors import CheckpointError
 from recurra.storage.files import Content, json_bytes, make_directory
 from recurra.storage.format import Format
+from recurra.storage.outputs import require_model
 from recurra.storage.sealed import MANIFEST, open_sealed, read_json, seal
 from recurra.storage.tensors import load_tensors, write_tensors
 
@@ -58,7 +59,8 @@ def save_pretrained(
     """Write a model as a directory that is loadable alone.
 
     Args:
-        directory: its place; what is there is replaced.
+        directory: its place: free, an empty folder, or a model, which is replaced; where that is
+            a link, what it leads to.
         form: what it is.
         kind: which class of its task the model is.
         facts: JSON values; none is named `kind`.
@@ -67,6 +69,7 @@ def save_pretrained(
         version: of the format; its first.
 
     Raises:
+        ConfigError: something else is there, and what.
         CheckpointError: the tensors cannot be saved.
         OSError: the disk refuses; the old directory, if any, or the new one is intact.
 
@@ -83,8 +86,9 @@ def save_pretrained(
         **(files or {}),
         WEIGHTS: partial(write_tensors, tensors),
     }
-    make_directory(Path(directory).parent)
-    seal(Path(directory), contents, form.name, version or form.versions[0])
+    place = require_model(Path(directory))
+    make_directory(place.parent)
+    seal(place, contents, form.name, version or form.versions[0])
 
 
 def open_pretrained(run: Path | str, form: Format) -> Pretrained:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from recurra.errors import DataError, ResourceError
 from recurra.storage.download import download
-from recurra.storage.files import lock, write_bytes
+from recurra.storage.files import write_bytes
 from recurra.storage.folders import data_folder, is_full
+from recurra.storage.locks import lock
 
 __all__ = ["PublishedFile"]
 

@@ -1,7 +1,7 @@
 """Sealed directories: found whole and unaltered, or not found.
 
 A sealed directory ends with `manifest.json`: its kind and format version, and the size and
-SHA-256 of every other file in it.
+SHA-256 of every other file in it. One in which anything else lies is neither replaced nor removed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,34 @@ from recurra.storage.files import (
     Content,
     beside,
     create,
-    delete,
     json_bytes,
+    remove_file,
     sha256,
     sync_directory,
-    temporary,
 )
 
-__all__ = ["open_sealed", "read_json", "regular_size", "remove", "seal", "without_repeats"]
+__all__ = [
+    "discard",
+    "first_foreign",
+    "kind_in",
+    "open_sealed",
+    "read_json",
+    "regular_size",
+    "remove",
+    "seal",
+    "without_repeats",
+]
 
 MANIFEST = "manifest.json"
 MOST_JSON = 2**20  # bytes; bounds the memory that reading a hostile file can cost
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+Known = Callable[[str], object]
+"""Whether files of this name are written into a directory."""
+
+
+def _nothing(name: str) -> bool:
+    return False
 
 
 def regular_size(path: Path) -> int:
@@ -108,14 +124,99 @@ def _is_plain(name: str) -> bool:
     return NAME.fullmatch(name) is not None and name != MANIFEST
 
 
-def _swap(new: Path, place: Path) -> None:
+def _manifest_of(directory: Path) -> dict[str, Any]:
+    """Return the manifest of a sealed directory, its files not looked at; `{}` where it is none."""
+    try:
+        manifest = read_json(directory / MANIFEST)
+        _entries(directory / MANIFEST, manifest["kind"], manifest["version"])
+    except (CheckpointError, LookupError, TypeError):
+        return {}
+    return dict(manifest) if isinstance(manifest["kind"], str) else {}
+
+
+def kind_in(directory: Path) -> str | None:
+    """Return what a directory says it is, as `"checkpoint"`; None where it is not sealed.
+
+    Args:
+        directory: anything.
+
+    Example:
+        >>> kind_in(Path("nowhere")) is None
+        True
+    """
+    return _manifest_of(directory).get("kind")
+
+
+def first_foreign(directory: Path, known: Known = _nothing) -> Path | None:
+    """Return what lies in a directory and is not ours, the first by name; None where all is.
+
+    Ours are `manifest.json`, if it is one, and the regular files that it lists.
+
+    Args:
+        directory: one that is there; anything else is itself foreign.
+        known: what else we write there, where the directory is proven to be ours.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp())
+        >>> (place / "notes.txt").touch()
+        >>> first_foreign(place).name
+        'notes.txt'
+    """
+    if directory.is_symlink() or not directory.is_dir():
+        return directory
+    with os.scandir(directory) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    manifest = _manifest_of(directory) if found else {}
+    ours = {MANIFEST, *manifest["files"]} if manifest else set()
+    for entry in found:
+        if not (entry.name in ours or known(entry.name)) or not entry.is_file(
+            follow_symlinks=False
+        ):
+            return directory / entry.name
+    return None
+
+
+def _require_ours(directory: Path, known: Known) -> None:
+    if not directory.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
+    if (foreign := first_foreign(directory, known)) is not None:
+        raise FileExistsError(errno.EEXIST, "is not Recurra's, so nothing is changed", str(foreign))
+
+
+def discard(directory: Path, known: Known = _nothing) -> None:
+    """Remove a directory, sealed or never finished, unless something foreign lies in it.
+
+    Args:
+        directory: what goes; a link is left.
+        known: as `first_foreign` takes it.
+
+    Raises:
+        FileExistsError: something in it is not ours; nothing is removed.
+        OSError: when the system refuses.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "model"
+        >>> place.mkdir()
+        >>> discard(place)
+        >>> place.exists()
+        False
+    """
+    _require_ours(directory, known)
+    paths = sorted(directory.iterdir(), key=lambda path: path.name == MANIFEST)
+    for path in paths:  # what lists the others goes last
+        remove_file(path)
+    directory.rmdir()
+
+
+def _swap(new: Path, place: Path, known: Known) -> None:
     """Rename `new` to `place`; what was there steps aside, and comes back if that fails."""
     if not os.path.lexists(place):
         new.rename(place)
         sync_directory(place.parent)
         return
-    if not place.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    _require_ours(place, known)
     old = place.rename(beside(place, "old"))
     try:
         new.rename(place)
@@ -124,24 +225,32 @@ def _swap(new: Path, place: Path) -> None:
         raise
     sync_directory(place.parent)
     with suppress(OSError):  # the new one is safe, and sweep comes later
-        delete(old)
+        discard(old, known)
 
 
-def seal(directory: Path, files: Mapping[str, Content], kind: str, version: int) -> None:
+def seal(
+    directory: Path,
+    files: Mapping[str, Content],
+    kind: str,
+    version: int,
+    known: Known = _nothing,
+) -> None:
     """Write a directory of files so that its name leads to all of them or is not there.
 
     Every file is flushed to the disk, `manifest.json` last; then the directory; then it is
     renamed to its place, and the place flushed. An existing directory steps aside for the new
-    one; a crash between the two renames leaves it where `recurra.storage.files.sweep` finds it.
+    one; a crash between the two renames leaves it where `recurra.storage.leftovers.sweep` finds it.
 
     Args:
-        directory: its place; the folder above must be there.
+        directory: its place, or a link to it; the folder above must be there.
         files: name -> the bytes, or a function that writes them; plain names, no folders.
         kind: what the directory is, as `"checkpoint"`.
         version: of the format of that kind, from 1.
+        known: as `first_foreign` takes it, beside `files`.
 
     Raises:
         ValueError: for a name that is not a plain one.
+        FileExistsError: something in the directory that is there is not ours.
         OSError: when the disk refuses; the old directory, if any, or the new one is intact.
 
     Example:
@@ -154,16 +263,33 @@ def seal(directory: Path, files: Mapping[str, Content], kind: str, version: int)
     for name in files:
         if not _is_plain(name):
             raise ValueError(f"{name!r} cannot name a file of a sealed directory")
-    with temporary(directory) as unfinished:
-        unfinished.mkdir()
-        entries = {}
-        for name, content in files.items():
-            size, digest = create(unfinished / name, content)
-            entries[name] = {"size": size, "sha256": digest}
-        manifest = {"kind": kind, "version": version, "files": entries}
-        create(unfinished / MANIFEST, json_bytes(manifest))
-        sync_directory(unfinished)
-        _swap(unfinished, directory)
+    place = directory.resolve() if directory.is_symlink() else directory
+
+    def ours(name: str) -> bool:
+        return name == MANIFEST or name in files or bool(known(name))
+
+    if os.path.lexists(place):
+        _require_ours(place, ours)  # now, not when all is written
+    unfinished = beside(place, "tmp")
+    try:
+        _fill(unfinished, files, kind, version)
+        _swap(unfinished, place, ours)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to tell; sweep comes later
+            discard(unfinished, ours)
+        raise
+
+
+def _fill(directory: Path, files: Mapping[str, Content], kind: str, version: int) -> None:
+    """Make a directory of these files, the manifest last."""
+    directory.mkdir()
+    entries = {}
+    for name, content in files.items():
+        size, digest = create(directory / name, content)
+        entries[name] = {"size": size, "sha256": digest}
+    manifest = {"kind": kind, "version": version, "files": entries}
+    create(directory / MANIFEST, json_bytes(manifest))
+    sync_directory(directory)
 
 
 def _is_entry(name: str, entry: Any) -> bool:
@@ -234,13 +360,15 @@ def open_sealed(directory: Path, kind: str, version: int) -> dict[str, Path]:
     return paths
 
 
-def remove(directory: Path) -> None:
+def remove(directory: Path, known: Known = _nothing) -> None:
     """Remove a sealed directory; a crash on the way leaves no half of it under its name.
 
     Args:
         directory: what goes.
+        known: as `first_foreign` takes it.
 
     Raises:
+        FileExistsError: something in it is not ours; nothing is removed.
         OSError: when the system refuses.
 
     Example:
@@ -251,4 +379,5 @@ def remove(directory: Path) -> None:
         >>> place.exists()
         False
     """
-    delete(directory.rename(beside(directory, "tmp")))
+    _require_ours(directory, known)
+    discard(directory.rename(beside(directory, "tmp")), known)

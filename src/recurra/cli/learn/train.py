@@ -11,6 +11,7 @@ import typer
 
 from recurra.cli.console import Json, Preset, Run, existing, open_console, print_json
 from recurra.cli.interrupt import Interrupt
+from recurra.cli.places import place
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -32,7 +33,9 @@ def train(
     data: Data = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the run is kept; runs/PRESET by default."),
+        typer.Option(
+            metavar="DIR", parser=place, help="Where the run is kept; runs/PRESET by default."
+        ),
     ] = None,
     start_from: Annotated[
         Path | None,

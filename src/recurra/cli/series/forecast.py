@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recurra.cli.console import Json, Run, existing, open_console, print_json, print_lines, say
+from recurra.cli.places import place
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -41,10 +42,12 @@ def forecast(
         str, typer.Option(help="Intervals to give, in percent, by commas.")
     ] = "80,95",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the CSV there, not to stdout.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=place, help="Write the CSV there, not to stdout."),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw up to six series into a PNG.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=place, help="Draw up to six series into a PNG."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -53,23 +56,27 @@ def forecast(
     Its columns are unique_id, ds, yhat (the median), and lo-80, hi-80, ... for each interval.
     """
     from recurra.run.tasks import load_model
+    from recurra.storage.outputs import require_file
+    from recurra.storage.picture import require_picture
 
     percents = _percents(levels)
+    if plot is not None:
+        require_picture(plot)
+    if out is not None:
+        require_file(out, "--out", lambda head: head.startswith(b"unique_id,ds,yhat"))
     forecaster: Forecaster = load_model(run, "forecast")
     history = forecaster.history if data is None else forecaster.read(data)
     found = forecaster.predict(horizon, history, percents)
     rows = list(found)
-    if plot is not None:
-        _draw(found, history, plot, title=f"{run.resolve().name}: what comes next")
-    if out is not None:
-        from recurra.storage.files import write_bytes
-
-        write_bytes(out, _as_csv(rows).encode())
-        say(f"{len(rows):,} steps of {len(found.names):,} series are in {out}")
     if json:
         print_json({"forecasts": rows})
     elif out is None:
         typer.echo(_as_csv(rows), nl=False)
+    if out is not None:
+        _keep(rows, out, json=json)
+        say(f"{len(rows):,} steps of {len(found.names):,} series are in {out}")
+    if plot is not None:
+        _draw(found, history, plot, title=f"{run.resolve().name}: what comes next")
 
 
 def backtest(
@@ -123,6 +130,19 @@ def _percents(levels: str) -> list[float]:
         raise typer.BadParameter(f"--levels is {levels!r}, but must be like 80,95") from None
 
 
+def _keep(rows: Sequence[dict[str, Any]], out: Path, *, json: bool) -> None:
+    """Write the CSV; where the disk has changed its mind, print it, so that it is not lost."""
+    from recurra.storage.files import write_bytes
+
+    text = _as_csv(rows)
+    try:
+        write_bytes(out, text.encode())
+    except OSError:
+        if not json:
+            typer.echo(text, nl=False)
+        raise
+
+
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -151,14 +171,13 @@ def _draw(found: Forecasts, history: Panel, path: Path, title: str) -> None:
 
 def _refit(config: RunConfig | None, horizon: int) -> Any:
     """Return a function that trains the run's own network on a panel."""
-    import tempfile
-
     import numpy as np
 
     from recurra.machine import choose_device
     from recurra.series.entry import SeriesRun
     from recurra.series.task import SeriesTask
     from recurra.series.use.history import extended
+    from recurra.storage.folders import scratch_folder
 
     if not isinstance(config, SeriesRun):
         raise typer.BadParameter("the run is not one of series")
@@ -170,8 +189,8 @@ def _refit(config: RunConfig | None, horizon: int) -> Any:
         unknown = np.full((len(panel) * len(panel.targets), horizon), np.nan)
         task = SeriesTask(settings, choose_device(config.device), extended(panel, unknown))
         say(f"training on {sum(map(len, panel.series)):,} observations")
-        with tempfile.TemporaryDirectory() as folder:
-            for _ in task.fit(Path(folder), lambda: False):
+        with scratch_folder() as folder:
+            for _ in task.fit(folder, lambda: False):
                 pass
         return task.model
 

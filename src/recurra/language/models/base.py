@@ -213,10 +213,11 @@ class LanguageModel:
         """Write the model, and those that it is made of, as a directory that is loadable alone.
 
         Args:
-            directory: its place; what is there is replaced.
+            directory: its place: free, an empty folder, or a model, which is replaced.
 
         Raises:
-            ConfigError: it is made of models of different vocabularies.
+            ConfigError: it is made of models of different vocabularies; or what is there is no
+                model, or holds something else too.
             CheckpointError: it is made of too many.
         """
         models = _graph(self)

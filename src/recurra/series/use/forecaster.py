@@ -332,7 +332,10 @@ class Forecaster:
         """Write the forecaster as a directory that is loadable alone.
 
         Args:
-            directory: its place; what is there is replaced.
+            directory: its place: free, an empty folder, or a model, which is replaced.
+
+        Raises:
+            ConfigError: what is there is no model, or holds something else too.
         """
         history = tail(self.history, self.context + 1)
         saved = Saved(

@@ -13,7 +13,7 @@ from recurra.errors import DataError, ResourceError, RunError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora import ptb
 from recurra.language.text.corpora.ptb import PtbCorpus
-from recurra.storage.files import lock
+from recurra.storage.locks import lock
 
 TEXTS = {"train": b" no it was n't \n" * 50, "valid": b" <unk> N \n", "test": b" a b \n"}
 

@@ -12,8 +12,9 @@ from recurra.errors import DataError, ResourceError
 from recurra.language.text.corpora.base import Corpus, digest
 from recurra.language.text.tokenization import read_text
 from recurra.storage.download import download, unpack
-from recurra.storage.files import lock, sha256, write_bytes
+from recurra.storage.files import sha256, write_bytes
 from recurra.storage.folders import data_folder, is_full
+from recurra.storage.locks import lock
 
 __all__ = ["PtbCorpus"]
 
