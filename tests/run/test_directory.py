@@ -97,7 +97,7 @@ def test_a_run_that_wrote_nothing_leaves_nothing_that_was_not_there(tmp_path, di
 
 def test_what_a_failed_run_wrote_stays_and_so_do_its_neighbours(tmp_path, directory):
     with pytest.raises(ZeroDivisionError), directory.opened():
-        directory.begin(CONFIG)
+        directory.write_config(CONFIG)
         raise ZeroDivisionError
     assert directory.config() == CONFIG
     other = RunDirectory(tmp_path / "runs" / "other")
@@ -129,7 +129,7 @@ def test_left_over_temporaries_are_removed_and_told(finished):
 def test_the_config_is_read_back(directory):
     with directory.opened():
         assert directory.config() is None
-        directory.begin(CONFIG)
+        directory.write_config(CONFIG)
     assert directory.config() == CONFIG
 
 
@@ -172,7 +172,7 @@ OTHER = LanguageRun(preset="mine", seed=5)
 def finished(directory: RunDirectory) -> RunDirectory:
     """A run with everything that one may have, and what its owner put beside it."""
     with directory.opened():
-        directory.begin(CONFIG)
+        directory.write_config(CONFIG)
         directory.checkpoints_path.mkdir()
         seal(directory.checkpoints_path / "step-00000007", {"facts.json": b"7"}, "checkpoint", 1)
         directory.metrics.path.write_bytes(b"{}\n")
@@ -216,7 +216,7 @@ def test_starting_over_takes_what_is_the_run_s_and_leaves_what_is_not(finished):
     with finished.opened() as removed:
         assert removed == []
         finished.require_replaceable(whole=True)
-        finished.begin(OTHER, restart=True)
+        finished.write_config(OTHER, restart=True)
     assert finished.config() == OTHER
     left = {name for name, content in held(finished.path).items() if content is not None}
     assert left == {MARK, "config.json", *THEIRS}
@@ -248,7 +248,7 @@ def test_a_link_in_place_of_a_file_is_refused(finished, tmp_path, name):
     with finished.opened():
         if name == "checkpoints":  # a folder may lie on another disk
             finished.require_replaceable(whole=True)
-            finished.begin(OTHER, restart=True)
+            finished.write_config(OTHER, restart=True)
             assert place.is_symlink() and (tmp_path / "precious" / "notes.txt").exists()
             assert not (tmp_path / "precious" / "step-00000007").exists()
         else:
@@ -282,7 +282,7 @@ def test_wherever_starting_over_is_cut_short_the_old_run_is_whole_or_the_new_one
         with finished.opened(), monkeypatch.context() as patch, contextlib.suppress(RunError):
             for name in ("open", "write", "fsync", "rename", "replace", "unlink", "rmdir"):
                 patch.setattr(os, name, watched(getattr(os, name)))
-            finished.begin(OTHER, restart=True)
+            finished.write_config(OTHER, restart=True)
         with finished.opened():
             pass
         if finished.config() == CONFIG:
@@ -312,7 +312,7 @@ def test_a_marked_run_with_a_damaged_config_may_be_started_over(finished):
     with finished.opened():
         with pytest.raises(CheckpointError, match="is damaged"):
             finished.config()
-        finished.begin(OTHER, restart=True)
+        finished.write_config(OTHER, restart=True)
     assert finished.config() == OTHER and finished.report() is None
 
 
@@ -348,7 +348,7 @@ def test_neither_the_home_folder_nor_the_root_becomes_a_run(tmp_path, monkeypatc
 @pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
 def test_one_that_goes_away_while_it_is_open_is_noticed(directory, tmp_path, how):
     with directory.opened():
-        directory.begin(CONFIG)
+        directory.write_config(CONFIG)
         directory.require_there()
         if how == "removed":
             shutil.rmtree(directory.path)
@@ -356,7 +356,7 @@ def test_one_that_goes_away_while_it_is_open_is_noticed(directory, tmp_path, how
             directory.path.rename(tmp_path / "moved")
         if how == "replaced":
             with RunDirectory(directory.path).opened():
-                RunDirectory(directory.path).begin(OTHER)
+                RunDirectory(directory.path).write_config(OTHER)
         with pytest.raises(RunError, match="it was moved or removed, so nothing more is written"):
             directory.require_there()
     assert directory.path.exists() == (how == "replaced")

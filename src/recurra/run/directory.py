@@ -194,7 +194,7 @@ class RunDirectory:
                 "or removed, so nothing more is written; move it back to go on"
             )
 
-    def begin(self, config: RunConfig, *, restart: bool = False) -> None:
+    def write_config(self, config: RunConfig, *, restart: bool = False) -> None:
         """Write the mark and the resolved settings; from here on the directory is a run.
 
         Args:

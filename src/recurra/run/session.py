@@ -153,7 +153,7 @@ def _run(
         _require_name(config)
     task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
-    directory.begin(config, restart=restart)
+    directory.write_config(config, restart=restart)
     yield Opened(config, directory.path, task.facts(), task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
         if isinstance(event, Started):
