@@ -182,7 +182,7 @@ ORDER = {
     """,
     "recurra.bench.tasks": "base\n *",
     "recurra.demo": "forward gates gradients\n pictures",
-    "recurra.cli": "console places sources\n interrupt\n progress\n *",
+    "recurra.cli": "console places sources streams\n interrupt\n progress\n *",
     "recurra.cli.learn": "*",
     "recurra.cli.text": "*",
     "recurra.cli.series": "*",

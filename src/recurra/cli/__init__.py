@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from recurra.cli.console import say, saying_what_compiles
 from recurra.cli.learn import bench, mix, train
 from recurra.cli.look import compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
+from recurra.cli.streams import lenient
 from recurra.cli.text import explain, score, write
 from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
 
@@ -79,10 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `recurra`; by default those the process was started with.
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    with lenient():
+        return _ended(words)
+
+
+def _ended(words: list[str]) -> int:
+    """Carry out a command; return the exit code, whatever happened."""
     debug = "--debug" in words  # may stand anywhere
     try:
         code = _carry_out([word for word in words if word != "--debug"])
-        sys.stdout.flush()
+        _flush_stdout()
         return code
     except BrokenPipeError:
         _silence_stdout()
@@ -97,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _carry_out(words: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a text may hold what a terminal cannot show
+        if hasattr(stream, "reconfigure"):  # a text may hold what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
     if COMPLETING in os.environ:  # the shell asks how a word may go on
@@ -162,6 +168,16 @@ def _is_out_of_memory(error: Exception) -> bool:
     from recurra.machine import is_out_of_memory
 
     return is_out_of_memory(error)
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        _silence_stdout()
+        raise
 
 
 def _silence_stdout() -> None:

@@ -12,6 +12,7 @@ import typer
 from recurra.cli.console import Json, Preset, Run, existing, open_console, print_json
 from recurra.cli.interrupt import Interrupt
 from recurra.cli.places import place
+from recurra.cli.streams import log_to_stdout
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -91,8 +92,8 @@ def _run(
     from recurra.run.session import train as run
 
     console = open_console(json=json)
-    started = False
-    with Interrupt() as interrupt, Progress(console) as progress:
+    started, report = False, None
+    with log_to_stdout(), Interrupt() as interrupt, Progress(console) as progress:
         events = run(config, out=out, start_from=start_from, restart=restart, should_stop=interrupt)
         for event in events:
             started = started or isinstance(event, Started)
@@ -102,12 +103,13 @@ def _run(
                 console.print(f"  {_resume_command()}", markup=False)
                 raise typer.Exit(interrupt.exit_code)
             if isinstance(event, Reported):
+                report = event.report
                 if not started:
                     console.print("This run is finished; --restart would start it over.")
-                if json:
-                    print_json(event.report)
-                else:
-                    console.print(f"\n{render(event.report)}", markup=False)
+    if json:
+        print_json(report)
+    elif report is not None:
+        console.print(f"\n{render(report)}", markup=False)
 
 
 def evaluate(
