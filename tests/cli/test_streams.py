@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -57,30 +60,40 @@ def test_a_stream_that_is_closed_stays_closed(monkeypatch, name):
     assert getattr(sys, name) is None
 
 
+@pytest.fixture
+def full() -> Iterator[TextIO]:
+    stream = FULL.open("w")
+    yield stream
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
 @needs_full
-def test_the_log_on_the_same_full_disk_as_the_run_ends_no_training(tmp_path, monkeypatch, recurra):
+def test_the_log_on_the_same_full_disk_as_the_run_ends_no_training(
+    tmp_path, monkeypatch, recurra, full
+):
     """With both streams full the run is finished, and the code says that the report is not said."""
     words = ["train", "kn2", "--data=grammar", "--out=run"]
-    with FULL.open("w") as full, FULL.open("w") as other, monkeypatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.chdir(tmp_path)
         patch.setattr(sys, "stdout", full)
-        patch.setattr(sys, "stderr", other)
+        patch.setattr(sys, "stderr", full)
         assert main(words) == 5
     assert (tmp_path / "run" / "report.json").exists()
     assert "This run is finished" in recurra(*words).out
 
 
 @needs_full
-def test_a_full_stderr_alone_changes_no_exit_code(monkeypatch, capsys):
-    with FULL.open("w") as full, monkeypatch.context() as patch:
+def test_a_full_stderr_alone_changes_no_exit_code(monkeypatch, capsys, full):
+    with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", full)
-        assert main(["presets", "nonsense"]) == 2
         assert main(["presets", "--json"]) == 0
+        assert main(["presets", "nonsense"]) == 2
 
 
 @needs_full
-def test_a_result_without_room_is_no_success(monkeypatch, capsys):
-    with FULL.open("w") as full, monkeypatch.context() as patch:
+def test_a_result_without_room_is_no_success(monkeypatch, capsys, full):
+    with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", full)
         assert main(["presets"]) == 5
     assert capsys.readouterr().err == "recurra: [Errno 28] No space left on device\n"
