@@ -45,7 +45,7 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files finite format
+        files finite format limits
         sealed
         folders tensors
         download picture
@@ -81,7 +81,7 @@ ORDER = {
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
     "recurra.learning": """
-        event metric options
+        event metric options written
         config weights
         task
         optimization
@@ -167,7 +167,7 @@ ORDER = {
     """,
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
-    "recurra.run": "tasks\n presets\n asked directory\n figures\n report\n plot\n session",
+    "recurra.run": "tasks\n presets records\n asked directory\n figures\n report\n plot\n session",
     "recurra.run.plot": "*",
     "recurra.bench": """
         tasks

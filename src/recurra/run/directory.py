@@ -15,12 +15,14 @@ import math
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
 from recurra.learning.config import RunConfig
 from recurra.learning.event import Event, Stepped, Validated
+from recurra.run.records import metric_record, require_report
 from recurra.run.tasks import TASKS, parse_config
 from recurra.storage import files
 from recurra.storage.folders import is_full
@@ -31,6 +33,9 @@ __all__ = ["COMPANIONS", "MetricLog", "RunDirectory", "metric"]
 
 COMPANIONS = ("mixture",)
 """The models that may lie beside the one that the run is of."""
+
+MOST_LINE = 2**16
+"""Bytes of a line of metrics; what is longer is damaged."""
 
 LOCK = ".lock"
 """The file that who writes to the directory holds."""
@@ -154,7 +159,8 @@ class RunDirectory:
         Raises:
             CheckpointError: `report.json` is there but cannot be understood.
         """
-        return self._read(self.report_path)
+        values = self._read(self.report_path)
+        return None if values is None else require_report(values, self.report_path)
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Write the results, which marks the run as finished.
@@ -237,7 +243,7 @@ class MetricLog:
         lines = []
         if self.path.exists():
             with self.path.open("rb") as log:
-                for line in log:
+                for line in iter(partial(log.readline, MOST_LINE), b""):
                     if not _is_record(line):
                         break
                     lines.append(line)
@@ -273,11 +279,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _is_record(line: bytes) -> bool:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return False
-    return line.endswith(b"\n") and isinstance(record, dict) and "step" in record
+    return metric_record(line) is not None
 
 
 @contextlib.contextmanager
