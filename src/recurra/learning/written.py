@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recurra.errors import CheckpointError, DataError
 
@@ -38,11 +39,13 @@ def typed(kind: type[Kind], value: Any, place: object) -> Kind:
         ...
         recurra.errors.CheckpointError: config.json: batch_size is True: input should be a valid ...
     """
+    if is_dataclass(kind) and isinstance(value, dict):  # pydantic would leave them unseen
+        if odd := value.keys() - {field.name for field in fields(kind)}:
+            raise CheckpointError(f"{place}: there is no {min(odd)!r:.80}")
     try:
-        if isinstance(value, dict) and issubclass(kind, BaseModel):
+        if issubclass(kind, BaseModel):
             return kind.model_validate(value, strict=True)
-        adapter = TypeAdapter(kind, config=ConfigDict(extra="forbid"))
-        return adapter.validate_json(json.dumps(value), strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
