@@ -45,7 +45,7 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files finite format locks
+        files finite format limits locks
         sealed
         leftovers tensors
         folders
@@ -83,7 +83,7 @@ ORDER = {
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
     "recurra.learning": """
-        event metric options
+        event metric options written
         config weights
         task
         optimization
@@ -169,7 +169,13 @@ ORDER = {
     """,
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
-    "recurra.run": "tasks metrics\n presets\n asked directory\n figures\n report\n plot\n session",
+    "recurra.run": "tasks metrics\
+ presets records\
+ asked directory\
+ figures\
+ report\
+ plot\
+ session",
     "recurra.run.plot": "*",
     "recurra.bench": """
         tasks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from recurra.cli.look import compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
 from recurra.cli.streams import lenient
 from recurra.cli.text import explain, score, write
-from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
+from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
 
@@ -125,7 +126,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     from recurra.storage.folders import is_full
 
     if isinstance(error, RecurraError):
-        say(f"recurra: {error}")
+        say(f"recurra: {error}{_consent(error, words)}")
         return error.exit_code
     if _is_out_of_memory(error):
         say("recurra: out of memory; a smaller batch helps: --set train.batch_size=N")
@@ -141,6 +142,16 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         return ConfigError.exit_code
     say(f"recurra: unexpected {type(error).__name__}: {error}; --debug shows where")
     return RunError.exit_code
+
+
+def _consent(error: RecurraError, words: Sequence[str]) -> str:
+    """Return the command that lets a file name code of someone's own, where that is what lacks."""
+    if not isinstance(error, CheckpointError) or error.needs is None:
+        return ""
+    given = ["--allow-import", error.needs]
+    # After `--` stands nothing but arguments.
+    words = [words[0], *given, *words[1:]] if "--" in words else [*words, *given]
+    return f"; here: {shlex.join(['recurra', *words])}"
 
 
 def _as_setting(error: Any, words: Sequence[str]) -> str | None:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
+from recurra.learning.weights import require_finite
 from recurra.storage.files import Content, make_directory
 from recurra.storage.leftovers import Names, sweep
 from recurra.storage.sealed import MOST_JSON, kind_in, open_sealed, read_json, remove, seal
@@ -199,10 +200,15 @@ def _facts_bytes(checkpoint: Checkpoint) -> bytes:
 
 def _load(path: Path) -> Checkpoint:
     files = open_sealed(path, KIND, VERSION)
-    document = read_json(files.pop(FACTS, path / FACTS))
+    document = read_json(files.pop(FACTS, path / FACTS), finite=False)
     match document:
         case {"step": int(step), "facts": dict(facts)} if len(document) == 2:
             parts = {name.removesuffix(SUFFIX): load_tensors(file) for name, file in files.items()}
+            for part, tensors in parts.items():  # what has blown up is passed over as well
+                try:
+                    require_finite(tensors)
+                except CheckpointError as error:
+                    raise CheckpointError(f"{path.name}/{part}: {error}") from error
             return Checkpoint(step, parts, facts)
     raise CheckpointError(f"{path / FACTS} is damaged: expected step and facts")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Json, Preset, Run, existing, open_console, print_json
+from recurra.cli.console import AllowImport, Json, Preset, Run, existing, open_console, print_json
 from recurra.cli.interrupt import Interrupt
 from recurra.cli.places import place
 from recurra.cli.streams import log_to_stdout
@@ -63,6 +63,7 @@ def train(
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the run so far.")] = False,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Train a model, or go on with it, and report beside a baseline.
@@ -79,12 +80,11 @@ def train(
     config = with_settings(
         make(preset, data=data, minutes=minutes), [*changes, *(assignments or [])]
     )
-    _run(config, out=out, start_from=start_from, restart=restart, json=json)
+    how = {"out": out, "start_from": start_from, "restart": restart}
+    _run(config, json=json, allow_import=allow_import or (), **how)
 
 
-def _run(
-    config: RunConfig, *, out: Path | None, start_from: Path | None, restart: bool, json: bool
-) -> None:
+def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
     from recurra.cli.progress import Progress
     from recurra.learning.event import Started, Stopped
     from recurra.run.report import render
@@ -94,7 +94,7 @@ def _run(
     console = open_console(json=json)
     started, report = False, None
     with log_to_stdout(), Interrupt() as interrupt, Progress(console) as progress:
-        events = run(config, out=out, start_from=start_from, restart=restart, should_stop=interrupt)
+        events = run(config, should_stop=interrupt, **how)
         for event in events:
             started = started or isinstance(event, Started)
             progress.show(event)
@@ -122,6 +122,7 @@ def evaluate(
         Literal["document", "independent"],
         typer.Option(help="Of text: state carried throughout, or every line alone."),
     ] = "document",
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Measure a finished run's model on a split, or on other data."""
