@@ -169,13 +169,15 @@ ORDER = {
     """,
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
-    "recurra.run": "tasks metrics\
- presets records\
- asked directory\
- figures\
- report\
- plot\
- session",
+    "recurra.run": """
+        tasks metrics
+        presets records
+        asked directory
+        figures
+        report
+        plot
+        session
+    """,
     "recurra.run.plot": "*",
     "recurra.bench": """
         tasks
