@@ -85,8 +85,8 @@ DEAF = "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)\n"  # minutes in which Py
 
 def test_deaf_machine_code_is_ended_in_two_seconds_and_leaves_nothing_half_written(tmp_path):
     writing = (
-        f"with files.temporary(Path({str(tmp_path / 'note')!r})) as unfinished:\n"
-        f"    unfinished.touch()\n    os.write(1, b'there\\n')\n    {DEAF}"
+        "def content(sink):\n    sink.write(b'half')\n    os.write(1, b'there\\n')\n"
+        f"    {DEAF}files.write_bytes(Path({str(tmp_path / 'note')!r}), content)\n"
     )
     started = program(writing, before="from pathlib import Path; from recurra.storage import files")
     assert started.stdout is not None and started.stdout.readline() == "there\n"

@@ -339,7 +339,7 @@ def test_a_second_signal_stops_at_once(start: Start, number: signal.Signals) -> 
 
 
 def test_signals_at_drawn_moments_cost_nothing(start: Start, expected: dict[str, bytes]) -> None:
-    """Opening, in the loop, in a validation, after it: what the campaign of signals does more of."""
+    """Opening, in the loop, in a validation, after it; the campaign of signals does more."""
     draws = random.Random(3)
     codes = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
     for number, code in codes.items():

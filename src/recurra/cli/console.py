@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "AllowImport",
     "Json",
     "Lines",
     "Preset",
@@ -38,6 +39,15 @@ _PIPED_WIDTH = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_JSON = re.compile(r"[\x7f-\x9f]")
 
+AllowImport = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-import",
+        metavar="MODULE:NAME",
+        help="Let a run or model use this class of someone's own; that one alone.",
+    ),
+]
+
 Given = TypeVar("Given", bound="str | Path | list[Path] | None")
 
 
@@ -55,20 +65,16 @@ def printable(text: str, keep: str = "") -> str:
     return _CONTROL.sub(lambda found: found[0] if found[0] in keep else "\ufffd", text)
 
 
-def open_console(*, json: bool = False, forgiving: bool = False) -> Console:
+def open_console(*, json: bool = False) -> Console:
     """Return where to write text: stdout, or stderr when stdout is for JSON.
 
     What is printed is safe for a terminal; a line that is wider stays one, which can be pasted.
 
     Args:
         json: whether stdout is for JSON.
-        forgiving: go on where what is printed is lost, as on a full disk; so it always is on
-            stderr. A reader that goes away is told all the same.
     """
-    stream = sys.stderr if json else sys.stdout
-    width = None if stream.isatty() else _PIPED_WIDTH
-    file = _Forgiving(stream, json) if json or forgiving else stream
-    made: Console = _console_class()(file=file, width=width, highlight=False, emoji=False)
+    width = None if (sys.stderr if json else sys.stdout).isatty() else _PIPED_WIDTH
+    made: Console = _console_class()(stderr=json, width=width, highlight=False, emoji=False)
     return made
 
 
@@ -84,31 +90,6 @@ def _console_class() -> Any:
             super().print(*safe, **how)
 
     return Safe
-
-
-class _Forgiving:
-    """A stream that may lose what is written to it."""
-
-    def __init__(self, stream: Any, broken_too: bool) -> None:
-        self._stream = stream
-        self._broken_too = broken_too
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        self._tried(self._stream.write, text)
-        return len(text)
-
-    def flush(self) -> None:
-        self._tried(self._stream.flush)
-
-    def _tried(self, act: Any, *given: str) -> None:
-        try:
-            act(*given)
-        except OSError as error:
-            if isinstance(error, BrokenPipeError) and not self._broken_too:
-                raise
 
 
 def print_text(text: str, end: str = "\n") -> None:

@@ -24,6 +24,7 @@ from recurra.learning.event import (
     Event,
     Finished,
     Saved,
+    Saving,
     Started,
     Stepped,
     Stopped,
@@ -276,6 +277,7 @@ class _Training:
     def save(self, checkpoints: Checkpoints, last: bool) -> Iterator[Event]:
         """Write a checkpoint; where that fails go on and try again, unless it is the last."""
         self.saved_at = time.monotonic()
+        yield Saving(self.step)
         try:
             path = checkpoints.save(self._checkpoint())
         except OSError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from recurra.cli.console import (
+    AllowImport,
     Json,
     Preset,
     Run,
@@ -21,6 +22,8 @@ from recurra.cli.console import (
     print_lines,
 )
 from recurra.cli.interrupt import Interrupt, Interrupted, current
+from recurra.cli.places import place
+from recurra.cli.streams import log_to_stdout
 from recurra.cli.working import current_teller
 from recurra.learning.event import Finished, Saved, Started, Stepped, Stopped
 
@@ -44,7 +47,9 @@ def train(
     data: Data = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the run is kept; runs/PRESET by default."),
+        typer.Option(
+            metavar="DIR", parser=place, help="Where the run is kept; runs/PRESET by default."
+        ),
     ] = None,
     start_from: Annotated[
         Path | None,
@@ -71,6 +76,7 @@ def train(
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the run so far.")] = False,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Train a model, or go on with it, and report beside a baseline.
@@ -87,12 +93,11 @@ def train(
     config = with_settings(
         make(preset, data=data, minutes=minutes), [*changes, *(assignments or [])]
     )
-    _run(config, out=out, start_from=start_from, restart=restart, json=json)
+    how = {"out": out, "start_from": start_from, "restart": restart}
+    _run(config, json=json, allow_import=allow_import or (), **how)
 
 
-def _run(
-    config: RunConfig, *, out: Path | None, start_from: Path | None, restart: bool, json: bool
-) -> None:
+def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
     from recurra.cli.progress import Progress
     from recurra.run.report import render
     from recurra.run.session import Reported
@@ -100,25 +105,26 @@ def _run(
 
     interrupt = current()
     interrupt.hint = f"to go on: {_resume_command()}"
-    started = False
-    console = open_console(json=json, forgiving=True)
-    with Progress(console, current_teller()) as progress:
-        events = run(config, out=out, start_from=start_from, restart=restart, should_stop=interrupt)
+    started, report = False, None
+    console = open_console(json=json)
+    with log_to_stdout(), Progress(console, current_teller()) as progress:
+        events = run(config, should_stop=interrupt, **how)
         for event in _heeding(events, interrupt):
             started = started or isinstance(event, Started)
             progress.show(event)
             if isinstance(event, Stopped):
                 said = f"Stopped at step {event.step:,}; all of it is saved. To go on:"
-                progress.console.print(said)
-                progress.console.print(f"  {_resume_command()}", markup=False)
+                console.print(said)
+                console.print(f"  {_resume_command()}", markup=False)
                 raise typer.Exit(interrupt.exit_code)
             if isinstance(event, Reported):
+                report = event.report
                 if not started:
-                    progress.console.print("This run is finished; --restart would start it over.")
-                if json:
-                    print_json(event.report)
-                else:
-                    print_lines([f"\n{render(event.report)}"])
+                    console.print("This run is finished; --restart would start it over.")
+    if json:
+        print_json(report)
+    elif report is not None:
+        print_lines([f"\n{render(report)}"])
 
 
 def _heeding(events: Iterator[Any], interrupt: Interrupt) -> Iterator[Any]:
@@ -158,6 +164,7 @@ def evaluate(
         Literal["document", "independent"],
         typer.Option(help="Of text: state carried throughout, or every line alone."),
     ] = "document",
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Measure a finished run's model on a split, or on other data."""
