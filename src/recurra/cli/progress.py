@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pace", "Progress", "duration"]
 
-_LINE_SECONDS = 10.0
+_LINE_SECONDS = 15.0
 
 
 class Pace:
