@@ -120,12 +120,14 @@ CHANGES = {
 }  # fmt: skip
 
 
-def run(seed: int, cases: int = CASES, by_command: int = BY_COMMAND) -> dict[str, Any]:
-    """Alter and load; `failed` counts what must not be."""
+def run(
+    seed: int, cases: int = CASES, by_command: int = BY_COMMAND, kinds: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Alter and load models and runs of some kinds, or of all; `failed` counts what must not be."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder).resolve()
         with _within(scratch):
-            places = honest(scratch / "honest")
+            places = honest(scratch / "honest", kinds)
             guard = Guard([scratch])
             return _campaign(random.Random(seed), scratch, places, guard, cases, by_command)
 
@@ -148,10 +150,12 @@ def _within(scratch: Path) -> Iterator[None]:
         os.environ.update(env)
 
 
-def honest(place: Path) -> dict[str, Path]:
+def honest(place: Path, kinds: tuple[str, ...] = ()) -> dict[str, Path]:
     """Make an honest model of every kind, and runs of every task; return kind -> directory."""
     shutil.copytree(WRITTEN, place)
     shutil.copy(WRITTEN / "text.txt", "text.txt")
+    if kinds:
+        return {kind: place / kind for kind in kinds}
     network = rc.LanguageModel.from_pretrained(place / "words")
     counted = rc.LanguageModel.from_pretrained(place / "kn2")
     ids = network.vocabulary.encode((WRITTEN / "text.txt").read_text().split()[:2000])

@@ -74,6 +74,6 @@ def placed(place: object) -> Iterator[None]:
     try:
         yield
     except (CheckpointError, DataError) as error:
-        if str(place) in str(error):
+        if getattr(error, "needs", None) or str(place) in str(error):
             raise
         raise CheckpointError(f"{place}: {error}") from error
