@@ -121,15 +121,22 @@ CHANGES = {
 
 
 def run(
-    seed: int, cases: int = CASES, by_command: int = BY_COMMAND, kinds: tuple[str, ...] = ()
+    seed: int,
+    cases: int = CASES,
+    by_command: int = BY_COMMAND,
+    kinds: tuple[str, ...] = (),
+    ways: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Alter and load models and runs of some kinds, or of all; `failed` counts what must not be."""
+    """Alter and load, some kinds in some ways or all; `failed` counts what must not be."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder).resolve()
         with _within(scratch):
             places = honest(scratch / "honest", kinds)
-            guard = Guard([scratch])
-            return _campaign(random.Random(seed), scratch, places, guard, cases, by_command)
+            known = {
+                name: [way for way in WAYS.get(name, TEXT) if not ways or way in ways]
+                for name in places
+            }
+            return _campaign(random.Random(seed), scratch, places, known, (cases, by_command))
 
 
 @contextlib.contextmanager
@@ -138,7 +145,7 @@ def _within(scratch: Path) -> Iterator[None]:
     before, env = Path.cwd(), dict(os.environ)
     (scratch / "work").mkdir()
     (scratch / "work" / "marker.py").write_text(
-        f"open({str(scratch / 'imported')!r}, 'a').write('x')\nclass X: pass\n"
+        f"from pathlib import Path\nPath({str(scratch / 'imported')!r}).touch()\nclass X: pass\n"
     )
     os.environ |= {"RECURRA_CACHE": str(scratch / "cache"), "RECURRA_DATA": str(scratch / "data")}
     os.chdir(scratch / "work")
@@ -355,10 +362,10 @@ def _campaign(
     draw: random.Random,
     scratch: Path,
     places: dict[str, Path],
-    guard: Guard,
-    cases: int,
-    by_command: int,
+    ways: dict[str, list[str]],
+    counts: tuple[int, int],
 ) -> dict[str, Any]:
+    (cases, by_command), guard = counts, Guard([scratch])
     Path("lines.txt").write_text("the cat sat\n")
     Path("flowers.csv").write_text("5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n")
     marker, out = scratch / "imported", scratch / "out" / "made"
@@ -367,14 +374,14 @@ def _campaign(
     codes: Counter[str] = Counter()
     slowest = 0.0
     for name in places:  # once in every way, so that what honest ones import is known
-        for way in WAYS.get(name, TEXT):
+        for way in ways[name]:
             shutil.copytree(places[name], case := scratch / "case")
             code, said, wrong = _watched(partial(opened, way, case, out), guard, marker)
             assert code == 0, f"honest {name} by {way}: {said}"
             _clear(case, out)
     for number in range(cases + by_command):
         name = draw.choice(sorted(places))
-        way = draw.choice(WAYS.get(name, TEXT))
+        way = draw.choice(ways[name])
         shutil.copytree(places[name], case := scratch / "case", symlinks=True)
         what = alter(case, draw)
         begun = time.monotonic()

