@@ -89,6 +89,7 @@ ORDER = {
         optimization
         averaging epochs
         checkpoint
+        resumed
         loop
     """,
     "recurra.search": "edit_distance rows truncation\n beam",
