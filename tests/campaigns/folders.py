@@ -27,7 +27,15 @@ TEXT = "the cat sat on the mat .\na dog barked at the cat .\nthe dog sat .\n" * 
 QUICK = ["--set", "train.steps=3", "--set", "network.hidden_size=4", "--set", "threads=1"]
 NETWORK = ["words", "--data=text.txt", *QUICK, "--set", "train.batch_size=4", "--seed=1"]
 COUNTS = ["kn2", "--data=text.txt"]
-SERIES = ["series", "--data=series.csv", *QUICK, "--set", "data.horizon=3", "--set", "data.season=1"]
+SERIES = [
+    "series",
+    "--data=series.csv",
+    *QUICK,
+    "--set",
+    "data.horizon=3",
+    "--set",
+    "data.season=1",
+]
 KINDS = ("network", "counts", "series", "labels")
 PUBLISHED = b"y\n1\n2\n"
 CODES = {0, 1, 2, 3, 4}  # refused, or done; never unexpected
@@ -35,7 +43,14 @@ CODES = {0, 1, 2, 3, 4}  # refused, or done; never unexpected
 LIKE_OURS = (
     *("config.json", "report.json", "metrics.jsonl", "curves.png", "cells.json", "cells.png"),
     *("model", "mixture", "checkpoints", ".lock", ".recurra", "manifest.json", "model.json"),
-    *("weights.safetensors", "forecast.png", "out.csv", "out.png", "data.csv.part", "step-00000002"),
+    *(
+        "weights.safetensors",
+        "forecast.png",
+        "out.csv",
+        "out.png",
+        "data.csv.part",
+        "step-00000002",
+    ),
     *("model.tmp-0123abcd", "model.old-0123abcd", "config.json.tmp-0123abcd", "x.old-0123abcd"),
     *("photos.tmp-0123abcd", "report.json.old-89abcdef", "step-00000001.tmp-0123abcd", "notes.txt"),
     *("config.json.old-0123abcd", "mixture.old-0123abcd", "thesis.tex", "config.JSON", "data.csv"),
@@ -102,7 +117,9 @@ class Made:
             shutil.copytree(made / "network", made / "stopped")
             for name in ("report.json", "model"):
                 _drop(made / "stopped" / name)
-        code, said = _carry_out(["mix", str(made / "counts"), "--unigram-cache", "--out=made/mixed"])
+        code, said = _carry_out(
+            ["mix", str(made / "counts"), "--unigram-cache", "--out=made/mixed"]
+        )
         assert code == 0, said
         seal(made / "cached", {"train.ids": b"1"}, "text", 2)
         self.models = {kind: _model(made / kind / "model") for kind in kinds}
@@ -301,7 +318,7 @@ def _state(path: Path) -> tuple[Any, ...] | None:
         return None
     status = path.lstat()
     if path.is_symlink():
-        return "link", status.st_mtime_ns, os.readlink(path)
+        return "link", status.st_mtime_ns, str(path.readlink())
     if path.is_dir():
         return ("folder",)
     return "file", status.st_mtime_ns, status.st_ino, path.read_bytes()

@@ -199,6 +199,7 @@ THEIRS = (
     "x.old-0123abcd",
     "model.tmp-0123abcd/sea.jpg",
     "model.old-0123abce",
+    "report.json.old-20261130",  # a date
     "report.json.tmp-0123abcd/sea.jpg",
 )
 

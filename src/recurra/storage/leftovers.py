@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from recurra.storage.files import Content, create, remove_file, sync_directory
+from recurra.storage.files import Content, create, remove_file, sync_directory, token
 from recurra.storage.sealed import discard, first_foreign
 
 __all__ = ["Names", "renew", "renewed", "sweep"]
 
-LEFT_OVER = re.compile(r"(.+)\.(tmp|old)-([0-9a-f]{8})")
+LEFT_OVER = re.compile(r"(.+)\.(tmp|old)-(?=\d*[a-f])([0-9a-f]{8})")
+"""What `files.beside` calls things; `model.old-20261130` is someone's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +149,15 @@ def renew(marker: Path, content: Content, others: Iterable[Path]) -> None:
         >>> config.read_bytes()
         b'{}'
     """
-    token = secrets.token_hex(4)
-    new = marker.with_name(f"{marker.name}.tmp-{token}")
+    mark = token()
+    new = marker.with_name(f"{marker.name}.tmp-{mark}")
     moved: list[tuple[Path, Path]] = []
     try:
         create(new, content)
         if not os.path.lexists(marker):
             create(marker, b"")  # so that there is what says that the rest is gone
         for place in (marker, *others):
-            moved.append((place, place.with_name(f"{place.name}.old-{token}")))
+            moved.append((place, place.with_name(f"{place.name}.old-{mark}")))
             place.rename(moved[-1][1])
         for folder in {place.parent for place, _ in moved}:
             sync_directory(folder)
