@@ -22,6 +22,10 @@ LEFT_OVER = re.compile(r"(.+)\.(tmp|old)-(?=\d*[a-f])([0-9a-f]{8})")
 """What `files.beside` calls things; `model.old-20261130` is someone's own."""
 
 
+BEGINNINGS = (b'{\n  "', b'{"step": ', b"\x89PNG")
+"""What the files begin with that we write whole: JSON, a log of metrics, a picture."""
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """What we write into a folder, so that it can be told from what others put there.
@@ -69,7 +73,16 @@ class Names:
             path: where it lies.
         """
         match = LEFT_OVER.fullmatch(path.name)
-        return match is not None and self.has(path, match[1])
+        if match is None or not self.has(path, match[1]):
+            return False
+        if path.is_dir():
+            return True
+        with path.open("rb") as file:
+            head = file.read(8)
+        marker = path.with_name(f"{self.marker}.old-{match[3]}")
+        if match[2] == "old" and not os.path.lexists(marker):
+            return False  # a file steps aside with the marker alone
+        return head.startswith(BEGINNINGS) or any(each.startswith(head) for each in BEGINNINGS)
 
 
 def sweep(parent: Path, names: Names, gone: Collection[str] = ()) -> list[Path]:
@@ -98,7 +111,7 @@ def sweep(parent: Path, names: Names, gone: Collection[str] = ()) -> list[Path]:
     paths = sorted(parent.iterdir()) if parent.is_dir() else []
     for path in sorted(paths, key=lambda path: path.name.startswith(f"{names.marker}.old-")):
         match = LEFT_OVER.fullmatch(path.name)
-        if not match or not names.has(path, match[1]):
+        if not match or not names.left(path):
             continue
         place = path.with_name(match[1])
         if match[2] == "old" and match[3] not in gone and not os.path.lexists(place):
