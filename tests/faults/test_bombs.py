@@ -29,7 +29,7 @@ def bombs():
 def test_hostile_files_are_refused_in_a_line_or_read(bombs, tmp_path, monkeypatch, capsys):
     pytest.importorskip("pyarrow")
     monkeypatch.setenv("RECURRA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("RECURRA_MOST_UNPACKED", "1")
+    monkeypatch.setattr("recurra.storage.reading.LEAST", 1 << 20)
     rng = random.Random(15)
     bombs.coin(tmp_path)
     readings = [
@@ -52,14 +52,14 @@ def test_hostile_files_are_refused_in_a_line_or_read(bombs, tmp_path, monkeypatc
 @pytest.mark.parametrize("kind", ["csv", "ts", "arpa"])
 @pytest.mark.parametrize("name", ["rows", "newlines", "zeros"])
 def test_4_mb_of_gzip_that_unpack_to_4_gb(bombs, tmp_path, monkeypatch, name, kind):
-    monkeypatch.setenv("RECURRA_MOST_UNPACKED", "1")
+    monkeypatch.setattr("recurra.storage.reading.LEAST", 1 << 20)
     found = dict(bombs.packed(SIZE, random.Random(15)))
     path = tmp_path / f"{name}.{kind}.gz"
     path.write_bytes(found[path.name])
     for read in bombs.readers(path, tmp_path).values():
         code, said = bombs.outcome(read)
         assert code == 3
-        assert f"{path} unpacks to more than 1 MiB" in said and "RECURRA_MOST_UNPACKED" in said
+        assert f"{path} unpacks to more than 1 MiB" in said and "RECURRA_MOST_MB" in said
 
 
 @pytest.mark.parametrize("name", ["zero.csv", "zero.csv.gz", "zero.ts", "zero.arpa", "zero.txt"])

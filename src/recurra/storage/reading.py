@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import DataError
+from recurra.storage.limits import SETTING, most_bytes
 
-__all__ = ["VARIABLE", "most_unpacked", "numbered_lines", "opened", "unpacked"]
+__all__ = ["most_unpacked", "numbered_lines", "opened", "unpacked"]
 
-VARIABLE = "RECURRA_MOST_UNPACKED"
 MOST, LEAST = 1 << 30, 16 << 20  # bytes
 RATIO = 32  # to which data of numbers and words are rarely packed, and bombs always
 READ, UNPACKED = 1 << 15, 1 << 18  # bytes at once
@@ -25,29 +25,24 @@ MOST_EMPTY = 1_000  # packed pieces of nothing, one after the other
 GZIP = 31  # what zlib calls the format
 
 
-def most_unpacked(packed: int, least: int = LEAST) -> int:
+def most_unpacked(packed: int, least: int | None = None) -> int:
     """Return how many bytes something packed may unpack to.
 
-    By default 32 times its size, but 16 MiB at least and 1 GiB at most; `$RECURRA_MOST_UNPACKED`,
-    in MiB, says otherwise.
+    By default 32 times its size, but 16 MiB at least and 1 GiB at most; `$RECURRA_MOST_MB` raises
+    it.
 
     Args:
         packed: its size, in bytes.
         least: what it may unpack to however small it is, in bytes.
 
     Raises:
-        ConfigError: the variable is no whole number above 0.
+        ConfigError: the variable is no whole number.
 
     Example:
         >>> most_unpacked(1000) == 2**24, most_unpacked(2**22) == 2**27
         (True, True)
     """
-    given = os.environ.get(VARIABLE)
-    if not given:
-        return min(MOST, max(least, RATIO * packed))
-    if not given.isdecimal() or not 0 < len(given) < 10 or not int(given):
-        raise ConfigError(f"{VARIABLE} is {given!r:.40}, expected whole MiB above 0, as 2048")
-    return int(given) << 20
+    return most_bytes(min(MOST, max(LEAST if least is None else least, RATIO * packed)))
 
 
 @contextmanager
@@ -152,7 +147,7 @@ def _require_bounded(file: BinaryIO, path: Path) -> None:
         if total > most:
             raise DataError(
                 f"{path} unpacks to more than {most >> 20:,} MiB, from {size:,} bytes; if you "
-                f"trust it, set {VARIABLE} to the MiB that it may have, or unpack it first"
+                f"trust it, set {SETTING} to the megabytes that it may have, or unpack it first"
             )
 
 

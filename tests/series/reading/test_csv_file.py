@@ -82,7 +82,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setenv("RECURRA_MOST_UNPACKED", "1")
+    monkeypatch.setattr("recurra.storage.reading.LEAST", 1 << 20)
     (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"1\n" * 600_000))
     with pytest.raises(
         DataError, match=r"bomb.csv.gz unpacks to more than 1 MiB, from .* set RECUR"

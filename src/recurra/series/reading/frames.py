@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
 from recurra.series.reading.columns import Coded, Columns
-from recurra.storage.reading import VARIABLE, most_unpacked
+from recurra.storage.limits import SETTING
+from recurra.storage.reading import most_unpacked
 
 __all__ = ["is_frame", "read_frame", "read_parquet"]
 
@@ -94,7 +95,7 @@ def _require_bounded(path: Path, facts: Any, wanted: Sequence[str]) -> None:
     if size > most:
         raise DataError(
             f"{path} unpacks to {size >> 20:,} MiB, more than {most >> 20:,}; if you trust it, set "
-            f"{VARIABLE} to the MiB that it may have"
+            f"{SETTING} to the megabytes that it may have"
         )
 
 
