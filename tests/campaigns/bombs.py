@@ -131,10 +131,9 @@ def parquets(folder: Path, rows: int) -> Iterator[Path]:
         with parquet.ParquetWriter(folder / f"{name}.parquet", table.schema) as writer:
             for _ in range(max(times, 1)):
                 writer.write_table(table)
-        yield folder / f"{name}.parquet"
     whole = (folder / "words.parquet").read_bytes()
     (folder / "cut.parquet").write_bytes(whole[: len(whole) // 2])
-    yield folder / "cut.parquet"
+    yield from [folder / f"{name}.parquet" for name in ("run", "words", "cut")]
 
 
 def readers(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
