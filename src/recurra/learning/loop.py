@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, ResourceError, RunError
+from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError, ShapeError
 from recurra.learning.averaging import WeightAverage
 from recurra.learning.checkpoint import Checkpoint, Checkpoints, pack_optimizer, unpack_optimizer
 from recurra.learning.epochs import Epochs
@@ -33,7 +33,8 @@ from recurra.learning.event import (
 )
 from recurra.learning.optimization import learning_rate, make_optimizer, take_step
 from recurra.learning.options import TrainOptions
-from recurra.learning.weights import load_weights
+from recurra.learning.resumed import require_state
+from recurra.learning.weights import load_weights, require_fit
 from recurra.randomness import generator
 from recurra.work import working
 
@@ -321,6 +322,7 @@ class _Training:
         checkpoint, notes = checkpoints.newest()
         if checkpoint is None:
             return notes
+        require_state(checkpoint)
         tensors, facts = checkpoint.tensors, checkpoint.facts
         self._refuse_other_data(facts["fingerprint"])
         if facts["device"] != self.device.type:
@@ -330,8 +332,13 @@ class _Training:
             )
         load_weights(self.learner.model, tensors["weights"])
         unpack_optimizer(self.optimizer, tensors["optimizer"], facts["optimizer"])
-        self.carry = self.learner.unpack(tensors["carry"])
+        try:
+            self.carry = self.learner.unpack(tensors["carry"])
+        except ShapeError as error:
+            raise CheckpointError(f"the state that is carried does not fit: {error}") from error
         self.best = dict(tensors.get("best", {}))
+        if self.best:
+            require_fit(self.learner.model, self.best)
         if "average" in facts:
             self.average.unpack(tensors.get("average", {}), facts["average"])
         self.step = checkpoint.step

@@ -248,7 +248,8 @@ class KneserNey:
         eos, unigrams, arrays = read(tensors, "unigrams", FIELDS)
         levels = [Level(*each) for each in arrays]
         parts = [a for level in levels for a in (level.probabilities[:-1], level.backoffs)]
-        if not all(((part > 0) & (part < 1.001)).all() for part in [unigrams, *parts]):
+        ends = [level.probabilities[-1] for level in levels]  # of what is unseen
+        if not all(((part > 0) & (part < 1.001)).all() for part in [unigrams, *parts]) or any(ends):
             raise CheckpointError("n-gram model: a probability or a weight is not from 0 to 1")
         return cls(unigrams, tuple(levels), eos)
 

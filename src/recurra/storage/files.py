@@ -35,6 +35,7 @@ __all__ = [
     "sha256",
     "sync_directory",
     "sync_file",
+    "token",
     "write_bytes",
     "write_json",
 ]
@@ -144,7 +145,19 @@ def beside(path: Path, mark: str) -> Path:
         >>> beside(Path("model"), "tmp").name[:10]
         'model.tmp-'
     """
-    return path.with_name(f"{path.name}.{mark}-{secrets.token_hex(4)}")
+    return path.with_name(f"{path.name}.{mark}-{token()}")
+
+
+def token() -> str:
+    """Return eight random hexadecimal digits that are no date: a letter is among them.
+
+    Example:
+        >>> len(token())
+        8
+    """
+    while (drawn := secrets.token_hex(4)).isdecimal():
+        pass
+    return drawn
 
 
 def remove_file(path: Path) -> None:

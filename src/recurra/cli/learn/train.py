@@ -171,7 +171,7 @@ def evaluate(
     from recurra.run.figures import shown
     from recurra.run.session import evaluate as measure
 
-    metrics = measure(run, data=data, split=split, context=context)
+    metrics = measure(run, data=data, split=split, context=context, allow_import=allow_import or ())
     if json:
         print_json(metrics)
         return
