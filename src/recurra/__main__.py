@@ -3,14 +3,14 @@
 import atexit
 import os
 import signal
-import sys
 import threading
+from typing import NoReturn
 
 __all__ = ["main"]
 
 
-def main() -> int:
-    """Carry out one command and return its exit code; a signal is heard from the first moment."""
+def main() -> NoReturn:
+    """Carry out one command and end with its exit code; a signal is heard from the first moment."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) not in (signal.SIG_IGN, None):
@@ -18,13 +18,13 @@ def main() -> int:
     from recurra.cli import main as carry_out
 
     code = carry_out()
-    if code > 128:  # Python may take as long to end as what was interrupted
+    if code > 128:  # tidying up may take as long as what was interrupted
         late = threading.Timer(0.3, os._exit, (code,))
         late.daemon = True
         late.start()
-        atexit._run_exitfuncs()
-        os._exit(code)
-    return code
+    # Python's own end is no more than this, takes long, and knows nothing of signals any more
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 
 def _end(number: int, frame: object) -> None:
@@ -35,4 +35,4 @@ def _end(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -165,7 +165,8 @@ def test_events_come_in_this_order_with_these_fields(tmp_path: Path) -> None:
     learner = Copier()
     events = run(tmp_path, learner=learner)
     kinds = [type(event).__name__ for event in events]
-    plain, validated = ["Stepped", "Saved"], ["Stepped", "Validated", "Saved"]
+    saved = ["Saving", "Saved"]
+    plain, validated = ["Stepped", *saved], ["Stepped", "Validated", *saved]
     assert kinds == ["Started", *(plain + validated) * 5, "Finished"]
     assert events[0] == Started(0, 10, PER_EPOCH, 18, "cpu")
     assert events[-1] == Finished(10, 2.5, 0.0, 60)
@@ -774,9 +775,10 @@ def test_when_the_last_save_fails_the_run_says_so_and_older_ones_are_intact(
 def test_it_is_asked_once_a_step_and_stops_after_the_step_in_progress(tmp_path: Path) -> None:
     options = OPTIONS.model_copy(update={"save_seconds": 3600.0})
     events = run(tmp_path, options, stop_after=6)
-    assert [type(event).__name__ for event in events[-4:]] == [
+    assert [type(event).__name__ for event in events[-5:]] == [
         "Stepped",
         "Validated",
+        "Saving",
         "Saved",
         "Stopped",
     ]
