@@ -33,7 +33,7 @@ ORDER = {
     "recurra": """
         errors
         randomness
-        table machine
+        table machine work
         storage
         ngram nn
         learning search
@@ -46,7 +46,7 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files finite format locks
+        files finite format limits locks
         sealed
         leftovers tensors
         folders
@@ -84,12 +84,13 @@ ORDER = {
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
     "recurra.learning": """
-        event metric options
+        event metric options written
         config weights
         task
         optimization
         averaging epochs
         checkpoint
+        resumed
         loop
     """,
     "recurra.search": "edit_distance rows truncation\n beam",
@@ -170,7 +171,15 @@ ORDER = {
     """,
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
-    "recurra.run": "tasks metrics\n presets\n asked directory\n figures\n report\n plot\n session",
+    "recurra.run": """
+        tasks metrics
+        presets records
+        asked directory
+        figures
+        report
+        plot
+        session
+    """,
     "recurra.run.plot": "*",
     "recurra.bench": """
         tasks
@@ -183,7 +192,7 @@ ORDER = {
     """,
     "recurra.bench.tasks": "base\n *",
     "recurra.demo": "forward gates gradients\n pictures",
-    "recurra.cli": "console places sources streams\n interrupt\n progress\n *",
+    "recurra.cli": "console places sources streams\n interrupt working\n progress\n *",
     "recurra.cli.learn": "*",
     "recurra.cli.text": "*",
     "recurra.cli.series": "*",

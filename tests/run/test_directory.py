@@ -19,6 +19,21 @@ from recurra.storage import files
 from recurra.storage.sealed import seal
 
 CONFIG = LanguageRun(preset="mine", seed=4)
+REPORT = {
+    "run": "runs/mine",
+    "preset": "mine",
+    "task": "language",
+    "seed": 4,
+    "steps": 3,
+    "epochs": 0.5,
+    "seconds": 2.0,
+    "train_seconds": 1.5,
+    "throughput": {"value": 700.0, "unit": "tokens/s"},
+    "valid": None,
+    "test": {"perplexity": 9.5},
+    "baselines": {},
+    "verdict": "there is no baseline beside it",
+}
 
 
 @pytest.fixture
@@ -136,8 +151,8 @@ def test_the_config_is_read_back(directory):
 def test_the_report_is_read_back_with_null_for_what_is_not_finite(directory):
     with directory.opened():
         assert directory.report() is None
-        directory.write_report({"test": {"perplexity": float("inf"), "oov": 3}})
-    assert directory.report() == {"test": {"perplexity": None, "oov": 3}}
+        directory.write_report({**REPORT, "test": {"perplexity": float("inf"), "oov": 3}})
+    assert directory.report() == {**REPORT, "test": {"perplexity": None, "oov": 3}}
 
 
 @pytest.mark.parametrize(

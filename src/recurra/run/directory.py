@@ -23,6 +23,7 @@ from typing import Any
 from recurra.errors import CheckpointError, ConfigError, RunError
 from recurra.learning.config import RunConfig
 from recurra.run.metrics import MetricLog
+from recurra.run.records import require_report
 from recurra.run.tasks import TASKS, parse_config
 from recurra.storage import files
 from recurra.storage.leftovers import Names, renew, renewed, sweep
@@ -35,6 +36,9 @@ __all__ = ["COMPANIONS", "RunDirectory"]
 
 COMPANIONS = ("mixture",)
 """The models that may lie beside the one that the run is of."""
+
+MOST_LINE = 2**16
+"""Bytes of a line of metrics; what is longer is damaged."""
 
 LOCK = ".lock"
 """The file that who writes to the directory holds."""
@@ -253,7 +257,8 @@ class RunDirectory:
         Raises:
             CheckpointError: `report.json` is there but cannot be understood.
         """
-        return self._read(self.report_path)
+        values = self._read(self.report_path)
+        return None if values is None else require_report(values, self.report_path)
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Write the results, which marks the run as finished.

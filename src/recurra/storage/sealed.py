@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recurra.errors import CheckpointError
 from recurra.storage.files import (
@@ -28,14 +29,17 @@ from recurra.storage.files import (
 )
 
 __all__ = [
+    "SealedFile",
     "discard",
     "first_foreign",
     "kind_in",
     "open_sealed",
+    "parsed",
     "read_json",
     "regular_size",
     "remove",
     "seal",
+    "sealed_files",
     "without_repeats",
 ]
 
@@ -96,11 +100,53 @@ def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_json(path: Path) -> Any:
+def parsed(text: bytes, *, finite: bool = True) -> Any:
+    """Return what JSON says, read as strictly as a hostile file asks for.
+
+    Args:
+        text: in UTF-8.
+        finite: whether every number must be finite: `NaN`, `Infinity` and `1e999` are refused.
+
+    Raises:
+        ValueError: it is no JSON, nests too deep, has a key twice or such a number, or a whole
+            number of more than 64 bits.
+
+    Example:
+        >>> parsed(b'{"count": 1e999}')
+        Traceback (most recent call last):
+        ValueError: the number 1e999, which is not finite
+    """
+    number = _finite if finite else float
+    try:
+        return json.loads(
+            text.decode(),
+            object_pairs_hook=without_repeats,
+            parse_int=_whole,
+            parse_float=number,
+            parse_constant=number,
+        )
+    except RecursionError:
+        raise ValueError("lists in lists without end") from None
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**64:
+        raise ValueError(f"the number {text:.40}, which has more than 64 bits")
+    return number
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text:.40}, which is not finite")
+    return number
+
+
+def read_json(path: Path, *, finite: bool = True) -> Any:
     """Return what a JSON file of a model or checkpoint holds.
 
     Args:
         path: a regular file of at most 1 MiB.
+        finite: whether every number must be finite.
 
     Raises:
         CheckpointError: when it is missing, a link, larger, not JSON, or has a key twice.
@@ -113,8 +159,8 @@ def read_json(path: Path) -> Any:
     if (size := regular_size(path)) > MOST_JSON:
         raise CheckpointError(f"{path}: expected at most {MOST_JSON} bytes, found {size}")
     try:
-        return json.loads(path.read_bytes().decode(), object_pairs_hook=without_repeats)
-    except (ValueError, RecursionError) as error:
+        return parsed(path.read_bytes(), finite=finite)
+    except ValueError as error:
         raise CheckpointError(f"{path} is damaged: expected JSON, found {error}") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
@@ -328,6 +374,62 @@ def _entries(path: Path, kind: str, version: int) -> dict[str, dict[str, Any]]:
     return entries
 
 
+class SealedFile(NamedTuple):
+    """A file of a sealed directory, of the right size, whose bytes are not looked at yet.
+
+    Args:
+        path: where it lies.
+        size: in bytes.
+        sha256: what the manifest says of its content.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+
+    def verified(self) -> Path:
+        """Return the path, once every byte is seen to be what was sealed.
+
+        Raises:
+            CheckpointError: it differs, or cannot be read.
+        """
+        try:
+            digest = sha256(self.path)
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be read: {error.strerror}") from error
+        if digest != self.sha256:
+            raise CheckpointError(
+                f"{self.path}: expected SHA-256 {self.sha256:.80}, found {digest}"
+            )
+        return self.path
+
+
+def sealed_files(directory: Path, kind: str, version: int) -> dict[str, SealedFile]:
+    """Return the files of a sealed directory, name -> file, their sizes checked alone.
+
+    Args:
+        directory: what `seal` wrote.
+        kind: what it must be.
+        version: of the format; no other is read.
+
+    Raises:
+        CheckpointError: when a file is missing, is a link, or differs in size, or the kind or
+            version is another.
+
+    Example:
+        >>> sealed_files(Path("nowhere"), "checkpoint", 1)
+        Traceback (most recent call last):
+        recurra.errors.CheckpointError: nowhere/manifest.json is missing
+    """
+    found = {}
+    for name, entry in _entries(directory / MANIFEST, kind, version).items():
+        path = directory / name
+        if (size := regular_size(path)) != (expected := entry["size"]):
+            raise CheckpointError(f"{path}: expected {expected} bytes, found {size}")
+        found[name] = SealedFile(path, size, entry["sha256"])
+    return found
+
+
 def open_sealed(directory: Path, kind: str, version: int) -> dict[str, Path]:
     """Check a sealed directory against its manifest and return its files, name -> path.
 
@@ -345,19 +447,8 @@ def open_sealed(directory: Path, kind: str, version: int) -> dict[str, Path]:
         Traceback (most recent call last):
         recurra.errors.CheckpointError: nowhere/manifest.json is missing
     """
-    entries = _entries(directory / MANIFEST, kind, version)
-    paths = {name: directory / name for name in entries}
-    for name, path in paths.items():  # sizes first: they cost nothing
-        if (size := regular_size(path)) != (expected := entries[name]["size"]):
-            raise CheckpointError(f"{path}: expected {expected} bytes, found {size}")
-    for name, path in paths.items():
-        try:
-            digest = sha256(path)
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-        if digest != (expected := entries[name]["sha256"]):
-            raise CheckpointError(f"{path}: expected SHA-256 {expected:.80}, found {digest}")
-    return paths
+    found = sealed_files(directory, kind, version)  # all sizes first: they cost nothing
+    return {name: each.verified() for name, each in found.items()}
 
 
 def remove(directory: Path, known: Known = _nothing) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Json, existing, print_json, print_lines
+from recurra.cli.console import AllowImport, Json, existing, print_json, print_lines
 from recurra.cli.places import place
 
 if TYPE_CHECKING:
@@ -53,23 +53,27 @@ def mix(
             help="The text to learn weights on; that of the first run by default.",
         ),
     ] = None,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Mix language models of one vocabulary, by weights learned on validation."""
     from recurra.language.options import MixtureOptions
     from recurra.run.tasks import load_model
+    from recurra.table import named_by_file
 
     _require_free(out)
-    models: dict[str, LanguageModel] = {
-        name: load_model(run, "mix") for name, run in _named(runs).items()
-    }
-    first = next(iter(models.values()))
-    for name, model in models.items():
-        _require_same(name, model, first)
+    allowed = [*(allow_import or ()), *([] if data is None else [data])]
     options = MixtureOptions(
         cache=cache, dynamic=dynamic, order=ngram, unigram_cache=unigram_cache, buckets=buckets
     )
-    mixed = _learn(models, options, _dataset(runs[0], data, first))
+    with named_by_file(runs[0], allowed):
+        models: dict[str, LanguageModel] = {
+            name: load_model(run, "mix") for name, run in _named(runs).items()
+        }
+        first = next(iter(models.values()))
+        for name, model in models.items():
+            _require_same(name, model, first)
+        mixed = _learn(models, options, _dataset(runs[0], data, first))
     if json:
         print_json({"model": str(out), **mixed.report})
     else:

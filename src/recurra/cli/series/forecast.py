@@ -10,8 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, Run, existing, open_console, print_json, print_lines, say
+from recurra.cli.console import (
+    AllowImport,
+    Json,
+    Run,
+    existing,
+    open_console,
+    print_json,
+    print_lines,
+    print_text,
+    printable,
+    say,
+)
 from recurra.cli.places import place
+from recurra.learning.event import Stepped
+from recurra.work import working
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -49,6 +62,7 @@ def forecast(
         Path | None,
         typer.Option(metavar="FILE", parser=place, help="Draw up to six series into a PNG."),
     ] = None,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Forecast what follows each series, as CSV.
@@ -64,14 +78,15 @@ def forecast(
         require_picture(plot)
     if out is not None:
         require_file(out, "--out", lambda head: head.startswith(b"unique_id,ds,yhat"))
-    forecaster: Forecaster = load_model(run, "forecast")
+    forecaster: Forecaster = load_model(run, "forecast", allow_import=allow_import or ())
     history = forecaster.history if data is None else forecaster.read(data)
     found = forecaster.predict(horizon, history, percents)
     rows = list(found)
     if json:
         print_json({"forecasts": rows})
     elif out is None:
-        typer.echo(_as_csv(rows), nl=False)
+        safe = [{n: printable(v) if isinstance(v, str) else v for n, v in r.items()} for r in rows]
+        print_text(_as_csv(safe), end="")
     if out is not None:
         _keep(rows, out, json=json)
         say(f"{len(rows):,} steps of {len(found.names):,} series are in {out}")
@@ -89,6 +104,7 @@ def backtest(
     refit: Annotated[
         bool, typer.Option("--refit", help="Train anew at each origin, on what was before it.")
     ] = False,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Judge a forecaster at several origins of the past."""
@@ -96,8 +112,9 @@ def backtest(
     from recurra.run.directory import RunDirectory
     from recurra.run.tasks import load_model
     from recurra.series.use.backtest import backtest as judge
+    from recurra.table import named_by_file
 
-    forecaster: Forecaster = load_model(run, "backtest")
+    forecaster: Forecaster = load_model(run, "backtest", allow_import=allow_import or ())
     config = RunDirectory(run).config()
     if refit and config is None:
         raise typer.BadParameter(f"{run} has no config.json, which says how to train anew")
@@ -107,7 +124,8 @@ def backtest(
         forecaster.data if data is None else forecaster.data.model_copy(update={"dataset": data})
     )
     again = _refit(config, forecaster.horizon) if refit else None
-    done = judge(forecaster, options, windows=windows, step=step, refit=again)
+    with named_by_file(run, [*(allow_import or ()), *([] if data is None else [data])]):
+        done = judge(forecaster, options, windows=windows, step=step, refit=again)
     metric = options.judge
     verdict = _verdict(done, metric)
     if json:
@@ -189,9 +207,13 @@ def _refit(config: RunConfig | None, horizon: int) -> Any:
         unknown = np.full((len(panel) * len(panel.targets), horizon), np.nan)
         task = SeriesTask(settings, choose_device(config.device), extended(panel, unknown))
         say(f"training on {sum(map(len, panel.series)):,} observations")
-        with scratch_folder() as folder:
-            for _ in task.fit(folder, lambda: False):
-                pass
+        with (
+            scratch_folder() as folder,
+            working("training", settings.train.steps, "steps") as tell,
+        ):
+            for event in task.fit(folder, lambda: False):
+                if isinstance(event, Stepped):
+                    tell(event.step)
         return task.model
 
     return train

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, Run, open_console, print_json, print_lines
+from recurra.cli.console import AllowImport, Json, Run, open_console, print_json, print_lines
 from recurra.cli.places import place
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def explain(
             help="Draw surprise, gates and states into a .png or .svg.",
         ),
     ] = None,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Show how surprised a language model is by each token of a text, and what its gates do.
@@ -53,7 +54,7 @@ def explain(
 
     if plot is not None:
         require_picture(plot)
-    model: LanguageModel = load_model(run, "explain")
+    model: LanguageModel = load_model(run, "explain", allow_import=allow_import or ())
     found = look(model, text, top=top)
     if layer is not None and layer > len(found.layers):
         raise typer.BadParameter(_no_such_layer(model, layer, len(found.layers)))
@@ -118,12 +119,14 @@ def _table(found: Explanation, block: str) -> Table:
 def _summary(found: Explanation, model: LanguageModel, plot: Path | None) -> list[str]:
     import numpy as np
 
+    from recurra.language.metrics import format_perplexity
+
     worst = int(np.argmin(found.log_probs))
     nats = -float(found.log_probs.mean())
     lines = [
         "",
         f"{len(found.tokens)} tokens, {nats:.2f} nats each where {found.entropies.mean():.2f} were "
-        f"expected, perplexity {np.exp(min(nats, 700)):,.1f}; most surprising: "
+        f"expected, perplexity {format_perplexity(nats)}; most surprising: "
         f"{_printable(found.tokens[worst])!r}, at rank {found.ranks[worst]:,} of "
         f"{len(model.vocabulary):,}.",
     ]
