@@ -57,10 +57,13 @@ LIKE_OURS = (
 )
 
 
-def run(seed: int, count: int = COUNT) -> dict[str, Any]:
-    """Make that many folders and carry out a command on each; count what was changed or broken."""
+def run(seed: int, count: int = COUNT, kinds: tuple[str, ...] = KINDS) -> dict[str, Any]:
+    """Make that many folders and carry out a command on each; count what was changed or broken.
+
+    Runs and models are of these kinds.
+    """
     with tempfile.TemporaryDirectory() as folder, _quiet(Path(folder)):
-        made = Made(Path(folder))
+        made = Made(Path(folder), kinds)
         outcomes: Counter[str] = Counter()
         faults = []
         for number in range(count):
@@ -136,6 +139,9 @@ class Made:
             "explain --plot": self._explain,
             "fetch": self._fetch,
         }
+        for kind, command in {"network": "explain --plot", "series": "forecast"}.items():
+            if kind not in kinds:
+                del self.commands[command]
 
     def case(self, draw: random.Random, number: int) -> dict[str, Any]:
         """Make one folder, carry out a command on it, and say what it did that it must not."""
@@ -208,6 +214,8 @@ class Made:
 
     def _train(self, place: Path, draw: random.Random, *more: str) -> int:
         words = draw.choice([NETWORK, COUNTS, COUNTS, [*COUNTS, "--set", "ngram.order=0"]])
+        if "network" not in self.kinds and words is NETWORK:
+            words = COUNTS
         return _carry_out(["train", *words, f"--out={place}", *more])[0]
 
     def _mix(self, place: Path, draw: random.Random) -> int:

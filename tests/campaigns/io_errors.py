@@ -32,14 +32,19 @@ LEFT_OVER = re.compile(r"\.(tmp|old)-[0-9a-f]{8}")
 CLOCK = ("seconds", "train_seconds", "throughput", "run", "command")
 
 
-def run(seed: int, names: tuple[str, ...] = (), stride: int = 1) -> dict[str, Any]:
+KINDS = ("network", "counts", "series")
+
+
+def run(
+    seed: int, names: tuple[str, ...] = (), stride: int = 1, kinds: tuple[str, ...] = KINDS
+) -> dict[str, Any]:
     """Sweep all commands, or those of these names; every n, or each `stride`-th from a drawn one.
 
     Each n meets every fault.
     """
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder, folders._quiet(Path(folder)):
-        commands = Commands(Path(folder))
+        commands = Commands(Path(folder), kinds)
         counts: dict[str, dict[str, int]] = {}
         faults: list[str] = []
         for name in names or commands.table:
@@ -108,8 +113,8 @@ class Disk:
 class Commands:
     """The commands, each in a fresh folder, and what they leave when nothing disturbs them."""
 
-    def __init__(self, folder: Path) -> None:
-        made = folders.Made(folder, ("network", "counts", "series"))
+    def __init__(self, folder: Path, kinds: tuple[str, ...]) -> None:
+        made = folders.Made(folder, kinds)
         self.folder, self.models = folder, made.models
         steps = ["--set", "train.save_seconds=0", "--set", "train.keep=best"]
         train = ["train", *folders.NETWORK, *steps, "--out=work/run", "--json"]

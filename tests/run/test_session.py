@@ -314,18 +314,17 @@ REFUSED = {
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a device is refused that is there")
-@pytest.mark.parametrize("what", REFUSED)
 def test_what_is_refused_on_a_finished_run_with_restart_costs_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     list(train(NGRAMS, out="run"))
     Path("run/notes.txt").write_text("mine")
     before = bytes_of(Path("run"))
-    config, data = REFUSED[what]
-    with pytest.raises(RecurraError):
-        list(train(config, data=data, out="run", restart=True))
-    assert bytes_of(Path("run")) == before
+    for config, data in REFUSED.values():
+        with pytest.raises(RecurraError):
+            list(train(config, data=data, out="run", restart=True))
+        assert bytes_of(Path("run")) == before
 
 
 def test_a_run_that_is_started_over_leaves_its_owner_s_files(tmp_path: Path) -> None:
@@ -368,8 +367,9 @@ def test_an_empty_name_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("how", ["moved", "removed"])
-@pytest.mark.parametrize("when", [Started, Saved, Finished])
+@pytest.mark.parametrize(
+    ("how", "when"), [("removed", Started), ("moved", Saved), ("removed", Finished)]
+)
 def test_a_run_that_is_moved_or_removed_while_it_trains_ends_and_is_not_written_anew(
     tmp_path: Path, how: str, when: type
 ) -> None:
