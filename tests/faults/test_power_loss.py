@@ -279,7 +279,7 @@ FLUSH_FOLDER = "        os.fsync(descriptor)\n    except"
 FLUSH_ABOVE = "        path.mkdir(exist_ok=True)\n        sync_directory(path.parent)\n"
 FLUSH_PLACE = "        new.rename(place)\n        sync_directory(place.parent)\n        return\n"
 ASIDE = 'place.rename(beside(place, "old"))'
-HASH = 'if digest != (expected := entries[name]["sha256"]):'
+HASH = "if digest != self.sha256:"
 HIDE = 'discard(directory.rename(beside(directory, "tmp")), known)'
 SEAL = "        seal(path, files, KIND, VERSION, NAMES.knows)\n"
 LISTING = "{file.name: file for file in path.iterdir() if file.name[0] != 'm'}"
@@ -330,7 +330,7 @@ MUTATIONS = {
         "power",
     ),
     "hiding before removal": ("storage.sealed", HIDE, "discard(directory, known)", "order"),
-    "hashes": ("storage.sealed", HASH, "if False and (expected := digest):", "damage"),
+    "hashes": ("storage.sealed", HASH, "if False:", "damage"),
     "manifest": ("learning.checkpoint", "open_sealed(path, KIND, VERSION)", LISTING, "damage"),
     "passing over": (
         "learning.checkpoint",
