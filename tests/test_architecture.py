@@ -46,7 +46,7 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files finite format limits locks
+        files finite format locks
         reading
         sealed
         leftovers tensors

@@ -360,7 +360,8 @@ def _lost(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
 def _broken(place: Path, theirs: set[Path]) -> list[str]:
     """Return what of ours is not whole: a model that cannot be opened, JSON that cannot be read."""
     from recurra.errors import CheckpointError
-    from recurra.storage.sealed import kind_in, open_sealed, read_json
+    from recurra.storage.reading import read_json
+    from recurra.storage.sealed import kind_in, open_sealed
 
     faults = []
     for manifest in sorted(place.rglob("manifest.json")):

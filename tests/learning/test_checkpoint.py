@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from recurra.errors import CheckpointError
 from recurra.learning import checkpoint as module
 from recurra.learning.checkpoint import Checkpoint, Checkpoints, pack_optimizer, unpack_optimizer
-from recurra.storage.sealed import MOST_JSON
+from recurra.storage.reading import MOST_JSON
 
 
 def make(step: int, **facts: Any) -> Checkpoint:

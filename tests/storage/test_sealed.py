@@ -14,7 +14,8 @@ import pytest
 
 from recurra.errors import CheckpointError
 from recurra.storage import sealed
-from recurra.storage.sealed import open_sealed, read_json, remove, seal
+from recurra.storage.reading import MOST_JSON, read_json
+from recurra.storage.sealed import open_sealed, remove, seal
 
 
 @pytest.fixture
@@ -204,9 +205,9 @@ def test_what_is_no_sound_json_is_refused(tmp_path: Path, text: bytes) -> None:
 
 def test_json_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
-    path.write_bytes(b"[]".ljust(sealed.MOST_JSON))
+    path.write_bytes(b"[]".ljust(MOST_JSON))
     assert read_json(path) == []
-    path.write_bytes(b"[]".ljust(sealed.MOST_JSON + 1))
+    path.write_bytes(b"[]".ljust(MOST_JSON + 1))
     with pytest.raises(CheckpointError, match="expected at most 1048576 bytes, found 1048577"):
         read_json(path)
 

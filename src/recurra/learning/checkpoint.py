@@ -21,7 +21,8 @@ from torch import Tensor
 from recurra.errors import CheckpointError, ConfigError
 from recurra.storage.files import Content, make_directory
 from recurra.storage.leftovers import Names, sweep
-from recurra.storage.sealed import MOST_JSON, kind_in, open_sealed, read_json, remove, seal
+from recurra.storage.reading import MOST_JSON, read_json
+from recurra.storage.sealed import kind_in, open_sealed, remove, seal
 from recurra.storage.tensors import load_tensors, write_tensors
 
 __all__ = [

@@ -29,7 +29,8 @@ from recurra.storage import files
 from recurra.storage.leftovers import Names, renew, renewed, sweep
 from recurra.storage.locks import is_lock, lock
 from recurra.storage.outputs import mode, require_usual, writing
-from recurra.storage.sealed import first_foreign, read_json, regular_size
+from recurra.storage.reading import read_json, regular_size
+from recurra.storage.sealed import first_foreign
 
 __all__ = ["COMPANIONS", "RunDirectory"]
 

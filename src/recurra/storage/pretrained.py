@@ -17,9 +17,9 @@ from torch import Tensor
 from recurra.errors import CheckpointError
 from recurra.storage.files import Content, json_bytes, make_directory
 from recurra.storage.format import Format
-from recurra.storage.limits import SETTING, most_bytes
 from recurra.storage.outputs import require_model
-from recurra.storage.sealed import MANIFEST, SealedFile, read_json, seal, sealed_files
+from recurra.storage.reading import SETTING, most_bytes, read_json
+from recurra.storage.sealed import MANIFEST, SealedFile, seal, sealed_files
 from recurra.storage.tensors import load_tensors, tensor_layout, write_tensors
 
 __all__ = ["Pretrained", "format_of", "open_pretrained", "save_pretrained"]

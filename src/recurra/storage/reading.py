@@ -1,21 +1,34 @@
-"""A file of anyone's opened for reading: what is packed has a cap, what could block is refused."""
+"""A file of anyone's opened for reading: what is packed has a cap, JSON is read strictly, nothing blocks."""
 
 from __future__ import annotations
 
 import errno
 import io
+import json
+import math
 import os
 import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from recurra.errors import DataError
-from recurra.storage.limits import SETTING, most_bytes
+from recurra.errors import CheckpointError, ConfigError, DataError
 
-__all__ = ["most_unpacked", "numbered_lines", "opened", "unpacked"]
+__all__ = [
+    "MOST_JSON",
+    "SETTING",
+    "most_bytes",
+    "most_unpacked",
+    "numbered_lines",
+    "opened",
+    "parsed",
+    "read_json",
+    "regular_size",
+    "unpacked",
+    "without_repeats",
+]
 
 MOST, LEAST = 1 << 30, 16 << 20  # bytes
 RATIO = 32  # to which data of numbers and words are rarely packed, and bombs always
@@ -23,6 +36,29 @@ READ, UNPACKED = 1 << 15, 1 << 18  # bytes at once
 PADDING = 1 << 20  # bytes of zeros that may follow what is packed, as on a tape
 MOST_EMPTY = 1_000  # packed pieces of nothing, one after the other
 GZIP = 31  # what zlib calls the format
+MOST_JSON = 2**20  # bytes; bounds the memory that reading a hostile file can cost
+SETTING = "RECURRA_MOST_MB"
+"""The variable by which a user allows more, in millions of bytes."""
+
+
+def most_bytes(default: int) -> int:
+    """Return how many bytes something may hold once it is read whole or unpacked.
+
+    Args:
+        default: what is enough for all that is honest; `RECURRA_MOST_MB`, in millions of bytes,
+            raises it, and never lowers it.
+
+    Raises:
+        ConfigError: the environment sets no whole number.
+
+    Example:
+        >>> most_bytes(64_000_000)
+        64000000
+    """
+    said = os.environ.get(SETTING, "0")
+    if not said.isdecimal():
+        raise ConfigError(f"{SETTING} is {said!r:.40}, but must be a whole number, as 500")
+    return max(default, int(said) * 1_000_000)
 
 
 def most_unpacked(packed: int, least: int | None = None) -> int:
@@ -235,3 +271,114 @@ def numbered_lines(path: Path, longest: int) -> Iterator[tuple[int, bytes]]:
             if len(line) > longest:
                 raise DataError(f"{path}, line {number} is longer than {longest:,} bytes")
             yield number, line
+
+
+def regular_size(path: Path) -> int:
+    """Return a regular file's size in bytes; a link may lead anywhere and a pipe may block.
+
+    Args:
+        path: the file.
+
+    Raises:
+        CheckpointError: when it is missing, or anything but a regular file.
+
+    Example:
+        >>> regular_size(Path("nowhere"))
+        Traceback (most recent call last):
+        recurra.errors.CheckpointError: nowhere is missing
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        found = stat.filemode(status.st_mode)
+        raise CheckpointError(f"{path}: expected a regular file, found {found}")
+    return status.st_size
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return JSON's pairs as a dict; for `object_pairs_hook`.
+
+    Args:
+        pairs: keys and values in the order of the text.
+
+    Raises:
+        ValueError: for a key that is there twice, as readers differ in which one they take.
+
+    Example:
+        >>> json.loads('{"a": 1}', object_pairs_hook=without_repeats)
+        {'a': 1}
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key that is there twice")
+    return found
+
+
+def parsed(text: bytes, *, finite: bool = True) -> Any:
+    """Return what JSON says, read as strictly as a hostile file asks for.
+
+    Args:
+        text: in UTF-8.
+        finite: whether every number must be finite: `NaN`, `Infinity` and `1e999` are refused.
+
+    Raises:
+        ValueError: it is no JSON, nests too deep, has a key twice or such a number, or a whole
+            number of more than 64 bits.
+
+    Example:
+        >>> parsed(b'{"count": 1e999}')
+        Traceback (most recent call last):
+        ValueError: the number 1e999, which is not finite
+    """
+    number = _finite if finite else float
+    try:
+        return json.loads(
+            text.decode(),
+            object_pairs_hook=without_repeats,
+            parse_int=_whole,
+            parse_float=number,
+            parse_constant=number,
+        )
+    except RecursionError:
+        raise ValueError("lists in lists without end") from None
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**64:
+        raise ValueError(f"the number {text:.40}, which has more than 64 bits")
+    return number
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text:.40}, which is not finite")
+    return number
+
+
+def read_json(path: Path, *, finite: bool = True) -> Any:
+    """Return what a JSON file of a model or checkpoint holds.
+
+    Args:
+        path: a regular file of at most 1 MiB.
+        finite: whether every number must be finite.
+
+    Raises:
+        CheckpointError: when it is missing, a link, larger, not JSON, or has a key twice.
+
+    Example:
+        >>> read_json(Path("nowhere.json"))
+        Traceback (most recent call last):
+        recurra.errors.CheckpointError: nowhere.json is missing
+    """
+    if (size := regular_size(path)) > MOST_JSON:
+        raise CheckpointError(f"{path}: expected at most {MOST_JSON} bytes, found {size}")
+    try:
+        return parsed(path.read_bytes(), finite=finite)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: expected JSON, found {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error

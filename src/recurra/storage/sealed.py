@@ -7,11 +7,8 @@ SHA-256 of every other file in it. One in which anything else lies is neither re
 from __future__ import annotations
 
 import errno
-import json
-import math
 import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +24,7 @@ from recurra.storage.files import (
     sha256,
     sync_directory,
 )
+from recurra.storage.reading import read_json, regular_size
 
 __all__ = [
     "SealedFile",
@@ -34,17 +32,12 @@ __all__ = [
     "first_foreign",
     "kind_in",
     "open_sealed",
-    "parsed",
-    "read_json",
-    "regular_size",
     "remove",
     "seal",
     "sealed_files",
-    "without_repeats",
 ]
 
 MANIFEST = "manifest.json"
-MOST_JSON = 2**20  # bytes; bounds the memory that reading a hostile file can cost
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 Known = Callable[[str], object]
@@ -53,117 +46,6 @@ Known = Callable[[str], object]
 
 def _nothing(name: str) -> bool:
     return False
-
-
-def regular_size(path: Path) -> int:
-    """Return a regular file's size in bytes; a link may lead anywhere and a pipe may block.
-
-    Args:
-        path: the file.
-
-    Raises:
-        CheckpointError: when it is missing, or anything but a regular file.
-
-    Example:
-        >>> regular_size(Path("nowhere"))
-        Traceback (most recent call last):
-        recurra.errors.CheckpointError: nowhere is missing
-    """
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):
-        found = stat.filemode(status.st_mode)
-        raise CheckpointError(f"{path}: expected a regular file, found {found}")
-    return status.st_size
-
-
-def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return JSON's pairs as a dict; for `object_pairs_hook`.
-
-    Args:
-        pairs: keys and values in the order of the text.
-
-    Raises:
-        ValueError: for a key that is there twice, as readers differ in which one they take.
-
-    Example:
-        >>> json.loads('{"a": 1}', object_pairs_hook=without_repeats)
-        {'a': 1}
-    """
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key that is there twice")
-    return found
-
-
-def parsed(text: bytes, *, finite: bool = True) -> Any:
-    """Return what JSON says, read as strictly as a hostile file asks for.
-
-    Args:
-        text: in UTF-8.
-        finite: whether every number must be finite: `NaN`, `Infinity` and `1e999` are refused.
-
-    Raises:
-        ValueError: it is no JSON, nests too deep, has a key twice or such a number, or a whole
-            number of more than 64 bits.
-
-    Example:
-        >>> parsed(b'{"count": 1e999}')
-        Traceback (most recent call last):
-        ValueError: the number 1e999, which is not finite
-    """
-    number = _finite if finite else float
-    try:
-        return json.loads(
-            text.decode(),
-            object_pairs_hook=without_repeats,
-            parse_int=_whole,
-            parse_float=number,
-            parse_constant=number,
-        )
-    except RecursionError:
-        raise ValueError("lists in lists without end") from None
-
-
-def _whole(text: str) -> int:
-    if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**64:
-        raise ValueError(f"the number {text:.40}, which has more than 64 bits")
-    return number
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"the number {text:.40}, which is not finite")
-    return number
-
-
-def read_json(path: Path, *, finite: bool = True) -> Any:
-    """Return what a JSON file of a model or checkpoint holds.
-
-    Args:
-        path: a regular file of at most 1 MiB.
-        finite: whether every number must be finite.
-
-    Raises:
-        CheckpointError: when it is missing, a link, larger, not JSON, or has a key twice.
-
-    Example:
-        >>> read_json(Path("nowhere.json"))
-        Traceback (most recent call last):
-        recurra.errors.CheckpointError: nowhere.json is missing
-    """
-    if (size := regular_size(path)) > MOST_JSON:
-        raise CheckpointError(f"{path}: expected at most {MOST_JSON} bytes, found {size}")
-    try:
-        return parsed(path.read_bytes(), finite=finite)
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged: expected JSON, found {error}") from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _is_plain(name: str) -> bool:

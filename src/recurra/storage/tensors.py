@@ -22,7 +22,7 @@ from torch import Tensor
 
 from recurra.errors import CheckpointError
 from recurra.storage.files import Sink
-from recurra.storage.sealed import regular_size, without_repeats
+from recurra.storage.reading import regular_size, without_repeats
 
 __all__ = ["load_tensors", "tensor_layout", "write_tensors"]
 

@@ -105,7 +105,8 @@ def _require_free(out: Path) -> None:
     from recurra.run.directory import RunDirectory
     from recurra.storage.outputs import require_folder, require_model
     from recurra.storage.pretrained import FACTS
-    from recurra.storage.sealed import kind_in, read_json
+    from recurra.storage.reading import read_json
+    from recurra.storage.sealed import kind_in
 
     above = out.resolve().parent
     if RunDirectory(above).is_ours():

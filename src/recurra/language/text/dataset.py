@@ -20,7 +20,7 @@ from recurra.language.text.tokenization import UNK, Merges, learn_merges, read_t
 from recurra.language.text.vocabulary import Vocabulary
 from recurra.storage.files import Content, Sink, json_bytes
 from recurra.storage.folders import cached, scratch_file
-from recurra.storage.sealed import read_json
+from recurra.storage.reading import read_json
 from recurra.work import worked_on, working
 
 __all__ = ["SplitFacts", "TextDataset", "encode_text"]

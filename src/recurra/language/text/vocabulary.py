@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from recurra.errors import CheckpointError, DataError
 from recurra.language.text.byte_pairs import BYTES, Merges
 from recurra.language.text.tokenization import EOS, UNK
-from recurra.storage.limits import SETTING, most_bytes
-from recurra.storage.sealed import parsed
+from recurra.storage.reading import SETTING, most_bytes, parsed
 
 __all__ = ["Vocabulary"]
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
 from recurra.series.reading.columns import Coded, Columns
-from recurra.storage.limits import SETTING
-from recurra.storage.reading import most_unpacked
+from recurra.storage.reading import SETTING, most_unpacked
 
 __all__ = ["is_frame", "read_frame", "read_parquet"]
 
