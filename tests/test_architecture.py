@@ -85,9 +85,10 @@ ORDER = {
         config weights
         task
         optimization
-        averaging epochs
+        averaging epochs allowance
         checkpoint
         loop
+        minutes
     """,
     "recurra.search": "edit_distance rows truncation\n beam",
     "recurra.language": """
@@ -100,7 +101,7 @@ ORDER = {
         models
         mixing
         explanation heat_map
-        sizing
+        sizing costs
         task
     """,
     "recurra.language.text": """
@@ -148,7 +149,7 @@ ORDER = {
     "recurra.series.datasets": "base\n *",
     "recurra.series.data": "dataset\n windows",
     "recurra.series.baselines": "base\n *",
-    "recurra.series.judging": "metrics\n trial",
+    "recurra.series.judging": "metrics\n trial\n rivals",
     "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing",
     "recurra.series.use": "forecasts history\n saved\n forecaster\n evidence backtest",
     "recurra.labels": """

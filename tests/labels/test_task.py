@@ -17,7 +17,6 @@ from recurra.labels.classifier import Classifier
 from recurra.labels.entry import LabelRun
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.task import LabelTask
-from recurra.learning import loop
 from recurra.learning.event import Event, Finished, Saved, Started, Stopped, Validated
 from recurra.learning.options import TrainOptions
 
@@ -220,7 +219,9 @@ def test_the_same_seed_gives_the_same_network_and_another_another(waves, tmp_pat
 
 @pytest.mark.parametrize(("minutes", "expected"), [(0.5, 2850), (1e-6, 1)])
 def test_minutes_freeze_the_steps_that_fit(waves, monkeypatch, minutes, expected):
-    monkeypatch.setattr(loop, "measure_seconds_per_step", lambda learner, options: 0.01)
+    monkeypatch.setattr(
+        "recurra.learning.minutes.measure_seconds_per_step", lambda learner, options: 0.01
+    )
     task = LabelTask(change(waves, train={"minutes": minutes, "steps": None}), CPU)
     assert task.config.train.steps == expected
 

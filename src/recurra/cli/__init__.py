@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any
@@ -103,7 +104,12 @@ def _carry_out(words: list[str]) -> int:
     if COMPLETING in os.environ:  # the shell asks how a word may go on
         command.main(words, prog_name="recurra")
     try:
-        with command.make_context("recurra", words) as context, saying_what_compiles():
+        with (
+            command.make_context("recurra", words) as context,
+            saying_what_compiles(),
+            warnings.catch_warnings(),
+        ):
+            warnings.showwarning = _warn  # type: ignore[assignment]
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
@@ -112,6 +118,11 @@ def _carry_out(words: list[str]) -> int:
             raise end.__context__ from None
         raise
     return 0
+
+
+def _warn(message: Warning | str, *rest: object) -> None:
+    """Say a warning in one line, without the place in the program that it comes from."""
+    say(f"warning: {message}")
 
 
 def _explain(error: Exception, words: Sequence[str]) -> int:

@@ -7,6 +7,7 @@ safetensors file for each part of the state. docs/checkpoint-format.md specifies
 from __future__ import annotations
 
 import json
+import math
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from torch import Tensor
 
 from recurra.errors import CheckpointError
 from recurra.storage.files import Content, make_directory, sweep
+from recurra.storage.finite import not_finite
 from recurra.storage.sealed import MOST_JSON, open_sealed, read_json, remove, seal
 from recurra.storage.tensors import load_tensors, write_tensors
 
 __all__ = [
     "Checkpoint",
     "Checkpoints",
+    "blown_up",
     "pack_optimizer",
     "unpack_optimizer",
 ]
@@ -114,12 +117,14 @@ class Checkpoints:
         return path
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return the newest checkpoint that is intact, and a line for each thing put right.
+        """Return the newest checkpoint that is good, and a line for each thing put right.
+
+        Good is what is intact, and whose numbers have not blown up.
 
         Clears what interrupted writes left. Without any checkpoint, returns None.
 
         Raises:
-            CheckpointError: when there are checkpoints and none is intact; names the damage.
+            CheckpointError: when there are checkpoints and none is good; names the damage.
             OSError: when a left-over cannot be removed.
 
         Example:
@@ -129,7 +134,10 @@ class Checkpoints:
         damage: list[str] = []
         for path in reversed(self._saved().values()):
             try:
-                return _load(path), notes + damage
+                found = _load(path)
+                if (where := blown_up(found)) is not None:
+                    raise CheckpointError(where)
+                return found, notes + damage
             except CheckpointError as error:
                 damage.append(f"passed over {path.name}: {error}")
         if damage:
@@ -176,6 +184,33 @@ def _load(path: Path) -> Checkpoint:
             parts = {name.removesuffix(SUFFIX): load_tensors(file) for name, file in files.items()}
             return Checkpoint(step, parts, facts)
     raise CheckpointError(f"{path / FACTS} is damaged: expected step and facts")
+
+
+def blown_up(checkpoint: Checkpoint) -> str | None:
+    """Return in words which of a training's numbers is not finite; None where all of them are.
+
+    Of a carried state, which may hold infinities, no number is to be NaN.
+
+    Args:
+        checkpoint: the training.
+
+    Example:
+        >>> blown_up(Checkpoint(3, {"weights": {"bias": torch.tensor([1.0, math.inf])}}, {}))
+        'bias of its weights is not finite (number 2)'
+    """
+    for part, tensors in checkpoint.tensors.items():
+        for name, tensor in tensors.items():
+            if not tensor.is_floating_point():
+                continue
+            asked = tensor.nan_to_num(math.nan, 0.0, 0.0) if part == "carry" else tensor
+            if (place := not_finite(asked)) is not None:
+                number = sum(n * step for n, step in zip(place, _strides(tensor))) + 1
+                return f"{name} of its {part} is not finite (number {number:,})"
+    return None
+
+
+def _strides(tensor: Tensor) -> list[int]:
+    return [math.prod(tensor.shape[n + 1 :]) for n in range(tensor.dim())]
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, Facts]:

@@ -217,6 +217,8 @@ def render(report: Mapping[str, Any]) -> str:
     lines += ["", *textwrap.wrap(f"{said[:1].upper()}{said[1:]}.", 96)]
     for note in report.get("notes", []):
         lines += textwrap.wrap(f"{note[:1].upper()}{note[1:].rstrip('.')}.", 96)
+    for name, why in (report.get("left_out") or {}).items():
+        lines += textwrap.wrap(f"left out: {name} ({why})", 96, subsequent_indent="  ")
     if mixture and (parts := report["mixture"].get("parts")):
         lines += ["", *_parts(parts, mixture.get("perplexity"), split)]
     lines += ["", *_scored(metrics or {}, split), _effort(report)]

@@ -8,7 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["not_finite"]
+__all__ = ["MOST", "not_finite"]
+
+MOST = 1e30
+"""Of what a network reads: what is larger overflows single precision once it is multiplied."""
 
 
 def not_finite(

@@ -131,7 +131,12 @@ def evaluate(
     way = f", {context}" if "perplexity" in metrics else ""
     console.print(f"[bold]{run}[/bold] on {data or 'its own data'}, {split}{way}\n")
     for name, value in metrics.items():
-        console.print(f"  {name.replace('_', ' '):16}{shown(name, value):>12}")
+        if name != "calibrated":
+            console.print(f"  {name.replace('_', ' '):16}{shown(name, value):>12}")
+    if metrics.get("calibrated"):
+        console.print(
+            "\nThe intervals were calibrated on these windows: their coverage is no promise."
+        )
 
 
 def _resume_command() -> str:

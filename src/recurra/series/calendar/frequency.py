@@ -17,6 +17,7 @@ __all__ = ["STEPS", "Frequency", "infer", "infer_season"]
 SECOND = 10**9  # nanoseconds
 MINUTE, HOUR, DAY, WEEK = 60 * SECOND, 3_600 * SECOND, 86_400 * SECOND, 604_800 * SECOND
 MONTH = 2_629_746 * SECOND  # a twelfth of the Gregorian calendar's mean year
+LAST_STAMP = np.datetime64("2261-12-31", "D")  # 64 bits of nanoseconds end in the year after
 LAST_DAY = 31  # of any month, however short
 MOST_SPREAD = 10  # steps per observation; what is sparser is no grid with gaps
 
@@ -99,6 +100,9 @@ class Frequency:
             last_stamp: a `datetime64` or a number.
             n: how many.
 
+        Raises:
+            DataError: stamps end before: dates are told up to the year 2261.
+
         Example:
             >>> monthly = infer(np.array(["2020-11-30", "2020-12-31"], "datetime64[D]"))
             >>> monthly.after(np.datetime64("2020-12-31"), 2).astype("datetime64[D]").tolist()
@@ -108,6 +112,11 @@ class Frequency:
         if self.unit == "step":
             return np.asarray(float(last_stamp) + ahead * self.count, np.float64)
         last = np.datetime64(last_stamp, "ns")
+        if self.unit == "nanosecond":
+            reach = int(last.astype(np.int64)) + n * int(self.count)
+            self._require_stamps(
+                reach > int(LAST_STAMP.astype("datetime64[ns]").astype(np.int64)), n
+            )
         steps = ahead * int(self.count)
         day = last.astype("datetime64[D]")
         if self.unit == "weekday":
@@ -119,7 +128,15 @@ class Frequency:
             days = np.minimum(wanted, latest)
         else:
             return np.asarray(last + steps.astype("timedelta64[ns]"))
+        self._require_stamps(n > 0 and bool(days[-1] > LAST_STAMP), n)
         return np.asarray(days.astype("datetime64[ns]") + (last - day.astype("datetime64[ns]")))
+
+    def _require_stamps(self, beyond: bool, n: int) -> None:
+        if beyond:
+            raise DataError(
+                f"{n:,} {self.name} steps ahead lead past the year {LAST_STAMP.astype(object).year}"
+                ", where dates end; give a shorter horizon, or numbers for stamps"
+            )
 
     def delta(self, stamps: Stamps) -> NDArray[np.float64]:
         """Return the time since the observation before, in steps: `(T,)`, the first 1.

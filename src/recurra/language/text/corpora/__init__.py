@@ -29,7 +29,7 @@ def open_corpus(options: TextOptions) -> Corpus:
         options: handed on to the corpus.
 
     Raises:
-        ConfigError: nothing is named so.
+        ConfigError: nothing is named so, or it has splits of its own and others are asked for.
         DataError: the path is not there, or cannot be read.
 
     Example:
@@ -41,12 +41,24 @@ def open_corpus(options: TextOptions) -> Corpus:
         located = options.model_copy(update={"corpus": str(path)})
         try:
             if path.is_dir():
+                _require_own_splits(options)
                 return DirectoryCorpus(located)
             if path.exists() or (":" not in name and (len(path.parts) > 1 or path.suffix)):
                 return FileCorpus(located)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if name in CORPORA.places:
+        _require_own_splits(options)
     corpus = CORPORA[name](options)
     if not isinstance(corpus, Corpus):
         raise ConfigError(f"{name!r} is not a corpus: derive it from {Corpus.__module__}.Corpus")
     return corpus
+
+
+def _require_own_splits(options: TextOptions) -> None:
+    asked, usual = options.split, TextOptions.model_fields["split"].default
+    if asked != usual:
+        raise ConfigError(
+            f"data.split={asked} divides a single file, but {options.corpus} has splits of its "
+            "own: leave data.split out"
+        )
