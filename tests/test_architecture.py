@@ -144,7 +144,7 @@ ORDER = {
         task
     """,
     "recurra.series.pictures": "*",
-    "recurra.series.calendar": "frequency\n names",
+    "recurra.series.calendar": "limits\n frequency\n names",
     "recurra.series.reading": "columns\n draft stamps\n *",
     "recurra.series.datasets": "base\n *",
     "recurra.series.data": "dataset\n windows",

@@ -856,6 +856,51 @@ def test_measuring_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch) -
     assert len(learner.asked) == 5 + 4  # two seconds at half a second each
 
 
+# Weights that have blown up
+
+
+def blowing(learner: Copier, at: int) -> Copier:
+    """A learner whose weights become infinite as the given step is taken, and whose loss is 0."""
+
+    def spoil(number: int, loss: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        if number == at:
+            learner.model.bias.data.fill_(math.inf)  # type: ignore[union-attr]
+        return loss * 0 if math.isfinite(float(loss.detach())) else loss, carry
+
+    learner.spoil = spoil
+    return learner
+
+
+def test_weights_that_blew_up_are_not_saved_over_good_ones(tmp_path: Path) -> None:
+    options = OPTIONS.model_copy(update={"validate_epochs": 100.0})
+    events: list[Event] = []
+    with pytest.raises(RunError):
+        events.extend(learn(blowing(Copier(), 5), options, 7, Checkpoints(tmp_path)))
+    assert sorted(path.name for path in tmp_path.glob("step-*"))[-1] == "step-00000005"
+    found, notes = Checkpoints(tmp_path).newest()
+    assert found is not None and found.step == 5 and notes == []
+
+
+def test_the_last_step_leaves_weights_that_are_finite_or_none(tmp_path: Path) -> None:
+    options = OPTIONS.model_copy(update={"steps": 6, "validate_epochs": 100.0})
+    with pytest.raises(
+        RunError, match=r"the training ends with weights that are not finite \(bias"
+    ):
+        run(tmp_path / "last", options, blowing(Copier([None] * 9), 5))
+    best = options.model_copy(update={"keep": "best", "validate_epochs": 0.25})
+    learner = blowing(Copier([3.0, 2.0, 1.0, 2.0, 3.0, math.nan]), 5)
+    events = run(tmp_path / "best", best, learner)
+    assert all(bool(weight.isfinite().all()) for weight in learner.model.parameters())
+    assert isinstance(events[-1], Finished)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, None])
+def test_a_validation_that_is_no_number_is_never_the_best(tmp_path: Path, loss: float) -> None:
+    options = OPTIONS.model_copy(update={"keep": "best", "steps": 4, "validate_epochs": 0.25})
+    events = run(tmp_path, options, Copier([loss, 2.0, loss, 3.0]))
+    assert [event.best for event in of(events, Validated)] == [False, True, False, False]
+
+
 # Minutes
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.labels import confusion
 from recurra.labels.baselines import BASELINES
-from recurra.labels.classifier import Classifier
+from recurra.labels.classifier import Classifier, Sequences
 from recurra.labels.datasets import DATASETS, LabelData, label, open_labels, open_source
 from recurra.labels.entry import LABELS, LabelRun
 from recurra.labels.learner import Examples, SequenceLearner
@@ -23,7 +23,7 @@ from recurra.labels.metrics import confusion_matrix, score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.sequences import LabelledSequences, stratified_folds
-from recurra.learning.allowance import attempted, timed
+from recurra.learning.allowance import attempted, seconds_each, timed
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event
 from recurra.learning.loop import learn
@@ -142,14 +142,18 @@ class LabelTask(Task):
         """Yield what comes after the training, and its seconds, told by a small part of it."""
         splits = {split: data for split, data in self.data.splits.items() if split != "train"}
         for split in sorted(splits):  # the test first
-            some = splits[split].take(range(min(TIMED, len(splits[split]))))
-            self.model.log_probs(some.sequences)  # compiles
-            seconds = timed(partial(self.model.log_probs, some.sequences))
-            yield split, seconds * len(splits[split]) / len(some)
+            sequences = splits[split].sequences
+            yield (
+                split,
+                len(sequences) * seconds_each(partial(self._read, sequences), len(sequences)),
+            )
         for name in BASELINES:
             yield name, _seconds_of(name, self.data)
         if config.data.folds is not None:
             yield "folds", config.data.folds * 60 * (config.train.minutes or 0.0)
+
+    def _read(self, sequences: Sequences, count: int) -> None:
+        self.model.log_probs(sequences[:count])
 
     def extras(self) -> dict[str, Any]:
         """Return the accuracy over folds, where they are asked for, and notes."""

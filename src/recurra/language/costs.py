@@ -18,20 +18,20 @@ from recurra.language.models.network import NetworkModel
 from recurra.language.models.ngram import NgramModel
 from recurra.language.options import MixtureOptions, NgramOptions
 from recurra.language.text.dataset import TextDataset
-from recurra.learning.allowance import timed
+from recurra.learning.allowance import seconds_each, timed
 
 __all__ = ["after_training", "seconds_of_validation"]
 
 Ids = NDArray[np.integer]
 
-READ = 1024
-"""Tokens by which the reading of a text is timed."""
+LEAST_READ, READ = 512, 4096
+"""Fewest and most tokens by which the reading of a text is timed."""
 
-ADAPTED = 100
-"""Tokens by which dynamic evaluation is."""
+ADAPTED = 40
+"""Fewest tokens by which dynamic evaluation is."""
 
-COUNTED = 50_000
-"""Tokens by which counting is."""
+LEAST_COUNTED, COUNTED = 2_000, 50_000
+"""Fewest and most tokens by which counting is."""
 
 CHUNK, GATHERED = 5, 100_000
 """Steps of a chunk, and tokens of all, that gradients are gathered from."""
@@ -54,14 +54,15 @@ def after_training(
     model.network.eval()
     judged = {split: len(dataset.ids(split)) for split in dataset.splits if split != "train"}
     tokens, ids = sum(judged.values()), dataset.ids("train")
-    if "test" in judged:
-        yield "test", judged["test"] * _seconds_per_token(model.log_probs_of, ids, READ)
+    each = _reading(model.log_probs_of, ids)
+    for split in sorted(judged, reverse=True):  # validation chooses the weights
+        yield split, judged[split] * each
     counting = _counting(dataset, order, tokens)
     yield f"kn{order}", counting
     if mix.cache:
         yield "network_cache", _looking_up(model, ids, judged)
     if mix.dynamic:
-        each = _seconds_per_token(dynamic(model).log_probs_of, ids, ADAPTED)
+        each = _reading(dynamic(model).log_probs_of, ids, ADAPTED)
         yield "network_dynamic", _gathering(model, ids) + tokens * each
         if mix.cache:
             yield "network_dynamic_cache", _looking_up(model, ids, judged)
@@ -79,22 +80,19 @@ def seconds_of_validation(model: NetworkModel, dataset: TextDataset) -> float:
     if "valid" not in dataset.splits:
         return 0.0
     model.network.eval()
-    each = _seconds_per_token(model.log_probs_of, dataset.ids("train"), READ)
+    each = _reading(model.log_probs_of, dataset.ids("train"))
     model.network.train()
     return len(dataset.ids("valid")) * each
 
 
-def _seconds_per_token(read: Callable[[Ids], object], ids: Ids, tokens: int) -> float:
-    """Return the seconds a token of a reading that has begun: what it compiles is there then."""
-    read(ids[: tokens // 4])
-    part = ids[:tokens]
-    return timed(lambda: read(part)) / max(1, len(part))
+def _reading(read: Callable[[Ids], object], ids: Ids, least: int = LEAST_READ) -> float:
+    return seconds_each(lambda count: read(ids[:count]), min(READ, len(ids)), least)
 
 
 def _looking_up(model: NetworkModel, ids: Ids, judged: dict[str, int]) -> float:
     """Return the seconds of caches of all settings over validation, and of one over the rest."""
-    every = _seconds_per_token(lambda part: pointer_log_probs(model, part, SETTINGS), ids, READ)
-    one = _seconds_per_token(lambda part: pointer_log_probs(model, part, SETTINGS[:1]), ids, READ)
+    every = _reading(lambda part: pointer_log_probs(model, part, SETTINGS), ids)
+    one = _reading(lambda part: pointer_log_probs(model, part, SETTINGS[:1]), ids)
     return judged.get("valid", 0) * every + judged.get("test", 0) * one
 
 
@@ -114,14 +112,12 @@ def _gathering(model: NetworkModel, ids: Ids) -> float:
 
 def _counting(dataset: TextDataset, order: int, judged: int) -> float:
     """Return the seconds of counting n-grams, and of reading with them."""
-    ids = dataset.ids("train")
-    part = ids[:COUNTED]
-    options = NgramOptions(order=order)
+    ids, options = dataset.ids("train"), NgramOptions(order=order)
 
-    def count(part: Ids) -> NgramModel:
-        return NgramModel.count(part, options, dataset.vocabulary, dataset.rule)
+    def count(tokens: int) -> None:
+        part = ids[:tokens]
+        counted = NgramModel.count(part, options, dataset.vocabulary, dataset.rule)
+        counted.log_probs_of(part)
 
-    count(part[: COUNTED // 10]).log_probs_of(part[:READ])  # compiles
-    growth = GROWTH if len(ids) > len(part) else 1.0
-    seconds = timed(lambda: count(part).log_probs_of(part))
-    return seconds * growth * (len(ids) + judged) / len(part)
+    each = seconds_each(count, min(COUNTED, len(ids)), least=LEAST_COUNTED)
+    return each * (GROWTH if len(ids) > COUNTED else 1.0) * (len(ids) + judged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,6 +69,7 @@ class _Learner:
             "text": dataset.fingerprint,
             "vocabulary": dataset.vocabulary.fingerprint(),
         }
+        self.without: Container[str] = ()  # splits that there is no time for
         self.scores = Scores(dataset)  # of the last validation
         self.scorer = NetworkModel(network, config.network, dataset.vocabulary, dataset.rule)
         network.train()
@@ -94,7 +95,7 @@ class _Learner:
         return loss, detach(state), targets.numel()
 
     def validate(self) -> Metrics | None:
-        self.scores = Scores(self.scores.dataset)
+        self.scores = Scores(self.scores.dataset, self.without)
         metrics = self.scores.metrics(self.scorer, "valid")
         return metrics and {"loss": metrics["nats_per_token"], **metrics}
 
@@ -216,6 +217,7 @@ class LanguageTask(_TextTask):
         network.train()
         self.config = config.model_copy(update={"train": train})
         self._out = dict(train.left_out or {})
+        self.learner.without = self._out
         self.scores = self._unread()
 
     def facts(self) -> dict[str, str]:
@@ -276,6 +278,9 @@ class LanguageTask(_TextTask):
     def _mixed(self) -> Mixed | None:
         options = self.config.mix
         if not options.wanted:
+            return None
+        if "valid" in self._out:
+            self._out["mixture"] = "its weights come from validation"
             return None
         ngrams = self._ngrams(options.order) if options.order else {}
         parts = components({"network": self.model}, options, ngrams, self.scores, self._out)

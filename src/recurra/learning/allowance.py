@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
-__all__ = ["Costs", "attempted", "seconds_after", "timed", "without_room"]
+__all__ = ["Costs", "attempted", "seconds_after", "seconds_each", "timed", "without_room"]
 
 Found = TypeVar("Found")
 Costs = Iterable[tuple[str, float]]
@@ -15,10 +16,13 @@ Costs = Iterable[tuple[str, float]]
 LEAST = 45.0
 """Seconds that what comes after the shortest training may take."""
 
-PLANNED = 0.6
+PLANNED = 0.8
 """Their share that is planned with: a shared machine may slow down."""
 
 LONGEST_WHY = 160
+
+ENOUGH = 0.05
+"""Seconds that tell how long the rest takes."""
 
 
 def seconds_after(minutes: float) -> float:
@@ -68,6 +72,25 @@ def timed(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+def seconds_each(work: Callable[[int], object], most: int, least: int = 16) -> float:
+    """Return the seconds that each of many things takes, told by as few of them as tell it.
+
+    Args:
+        work: does so many of them.
+        most: how many there are.
+        least: how many are tried first.
+
+    Example:
+        >>> seconds_each(lambda count: time.sleep(count / 1000), most=1000) >= 0.001
+        True
+    """
+    count = max(1, min(least, most))
+    work(count)  # compiles, and fills caches
+    while (seconds := timed(partial(work, count))) < ENOUGH and count < most:
+        count = min(4 * count, most)
+    return seconds / count
 
 
 def attempted(

@@ -301,8 +301,8 @@ def sampled_sums(ngrams: BackoffNgrams) -> Iterator[tuple[str, float]]:
     yield "its 1-grams", float(np.exp(ngrams.log_unigrams).sum())
     found = np.empty(ngrams.vocabulary_size)
     for n in range(1, ngrams.order):
-        ranks = np.linspace(0, ngrams.sizes[n - 1] - 1, SAMPLED).astype(int)
-        for rank in np.unique(ranks[ranks >= 0]).tolist():
+        size = ngrams.sizes[n - 1]
+        for rank in np.unique(np.linspace(0, size - 1, min(SAMPLED, size)).astype(int)).tolist():
             contexts = [-1] * (ngrams.order - 1)
             for word in ngrams.grams(n, rank, rank + 1)[0].tolist():
                 contexts = ngrams.read(word, contexts)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError, RunError
-from recurra.learning.allowance import timed
+from recurra.learning.allowance import seconds_each
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Warned
 from recurra.learning.loop import learn
@@ -50,12 +50,9 @@ __all__ = ["SeriesTask"]
 
 Floats = NDArray[np.float64]
 
-TIMED = 64
-"""Windows by which a forecast is timed."""
-
 SAME_WINDOWS = (
-    "The intervals were calibrated on the validation windows: their coverage there holds by "
-    "construction, and is no promise; that of the test is measured"
+    "The validation's coverage is of the windows that the intervals were calibrated on, so it is "
+    "no promise; the test's is measured"
 )
 
 
@@ -252,13 +249,13 @@ class SeriesTask(Task):
         trials = {split: Trial.of(self.dataset, split) for split in ("test", "valid")}
         windows = {split: len(trial) for split, trial in trials.items()}
         self.network.eval()
-        some = trials["test"].only(np.arange(min(TIMED, windows["test"])))
-        for _ in range(2):  # the second time what it compiles is there
-            seconds = timed(
-                lambda: self.model.quantiles(self.learner.windows, some.channels, some.origins)
-            )
+        channels, origins = trials["test"].channels, trials["test"].origins
+
+        def forecast(count: int) -> None:
+            self.model.quantiles(self.learner.windows, channels[:count], origins[:count])
+
+        each = seconds_each(forecast, windows["test"])
         self.network.train()
-        each = seconds / max(1, len(some))
         yield "test", windows["test"] * each
         if options.calibrate:
             yield "calibration", min(CALIBRATED, windows["valid"]) * each

@@ -56,7 +56,7 @@ LONGEST_NGRAM = 100  # words
 NEVER = -99.0  # the base-10 logarithm of what has no probability
 FURTHEST = 1e6  # from 0: no logarithm is further
 ROUNDING = 1e-5  # above 0, which other tools' single precision may leave
-SURPLUS = 0.01  # over 1, which few digits may leave
+MOST_OF_WORDS, MOST_AFTER = 1.05, 1.3  # sums that few digits, and pruning by others, may leave
 CHUNK = 65_536  # n-grams written at once
 START, END, CAPITAL_UNK = "<s>", "</s>", "<UNK>"
 LN10 = math.log(10)
@@ -245,7 +245,9 @@ def _parsed(lines: _Lines, given: Vocabulary | None) -> tuple[BackoffNgrams, Voc
 
 def _warn_of_sums(path: Path, ngrams: BackoffNgrams) -> None:
     """Warn where probabilities sum to more than one: a perplexity by them is too good."""
-    wrong = [(name, total) for name, total in sampled_sums(ngrams) if not total <= 1 + SURPLUS]
+    words, *contexts = sampled_sums(ngrams)
+    wrong = [words] if not words[1] <= MOST_OF_WORDS else []
+    wrong += [each for each in contexts if not each[1] <= MOST_AFTER]
     if wrong:
         more = f", and {len(wrong) - 1} more that were looked at" if len(wrong) > 1 else ""
         warnings.warn(

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
+from recurra.series.calendar.limits import require_dates
 
 __all__ = ["STEPS", "Frequency", "infer", "infer_season"]
 
 SECOND = 10**9  # nanoseconds
 MINUTE, HOUR, DAY, WEEK = 60 * SECOND, 3_600 * SECOND, 86_400 * SECOND, 604_800 * SECOND
 MONTH = 2_629_746 * SECOND  # a twelfth of the Gregorian calendar's mean year
-LAST_STAMP = np.datetime64("2261-12-31", "D")  # 64 bits of nanoseconds end in the year after
 LAST_DAY = 31  # of any month, however short
 MOST_SPREAD = 10  # steps per observation; what is sparser is no grid with gaps
 
@@ -114,9 +114,7 @@ class Frequency:
         last = np.datetime64(last_stamp, "ns")
         if self.unit == "nanosecond":
             reach = int(last.astype(np.int64)) + n * int(self.count)
-            self._require_stamps(
-                reach > int(LAST_STAMP.astype("datetime64[ns]").astype(np.int64)), n
-            )
+            require_dates(self.name, n, reach, np.empty(0, "datetime64[D]"))
         steps = ahead * int(self.count)
         day = last.astype("datetime64[D]")
         if self.unit == "weekday":
@@ -128,15 +126,8 @@ class Frequency:
             days = np.minimum(wanted, latest)
         else:
             return np.asarray(last + steps.astype("timedelta64[ns]"))
-        self._require_stamps(n > 0 and bool(days[-1] > LAST_STAMP), n)
+        require_dates(self.name, n, 0, days)
         return np.asarray(days.astype("datetime64[ns]") + (last - day.astype("datetime64[ns]")))
-
-    def _require_stamps(self, beyond: bool, n: int) -> None:
-        if beyond:
-            raise DataError(
-                f"{n:,} {self.name} steps ahead lead past the year {LAST_STAMP.astype(object).year}"
-                ", where dates end; give a shorter horizon, or numbers for stamps"
-            )
 
     def delta(self, stamps: Stamps) -> NDArray[np.float64]:
         """Return the time since the observation before, in steps: `(T,)`, the first 1.
