@@ -379,7 +379,7 @@ def test_a_baseline_that_fails_is_a_line(waves, monkeypatch):
     assert list(task.baselines()) == ["majority"]
     assert task.left_out() == {
         "raising": "failed with ValueError: nothing to learn from",
-        "linear": "failed with DataError: what it says of valid example 1 is no number",
+        "linear": "failed with DataError: what it says of test example 1 is no number",
     }
 
 
