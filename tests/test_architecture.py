@@ -45,9 +45,11 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files finite format
+        files finite format limits locks
         sealed
-        folders tensors
+        leftovers tensors
+        folders
+        outputs
         download picture
         published pretrained
     """,
@@ -81,7 +83,7 @@ ORDER = {
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
     "recurra.learning": """
-        event metric options
+        event metric options written
         config weights
         task
         optimization
@@ -168,7 +170,15 @@ ORDER = {
     """,
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
-    "recurra.run": "tasks\n presets\n asked directory\n figures\n report\n plot\n session",
+    "recurra.run": """
+        tasks metrics
+        presets records
+        asked directory
+        figures
+        report
+        plot
+        session
+    """,
     "recurra.run.plot": "*",
     "recurra.bench": """
         tasks
@@ -181,7 +191,7 @@ ORDER = {
     """,
     "recurra.bench.tasks": "base\n *",
     "recurra.demo": "forward gates gradients\n pictures",
-    "recurra.cli": "console sources\n interrupt\n progress\n *",
+    "recurra.cli": "console places sources streams\n interrupt\n progress\n *",
     "recurra.cli.learn": "*",
     "recurra.cli.text": "*",
     "recurra.cli.series": "*",

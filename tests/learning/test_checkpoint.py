@@ -345,7 +345,7 @@ def test_a_newest_checkpoint_that_has_blown_up_is_passed_over(
     checkpoints.save(Checkpoint(2, {"weights": {"w": torch.ones(2, 3)}, part: {"w": bad}}, {}))
     found, notes = checkpoints.newest()
     assert found is not None and found.step == 1
-    assert notes == [f"passed over step-00000002: w of its {part} is not finite (number 4)"]
+    assert notes[0].startswith(f"passed over step-00000002: step-00000002/{part}: w[1, 0] is ")
 
 
 def test_an_infinity_that_a_cell_carries_is_no_fault() -> None:
@@ -356,7 +356,5 @@ def test_an_infinity_that_a_cell_carries_is_no_fault() -> None:
 def test_where_every_checkpoint_has_blown_up_it_says_so(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(Checkpoint(1, {"weights": {"w": torch.tensor(math.nan)}}, {}))
-    with pytest.raises(
-        CheckpointError, match=r"passed over step-00000001: w of its weights is not"
-    ):
+    with pytest.raises(CheckpointError, match=r"passed over step-00000001: .*/weights: w is nan"):
         checkpoints.newest()

@@ -34,11 +34,13 @@ from recurra.run.tasks import TASKS, task_class
 from recurra.series.entry import SeriesRun
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.use.forecaster import Forecaster
-from recurra.storage.files import lock, sha256
+from recurra.storage.files import sha256
+from recurra.storage.locks import lock
 from recurra.table import imported
 
 FILES = {
     ".lock",
+    ".recurra",
     "checkpoints",
     "config.json",
     "curves.png",
@@ -289,7 +291,7 @@ def test_killed_before_the_mixture_is_saved_it_is_made_again(
 
 def test_a_mixture_without_a_run_is_never_replaced(mixing: LanguageRun, tmp_path: Path) -> None:
     (tmp_path / "mine" / "mixture").mkdir(parents=True)
-    with pytest.raises(RunError, match=r"holds mixture but no config\.json"):
+    with pytest.raises(RunError, match=r"holds mixture and is not a run"):
         list(train(mixing, out=tmp_path / "mine"))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -17,8 +17,9 @@ from recurra.cli.console import say, saying_what_compiles
 from recurra.cli.learn import bench, mix, train
 from recurra.cli.look import compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
+from recurra.cli.streams import lenient
 from recurra.cli.text import explain, score, write
-from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
+from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
 
@@ -80,10 +81,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `recurra`; by default those the process was started with.
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    with lenient():
+        return _ended(words)
+
+
+def _ended(words: list[str]) -> int:
+    """Carry out a command; return the exit code, whatever happened."""
     debug = "--debug" in words  # may stand anywhere
     try:
         code = _carry_out([word for word in words if word != "--debug"])
-        sys.stdout.flush()
+        _flush_stdout()
         return code
     except BrokenPipeError:
         _silence_stdout()
@@ -98,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _carry_out(words: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a text may hold what a terminal cannot show
+        if hasattr(stream, "reconfigure"):  # a text may hold what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
     if COMPLETING in os.environ:  # the shell asks how a word may go on
@@ -130,7 +137,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     from recurra.storage.folders import is_full
 
     if isinstance(error, RecurraError):
-        say(f"recurra: {error}")
+        say(f"recurra: {error}{_consent(error, words)}")
         return error.exit_code
     if _is_out_of_memory(error):
         say("recurra: out of memory; a smaller batch helps: --set train.batch_size=N")
@@ -146,6 +153,16 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         return ConfigError.exit_code
     say(f"recurra: unexpected {type(error).__name__}: {error}; --debug shows where")
     return RunError.exit_code
+
+
+def _consent(error: RecurraError, words: Sequence[str]) -> str:
+    """Return the command that lets a file name code of someone's own, where that is what lacks."""
+    if not isinstance(error, CheckpointError) or error.needs is None:
+        return ""
+    given = ["--allow-import", error.needs]
+    # After `--` stands nothing but arguments.
+    words = [words[0], *given, *words[1:]] if "--" in words else [*words, *given]
+    return f"; here: {shlex.join(['recurra', *words])}"
 
 
 def _as_setting(error: Any, words: Sequence[str]) -> str | None:
@@ -173,6 +190,16 @@ def _is_out_of_memory(error: Exception) -> bool:
     from recurra.machine import is_out_of_memory
 
     return is_out_of_memory(error)
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        _silence_stdout()
+        raise
 
 
 def _silence_stdout() -> None:

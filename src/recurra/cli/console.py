@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "AllowImport",
     "Json",
     "Lines",
     "Preset",
@@ -32,6 +33,15 @@ __all__ = [
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Lines = Annotated[bool, typer.Option("--json", help="Print a JSON object a line on stdout.")]
 _PIPED_WIDTH = 200
+
+AllowImport = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-import",
+        metavar="MODULE:NAME",
+        help="Let a run or model use this class of someone's own; that one alone.",
+    ),
+]
 
 Given = TypeVar("Given", bound="str | Path | list[Path] | None")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.errors import CheckpointError
-from recurra.storage.files import Content, make_directory, sweep
-from recurra.storage.finite import not_finite
-from recurra.storage.sealed import MOST_JSON, open_sealed, read_json, remove, seal
+from recurra.errors import CheckpointError, ConfigError
+from recurra.learning.weights import require_finite
+from recurra.storage.files import Content, make_directory
+from recurra.storage.leftovers import Names, sweep
+from recurra.storage.sealed import MOST_JSON, kind_in, open_sealed, read_json, remove, seal
 from recurra.storage.tensors import load_tensors, write_tensors
 
 __all__ = [
+    "NAMES",
     "Checkpoint",
     "Checkpoints",
     "blown_up",
@@ -37,6 +40,8 @@ VERSION = 1
 FACTS = "facts.json"
 SUFFIX = ".safetensors"
 STEP = re.compile(r"step-(\d{8,18})")
+NAMES = Names(STEP.pattern, r"facts\.json|[a-z]+\.safetensors")
+"""What is written into a directory of checkpoints."""
 
 Tensors = dict[str, Tensor]
 Facts = dict[str, Any]
@@ -108,12 +113,12 @@ class Checkpoints:
             files[part + SUFFIX] = partial(write_tensors, tensors)
         make_directory(self.directory)
         path = self.directory / f"step-{checkpoint.step:08d}"
-        seal(path, files, KIND, VERSION)
+        seal(path, files, KIND, VERSION, NAMES.knows)
         saved = self._saved()
         stays = [step for step in saved if step <= checkpoint.step][-self.keep :]
         for step in saved.keys() - stays:
             with suppress(OSError):  # this checkpoint is safe; one too many does no harm
-                remove(saved[step])
+                remove(saved[step], NAMES.knows)
         return path
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
@@ -130,14 +135,12 @@ class Checkpoints:
         Example:
             See the class.
         """
-        notes = [f"removed {path}, left by an interrupted save" for path in sweep(self.directory)]
+        swept = sweep(self.directory, NAMES)
+        notes = [f"removed {path}, left by an interrupted save" for path in swept]
         damage: list[str] = []
         for path in reversed(self._saved().values()):
             try:
-                found = _load(path)
-                if (where := blown_up(found)) is not None:
-                    raise CheckpointError(where)
-                return found, notes + damage
+                return _load(path), notes + damage
             except CheckpointError as error:
                 damage.append(f"passed over {path.name}: {error}")
         if damage:
@@ -145,6 +148,29 @@ class Checkpoints:
                 f"no checkpoint in {self.directory} is intact: {'; '.join(damage)}"
             )
         return None, notes
+
+    def require_ours(self) -> None:
+        """Refuse a directory that is someone else's: not empty, and without a checkpoint.
+
+        Raises:
+            ConfigError: it is, or is no directory; names the first thing in it.
+
+        Example:
+            >>> Checkpoints(Path("nowhere")).require_ours()
+        """
+        if not os.path.lexists(self.directory):
+            return
+        if not self.directory.is_dir():
+            raise ConfigError(f"{self.directory} is no directory; give another for checkpoints")
+        paths = sorted(self.directory.iterdir())
+        if any(NAMES.has(path) and kind_in(path) == KIND for path in paths):
+            return
+        foreign = [path.name for path in paths if not NAMES.left(path)]
+        if foreign:
+            raise ConfigError(
+                f"{self.directory} holds {foreign[0]} and no checkpoint, so it is not a directory "
+                "of checkpoints; give another"
+            )
 
     def clear(self) -> None:
         """Remove all checkpoints and what interrupted writes left.
@@ -155,9 +181,9 @@ class Checkpoints:
         Example:
             >>> Checkpoints(Path("nowhere")).clear()
         """
-        sweep(self.directory)
+        sweep(self.directory, NAMES)
         for path in self._saved().values():
-            remove(path)
+            remove(path, NAMES.knows)
 
     def _saved(self) -> dict[int, Path]:
         """Return step -> directory, oldest first."""
@@ -178,11 +204,14 @@ def _facts_bytes(checkpoint: Checkpoint) -> bytes:
 
 def _load(path: Path) -> Checkpoint:
     files = open_sealed(path, KIND, VERSION)
-    document = read_json(files.pop(FACTS, path / FACTS))
+    document = read_json(files.pop(FACTS, path / FACTS), finite=False)
     match document:
         case {"step": int(step), "facts": dict(facts)} if len(document) == 2:
             parts = {name.removesuffix(SUFFIX): load_tensors(file) for name, file in files.items()}
-            return Checkpoint(step, parts, facts)
+            found = Checkpoint(step, parts, facts)
+            if (where := blown_up(found)) is not None:
+                raise CheckpointError(f"{path.name}/{where}")
+            return found
     raise CheckpointError(f"{path / FACTS} is damaged: expected step and facts")
 
 
@@ -196,21 +225,21 @@ def blown_up(checkpoint: Checkpoint) -> str | None:
 
     Example:
         >>> blown_up(Checkpoint(3, {"weights": {"bias": torch.tensor([1.0, math.inf])}}, {}))
-        'bias of its weights is not finite (number 2)'
+        'weights: bias[1] is inf: every number must be finite'
     """
     for part, tensors in checkpoint.tensors.items():
-        for name, tensor in tensors.items():
-            if not tensor.is_floating_point():
-                continue
-            asked = tensor.nan_to_num(math.nan, 0.0, 0.0) if part == "carry" else tensor
-            if (place := not_finite(asked)) is not None:
-                number = sum(n * step for n, step in zip(place, _strides(tensor))) + 1
-                return f"{name} of its {part} is not finite (number {number:,})"
+        held = {name: _nan_alone(tensor) if part == "carry" else tensor
+                for name, tensor in tensors.items()}  # fmt: skip
+        try:
+            require_finite(held)
+        except CheckpointError as error:
+            return f"{part}: {error}"
     return None
 
 
-def _strides(tensor: Tensor) -> list[int]:
-    return [math.prod(tensor.shape[n + 1 :]) for n in range(tensor.dim())]
+def _nan_alone(tensor: Tensor) -> Tensor:
+    """Return a tensor in which nothing is infinite."""
+    return tensor.nan_to_num(math.nan, 0.0, 0.0) if tensor.is_floating_point() else tensor
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, Facts]:

@@ -29,6 +29,7 @@ from recurra.learning.event import (
     Event,
     Finished,
     Saved,
+    Saving,
     Started,
     Stepped,
     Stopped,
@@ -275,6 +276,7 @@ class Training:
         if (where := blown_up(checkpoint)) is not None:
             yield Warned(f"checkpoint of step {self.step} not written: {where}")
             return
+        yield Saving(self.step)
         try:
             path = checkpoints.save(checkpoint)
         except OSError as error:

@@ -20,6 +20,7 @@ from recurra.ngram.arrays import (
     LAST_KEY,
     Floats,
     Integers,
+    check_sizes,
     named,
     opened,
     read,
@@ -213,6 +214,19 @@ class KneserNey:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything the model is made of, by name, for saving."""
         return named(self.eos, {"unigrams": self.unigrams}, self.levels, FIELDS)
+
+    @classmethod
+    def check_sizes(cls, sizes: Mapping[str, tuple[int, ...]], vocabulary_size: int) -> None:
+        """Raise unless `from_tensors` may find a model in arrays of these sizes.
+
+        Args:
+            sizes: name -> shape.
+            vocabulary_size: V.
+
+        Raises:
+            CheckpointError: a name is missing or unexpected, or an array is of another size.
+        """
+        check_sizes(sizes, "unigrams", FIELDS, vocabulary_size)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> KneserNey:

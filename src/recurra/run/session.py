@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from recurra.errors import ConfigError
-from recurra.learning.config import GIVEN, RunConfig, differences, with_data
-from recurra.learning.event import Event, Finished, Started, Stopped, Warned
+from recurra.learning.config import GIVEN, RunConfig, differences, settings, with_data
+from recurra.learning.event import Event, Finished, Saving, Started, Stopped, Warned
 from recurra.learning.metric import Metrics
 from recurra.learning.task import Task
 from recurra.machine import choose_device, keep_freed_memory
@@ -22,6 +22,7 @@ from recurra.run.plot import curves
 from recurra.run.report import Judged, best_of, compose
 from recurra.run.tasks import metric_of, task_class, task_of
 from recurra.storage.picture import canvas
+from recurra.table import named_by_file
 
 __all__ = ["Opened", "Reported", "config_of", "evaluate", "train"]
 
@@ -55,6 +56,7 @@ def train(
     start_from: Path | str | None = None,
     restart: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
+    allow_import: Iterable[str] = (),
 ) -> Iterator[Event | Opened | Reported]:
     """Train, evaluate and report; nothing happens but while the events are read.
 
@@ -67,8 +69,10 @@ def train(
             and labels also a frame or arrays.
         out: the run's directory; `runs/PRESET` by default.
         start_from: a run whose weights and vocabulary this one begins with.
-        restart: discard what is in the directory.
+        restart: discard the run that is in the directory, once the new one can begin.
         should_stop: asked after every step; when true, the run saves and yields `Stopped`.
+        allow_import: cells of someone's own that the run to start from may name, as
+            `["module:Name"]`; those that the config names need not be among them.
 
     Raises:
         ConfigError: the directory holds a run of another config, and lists the differences; or
@@ -88,19 +92,27 @@ def train(
         config = with_data(config, data)
     if start_from is not None:
         config = config.model_copy(update={"start_from": str(start_from)})
+    if out == "":
+        raise ConfigError("out is empty; give a directory, or None for runs/PRESET")
+    named = [*_strings(config), *allow_import]
     directory = RunDirectory(out if out is not None else Path("runs") / config.preset)
     with directory.opened() as removed:
         for path in removed:
             yield Warned(f"{path}, left over by an interrupted run, is removed")
         if restart:
             _refuse_own_weights(config.start_from, directory.path)
-            directory.clear()
-        if (there := directory.config()) is not None:
+        elif (there := directory.config()) is not None:
             config = _same(there, config, directory.path)
             if (report := directory.report()) is not None:
                 yield Reported(report)
                 return
-        yield from _run(config, data, directory, should_stop, begun)
+        directory.require_replaceable(whole=restart)
+        yield from _run(config, data, directory, should_stop, begun, restart, named)
+
+
+def _strings(config: RunConfig) -> list[str]:
+    """Return what a config names, whatever it stands for."""
+    return [value for value in settings(config).values() if isinstance(value, str)]
 
 
 def _require_config(config: object) -> None:
@@ -141,6 +153,8 @@ def _run(
     directory: RunDirectory,
     should_stop: Callable[[], bool],
     begun: float,
+    restart: bool,
+    named: Iterable[str],
 ) -> Iterator[Event | Opened | Reported]:
     keep_freed_memory()
     if config.threads:
@@ -148,25 +162,38 @@ def _run(
     given = () if data is None or isinstance(data, str | Path) else (data,)
     if not given:
         _require_name(config)
-    task: Task = task_class(config.task)(config, choose_device(config.device), *given)
+    with named_by_file(config.start_from, named):  # all else is named by who asks
+        task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
-    directory.write_config(config)
+    directory.write_config(config, restart=restart)
     yield Opened(config, directory.path, task.facts(), task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
         if isinstance(event, Started):
-            directory.metrics.rewind(event.step)
-        directory.metrics.append(event)
+            yield from map(Warned, directory.metrics.rewind(event.step))
         if isinstance(event, Finished):
             finished = event
-        yield event
+        yield from _logged(event, directory)
         if isinstance(event, Stopped):
             return
+    directory.require_there()
     task.model.save_pretrained(directory.model_path)
     report = _report(task, directory, finished, begun)
     for name, model in task.companions().items():
+        directory.require_there()
         model.save_pretrained(directory.path / name)
+    directory.require_there()
     directory.write_report(report)
     yield Reported(report)
+
+
+def _logged(event: Event, directory: RunDirectory) -> Iterator[Event]:
+    """Yield an event once its line is in the log: on the disk, before a checkpoint speaks of it."""
+    directory.require_there()
+    directory.metrics.append(event)
+    if isinstance(event, Saving):
+        directory.metrics.sync()
+    else:
+        yield event
 
 
 def _report(
@@ -215,6 +242,7 @@ def evaluate(
     data: object = None,
     split: str = "test",
     context: str = "document",
+    allow_import: Iterable[str] = (),
 ) -> dict[str, float | int | None]:
     """Return the metrics of a finished run's model on its own data or on others.
 
@@ -225,9 +253,10 @@ def evaluate(
         split: which part of the data, `"train"`, `"valid"` or `"test"`.
         context: of text: `"document"` carries the state throughout, `"independent"` starts
             every line anew.
+        allow_import: cells and data of someone's own that the run may name, as `["module:Name"]`.
 
     Raises:
-        CheckpointError: the run holds no model, or a damaged one.
+        CheckpointError: the run holds no model, or a damaged one, or names what is not allowed.
         DataError: there is no such split, or the data cannot be used.
         ConfigError: for another context.
 
@@ -242,7 +271,9 @@ def evaluate(
         _require_name(config)
     name = config.task if config else task_of(run)
     given = str(data) if isinstance(data, str | Path) else data
-    return dict(task_class(name).evaluate(Path(run), config, given, split, context))
+    named = [*allow_import, given] if isinstance(given, str) else allow_import
+    with named_by_file(run, named):
+        return dict(task_class(name).evaluate(Path(run), config, given, split, context))
 
 
 def config_of(run: Path | str) -> RunConfig | None:

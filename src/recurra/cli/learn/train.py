@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Json, Preset, Run, existing, open_console, print_json
+from recurra.cli.console import AllowImport, Json, Preset, Run, existing, open_console, print_json
 from recurra.cli.interrupt import Interrupt
+from recurra.cli.places import place
+from recurra.cli.streams import log_to_stdout
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -32,7 +34,9 @@ def train(
     data: Data = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the run is kept; runs/PRESET by default."),
+        typer.Option(
+            metavar="DIR", parser=place, help="Where the run is kept; runs/PRESET by default."
+        ),
     ] = None,
     start_from: Annotated[
         Path | None,
@@ -59,6 +63,7 @@ def train(
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the run so far.")] = False,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Train a model, or go on with it, and report beside a baseline.
@@ -75,12 +80,11 @@ def train(
     config = with_settings(
         make(preset, data=data, minutes=minutes), [*changes, *(assignments or [])]
     )
-    _run(config, out=out, start_from=start_from, restart=restart, json=json)
+    how = {"out": out, "start_from": start_from, "restart": restart}
+    _run(config, json=json, allow_import=allow_import or (), **how)
 
 
-def _run(
-    config: RunConfig, *, out: Path | None, start_from: Path | None, restart: bool, json: bool
-) -> None:
+def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
     from recurra.cli.progress import Progress
     from recurra.learning.event import Started, Stopped
     from recurra.run.report import render
@@ -88,9 +92,9 @@ def _run(
     from recurra.run.session import train as run
 
     console = open_console(json=json)
-    started = False
-    with Interrupt() as interrupt, Progress(console) as progress:
-        events = run(config, out=out, start_from=start_from, restart=restart, should_stop=interrupt)
+    started, report = False, None
+    with log_to_stdout(), Interrupt() as interrupt, Progress(console) as progress:
+        events = run(config, should_stop=interrupt, **how)
         for event in events:
             started = started or isinstance(event, Started)
             progress.show(event)
@@ -99,12 +103,13 @@ def _run(
                 console.print(f"  {_resume_command()}", markup=False)
                 raise typer.Exit(interrupt.exit_code)
             if isinstance(event, Reported):
+                report = event.report
                 if not started:
                     console.print("This run is finished; --restart would start it over.")
-                if json:
-                    print_json(event.report)
-                else:
-                    console.print(f"\n{render(event.report)}", markup=False)
+    if json:
+        print_json(report)
+    elif report is not None:
+        console.print(f"\n{render(report)}", markup=False)
 
 
 def evaluate(
@@ -117,6 +122,7 @@ def evaluate(
         Literal["document", "independent"],
         typer.Option(help="Of text: state carried throughout, or every line alone."),
     ] = "document",
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Measure a finished run's model on a split, or on other data."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Lines, Run, existing, print_json, say
+from recurra.cli.console import AllowImport, Lines, Run, existing, print_json, say
 from recurra.errors import DataError
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def score(
         float | None, typer.Option(metavar="P", help="Added for each word of a hypothesis; 0.")
     ] = None,
     learn: Development = None,
+    allow_import: AllowImport = None,
     json: Lines = False,
 ) -> None:
     """Print how likely each line is, one record a line.
@@ -92,7 +93,7 @@ def score(
         raise typer.BadParameter("hypotheses are independent: --nbest takes no --context document")
     if learn and weights != (None, None, learn):
         raise typer.BadParameter("--learn finds what --weight and --word-penalty would set")
-    model: LanguageModel = load_model(run, "score")
+    model: LanguageModel = load_model(run, "score", allow_import=allow_import or ())
     texts = _not_empty(_lines(file), file)
     if nbest:
         lm = _Rescorer(model, given, open_vocabulary)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import DataError
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.datasets.files import LabelFiles
 from recurra.labels.datasets.given import Given
@@ -26,6 +26,7 @@ DATASETS = Table(
         "iris": "recurra.labels.datasets.iris:Iris",
         "vowels": "recurra.labels.datasets.vowels:Vowels",
     },
+    base="recurra.labels.datasets.base:LabelSource",
 )
 
 HELD_OUT = 0
@@ -103,12 +104,7 @@ def open_source(options: LabelOptions, given: object = None) -> LabelSource:
         path.exists() or (":" not in name and (len(path.parts) > 1 or path.suffix))
     ):
         return LabelFiles(options)
-    source = DATASETS[name](options)
-    if not isinstance(source, LabelSource):
-        raise ConfigError(
-            f"{name!r} is not a dataset of labels: derive it from {LabelSource.__module__}"
-            ".LabelSource"
-        )
+    source: LabelSource = DATASETS[name](options)
     return source
 
 

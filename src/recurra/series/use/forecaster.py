@@ -6,7 +6,7 @@ B streams, N channels, L observations seen, H steps ahead, Q quantile levels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import ConfigError, DataError, ShapeError
+from recurra.learning.written import placed
 from recurra.series.data.dataset import Features
 from recurra.series.data.windows import Observation, Window, Windows
 from recurra.series.datasets import open_panel
@@ -32,7 +33,7 @@ from recurra.series.use.history import extended, stamps_after, tail
 from recurra.series.use.saved import Saved
 from recurra.storage.finite import MOST, not_finite
 from recurra.storage.pretrained import open_pretrained, save_pretrained
-from recurra.table import nearest
+from recurra.table import named_by_file, nearest
 
 __all__ = ["Forecaster"]
 
@@ -361,7 +362,10 @@ class Forecaster:
         """Write the forecaster as a directory that is loadable alone.
 
         Args:
-            directory: its place; what is there is replaced.
+            directory: its place: free, an empty folder, or a model, which is replaced.
+
+        Raises:
+            ConfigError: what is there is no model, or holds something else too.
         """
         history = tail(self.history, self.context + 1)
         saved = Saved(
@@ -370,13 +374,15 @@ class Forecaster:
         save_pretrained(directory, FORMAT, "forecaster", *saved.packed())
 
     @staticmethod
-    def from_pretrained(run: Path | str) -> Forecaster:
+    def from_pretrained(run: Path | str, *, allow_import: Iterable[str] = ()) -> Forecaster:
         """Return the forecaster of a finished run.
 
         Args:
             run: a run directory, or the `model` directory in one.
+            allow_import: cells of someone's own that it may name, as `["module:Name"]`.
 
         Raises:
-            CheckpointError: there is none, or it is damaged.
+            CheckpointError: there is none, or it is damaged, or names a cell that is not allowed.
         """
-        return Forecaster(*Saved.restored(open_pretrained(run, FORMAT)))
+        with named_by_file(run, allow_import), placed(run):
+            return Forecaster(*Saved.restored(open_pretrained(run, FORMAT)))
