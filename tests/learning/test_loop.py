@@ -884,7 +884,7 @@ def test_weights_that_blew_up_are_not_saved_over_good_ones(tmp_path: Path) -> No
 def test_the_last_step_leaves_weights_that_are_finite_or_none(tmp_path: Path) -> None:
     options = OPTIONS.model_copy(update={"steps": 6, "validate_epochs": 100.0})
     with pytest.raises(
-        RunError, match=r"the training ends with weights that are not finite \(bias"
+        RunError, match=r"the training ends with weights that are not finite \(weights: bias"
     ):
         run(tmp_path / "last", options, blowing(Copier([None] * 9), 5))
     best = options.model_copy(update={"keep": "best", "validate_epochs": 0.25})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -41,9 +41,9 @@ def steps_of_10_ms(monkeypatch):
     monkeypatch.setattr(place, lambda learner, options: 0.01)
 
 
-def costs() -> Iterator[tuple[str, float]]:
-    yield "test", 10.0
-    yield "dynamic", 300.0
+def costs() -> Iterator[tuple[str, Callable[[], float]]]:
+    yield "test", lambda: 10.0
+    yield "dynamic", lambda: 300.0
 
 
 def test_what_is_left_out_is_frozen_and_not_asked_again(steps_of_10_ms):

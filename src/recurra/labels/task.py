@@ -138,19 +138,18 @@ class LabelTask(Task):
         """Return what could not be made, or not in time: name -> why."""
         return self._out
 
-    def _costs(self, config: LabelRun) -> Iterator[tuple[str, float]]:
-        """Yield what comes after the training, and its seconds, told by a small part of it."""
+    def _costs(self, config: LabelRun) -> Iterator[tuple[str, Callable[[], float]]]:
+        """Yield what comes after the training, and what measures its seconds by a part of it."""
         splits = {split: data for split, data in self.data.splits.items() if split != "train"}
         for split in sorted(splits):  # the test first
-            sequences = splits[split].sequences
-            yield (
-                split,
-                len(sequences) * seconds_each(partial(self._read, sequences), len(sequences)),
-            )
+            yield split, partial(self._reading, splits[split].sequences)
         for name in BASELINES:
-            yield name, _seconds_of(name, self.data)
+            yield name, partial(_seconds_of, name, self.data)
         if config.data.folds is not None:
-            yield "folds", config.data.folds * 60 * (config.train.minutes or 0.0)
+            yield "folds", partial(float, config.data.folds * 60 * (config.train.minutes or 0.0))
+
+    def _reading(self, sequences: Sequences) -> float:
+        return len(sequences) * seconds_each(partial(self._read, sequences), len(sequences))
 
     def _read(self, sequences: Sequences, count: int) -> None:
         self.model.log_probs(sequences[:count])

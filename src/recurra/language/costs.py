@@ -6,6 +6,7 @@ N tokens in a text.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,8 @@ GROWTH = 1.5
 
 def after_training(
     model: NetworkModel, dataset: TextDataset, mix: MixtureOptions, order: int
-) -> Iterator[tuple[str, float]]:
-    """Yield the name of each thing that follows, and its seconds, told by a small part of it.
+) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Yield the name of each thing that follows, and what measures its seconds by a part of it.
 
     Args:
         model: what learns; in evaluation mode afterwards.
@@ -54,20 +55,20 @@ def after_training(
     model.network.eval()
     judged = {split: len(dataset.ids(split)) for split in dataset.splits if split != "train"}
     tokens, ids = sum(judged.values()), dataset.ids("train")
-    each = _reading(model.log_probs_of, ids)
+    each = cache(lambda: _reading(model.log_probs_of, ids))
+    counting = cache(lambda: _counting(dataset, order, tokens))
+    looking_up = cache(lambda: _looking_up(model, ids, judged))
     for split in sorted(judged, reverse=True):  # validation chooses the weights
-        yield split, judged[split] * each
-    counting = _counting(dataset, order, tokens)
+        yield split, lambda split=split: judged[split] * each()  # type: ignore[misc]
     yield f"kn{order}", counting
     if mix.cache:
-        yield "network_cache", _looking_up(model, ids, judged)
+        yield "network_cache", looking_up
     if mix.dynamic:
-        each = _reading(dynamic(model).log_probs_of, ids, ADAPTED)
-        yield "network_dynamic", _gathering(model, ids) + tokens * each
+        yield "network_dynamic", lambda: _adapting(model, ids, tokens)
         if mix.cache:
-            yield "network_dynamic_cache", _looking_up(model, ids, judged)
+            yield "network_dynamic_cache", looking_up
     if mix.order not in (0, order):
-        yield f"kn{mix.order}", counting * mix.order / order
+        yield f"kn{mix.order}", lambda: counting() * mix.order / order
 
 
 def seconds_of_validation(model: NetworkModel, dataset: TextDataset) -> float:
@@ -94,6 +95,11 @@ def _looking_up(model: NetworkModel, ids: Ids, judged: dict[str, int]) -> float:
     every = _reading(lambda part: pointer_log_probs(model, part, SETTINGS), ids)
     one = _reading(lambda part: pointer_log_probs(model, part, SETTINGS[:1]), ids)
     return judged.get("valid", 0) * every + judged.get("test", 0) * one
+
+
+def _adapting(model: NetworkModel, ids: Ids, tokens: int) -> float:
+    """Return the seconds of reading tokens while learning from them."""
+    return tokens * _reading(dynamic(model).log_probs_of, ids, ADAPTED) + _gathering(model, ids)
 
 
 def _gathering(model: NetworkModel, ids: Ids) -> float:

@@ -10,14 +10,18 @@ from typing import TypeVar
 __all__ = ["Costs", "attempted", "seconds_after", "seconds_each", "timed", "without_room"]
 
 Found = TypeVar("Found")
-Costs = Iterable[tuple[str, float]]
-"""Names of what comes after the training, the dearest to the reader first, and seconds of each."""
+Costs = Iterable[tuple[str, Callable[[], float]]]
+"""Names of what comes after the training, the dearest to the reader first, and what measures the
+seconds of each."""
 
 LEAST = 45.0
 """Seconds that what comes after the shortest training may take."""
 
 PLANNED = 0.8
 """Their share that is planned with: a shared machine may slow down."""
+
+MEASURING, LEAST_MEASURING = 0.25, 3.0
+"""The share of the minutes, or the seconds, that measuring may take before the rest is left out."""
 
 LONGEST_WHY = 160
 
@@ -46,12 +50,17 @@ def without_room(costs: Costs, minutes: float) -> dict[str, str]:
         minutes: of the training.
 
     Example:
-        >>> without_room([("baselines", 5.0), ("dynamic", 300.0), ("cache", 9.0)], minutes=0.2)
+        >>> costs = {"baselines": 5.0, "dynamic": 300.0, "cache": 9.0}
+        >>> without_room([(name, partial(float, each)) for name, each in costs.items()], 0.2)
         {'dynamic': 'would take 300 s, 40 s were left'}
     """
-    limit = seconds_after(minutes)
+    begun, limit = time.monotonic(), seconds_after(minutes)
     spent, out = 0.0, {}
-    for name, seconds in costs:
+    for name, measure in costs:
+        if time.monotonic() - begun > max(MEASURING * 60 * minutes, LEAST_MEASURING):
+            out[name] = "no time was left to measure how long it takes"
+            continue
+        seconds = measure()
         if spent + seconds > PLANNED * limit:
             out[name] = f"would take {seconds:,.0f} s, {max(0.0, limit - spent):,.0f} s were left"
         else:
@@ -87,7 +96,7 @@ def seconds_each(work: Callable[[int], object], most: int, least: int = 16) -> f
         True
     """
     count = max(1, min(least, most))
-    work(count)  # compiles, and fills caches
+    work(max(1, count // 8))  # compiles, and fills caches
     while (seconds := timed(partial(work, count))) < ENOUGH and count < most:
         count = min(4 * count, most)
     return seconds / count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -244,24 +244,29 @@ class SeriesTask(Task):
     def _calibrates(self) -> bool:
         return self.config.network.calibrate and "calibration" not in self._out
 
-    def _costs(self, options: ForecastOptions) -> Iterator[tuple[str, float]]:
-        """Yield what comes after the training, and its seconds, told by a small part of it."""
+    def _costs(self, options: ForecastOptions) -> Iterator[tuple[str, Callable[[], float]]]:
+        """Yield what comes after the training, and what measures its seconds by a part of it."""
         trials = {split: Trial.of(self.dataset, split) for split in ("test", "valid")}
         windows = {split: len(trial) for split, trial in trials.items()}
-        self.network.eval()
         channels, origins = trials["test"].channels, trials["test"].origins
 
         def forecast(count: int) -> None:
             self.model.quantiles(self.learner.windows, channels[:count], origins[:count])
 
-        each = seconds_each(forecast, windows["test"])
-        self.network.train()
-        yield "test", windows["test"] * each
+        @cache
+        def each() -> float:
+            self.network.eval()
+            seconds = seconds_each(forecast, windows["test"])
+            self.network.train()
+            return seconds
+
+        yield "test", lambda: windows["test"] * each()
         if options.calibrate:
-            yield "calibration", min(CALIBRATED, windows["valid"]) * each
-        yield "valid", windows["valid"] * each
-        some_valid = Trial.of(self.dataset, "valid", MOST_VALIDATED)
-        yield from costs_of_rivals([trials["test"], some_valid])
+            yield "calibration", lambda: min(CALIBRATED, windows["valid"]) * each()
+        yield "valid", lambda: windows["valid"] * each()
+        yield from costs_of_rivals(
+            [trials["test"], Trial.of(self.dataset, "valid", MOST_VALIDATED)]
+        )
 
     @cached_property
     def _points(self) -> ShownPoints | None:

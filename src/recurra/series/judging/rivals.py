@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -74,8 +74,8 @@ def require_finite(trial: Trial, quantiles: Floats) -> None:
         )
 
 
-def costs_of_rivals(trials: Iterable[Trial]) -> Iterator[tuple[str, float]]:
-    """Yield each baseline's name, and its seconds for some trials, told by a few short series.
+def costs_of_rivals(trials: Iterable[Trial]) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Yield each baseline's name, and what measures its seconds by a few short series.
 
     Args:
         trials: the windows.
@@ -96,4 +96,8 @@ def costs_of_rivals(trials: Iterable[Trial]) -> Iterator[tuple[str, float]]:
             for values in sample:
                 BASELINES[name]().fit(values, season).predict(values[None], 1, LEVELS)
 
-        yield name, timed(partial(attempted, name, fit)) * fitted / shown
+        yield name, partial(_scaled, partial(attempted, name, fit), fitted / shown)
+
+
+def _scaled(work: Callable[[], object], share: float) -> float:
+    return timed(work) * share
