@@ -381,7 +381,7 @@ def test_minutes_freeze_the_steps_that_fit(
     task = LanguageTask(run, CPU)
     assert task.config.train.steps == expected  # 95% of the time, a hundredth of a second each
     assert task.config == run.model_copy(
-        update={"train": run.train.model_copy(update={"steps": expected})}
+        update={"train": run.train.model_copy(update={"steps": expected, "left_out": {}})}
     )
     again = LanguageTask(task.config, CPU)  # frozen: what is measured then does not matter
     monkeypatch.setattr("recurra.learning.minutes.measure_seconds_per_step", None)

@@ -21,7 +21,7 @@ from recurra.series.judging.trial import Trial
 from recurra.series.network.conformal import fitted_corrections
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel, Series
-from recurra.series.task import SeriesTask
+from recurra.series.task import SAME_WINDOWS, SeriesTask
 from recurra.series.use.forecaster import Forecaster
 
 PanelOf = Callable[..., Panel]
@@ -287,7 +287,10 @@ def test_of_one_series_it_is_told_how_far_it_runs_freely(tmp_path: Path, panel_o
     rmse = float(np.sqrt(np.mean((points.free - points.actual) ** 2)))
     assert task.extras() == {
         "free_running": {"steps": 18, "rmse": pytest.approx(rmse)},
-        "notes": [f"Running freely on its own predictions over 18 steps: RMSE {rmse:.4g}."],
+        "notes": [
+            f"Running freely on its own predictions over 18 steps: RMSE {rmse:.4g}.",
+            SAME_WINDOWS,
+        ],
     }
 
 

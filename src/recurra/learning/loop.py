@@ -270,6 +270,10 @@ class Training:
         """Write a checkpoint; where that fails go on and try again, unless it is the last.
 
         Weights that have blown up are not written: the good ones before would make way for them.
+
+        Args:
+            checkpoints: where to.
+            last: whether no other one comes.
         """
         self.saved_at = time.monotonic()
         checkpoint = self._checkpoint()
@@ -314,7 +318,11 @@ class Training:
         return Checkpoint(self.step, tensors, facts)
 
     def resume(self, checkpoints: Checkpoints) -> list[str]:
-        """Go on from the newest checkpoint that is good, if there is one; returns notes."""
+        """Go on from the newest checkpoint that is good, if there is one; returns notes.
+
+        Args:
+            checkpoints: where from.
+        """
         checkpoint, notes = checkpoints.newest()
         if checkpoint is None:
             return notes
