@@ -39,7 +39,7 @@ def seconds_after(minutes: float) -> float:
         >>> seconds_after(0.2), seconds_after(10)
         (45.0, 600.0)
     """
-    return max(LEAST, 60 * minutes)
+    return max(LEAST, 60.0 * minutes)
 
 
 def without_room(costs: Costs, minutes: float) -> dict[str, str]:

@@ -24,6 +24,7 @@ def not_finite(
         most: larger magnitudes, as those that a narrower type cannot hold, count as infinite.
 
     Example:
+        >>> import torch
         >>> not_finite(torch.tensor([[1.0, 2.0], [3.0, float("nan")]]))
         (1, 1)
         >>> not_finite(np.array([1e300]), most=3e38)

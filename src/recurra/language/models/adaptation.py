@@ -77,6 +77,7 @@ class AdaptedNetwork:
         >>> ids, state = torch.tensor([1, 2, 3]), network.initial_state()
         >>> before = adapted.read(ids[:2], ids[1:], state)
         >>> adapted.learn(before)
+        True
         >>> after = adapted.read(ids[:2], ids[1:], state)
         >>> bool(after.log_probs().mean() > before.log_probs().mean())
         True

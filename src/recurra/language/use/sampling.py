@@ -171,8 +171,9 @@ def require_count(name: str, value: float, least: int, most: int = MOST_COUNT) -
         >>> require_count("beam", 10**8, 1, most=1024)
         Traceback (most recent call last):
         ...
-        recurra.errors.ConfigError: beam is a whole number from 1 to 1,024, got 100000000
+        recurra.errors.ConfigError: beam is at most 1,024, got 1e+08
     """
-    if not (math.isfinite(value) and value == int(value) and least <= value <= most):
-        said = f"{value:.3g}" if abs(value) > 10**15 else value
-        raise ConfigError(f"{name} is a whole number from {least} to {most:,}, got {said}")
+    if not (math.isfinite(value) and value == int(value) and value >= least):
+        raise ConfigError(f"{name} is a whole number from {least}, got {value}")
+    if value > most:
+        raise ConfigError(f"{name} is at most {most:,}, got {value:.3g}")
