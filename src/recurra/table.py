@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from recurra.errors import CheckpointError, ConfigError
 
-__all__ = ["Table", "imported", "named_by_file", "nearest"]
+__all__ = ["Table", "first_of", "imported", "named_by_file", "nearest"]
+
+MOST_LIKELY, LONGEST = 10_000, 100  # names that are compared, and characters of one
 
 
 class _Reading(NamedTuple):
@@ -28,6 +30,22 @@ _reading: ContextVar[_Reading | None] = ContextVar("reading", default=None)
 """None where names come from the user: the command line, or Python."""
 
 
+def first_of(names: Iterable[str], most: int = 12) -> str:
+    """Return the first few names as a message lists them, however many and long they are.
+
+    Args:
+        names: any.
+        most: how many are listed.
+
+    Example:
+        >>> first_of(["a", "b", "c"], 2)
+        'a, b and 1 more'
+    """
+    several = [f"{name:.{LONGEST}}" for name in names]
+    more = f" and {len(several) - most:,} more" if len(several) > most else ""
+    return ", ".join(several[:most]) + more
+
+
 def nearest(name: str, names: list[str]) -> str:
     """Return ` Did you mean 'x'?` where one of `names` is close to `name`, else nothing.
 
@@ -39,7 +57,8 @@ def nearest(name: str, names: list[str]) -> str:
         >>> nearest("lsmt", ["lstm", "gru"])
         " Did you mean 'lstm'?"
     """
-    close = difflib.get_close_matches(name, names, n=1)
+    likely = [each for each in names[:MOST_LIKELY] if len(each) <= LONGEST]
+    close = difflib.get_close_matches(name[:LONGEST], likely, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -190,10 +190,10 @@ def finished(directory: RunDirectory) -> RunDirectory:
         directory.write_config(CONFIG)
         directory.checkpoints_path.mkdir()
         seal(directory.checkpoints_path / "step-00000007", {"facts.json": b"7"}, "checkpoint", 1)
-        directory.metrics.path.write_bytes(b"{}\n")
+        directory.metrics.path.write_bytes(b'{"step": 1}\n')
         for place in (directory.model_path, directory.path / "mixture"):
             seal(place, MODEL, "recurra-language-model", 1)
-        directory.curves_path.write_bytes(b"png")
+        directory.curves_path.write_bytes(b"\x89PNG")
         directory.write_report({"steps": 7})
     for name in THEIRS:
         path = directory.path / name
@@ -214,6 +214,7 @@ THEIRS = (
     "x.old-0123abcd",
     "model.tmp-0123abcd/sea.jpg",
     "model.old-0123abce",
+    "report.json.old-20261130",  # a date
     "report.json.tmp-0123abcd/sea.jpg",
 )
 

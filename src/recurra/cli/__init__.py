@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 
 from recurra.cli.console import say, saying_what_compiles
+from recurra.cli.interrupt import Interrupt
 from recurra.cli.learn import bench, mix, train
 from recurra.cli.look import compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
 from recurra.cli.streams import lenient
 from recurra.cli.text import explain, score, write
+from recurra.cli.working import Teller
 from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
 
+READERS = ("score", "suggest", "generate", "explain", "forecast", "classify", "evaluate")
+_INTERRUPTED = 130
 COMPLETING = "_RECURRA_COMPLETE"
 """Set by the shell's completion, which `--install-completion` installs."""
 
@@ -81,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `recurra`; by default those the process was started with.
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    _open_what_is_closed()
     with lenient():
         return _ended(words)
 
@@ -88,19 +93,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _ended(words: list[str]) -> int:
     """Carry out a command; return the exit code, whatever happened."""
     debug = "--debug" in words  # may stand anywhere
-    try:
-        code = _carry_out([word for word in words if word != "--debug"])
-        _flush_stdout()
+    teller = Teller(lambda now: interrupt.check())
+    with Interrupt(teller.busy, teller.say) as interrupt:
+        try:
+            with teller.listening():
+                code = _carry_out([word for word in words if word != "--debug"])
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            _silence_stdout()
+            return 141
+        except KeyboardInterrupt:
+            code = interrupt.exit_code if interrupt() else _INTERRUPTED
+        except Exception as error:
+            if debug:
+                raise
+            # an interruption may come out of other libraries as an error of theirs
+            heeded = interrupt() and not isinstance(error, RecurraError)
+            code = interrupt.exit_code if heeded else _explain(error, words)
+        _flush_or_silence()
         return code
-    except BrokenPipeError:
-        _silence_stdout()
-        return 141
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except Exception as error:
-        if debug:
-            raise
-        return _explain(error, words)
 
 
 def _carry_out(words: list[str]) -> int:
@@ -140,7 +152,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         say(f"recurra: {error}{_consent(error, words)}")
         return error.exit_code
     if _is_out_of_memory(error):
-        say("recurra: out of memory; a smaller batch helps: --set train.batch_size=N")
+        say(f"recurra: out of memory; {_less(words)}")
         return ResourceError.exit_code
     if isinstance(error, OSError):
         say(f"recurra: {error}")
@@ -153,6 +165,13 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         return ConfigError.exit_code
     say(f"recurra: unexpected {type(error).__name__}: {error}; --debug shows where")
     return RunError.exit_code
+
+
+def _less(words: Sequence[str]) -> str:
+    """Return what takes less memory, of the command that ran out of it."""
+    if words[0] in READERS:
+        return "give a smaller file, or divide it"
+    return "a smaller batch helps: --set train.batch_size=N"
 
 
 def _consent(error: RecurraError, words: Sequence[str]) -> str:
@@ -192,14 +211,22 @@ def _is_out_of_memory(error: Exception) -> bool:
     return is_out_of_memory(error)
 
 
-def _flush_stdout() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError:
-        _silence_stdout()
-        raise
+def _open_what_is_closed() -> None:
+    """Have a stream that was closed before the start, as by >&-, read and write nothing."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            place = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: its own
+            os.set_inheritable(place, True)
+            setattr(sys, name, os.fdopen(place, "w" if number else "r", encoding="utf-8"))
+
+
+def _flush_or_silence() -> None:
+    """Have Python find nothing left to flush as it exits, where that would fail."""
+    with suppress(ValueError):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _silence_stdout()
 
 
 def _silence_stdout() -> None:

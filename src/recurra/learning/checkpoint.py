@@ -320,10 +320,14 @@ def _check_fit(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts)
     held = [group.get("params") for group in facts["groups"]]
     if held != expected:
         raise CheckpointError(f"optimizer: expected parameters {expected}, found {held!r:.400}")
+    for group, now in zip(facts["groups"], optimizer.state_dict()["param_groups"]):
+        odd = [name for name in {**group, **now} if _sort(group, name) != _sort(now, name)]
+        if odd:
+            raise CheckpointError(f"optimizer: {odd[0]:.80} is {group.get(odd[0])!r:.80}")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key in (*tensors, *facts["numbers"]):
         index = key.partition(".")[0]
-        if not (index.isdecimal() and int(index) < len(parameters)):
+        if not ("." in key and index.isdecimal() and int(index) < len(parameters)):
             raise CheckpointError(
                 f"optimizer: expected state of {len(parameters)} parameters, found {key!r:.80}"
             )
@@ -333,3 +337,15 @@ def _check_fit(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts)
             raise CheckpointError(
                 f"optimizer: {key} expected shape {tuple(shape)}, found {tuple(tensor.shape)}"
             )
+    keys = {*tensors, *facts["numbers"]}
+    indices, names = zip(*(key.split(".", 1) for key in keys)) if keys else ((), ())
+    lacking = {f"{index}.{name}" for index in indices for name in names} - keys
+    if lacking:
+        raise CheckpointError(f"optimizer: {min(lacking)!r:.80} is missing")
+
+
+def _sort(group: Facts, name: str) -> str:
+    """Return what sort of value a hyper-parameter has: a whole number may stand for any."""
+    value = group.get(name, ...)
+    kind = type(value).__name__
+    return {"int": "number", "float": "number", "tuple": "list"}.get(kind, kind)

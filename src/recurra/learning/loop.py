@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, ResourceError, RunError
+from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError, ShapeError
 from recurra.learning.averaging import WeightAverage
 from recurra.learning.checkpoint import (
     Checkpoint,
@@ -38,8 +38,10 @@ from recurra.learning.event import (
 )
 from recurra.learning.optimization import learning_rate, make_optimizer, take_step
 from recurra.learning.options import TrainOptions
-from recurra.learning.weights import load_weights
+from recurra.learning.resumed import require_state
+from recurra.learning.weights import load_weights, require_fit
 from recurra.randomness import generator
+from recurra.work import working
 
 __all__ = [
     "Learner",
@@ -103,6 +105,7 @@ def learn(
     """Train to the end, or until `should_stop`; goes on from the newest checkpoint, to the bit.
 
     Afterwards `learner.model` holds the weights that `options.keep` names, all of them finite.
+    KeyboardInterrupt saves what the last whole step left.
 
     Args:
         learner: the task.
@@ -120,17 +123,24 @@ def learn(
     if checkpoints:
         for note in training.resume(checkpoints):
             yield Warned(note)
+    started = training.step
     yield Started(
-        step=training.step,
+        step=started,
         steps=training.steps,
         steps_per_epoch=learner.steps_per_epoch,
         parameters=sum(parameter.numel() for parameter in training.parameters),
         device=str(training.device),
     )
     while not training.done():
-        yield training.advance()
-        if training.validation_due():
-            yield from training.validate()
+        try:
+            if not training.unjudged:
+                yield training.advance()
+            if training.unjudged:
+                yield from training.validate()
+        except KeyboardInterrupt:
+            if checkpoints and training.whole and (training.step > started or not started):
+                list(training.save(checkpoints, last=True))
+            raise
         stop = should_stop()
         if checkpoints and (stop or training.done() or training.save_due()):
             yield from training.save(checkpoints, last=stop or training.done())
@@ -170,6 +180,8 @@ class Training:
         self.best_loss = math.inf
         self.best: dict[str, Tensor] = {}
         self.stale = 0
+        self.unjudged = False  # whether the validation of this step is still to come
+        self.whole = True  # whether all that is saved is of one step, no update half done
         self.saved_at = time.monotonic()
 
     @property
@@ -180,7 +192,8 @@ class Training:
     def done(self) -> bool:
         """Whether no step is left, or patience has run out."""
         patience = self.options.patience
-        return self.step >= self.steps or (patience is not None and self.stale >= patience)
+        over = self.step >= self.steps or (patience is not None and self.stale >= patience)
+        return over and not self.unjudged
 
     def advance(self) -> Event:
         """Take one step; one whose loss or gradient is not finite changes no weight."""
@@ -196,6 +209,7 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
         norm = math.nan
+        self.whole = False
         if math.isfinite(value):
             norm = take_step(self.optimizer, self.options, rate)
         if finite := math.isfinite(norm):
@@ -204,10 +218,12 @@ class Training:
         self.optimizer.zero_grad()
         self.step += 1
         self.seconds += time.perf_counter() - begun
+        self.items += items if finite else 0
+        self.not_finite = 0 if finite else self.not_finite + 1
+        self.unjudged = self._validation_due()
+        self.whole = True
         if not finite:
             return self._skipped(value, norm, rate)
-        self.not_finite = 0
-        self.items += items
         return Stepped(self.step, self.epoch, value, items, rate, norm, self.seconds)
 
     def _add_to_average(self) -> None:
@@ -218,7 +234,6 @@ class Training:
             average.begin()
 
     def _skipped(self, loss: float, norm: float, rate: float) -> Warned:
-        self.not_finite += 1
         what = f"step {self.step}: loss {loss:g}, gradient norm {norm:g}, learning rate {rate:g}"
         if self.not_finite >= PATIENCE_FOR_NANS:
             raise RunError(
@@ -227,7 +242,7 @@ class Training:
             )
         return Warned(f"{what}: update skipped")
 
-    def validation_due(self) -> bool:
+    def _validation_due(self) -> bool:
         """Whether this step ends a stretch between validations, or is the last."""
         if self.step >= self.steps:
             return True
@@ -245,11 +260,16 @@ class Training:
         """Evaluate the validation split, and remember the weights if they are the best yet."""
         begun = time.perf_counter()
         model = self.learner.model
+        self.whole = False
         with self.average.applied():
             model.eval()
-            metrics = self.learner.validate()
+            with working("validating"):
+                self.whole = True  # given up here, it is as before
+                metrics = self.learner.validate()
+                self.whole = self.unjudged = False
             model.train()
             if metrics is None:
+                self.whole = True
                 return
             loss = math.inf if metrics["loss"] is None else metrics["loss"]
             best = math.isfinite(loss) and loss < self.best_loss
@@ -258,7 +278,9 @@ class Training:
         self.best_loss = loss if best else self.best_loss
         self.stale = 0 if best else self.stale + 1
         yield Validated(self.step, self.epoch, metrics, best, time.perf_counter() - begun)
-        if self.average.judge(loss):
+        averaged = self.average.judge(loss)
+        self.whole = True
+        if averaged:
             yield Averaged(self.step, self.epoch)
 
     def save_due(self) -> bool:
@@ -313,6 +335,8 @@ class Training:
             "not_finite": self.not_finite,
             "optimizer": optimizer_facts,
         }
+        if self.unjudged:
+            facts["unjudged"] = True
         if self.options.average != "none":
             tensors["average"], facts["average"] = self.average.pack()
         return Checkpoint(self.step, tensors, facts)
@@ -326,6 +350,7 @@ class Training:
         checkpoint, notes = checkpoints.newest()
         if checkpoint is None:
             return notes
+        require_state(checkpoint)
         tensors, facts = checkpoint.tensors, checkpoint.facts
         self._refuse_other_data(facts["fingerprint"])
         if facts["device"] != self.device.type:
@@ -335,14 +360,20 @@ class Training:
             )
         load_weights(self.learner.model, tensors["weights"])
         unpack_optimizer(self.optimizer, tensors["optimizer"], facts["optimizer"])
-        self.carry = self.learner.unpack(tensors["carry"])
+        try:
+            self.carry = self.learner.unpack(tensors["carry"])
+        except ShapeError as error:
+            raise CheckpointError(f"the state that is carried does not fit: {error}") from error
         self.best = dict(tensors.get("best", {}))
+        if self.best:
+            require_fit(self.learner.model, self.best)
         if "average" in facts:
             self.average.unpack(tensors.get("average", {}), facts["average"])
         self.step = checkpoint.step
         self.seconds, self.items = facts["seconds"], facts["items"]
         self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
         self.stale, self.not_finite = facts["stale"], facts["not_finite"]
+        self.unjudged = facts.get("unjudged", False)
         return notes
 
     def _refuse_other_data(self, there: Mapping[str, str]) -> None:

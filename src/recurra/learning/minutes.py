@@ -11,6 +11,7 @@ from typing import Any
 from recurra.learning.allowance import Costs, timed, without_room
 from recurra.learning.loop import Learner, Training
 from recurra.learning.options import TrainOptions
+from recurra.work import working
 
 __all__ = ["BUDGET", "measure_seconds_per_step", "with_steps"]
 
@@ -89,11 +90,13 @@ def measure_seconds_per_step(
     most = math.inf if options.minutes is None else SIZING * 60 * options.minutes
     least_seconds = min(least_seconds, most / 5)
     times: list[float] = []
-    while len(times) < warmup + 3 or sum(times[warmup:]) < least_seconds:
-        before = training.seconds
-        training.advance()
-        times.append(training.seconds - before)
-        if len(times) > 2 and sum(times[1:]) > most:
-            break
+    with working("measuring the speed of learning", unit="steps") as tell:
+        while len(times) < warmup + 3 or sum(times[warmup:]) < least_seconds:
+            before = training.seconds
+            training.advance()
+            times.append(training.seconds - before)
+            tell(len(times))
+            if len(times) > 2 and sum(times[1:]) > most:
+                break
     learner.model.load_state_dict(kept)
     return statistics.median(times[warmup:] or times[1:])

@@ -39,10 +39,9 @@ def typed(kind: type[Kind], value: Any, place: object) -> Kind:
         ...
         recurra.errors.CheckpointError: config.json: batch_size is True: input should be a valid ...
     """
-    if is_dataclass(kind) and isinstance(value, dict):
-        odd = value.keys() - {field.name for field in fields(kind)}
-        if odd:  # pydantic would leave them unseen
-            raise CheckpointError(f"{place}: there is no {min(odd)!r:.80}")
+    known = {field.name for field in fields(kind)} if is_dataclass(kind) else value
+    if isinstance(value, dict) and (odd := value.keys() - known):  # pydantic leaves them unseen
+        raise CheckpointError(f"{place}: there is no {min(odd)!r:.80}")
     try:
         if issubclass(kind, BaseModel):
             return kind.model_validate(value, strict=True)
@@ -75,6 +74,6 @@ def placed(place: object) -> Iterator[None]:
     try:
         yield
     except (CheckpointError, DataError) as error:
-        if str(place) in str(error):
+        if getattr(error, "needs", None) or str(place) in str(error):
             raise
         raise CheckpointError(f"{place}: {error}") from error

@@ -27,6 +27,7 @@ from recurra.ngram.arrays import (
 )
 from recurra.ngram.backoff import BackoffLevel, BackoffNgrams
 from recurra.ngram.pruning import pruned
+from recurra.work import worked_on
 
 __all__ = ["KneserNey", "Level"]
 
@@ -142,7 +143,8 @@ class KneserNey:
         levels: list[Level] = []
         before = np.arange(vocabulary_size)  # ranks of the shorter n-grams that stayed
         count = vocabulary_size
-        for n, (keys, counts, occurrences) in enumerate(counted, start=2):
+        longer = worked_on(counted, "counting n-grams", "lengths")
+        for n, (keys, counts, occurrences) in enumerate(longer, start=2):
             stays = np.flatnonzero(occurrences > limits[min(n, len(limits)) - 1])
             levels.append(_smooth(keys, counts, count, vocabulary_size, before, stays))
             count, before = len(keys), stays
@@ -246,7 +248,8 @@ class KneserNey:
         eos, unigrams, arrays = read(tensors, "unigrams", FIELDS)
         levels = [Level(*each) for each in arrays]
         parts = [a for level in levels for a in (level.probabilities[:-1], level.backoffs)]
-        if not all(((part > 0) & (part < 1.001)).all() for part in [unigrams, *parts]):
+        ends = [level.probabilities[-1] for level in levels]  # of what is unseen
+        if not all(((part > 0) & (part < 1.001)).all() for part in [unigrams, *parts]) or any(ends):
             raise CheckpointError("n-gram model: a probability or a weight is not from 0 to 1")
         return cls(unigrams, tuple(levels), eos)
 

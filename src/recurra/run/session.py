@@ -23,6 +23,7 @@ from recurra.run.report import Judged, best_of, compose
 from recurra.run.tasks import metric_of, task_class, task_of
 from recurra.storage.picture import canvas
 from recurra.table import named_by_file
+from recurra.work import working
 
 __all__ = ["Opened", "Reported", "config_of", "evaluate", "train"]
 
@@ -162,7 +163,7 @@ def _run(
     given = () if data is None or isinstance(data, str | Path) else (data,)
     if not given:
         _require_name(config)
-    with named_by_file(config.start_from, named):  # all else is named by who asks
+    with working("preparing"), named_by_file(config.start_from, named):  # all else is asked for
         task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
     directory.write_config(config, restart=restart)
@@ -175,14 +176,15 @@ def _run(
         yield from _logged(event, directory)
         if isinstance(event, Stopped):
             return
-    directory.require_there()
-    task.model.save_pretrained(directory.model_path)
-    report = _report(task, directory, finished, begun)
-    for name, model in task.companions().items():
+    with working("reporting"):
         directory.require_there()
-        model.save_pretrained(directory.path / name)
-    directory.require_there()
-    directory.write_report(report)
+        task.model.save_pretrained(directory.model_path)
+        report = _report(task, directory, finished, begun)
+        for name, model in task.companions().items():
+            directory.require_there()
+            model.save_pretrained(directory.path / name)
+        directory.require_there()
+        directory.write_report(report)
     yield Reported(report)
 
 
@@ -201,8 +203,12 @@ def _report(
 ) -> dict[str, Any]:
     asked = Asked(task.config, directory.path)
     metric, better = task.metric, metric_of(task.metric).better
-    ours = {split: task.measure(split) for split in ("valid", "test")}
-    baselines = task.baselines()
+    ours = {}
+    for split in ("valid", "test"):
+        with working(f"measuring on {split}"):
+            ours[split] = task.measure(split)
+    with working("measuring the baselines"):
+        baselines = task.baselines()
     split = "test" if ours["test"] is not None else "valid"
     extras = task.extras()
     curves(
@@ -272,7 +278,7 @@ def evaluate(
     name = config.task if config else task_of(run)
     given = str(data) if isinstance(data, str | Path) else data
     named = [*allow_import, given] if isinstance(given, str) else allow_import
-    with named_by_file(run, named):
+    with working(f"measuring on {split}"), named_by_file(run, named):
         return dict(task_class(name).evaluate(Path(run), config, given, split, context))
 
 

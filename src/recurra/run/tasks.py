@@ -11,6 +11,7 @@ from recurra.learning.config import RunConfig, validated
 from recurra.learning.metric import Metric
 from recurra.learning.task import TaskEntry
 from recurra.table import Table, imported
+from recurra.work import working
 
 __all__ = ["TASKS", "load_model", "metric_of", "parse_config", "task_class", "task_of"]
 
@@ -108,7 +109,8 @@ def load_model(run: Path | str, ability: str, *, allow_import: Iterable[str] = (
             f"{run} holds a {entry.format.name.removeprefix('recurra-').replace('-', ' ')}, which "
             f"cannot {ability}; it can {', '.join(sorted(kind.can))}"
         )
-    return kind.from_pretrained(run, allow_import=allow_import)
+    with working("reading the model"):
+        return kind.from_pretrained(run, allow_import=allow_import)
 
 
 def metric_of(name: str) -> Metric:

@@ -18,6 +18,7 @@ from recurra.errors import DataError, ResourceError
 from recurra.storage.files import append, make_directory, remove_file
 from recurra.storage.folders import is_full
 from recurra.storage.locks import is_lock, lock
+from recurra.work import working
 
 __all__ = ["download", "gathering", "unpack"]
 
@@ -122,12 +123,14 @@ def _fetch(url: str, part: Path, limit: int, timeout: float) -> None:
             raise OSError(f"{total:,} bytes are announced, at most {limit:,} were expected")
         if not have:
             remove_file(part)
-        while block := response.read(BLOCK):
-            have += len(block)
-            if have > limit:
-                break
-            while block:
-                block = block[append(part, block) :]
+        with working(f"fetching {url}", total, "bytes") as tell:
+            while block := response.read(BLOCK):
+                have += len(block)
+                if have > limit:
+                    break
+                while block:
+                    block = block[append(part, block) :]
+                tell(have)
     if have > limit:
         remove_file(part)
         raise OSError(f"more than the {limit:,} bytes expected were sent")

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 __all__ = [
     "Content",
     "Sink",
+    "abandon",
     "append",
     "beside",
     "create",
@@ -34,6 +35,7 @@ __all__ = [
     "sha256",
     "sync_directory",
     "sync_file",
+    "token",
     "write_bytes",
     "write_json",
 ]
@@ -143,7 +145,19 @@ def beside(path: Path, mark: str) -> Path:
         >>> beside(Path("model"), "tmp").name[:10]
         'model.tmp-'
     """
-    return path.with_name(f"{path.name}.{mark}-{secrets.token_hex(4)}")
+    return path.with_name(f"{path.name}.{mark}-{token()}")
+
+
+def token() -> str:
+    """Return eight random hexadecimal digits that are no date: a letter is among them.
+
+    Example:
+        >>> len(token())
+        8
+    """
+    while (drawn := secrets.token_hex(4)).isdecimal():
+        pass
+    return drawn
 
 
 def remove_file(path: Path) -> None:
@@ -202,6 +216,7 @@ def write_bytes(path: Path, content: Content) -> None:
         return
     place = path.resolve() if path.is_symlink() else path
     unfinished = beside(place, "tmp")
+    _unfinished.add(unfinished)
     try:
         create(unfinished, content)
         unfinished.replace(place)
@@ -209,7 +224,23 @@ def write_bytes(path: Path, content: Content) -> None:
         with suppress(OSError):  # the first error is the one to tell
             remove_file(unfinished)
         raise
+    finally:
+        _unfinished.discard(unfinished)
     sync_directory(place.parent)
+
+
+_unfinished: set[Path] = set()  # only while they are being written
+
+
+def abandon() -> None:
+    """Delete the files that any thread has not finished writing; the process is about to end.
+
+    Example:
+        >>> abandon()
+    """
+    for path in list(_unfinished):
+        with suppress(OSError):
+            remove_file(path)
 
 
 def is_stream(path: Path) -> bool:

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from recurra.storage.files import Content, create, remove_file, sync_directory
+from recurra.storage.files import Content, create, remove_file, sync_directory, token
 from recurra.storage.sealed import discard, first_foreign
 
 __all__ = ["Names", "renew", "renewed", "sweep"]
 
-LEFT_OVER = re.compile(r"(.+)\.(tmp|old)-([0-9a-f]{8})")
+LEFT_OVER = re.compile(r"(.+)\.(tmp|old)-(?=\d*[a-f])([0-9a-f]{8})")
+"""What `files.beside` calls things; `model.old-20261130` is someone's own."""
+
+
+BEGINNINGS = (b'{\n  "', b'{"step": ', b"\x89PNG")
+"""What the files begin with that we write whole: JSON, a log of metrics, a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,16 @@ class Names:
             path: where it lies.
         """
         match = LEFT_OVER.fullmatch(path.name)
-        return match is not None and self.has(path, match[1])
+        if match is None or not self.has(path, match[1]):
+            return False
+        if path.is_dir():
+            return True
+        with path.open("rb") as file:
+            head = file.read(8)
+        marker = path.with_name(f"{self.marker}.old-{match[3]}")
+        if match[2] == "old" and not os.path.lexists(marker):
+            return False  # a file steps aside with the marker alone
+        return head.startswith(BEGINNINGS) or any(each.startswith(head) for each in BEGINNINGS)
 
 
 def sweep(parent: Path, names: Names, gone: Collection[str] = ()) -> list[Path]:
@@ -98,7 +111,7 @@ def sweep(parent: Path, names: Names, gone: Collection[str] = ()) -> list[Path]:
     paths = sorted(parent.iterdir()) if parent.is_dir() else []
     for path in sorted(paths, key=lambda path: path.name.startswith(f"{names.marker}.old-")):
         match = LEFT_OVER.fullmatch(path.name)
-        if not match or not names.has(path, match[1]):
+        if not match or not names.left(path):
             continue
         place = path.with_name(match[1])
         if match[2] == "old" and match[3] not in gone and not os.path.lexists(place):
@@ -149,15 +162,15 @@ def renew(marker: Path, content: Content, others: Iterable[Path]) -> None:
         >>> config.read_bytes()
         b'{}'
     """
-    token = secrets.token_hex(4)
-    new = marker.with_name(f"{marker.name}.tmp-{token}")
+    mark = token()
+    new = marker.with_name(f"{marker.name}.tmp-{mark}")
     moved: list[tuple[Path, Path]] = []
     try:
         create(new, content)
         if not os.path.lexists(marker):
             create(marker, b"")  # so that there is what says that the rest is gone
         for place in (marker, *others):
-            moved.append((place, place.with_name(f"{place.name}.old-{token}")))
+            moved.append((place, place.with_name(f"{place.name}.old-{mark}")))
             place.rename(moved[-1][1])
         for folder in {place.parent for place, _ in moved}:
             sync_directory(folder)

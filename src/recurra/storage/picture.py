@@ -18,6 +18,7 @@ from recurra.errors import ConfigError
 from recurra.storage.files import write_bytes
 from recurra.storage.folders import cache_folder
 from recurra.storage.outputs import require_file
+from recurra.work import working
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,7 +123,7 @@ def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
     from matplotlib.figure import Figure
 
     style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=[f"#{color}" for color in _COLORS])}
-    with matplotlib.rc_context(style):
+    with working(f"drawing {path.name}"), matplotlib.rc_context(style):
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recurra.cli.console import Json, open_console, print_json, print_lines
-from recurra.cli.interrupt import Interrupt
+from recurra.cli.interrupt import current
 from recurra.cli.places import place
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ _MINUTES = (
 )
 _BEGINS = b'{\n  "bench": "cells"'
 """What a cells.json of ours begins with."""
-_LINE_SECONDS = 15.0
+_LINE_SECONDS = 10.0
+_PATIENCE = 1.5
+"""Seconds in which what is complete is told once a signal has come."""
 _WIDTH = 100
 
 
@@ -96,21 +98,22 @@ def cells(
     drawn = plot or out / "cells.png"
     _require(out, drawn, "--out" if plot is None else "--plot")
     result: dict[str, Any] = {}
-    with Interrupt() as interrupt, _Progress(open_console(json=True)) as progress:
+    interrupt = current()
+    with _Progress(open_console(json=True)) as progress:
         for event in compare_cells(options, interrupt):
+            interrupt.patience = _PATIENCE
             progress.show(event)
             if isinstance(event, Compared):
                 result = event.result
     if json:
         print_json(result)
     else:
-        print_lines(lines(result), soft_wrap=True)
+        print_lines(lines(result))
     if result["results"]:
         _keep(result, out, drawn)
         if not json:
             print_lines([f"\n{out / 'cells.json'}, {drawn}"])
-    if interrupt():
-        raise typer.Exit(interrupt.exit_code)
+    interrupt.at_once()
 
 
 def _options(**given: Any) -> Any:

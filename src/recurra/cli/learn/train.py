@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import AllowImport, Json, Preset, Run, existing, open_console, print_json
-from recurra.cli.interrupt import Interrupt
+from recurra.cli.console import (
+    AllowImport,
+    Json,
+    Preset,
+    Run,
+    existing,
+    open_console,
+    print_json,
+    print_lines,
+)
+from recurra.cli.interrupt import Interrupt, Interrupted, current
 from recurra.cli.places import place
 from recurra.cli.streams import log_to_stdout
+from recurra.cli.working import current_teller
+from recurra.learning.event import Finished, Saved, Started, Stepped, Stopped
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -86,20 +99,22 @@ def train(
 
 def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
     from recurra.cli.progress import Progress
-    from recurra.learning.event import Started, Stopped
     from recurra.run.report import render
     from recurra.run.session import Reported
     from recurra.run.session import train as run
 
-    console = open_console(json=json)
+    interrupt = current()
+    interrupt.hint = f"to go on: {_resume_command()}"
     started, report = False, None
-    with log_to_stdout(), Interrupt() as interrupt, Progress(console) as progress:
+    console = open_console(json=json)
+    with log_to_stdout(), Progress(console, current_teller()) as progress:
         events = run(config, should_stop=interrupt, **how)
-        for event in events:
+        for event in _heeding(events, interrupt):
             started = started or isinstance(event, Started)
             progress.show(event)
             if isinstance(event, Stopped):
-                console.print(f"Stopped at step {event.step:,}; all of it is saved. To go on:")
+                said = f"Stopped at step {event.step:,}; all of it is saved. To go on:"
+                console.print(said)
                 console.print(f"  {_resume_command()}", markup=False)
                 raise typer.Exit(interrupt.exit_code)
             if isinstance(event, Reported):
@@ -109,7 +124,34 @@ def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
     if json:
         print_json(report)
     elif report is not None:
-        console.print(f"\n{render(report)}", markup=False)
+        print_lines([f"\n{render(report)}"])
+
+
+def _heeding(events: Iterator[Any], interrupt: Interrupt) -> Iterator[Any]:
+    """Yield the events of a run; in the loop a signal is heeded after the step, once it is saved.
+
+    What takes longer there, as a validation, is given up at once, and nothing is lost either.
+    """
+    looping, step = False, 0
+    try:
+        for event in events:
+            match event:
+                case Started():
+                    looping, step, interrupt.patience = True, event.step, math.inf
+                case Stepped():
+                    step, interrupt.unsaved = event.step, True
+                case Saved():
+                    interrupt.unsaved = False
+                case Stopped():
+                    interrupt.patience = 0.0
+                case Finished():
+                    interrupt.at_once()
+                    looping = False
+            yield event
+    except Interrupted:
+        if not looping:
+            raise
+        yield Stopped(step)
 
 
 def evaluate(
@@ -129,19 +171,17 @@ def evaluate(
     from recurra.run.figures import shown
     from recurra.run.session import evaluate as measure
 
-    metrics = measure(run, data=data, split=split, context=context)
+    metrics = measure(run, data=data, split=split, context=context, allow_import=allow_import or ())
     if json:
         print_json(metrics)
         return
-    console = open_console()
     way = f", {context}" if "perplexity" in metrics else ""
-    console.print(f"[bold]{run}[/bold] on {data or 'its own data'}, {split}{way}\n")
-    for name, value in metrics.items():
-        if name != "calibrated":
-            console.print(f"  {name.replace('_', ' '):16}{shown(name, value):>12}")
+    print_lines([f"{run} on {data or 'its own data'}, {split}{way}\n"])
+    told = {name: value for name, value in metrics.items() if name != "calibrated"}
+    print_lines(f"  {n.replace('_', ' '):16}{shown(n, v):>12}" for n, v in told.items())
     if metrics.get("calibrated"):
-        console.print(
-            "\nThe intervals were calibrated on these windows: their coverage is no promise."
+        print_lines(
+            ["", "The intervals were calibrated on these windows: their coverage is no promise."]
         )
 
 

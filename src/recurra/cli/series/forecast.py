@@ -18,9 +18,13 @@ from recurra.cli.console import (
     open_console,
     print_json,
     print_lines,
+    print_text,
+    printable,
     say,
 )
 from recurra.cli.places import place
+from recurra.learning.event import Stepped
+from recurra.work import working
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -81,7 +85,8 @@ def forecast(
     if json:
         print_json({"forecasts": rows})
     elif out is None:
-        typer.echo(_as_csv(rows), nl=False)
+        safe = [{n: printable(v) if isinstance(v, str) else v for n, v in r.items()} for r in rows]
+        print_text(_as_csv(safe), end="")
     if out is not None:
         _keep(rows, out, json=json)
         say(f"{len(rows):,} steps of {len(found.names):,} series are in {out}")
@@ -202,9 +207,13 @@ def _refit(config: RunConfig | None, horizon: int) -> Any:
         unknown = np.full((len(panel) * len(panel.targets), horizon), np.nan)
         task = SeriesTask(settings, choose_device(config.device), extended(panel, unknown))
         say(f"training on {sum(map(len, panel.series)):,} observations")
-        with scratch_folder() as folder:
-            for _ in task.fit(folder, lambda: False):
-                pass
+        with (
+            scratch_folder() as folder,
+            working("training", settings.train.steps, "steps") as tell,
+        ):
+            for event in task.fit(folder, lambda: False):
+                if isinstance(event, Stepped):
+                    tell(event.step)
         return task.model
 
     return train

@@ -119,12 +119,14 @@ def _table(found: Explanation, block: str) -> Table:
 def _summary(found: Explanation, model: LanguageModel, plot: Path | None) -> list[str]:
     import numpy as np
 
+    from recurra.language.metrics import format_perplexity
+
     worst = int(np.argmin(found.log_probs))
     nats = -float(found.log_probs.mean())
     lines = [
         "",
         f"{len(found.tokens)} tokens, {nats:.2f} nats each where {found.entropies.mean():.2f} were "
-        f"expected, perplexity {np.exp(min(nats, 700)):,.1f}; most surprising: "
+        f"expected, perplexity {format_perplexity(nats)}; most surprising: "
         f"{_printable(found.tokens[worst])!r}, at rank {found.ranks[worst]:,} of "
         f"{len(model.vocabulary):,}.",
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import AllowImport, Json, Run, print_json, say
+from recurra.cli.console import AllowImport, Json, Run, print_json, print_text, printable, say
 
 if TYPE_CHECKING:
     from recurra.language.models.base import LanguageModel
@@ -61,15 +61,15 @@ def generate(
     model: LanguageModel = load_model(run, "generate", allow_import=allow_import or ())
     if samples == 1 and not json:
         for piece in decoding.stream(model, tokens, prompt=prompt, seed=seed, **how):
-            typer.echo(piece, nl=False)
-        typer.echo()
+            print_text(piece, end="")
+        print_text("")
         return
     texts = decoding.generate_many(model, samples, tokens, prompt=prompt, seed=seed, **how)
     if json:
         print_json({"prompt": prompt, "text": texts[0], "samples": texts})
         return
     for number, text in enumerate(texts, 1):
-        typer.echo(f"--- {number}\n{text}")
+        print_text(f"--- {number}\n{text}")
 
 
 def suggest(
@@ -90,6 +90,6 @@ def suggest(
         print_json({"suggestions": [each._asdict() for each in found]})
         return
     for word, probability in found:
-        typer.echo(f"{probability:8.4f}  {word}")
+        print_text(f"{probability:8.4f}  {printable(word)}")
     if not found:
         say("no word that the model knows begins so")

@@ -16,7 +16,7 @@ from recurra.labels.datasets.given import Given
 from recurra.labels.options import LabelOptions
 from recurra.labels.sequences import LabelledSequences, digest_arrays, shuffled_classes
 from recurra.labels.ts_file import NamedExamples
-from recurra.table import Table
+from recurra.table import Table, first_of
 
 __all__ = ["DATASETS", "LabelData", "label", "open_labels", "open_source"]
 
@@ -158,7 +158,7 @@ def label(part: NamedExamples, classes: tuple[str, ...]) -> LabelledSequences:
     if unknown:
         raise DataError(
             f"{part.place}: no example of {_counted(unknown.items())} was there to learn from; "
-            f"the classes are {', '.join(classes)}"
+            f"the classes are {first_of(classes)}"
         )
     labels = np.array([places[name] for name in part.names], np.int64)
     return LabelledSequences(part.sequences, labels, classes)
@@ -213,4 +213,4 @@ def _hold_out(
 
 
 def _counted(counts: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{name!r} ({count:,})" for name, count in counts)
+    return first_of(f"{name!r:.80} ({count:,})" for name, count in counts)

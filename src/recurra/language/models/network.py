@@ -24,6 +24,7 @@ from recurra.learning.weights import described, load_weights, require_fit
 from recurra.learning.written import typed
 from recurra.nn.state import State
 from recurra.randomness import generator
+from recurra.work import working
 
 __all__ = ["Hidden", "NetworkModel", "Span"]
 
@@ -104,9 +105,11 @@ class Hidden:
         # One array from the start: small ones that stay would keep what lies between from reuse.
         found = np.empty(len(ids))
         at = 0
-        for span in self.spans(ids):
-            found[at : at + len(span.log_probs)] = span.log_probs
-            at += len(span.log_probs)
+        with working("reading", len(ids), "tokens") as tell:
+            for span in self.spans(ids):
+                found[at : at + len(span.log_probs)] = span.log_probs
+                at += len(span.log_probs)
+                tell(at)
         return found
 
     def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[NDArray[np.float64]]:

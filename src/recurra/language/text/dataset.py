@@ -21,6 +21,7 @@ from recurra.language.text.vocabulary import Vocabulary
 from recurra.storage.files import Content, Sink, json_bytes
 from recurra.storage.folders import cached, scratch_file
 from recurra.storage.sealed import read_json
+from recurra.work import worked_on, working
 
 __all__ = ["SplitFacts", "TextDataset", "encode_text"]
 
@@ -154,8 +155,10 @@ def _count_vocabulary(corpus: Corpus, rule: str, text: str, options: TextOptions
         merges: Merges | None = None
         if rule == "bpe":
             wanted = BYTE_PAIR_TOKENS if size is None else size
-            merges = learn_merges(corpus.chunks("train"), wanted, least)
+            with working("learning which bytes go together"):
+                merges = learn_merges(corpus.chunks("train"), wanted, least)
         stream = tokens(corpus.chunks("train"), rule, merges or ())
+        stream = worked_on(stream, "counting words", "pieces")
         return {"vocabulary.json": Vocabulary.count(stream, size, least, merges).to_json()}
 
     paths = cached(digest(text, size, least), "vocabulary", VERSION, build)
@@ -199,7 +202,8 @@ def _encode(
             characters += len(chunk)
             yield chunk
 
-    for part in tokens(counted(), rule, vocabulary.merges):
+    parts = tokens(counted(), rule, vocabulary.merges)
+    for part in worked_on(parts, f"numbering the tokens of {place}", "pieces"):
         ids = vocabulary.encode(part)
         total += len(ids)
         unknown = Counter(part[index] for index in np.flatnonzero(ids == vocabulary.unk))

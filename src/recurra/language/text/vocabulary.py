@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
+from itertools import islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from recurra.storage.sealed import parsed
 __all__ = ["Vocabulary"]
 
 LARGEST = 10_000_000  # tokens
+LARGEST_COUNTED = 48 << 20  # characters of all the different tokens of a text
 LARGEST_FILE = 64 * 2**20  # bytes
 
 # The only JSON that is a vocabulary: lists of anything else would take a hundred times their bytes.
@@ -108,19 +109,24 @@ class Vocabulary:
             merges: of the rule `bpe`; all bytes are in then, and all that the merges make.
 
         Raises:
-            DataError: the text has more than ten million different tokens.
+            DataError: the text has more than ten million different tokens, or they have more than
+                50 million characters.
 
         Example:
             >>> Vocabulary.count([["b", "a", "b", "<eos>"]]).tokens
             ('b', '<eos>', 'a', '<unk>')
         """
         counts: Counter[str] = Counter()
+        known = characters = 0
         for tokens in stream:
             counts.update(tokens)
-            if len(counts) > LARGEST:
+            characters += sum(map(len, islice(reversed(counts), len(counts) - known)))
+            known = len(counts)
+            if known > LARGEST or characters > LARGEST_COUNTED:
                 raise DataError(
-                    f"the text has more than {LARGEST:,} different tokens, too many for a "
-                    "vocabulary; try --set data.rule=characters"
+                    f"the text has more than {LARGEST:,} different tokens, or they have more than "
+                    f"{LARGEST_COUNTED:,} characters, too many for a vocabulary; try --set "
+                    "data.rule=characters"
                 )
         if merges is not None:
             made = [*BYTES, *(left + right for left, right in merges)]

@@ -18,6 +18,7 @@ from recurra.series.judging.trial import Trial
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.use.forecaster import Forecaster
+from recurra.work import worked_on, working
 
 __all__ = ["Backtest", "Fold", "backtest"]
 
@@ -121,12 +122,14 @@ def backtest(
     trials = [_trial(dataset, end) for end in ends]
     out: dict[str, str] = {}
     by_end = {str(end): trial for end, trial in zip(ends, trials)}
-    told = rivals(by_end, baselines, out)
+    with working("fitting baselines"):
+        told = rivals(by_end, baselines, out)
     beside = [{name: told[name][end] for name in told if end in told[name]} for end in by_end]
     if refit is None:
         ours = _at_once(forecaster, dataset, trials)
     else:
-        ours = [_apart(refit(_until(dataset, end)), dataset, t) for end, t in zip(ends, trials)]
+        origins = worked_on(trials, "training anew", "origins")
+        ours = [_apart(refit(_until(dataset, end)), dataset, t) for end, t in zip(ends, origins)]
     folds = tuple(
         Fold(end, trial.score(own), {name: trial.score(rival) for name, rival in others.items()})
         for end, trial, own, others in zip(ends, trials, ours, beside)

@@ -34,6 +34,7 @@ from recurra.series.use.saved import Saved
 from recurra.storage.finite import MOST, not_finite
 from recurra.storage.pretrained import open_pretrained, save_pretrained
 from recurra.table import named_by_file, nearest
+from recurra.work import worked_on
 
 __all__ = ["Forecaster"]
 
@@ -195,7 +196,7 @@ class Forecaster:
             origins: `(W,)`, the first step that is not seen.
         """
         found = [np.empty((0, self.horizon, len(LEVELS)))]
-        for start in range(0, len(rows), BATCH):
+        for start in worked_on(range(0, len(rows), BATCH), "forecasting", "batches"):
             part = slice(start, start + BATCH)
             window = windows.before(torch.from_numpy(rows[part]), torch.from_numpy(origins[part]))
             found.append(self._told(window).double().cpu().numpy())

@@ -13,7 +13,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +27,7 @@ from torch import Tensor
 from recurra.errors import ConfigError
 from recurra.storage.files import write_bytes
 from recurra.storage.folders import cache_folder
+from recurra.work import working
 
 __all__ = [
     "ByPrecision",
@@ -260,7 +261,28 @@ def _numba() -> Any:
     typeof = import_module("numba.extending").typeof_impl
     typeof.register(Compiled)(lambda value, context: value.typed())
     typeof.register(ByPrecision)(lambda value, context: value.typed())
+    _tell_of_compiling()
     return import_module("numba")
+
+
+def _tell_of_compiling() -> None:
+    """Have numba say of each function that it compiles that this is under way."""
+    events = import_module("numba.core.event")
+
+    class Telling(events.Listener):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            self.under_way: list[AbstractContextManager[Any]] = []
+
+        def on_start(self, event: Any) -> None:
+            self.under_way.append(
+                working(f"compiling the kernel {event.data['dispatcher'].__name__}")
+            )
+            self.under_way[-1].__enter__()
+
+        def on_end(self, event: Any) -> None:
+            self.under_way.pop().__exit__(None, None, None)
+
+    events.register("numba:compile", Telling())
 
 
 def _folder(kernel: Compiled[..., Any]) -> Path | None:
