@@ -89,7 +89,7 @@ ORDER = {
         config weights
         task
         optimization
-        averaging epochs allowance
+        averaging epochs
         checkpoint
         resumed
         loop

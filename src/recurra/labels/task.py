@@ -23,12 +23,11 @@ from recurra.labels.metrics import confusion_matrix, score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.sequences import LabelledSequences, stratified_folds
-from recurra.learning.allowance import attempted, seconds_each, timed
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event
 from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
-from recurra.learning.minutes import with_steps
+from recurra.learning.minutes import attempted, seconds_each, timed, with_steps
 from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import derive_seed, generator

@@ -24,12 +24,11 @@ from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
 from recurra.language.sizing import with_size
 from recurra.language.text.batches import StreamBatches
 from recurra.language.text.dataset import SplitFacts, TextDataset, encode_text
-from recurra.learning.allowance import attempted
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Started, Validated
 from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
-from recurra.learning.minutes import with_steps
+from recurra.learning.minutes import attempted, with_steps
 from recurra.learning.optimization import takes_sparse_gradients
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.nn.state import State, detach, flatten, unflatten

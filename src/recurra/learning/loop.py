@@ -291,15 +291,13 @@ class Training:
     def save(self, checkpoints: Checkpoints, last: bool) -> Iterator[Event]:
         """Write a checkpoint; where that fails go on and try again, unless it is the last.
 
-        Weights that have blown up are not written: the good ones before would make way for them.
-
         Args:
             checkpoints: where to.
             last: whether no other one comes.
         """
         self.saved_at = time.monotonic()
         checkpoint = self._checkpoint()
-        if (where := blown_up(checkpoint)) is not None:
+        if (where := blown_up(checkpoint)) is not None:  # the good ones before stay
             yield Warned(f"checkpoint of step {self.step} not written: {where}")
             return
         yield Saving(self.step)
@@ -386,11 +384,7 @@ class Training:
             )
 
     def finish(self) -> None:
-        """Leave the kept weights in the model, ready for use.
-
-        Raises:
-            RunError: they are not finite.
-        """
+        """Leave the kept weights in the model, ready for use; raise where they are not finite."""
         if self.best:
             load_weights(self.learner.model, self.best)
         else:

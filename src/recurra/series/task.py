@@ -13,12 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError, RunError
-from recurra.learning.allowance import seconds_each
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Warned
 from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
-from recurra.learning.minutes import with_steps
+from recurra.learning.minutes import seconds_each, with_steps
 from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import generator
