@@ -93,6 +93,7 @@ ORDER = {
         checkpoint
         resumed
         loop
+        minutes
     """,
     "recurra.search": "edit_distance rows truncation\n beam",
     "recurra.language": """
@@ -105,7 +106,7 @@ ORDER = {
         models
         mixing
         explanation heat_map
-        sizing
+        sizing costs
         task
     """,
     "recurra.language.text": """
@@ -148,12 +149,12 @@ ORDER = {
         task
     """,
     "recurra.series.pictures": "*",
-    "recurra.series.calendar": "frequency\n names",
+    "recurra.series.calendar": "limits\n frequency\n names",
     "recurra.series.reading": "columns\n draft stamps\n *",
     "recurra.series.datasets": "base\n *",
     "recurra.series.data": "dataset\n windows",
     "recurra.series.baselines": "base\n *",
-    "recurra.series.judging": "metrics\n trial",
+    "recurra.series.judging": "metrics\n trial\n rivals",
     "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing",
     "recurra.series.use": "forecasts history\n saved\n forecaster\n evidence backtest",
     "recurra.labels": """

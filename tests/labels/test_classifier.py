@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from recurra.errors import CheckpointError, ShapeError
+from recurra.errors import CheckpointError, DataError, ShapeError
 from recurra.labels.classifier import Classifier
 from recurra.labels.entry import FORMAT
 from recurra.labels.network import SequenceNetwork
@@ -161,3 +162,30 @@ def test_facts_are_plain_json(tmp_path):
     assert facts["kind"] == "network"
     assert facts["classes"] == ["a", "b", "c"]
     assert facts["network"]["pooling"] == "attention"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, 3e38, -1e31])
+def test_values_of_1e300_and_3e38_to_a_classifier(value):
+    odd = [SEQUENCES[0], SEQUENCES[1].copy(), SEQUENCES[2]]
+    odd[1][3, 1] = value
+    classifier = make()
+    said = re.escape(f"sequence 2, step 4, feature 2 is {value:g}")
+    for ask in (classifier.predict, classifier.predict_proba, classifier.log_probs):
+        with pytest.raises(DataError, match=said):
+            ask(odd)
+
+
+def test_no_label_without_a_probability():
+    classifier = make(cell="rnn", standardize=False)
+    with torch.no_grad():
+        classifier.network.members[0].head.weight.fill_(1e30)
+        classifier.network.members[0].head.weight[1].fill_(-3e38)
+        classifier.network.members[0].head.bias.fill_(3e38)
+    with pytest.raises(DataError, match="sequence 1 is too far from what was learned"):
+        classifier.predict(SEQUENCES)
+
+
+@pytest.mark.parametrize("value", [0.0, 5e-324, 1e-300, 1e20, 1e30])
+def test_what_is_odd_but_fits_has_probabilities(value):
+    found = make(cell="lstm").predict_proba([np.full((4, 2), value), np.full((1, 2), -value)])
+    np.testing.assert_allclose(found.sum(axis=1), 1)

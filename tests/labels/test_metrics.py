@@ -58,3 +58,10 @@ def test_a_class_that_was_thought_impossible_is_null():
 def test_rows_of_the_confusion_matrix_are_the_truth():
     found = confusion_matrix(np.array([2, 2, 0]), np.array([1, 1, 0]), 3)
     assert found.tolist() == [[1, 0, 0], [0, 0, 2], [0, 0, 0]]
+
+
+def test_rows_that_are_not_numbers_are_no_hits():
+    log_probs = np.log([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.5, 0.5]])
+    log_probs[2:] = [[math.nan, math.nan], [-0.1, math.nan]]
+    found = score(log_probs, np.array([0, 1, 0, 1]))
+    assert found.accuracy == 0.5 and found.as_dict()["log_loss"] is None

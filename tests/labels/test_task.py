@@ -11,15 +11,15 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import ConfigError, DataError, RunError
 from recurra.labels import task as module
 from recurra.labels.classifier import Classifier
 from recurra.labels.entry import LabelRun
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.task import LabelTask
-from recurra.learning import loop
 from recurra.learning.event import Event, Finished, Saved, Started, Stopped, Validated
 from recurra.learning.options import TrainOptions
+from recurra.table import Table
 
 CPU = torch.device("cpu")
 SMALL = LabelNetworkOptions(hidden_size=6, pooling="attention", dropout=0.3, noise=0.2, members=2)
@@ -220,7 +220,9 @@ def test_the_same_seed_gives_the_same_network_and_another_another(waves, tmp_pat
 
 @pytest.mark.parametrize(("minutes", "expected"), [(0.5, 2850), (1e-6, 1)])
 def test_minutes_freeze_the_steps_that_fit(waves, monkeypatch, minutes, expected):
-    monkeypatch.setattr(loop, "measure_seconds_per_step", lambda learner, options: 0.01)
+    monkeypatch.setattr(
+        "recurra.learning.minutes.measure_seconds_per_step", lambda learner, options: 0.01
+    )
     task = LabelTask(change(waves, train={"minutes": minutes, "steps": None}), CPU)
     assert task.config.train.steps == expected
 
@@ -354,3 +356,55 @@ def test_arrays_are_evaluated_whole(waves: LabelRun, tmp_path: Path):
         LabelTask.evaluate(
             tmp_path / "given", None, (test.sequences[:1], ["other"]), "test", "document"
         )
+
+
+class Raising:
+    def __init__(self, train):
+        raise ValueError("nothing to learn from")
+
+
+class Undefined(Raising):
+    def __init__(self, train):
+        self.classes = len(train.classes)
+
+    def log_probs(self, sequences):
+        return np.full((len(sequences), self.classes), np.nan)
+
+
+def test_a_baseline_that_fails_is_a_line(waves, monkeypatch):
+    places = {"majority": module.BASELINES.places["majority"]}
+    places |= {"raising": f"{__name__}:Raising", "linear": f"{__name__}:Undefined"}
+    monkeypatch.setattr(module, "BASELINES", Table("baseline", places))
+    task = LabelTask(waves, CPU)
+    assert list(task.baselines()) == ["majority"]
+    assert task.left_out() == {
+        "raising": "failed with ValueError: nothing to learn from",
+        "linear": "failed with DataError: what it says of test example 1 is no number",
+    }
+
+
+def test_minutes_leave_out_by_name_what_does_not_fit(waves, monkeypatch):
+    monkeypatch.setattr(module, "_seconds_of", lambda name, data: {"linear": 1e4}.get(name, 0.1))
+    run = change(waves, train={"minutes": 0.01, "steps": 3}, data={"folds": 5})
+    task = LabelTask(run, CPU)
+    assert task.config.train.left_out == {"linear": "would take 10,000 s, 45 s were left"}
+    assert list(task.baselines()) == ["majority"]
+    again = LabelTask(task.config, CPU)
+    assert again.left_out() == task.left_out()
+
+
+def test_a_network_that_has_blown_up_has_no_figures(waves):
+    task = LabelTask(waves, CPU)
+    with torch.no_grad():
+        for parameter in task.learner.network.parameters():
+            parameter.fill_(np.nan)
+    with pytest.raises(RunError, match="the network has blown up on the valid split: sequence 1"):
+        task.measure("valid")
+
+
+@pytest.mark.parametrize("value", ["1e300", "3e38", "-1e31", "inf", "nan"])
+def test_training_on_odd_numbers_names_the_example(tmp_path, value):
+    path = tmp_path / "odd.csv"
+    path.write_text("x,label\n1,a\n2,b\n3,a\n4,b\n".replace("3,a", f"{value},a"))
+    with pytest.raises(DataError, match="example 3, step 1, feature 1 is "):
+        LabelTask(LabelRun(preset="mine", data=LabelOptions(dataset=str(path))), CPU)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, RunError
 from recurra.language.mixing import (
     SETTINGS,
     Part,
@@ -203,3 +205,90 @@ def test_weights_without_validation_are_refused() -> None:
     scores = Scores(dataset("train"))
     with pytest.raises(ConfigError, match="learned on validation; the text has no such split"):
         learn_mixture({"kn": Part(ngram(1), ngram(1))}, scores)
+
+
+# Parts that are no probability
+
+
+class Broken(NgramModel):
+    """N-grams that say what they are told to of one token."""
+
+    value = math.nan
+
+    def log_probs_of(self, ids):
+        found = super().log_probs_of(ids)
+        found[7] = self.value
+        return found
+
+
+def broken(value: float) -> Broken:
+    counts = KneserNey.fit(text(300, 2), 2, len(WORDS), WORDS.eos)
+    model = Broken(counts, WORDS, "split")
+    model.value = value
+    return model
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("buckets", ["none", "previous"])
+def test_a_mixture_with_one_part_that_is_nan_on_validation(value: float, buckets: str) -> None:
+    data = dataset("train", "valid", "test")
+    good = {"kn2": Part(ngram(2), ngram(2)), "kn1": Part(ngram(1), ngram(1))}
+    odd = broken(value)
+    without = learn_mixture(good, Scores(data), buckets)
+    if value == -math.inf:  # it is sure of what comes, and wrong: a probability, of no use alone
+        found = learn_mixture({"odd": Part(odd, odd), **good}, Scores(data), buckets)
+        assert found.left_out["odd"].startswith("diverged: perplexity infinite on validation")
+        return
+    found = learn_mixture({"odd": Part(odd, odd), **good}, Scores(data), buckets)
+    assert found.left_out == {"odd": f"gives token 8 of validation a log-probability of {value:g}"}
+    assert found.report == without.report
+    assert list(found.report["parts"]) == ["kn2", "kn1"]
+    assert found.model.weights.tolist() == without.model.weights.tolist()
+
+
+def test_a_part_that_has_diverged_is_said_and_left_out() -> None:
+    data = dataset("train", "valid", "test")
+    wild = network()
+    with torch.no_grad():
+        for parameter in wild.network.parameters():
+            parameter.mul_(1000.0)
+    parts = {"network": Part(wild, wild), "kn2": Part(ngram(2), ngram(2))}
+    found = learn_mixture(parts, Scores(data))
+    assert re.fullmatch(
+        r"diverged: perplexity \S+ on validation, of 8 tokens", found.left_out["network"]
+    )
+    assert list(found.report["parts"]) == ["kn2"]
+
+
+def test_where_every_part_is_bad_it_fails_in_one_line() -> None:
+    one, other = broken(math.nan), broken(math.nan)
+    parts = {"one": Part(one, one), "other": Part(other, other)}
+    with pytest.raises(
+        RunError, match=r"nothing is left to mix: one gives token 8 .*; other gives"
+    ):
+        learn_mixture(parts, Scores(dataset("train", "valid")))
+
+
+def test_what_is_made_of_a_network_that_is_nan_is_left_out_by_name() -> None:
+    sick = network()
+    with torch.no_grad():
+        next(sick.network.parameters()).fill_(math.nan)
+    options, out = MixtureOptions(cache=True, dynamic=True), dict[str, str]()
+    scores = Scores(dataset("train", "valid", "test"))
+    parts = components({"network": sick}, options, ngram_parts(ngram(2)), scores, out)
+    assert list(parts) == ["network", "kn2"]
+    assert out["network_cache"].startswith("failed with DataError: part 0 gives token 1 ")
+    assert "gradient statistics are finite" in out["network_dynamic"]
+    found = learn_mixture(parts, scores)
+    assert list(found.report["parts"]) == ["kn2"] and list(found.left_out) == ["network"]
+
+
+def test_what_there_is_no_time_for_is_not_made(reads: Counter[tuple[str, bytes]]) -> None:
+    out = {"network_dynamic": "would take 300 s, 45 s were left"}
+    options = MixtureOptions(cache=True, dynamic=True)
+    scores = Scores(dataset("train", "valid", "test"), without=["test"])
+    parts = components({"network": network()}, options, {}, scores, out)
+    assert list(parts) == ["network", "network_cache"]
+    assert not any(kind == "dynamic" for kind, _ in reads)
+    report = learn_mixture(parts, scores).report
+    assert report["test"] is None and report["valid"]["perplexity"] > 1

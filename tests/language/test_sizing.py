@@ -15,7 +15,7 @@ from recurra.language.entry import LanguageRun
 from recurra.language.options import SIZED, NetworkOptions
 from recurra.language.sizing import RECIPES, sized, tokens_per_second, with_size
 from recurra.learning.config import fields
-from recurra.learning.loop import BUDGET
+from recurra.learning.minutes import BUDGET
 from recurra.learning.options import TrainOptions
 from recurra.run.presets import preset
 

@@ -18,7 +18,13 @@ from torch import Tensor, nn
 
 from recurra.errors import CheckpointError
 from recurra.learning import checkpoint as module
-from recurra.learning.checkpoint import Checkpoint, Checkpoints, pack_optimizer, unpack_optimizer
+from recurra.learning.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    blown_up,
+    pack_optimizer,
+    unpack_optimizer,
+)
 from recurra.storage.reading import MOST_JSON
 
 
@@ -322,3 +328,33 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_half_loaded() -> No
         with pytest.raises(CheckpointError, match=message):
             unpack_optimizer(receiver, held, told)
     assert alike(target.state_dict(), before)
+
+
+@pytest.mark.parametrize(("part", "value"), [
+    ("weights", math.nan), ("weights", math.inf), ("optimizer", -math.inf), ("average", math.nan),
+    ("best", math.inf), ("carry", math.nan),
+])  # fmt: skip
+def test_a_newest_checkpoint_that_has_blown_up_is_passed_over(
+    tmp_path: Path, part: str, value: float
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    good = {"weights": {"w": torch.ones(2, 3)}, part: {"w": torch.ones(2, 3)}}
+    checkpoints.save(Checkpoint(1, good, {}))
+    bad = torch.ones(2, 3)
+    bad[1, 0] = value
+    checkpoints.save(Checkpoint(2, {"weights": {"w": torch.ones(2, 3)}, part: {"w": bad}}, {}))
+    found, notes = checkpoints.newest()
+    assert found is not None and found.step == 1
+    assert notes[0].startswith(f"passed over step-00000002: step-00000002/{part}: w[1, 0] is ")
+
+
+def test_an_infinity_that_a_cell_carries_is_no_fault() -> None:
+    carried = {"carry": {"m": torch.tensor([-math.inf])}, "weights": {"ids": torch.tensor([1])}}
+    assert blown_up(Checkpoint(1, carried, {})) is None
+
+
+def test_where_every_checkpoint_has_blown_up_it_says_so(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(Checkpoint(1, {"weights": {"w": torch.tensor(math.nan)}}, {}))
+    with pytest.raises(CheckpointError, match=r"passed over step-00000001: .*/weights: w is nan"):
+        checkpoints.newest()

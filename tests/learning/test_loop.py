@@ -35,7 +35,8 @@ from recurra.learning.event import (
     Validated,
     Warned,
 )
-from recurra.learning.loop import learn, measure_seconds_per_step, with_steps
+from recurra.learning.loop import learn
+from recurra.learning.minutes import measure_seconds_per_step, with_steps
 from recurra.learning.optimization import learning_rate
 from recurra.learning.options import TrainOptions
 from recurra.learning.weights import load_weights
@@ -914,6 +915,51 @@ def test_measuring_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch) -
     assert len(learner.asked) == 5 + 4  # two seconds at half a second each
 
 
+# Weights that have blown up
+
+
+def blowing(learner: Copier, at: int) -> Copier:
+    """A learner whose weights become infinite as the given step is taken, and whose loss is 0."""
+
+    def spoil(number: int, loss: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        if number == at:
+            learner.model.bias.data.fill_(math.inf)  # type: ignore[union-attr]
+        return loss * 0 if math.isfinite(float(loss.detach())) else loss, carry
+
+    learner.spoil = spoil
+    return learner
+
+
+def test_weights_that_blew_up_are_not_saved_over_good_ones(tmp_path: Path) -> None:
+    options = OPTIONS.model_copy(update={"validate_epochs": 100.0})
+    events: list[Event] = []
+    with pytest.raises(RunError):
+        events.extend(learn(blowing(Copier(), 5), options, 7, Checkpoints(tmp_path)))
+    assert sorted(path.name for path in tmp_path.glob("step-*"))[-1] == "step-00000005"
+    found, notes = Checkpoints(tmp_path).newest()
+    assert found is not None and found.step == 5 and notes == []
+
+
+def test_the_last_step_leaves_weights_that_are_finite_or_none(tmp_path: Path) -> None:
+    options = OPTIONS.model_copy(update={"steps": 6, "validate_epochs": 100.0})
+    with pytest.raises(
+        RunError, match=r"the training ends with weights that are not finite \(weights: bias"
+    ):
+        run(tmp_path / "last", options, blowing(Copier([None] * 9), 5))
+    best = options.model_copy(update={"keep": "best", "validate_epochs": 0.25})
+    learner = blowing(Copier([3.0, 2.0, 1.0, 2.0, 3.0, math.nan]), 5)
+    events = run(tmp_path / "best", best, learner)
+    assert all(bool(weight.isfinite().all()) for weight in learner.model.parameters())
+    assert isinstance(events[-1], Finished)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, None])
+def test_a_validation_that_is_no_number_is_never_the_best(tmp_path: Path, loss: float) -> None:
+    options = OPTIONS.model_copy(update={"keep": "best", "steps": 4, "validate_epochs": 0.25})
+    events = run(tmp_path, options, Copier([loss, 2.0, loss, 3.0]))
+    assert [event.best for event in of(events, Validated)] == [False, True, False, False]
+
+
 # Minutes
 
 
@@ -921,15 +967,19 @@ def test_measuring_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch) -
 def test_minutes_become_the_steps_that_fit_with_a_reserve(
     monkeypatch: pytest.MonkeyPatch, minutes: float, seconds: float, steps: int
 ) -> None:
-    monkeypatch.setattr(loop, "measure_seconds_per_step", lambda learner, options: seconds)
+    monkeypatch.setattr(
+        "recurra.learning.minutes.measure_seconds_per_step", lambda learner, options: seconds
+    )
     options = OPTIONS.model_copy(update={"minutes": minutes})
     found = with_steps(options, Copier())
-    assert found == options.model_copy(update={"steps": steps})
+    assert found == options.model_copy(update={"steps": steps, "left_out": {}})
 
 
 def test_steps_that_are_known_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "measure_seconds_per_step", lambda *_: pytest.fail("measured"))
-    for update in ({}, {"steps": 3}, {"steps": 3, "minutes": 1.0}):
+    monkeypatch.setattr(
+        "recurra.learning.minutes.measure_seconds_per_step", lambda *_: pytest.fail("measured")
+    )
+    for update in ({}, {"steps": 3}, {"steps": 3, "minutes": 1.0, "left_out": {}}):
         options = OPTIONS.model_copy(update=update)
         assert with_steps(options, Copier()) is options
 
@@ -937,8 +987,7 @@ def test_steps_that_are_known_are_not_measured(monkeypatch: pytest.MonkeyPatch) 
 def test_becoming_steps_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     original = measure_seconds_per_step
     monkeypatch.setattr(
-        loop,
-        "measure_seconds_per_step",
+        "recurra.learning.minutes.measure_seconds_per_step",
         lambda learner, options: original(learner, options, warmup=1, least_seconds=0.001),
     )
     learner, plain = Copier(), Copier()

@@ -254,6 +254,7 @@ BOUNDS = {
     "epochs": ([1e-6, 100_000], [0, -1, 100_001, math.nan, math.inf, "many", None]),
     "steps": ([1, None, 10**12], [0, -5, 1.5, "none"]),
     "minutes": ([0.01, None], [0, -1, math.inf]),
+    "left_out": ([None, {}, {"dynamic": "would take 300 s"}], ["dynamic", {"a": 1}]),
     "sized": ([False, True], ["perhaps", None]),
     "batch_size": ([1, 1_000_000], [0, -20, 1_000_001, 2.5]),
     "optimizer": (["sgd", "adagrad", "adam", "adamw"], ["SGD", "rmsprop", None]),

@@ -325,3 +325,11 @@ def test_a_run_without_any_split_still_reads():
 def test_without_a_command_nothing_is_said_of_doing_it_again():
     assert "Again" in render(report())
     assert "Again" not in render(report(LanguageRun(preset="mine")))
+
+
+def test_what_was_left_out_is_named_with_its_reason():
+    left = {"network_dynamic": "would take 300 s, 45 s were left", "kn5": "failed with X: y"}
+    text = render(report() | {"left_out": left})
+    assert "left out: network_dynamic (would take 300 s, 45 s were left)\n" in text
+    assert "left out: kn5 (failed with X: y)\n" in text
+    assert "left out" not in render(report())

@@ -24,7 +24,6 @@ from recurra.language.entry import LanguageRun, NgramRun
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.mixture import MixtureModel
 from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
-from recurra.learning import loop
 from recurra.learning.config import GIVEN, RunConfig, fields
 from recurra.learning.event import Finished, Saved, Started, Stepped, Stopped, Validated, Warned
 from recurra.learning.options import TrainOptions
@@ -593,12 +592,12 @@ def test_minutes_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def measure(*_: object) -> float:
         measured.append(1.0)
-        return 0.95 * 60 / 100 / len(measured)
+        return 4.6 / len(measured)
 
-    monkeypatch.setattr(loop, "measure_seconds_per_step", measure)
-    config = changed(train={"steps": None, "minutes": 0.04, "validate_epochs": 10.0})
+    monkeypatch.setattr("recurra.learning.minutes.measure_seconds_per_step", measure)
+    config = changed(train={"steps": None, "minutes": 0.4, "validate_epochs": 10.0})
     first = list(train(config, out=tmp_path / "run", should_stop=after(2)))
-    assert first[0].config.train.steps == 4  # 2.28 seconds of 0.57 each
+    assert first[0].config.train.steps == 4  # of 22.8 seconds, 4.6 each
     assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["steps"] == 4
     second = list(train(config, out=tmp_path / "run"))
     assert report_of(second)["steps"] == 4

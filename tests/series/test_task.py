@@ -21,7 +21,7 @@ from recurra.series.judging.trial import Trial
 from recurra.series.network.conformal import fitted_corrections
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel, Series
-from recurra.series.task import SeriesTask
+from recurra.series.task import SAME_WINDOWS, SeriesTask
 from recurra.series.use.forecaster import Forecaster
 
 PanelOf = Callable[..., Panel]
@@ -287,7 +287,10 @@ def test_of_one_series_it_is_told_how_far_it_runs_freely(tmp_path: Path, panel_o
     rmse = float(np.sqrt(np.mean((points.free - points.actual) ** 2)))
     assert task.extras() == {
         "free_running": {"steps": 18, "rmse": pytest.approx(rmse)},
-        "notes": [f"Running freely on its own predictions over 18 steps: RMSE {rmse:.4g}."],
+        "notes": [
+            f"Running freely on its own predictions over 18 steps: RMSE {rmse:.4g}.",
+            SAME_WINDOWS,
+        ],
     }
 
 
@@ -352,12 +355,11 @@ def test_it_begins_with_another_runs_weights_and_features(
 def test_minutes_freeze_the_steps_and_change_nothing_that_is_learned(
     tmp_path: Path, panel_of: PanelOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recurra.learning import loop
+    from recurra.learning.minutes import measure_seconds_per_step
 
-    original = loop.measure_seconds_per_step
+    original = measure_seconds_per_step
     monkeypatch.setattr(
-        loop,
-        "measure_seconds_per_step",
+        "recurra.learning.minutes.measure_seconds_per_step",
         lambda *given: 0 * original(*given, warmup=1, least_seconds=0.001) + 10.0,
     )
     minutes = config(train={"steps": None, "minutes": 0.75}, network={"dropout": 0.2})

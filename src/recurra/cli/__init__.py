@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -122,7 +123,12 @@ def _carry_out(words: list[str]) -> int:
     if COMPLETING in os.environ:  # the shell asks how a word may go on
         command.main(words, prog_name="recurra")
     try:
-        with command.make_context("recurra", words) as context, saying_what_compiles():
+        with (
+            command.make_context("recurra", words) as context,
+            saying_what_compiles(),
+            warnings.catch_warnings(),
+        ):
+            warnings.showwarning = _warn  # type: ignore[assignment]
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
@@ -131,6 +137,11 @@ def _carry_out(words: list[str]) -> int:
             raise end.__context__ from None
         raise
     return 0
+
+
+def _warn(message: Warning | str, *rest: object) -> None:
+    """Say a warning in one line, without the place in the program that it comes from."""
+    say(f"warning: {message}")
 
 
 def _explain(error: Exception, words: Sequence[str]) -> int:

@@ -11,9 +11,12 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from recurra.errors import DataError
+from recurra.labels.sequences import require_numbers
+from recurra.storage.finite import MOST, not_finite
 
-__all__ = ["is_table", "read_sequences", "read_table", "read_weights"]
+__all__ = ["is_table", "read_sequences", "read_table", "read_targets", "read_weights"]
 
+SMALLER = f"give numbers of at most {MOST:g}"
 FLOATS = [np.float64, np.float32]
 """Kinds that stay as they are; whatever else is a number becomes the first."""
 
@@ -56,9 +59,12 @@ def read_table(estimator: Any, X: Any, reset: bool) -> NDArray[np.floating]:
         reset: whether it is fitted now.
 
     Raises:
-        ValueError: it is no such table, or not of as many columns as the fitted one.
+        ValueError: it is no such table, or not of as many columns as the fitted one, or a
+            number is too large.
     """
     table: NDArray[np.floating] = validate_data(estimator, X, reset=reset, dtype=FLOATS)
+    if (at := not_finite(table, MOST)) is not None:
+        raise DataError(f"row {at[0] + 1}, column {at[1] + 1} is {table[at]:g}: {SMALLER}")
     return table
 
 
@@ -70,7 +76,8 @@ def read_sequences(X: Any) -> list[NDArray[np.floating]]:
             of `(T_i,)` of one feature.
 
     Raises:
-        DataError: one of them has no step, another number of features, or what is no number.
+        DataError: one of them has no step, another number of features, or what is no number or
+            one too large.
 
     Example:
         >>> [x.shape for x in read_sequences([[[1, 2]], [[3, 4], [5, 6]]])]
@@ -80,7 +87,7 @@ def read_sequences(X: Any) -> list[NDArray[np.floating]]:
         whole = check_array(X, dtype=FLOATS, ensure_2d=False, allow_nd=True)
         if 0 in whole.shape:
             raise DataError(f"got sequences of shape {whole.shape}, expected some of each")
-        return list(whole.reshape(*whole.shape[:2], -1))
+        return _not_too_large(list(whole.reshape(*whole.shape[:2], -1)))
     rows = [_sequence(number, row) for number, row in enumerate(X, start=1)]
     if not rows:
         raise DataError("got no sequences, expected at least one")
@@ -90,7 +97,33 @@ def read_sequences(X: Any) -> list[NDArray[np.floating]]:
                 f"sequence {number} has {row.shape[1]} features, the first has {rows[0].shape[1]}"
             )
     kind = np.result_type(*{row.dtype for row in rows})
-    return [row.astype(kind, copy=False) for row in rows]
+    return _not_too_large([row.astype(kind, copy=False) for row in rows])
+
+
+def _not_too_large(rows: list[NDArray[np.floating]]) -> list[NDArray[np.floating]]:
+    for number, row in enumerate(rows, start=1):
+        require_numbers(row, f"sequence {number}")
+    return rows
+
+
+def read_targets(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numbers to be learned, none of them too large.
+
+    Args:
+        y: `(n,)` or `(n, O)`, finite.
+
+    Raises:
+        DataError: names the example.
+
+    Example:
+        >>> read_targets(np.array([1.0, 1e300]))
+        Traceback (most recent call last):
+        ...
+        recurra.errors.DataError: the target of example 2 is 1e+300: give numbers of at most 1e+30
+    """
+    if (at := not_finite(y, MOST)) is not None:
+        raise DataError(f"the target of example {at[0] + 1} is {y[at]:g}: {SMALLER}")
+    return y
 
 
 def _sequence(number: int, row: Any) -> NDArray[np.floating]:
@@ -111,8 +144,8 @@ def _sequence(number: int, row: Any) -> NDArray[np.floating]:
             f"sequence {number} has the shape {np.shape(row)}, expected (steps, features), "
             "at least one of each"
         )
-    if not np.isfinite(steps).all():
-        step, feature = np.argwhere(~np.isfinite(steps))[0]
+    if (at := not_finite(steps)) is not None:
+        step, feature = at
         raise DataError(
             f"sequence {number}, step {step + 1}, feature {feature + 1} is NaN or infinity "
             f"({steps[step, feature]}): fill or leave out what is no finite number"
@@ -128,7 +161,7 @@ def read_weights(sample_weight: Any, count: int) -> NDArray[np.float64]:
         count: n.
 
     Raises:
-        DataError: they are of another shape, negative or all zero.
+        DataError: they are of another shape, negative, too large or all zero.
 
     Example:
         >>> read_weights(None, 2), read_weights([0, 3], 2)
@@ -143,6 +176,8 @@ def read_weights(sample_weight: Any, count: int) -> NDArray[np.float64]:
     )
     if weights.shape != (count,):
         raise DataError(f"sample_weight has the shape {weights.shape}, expected ({count},)")
+    if (at := not_finite(weights, MOST)) is not None:
+        raise DataError(f"sample_weight {at[0] + 1} is {weights[at]:g}: {SMALLER}")
     if (weights < 0).any():
         raise DataError(f"sample_weight {weights.min():g} is negative, expected at least 0")
     if not weights.any():

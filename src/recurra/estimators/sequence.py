@@ -14,7 +14,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, column_or_1d
 
 from recurra.errors import ConfigError, DataError
-from recurra.estimators.inputs import is_table, read_sequences, read_table
+from recurra.estimators.inputs import is_table, read_sequences, read_table, read_targets
 from recurra.estimators.label_mixin import LabelMixin
 from recurra.estimators.network_estimator import NetworkEstimator, Plan, Sequences
 from recurra.estimators.options import SequenceOptions, checked
@@ -271,7 +271,7 @@ class SequenceRegressor(RegressorMixin, _SequenceMixin, NetworkEstimator):  # ty
 
     def _read_targets(self, y: Any) -> NDArray[np.float64]:
         numbers = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
-        return np.asarray(column_or_1d(numbers, warn=True))
+        return read_targets(np.asarray(column_or_1d(numbers, warn=True)))
 
     def _learn_targets(self, y: NDArray[Any], weights: NDArray[np.float64]) -> None:
         mean = float(np.average(y, weights=weights))

@@ -14,15 +14,16 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from recurra.errors import CheckpointError, ShapeError
+from recurra.errors import CheckpointError, DataError, ShapeError
 from recurra.labels.entry import FORMAT
 from recurra.labels.metrics import LabelMetrics, score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
-from recurra.labels.sequences import LabelledSequences
+from recurra.labels.sequences import LabelledSequences, require_numbers
 from recurra.learning.options import Options
 from recurra.learning.weights import restored
 from recurra.learning.written import placed, typed
+from recurra.storage.finite import not_finite
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
 from recurra.table import named_by_file
 
@@ -66,6 +67,8 @@ class Classifier:
 
         Raises:
             ShapeError: a sequence is of another shape, or has no step.
+            DataError: a sequence holds what is no finite number, or one so large that the
+                network's answer is none.
         """
         for number, sequence in enumerate(sequences, start=1):
             shape = np.shape(sequence)
@@ -74,8 +77,14 @@ class Classifier:
                     f"sequence {number} has the shape {shape}, expected (steps, "
                     f"{self.network.input_size}) with a step at least"
                 )
+            require_numbers(np.asarray(sequence, np.float64), f"sequence {number}")
         outputs = self.network.predict(sequences).double()
         found: NDArray[np.float64] = torch.log_softmax(outputs, dim=1).cpu().numpy()
+        if (place := not_finite(found.max(axis=1))) is not None:
+            raise DataError(
+                f"sequence {place[0] + 1} is too far from what was learned: the network's answer "
+                "is no finite number; scale its numbers as those that it learned from"
+            )
         return found
 
     def predict_proba(self, sequences: Sequences) -> NDArray[np.float64]:

@@ -56,7 +56,8 @@ def score(
     """
     if not len(labels) or (weights is not None and not weights.sum() > 0):
         return LabelMetrics(len(labels), math.nan, math.nan)
-    right = log_probs.argmax(axis=1) == labels
+    sound = ~np.isnan(log_probs).any(axis=1)  # what is no number is no answer, so no right one
+    right = (np.where(sound[:, None], log_probs, -np.inf).argmax(axis=1) == labels) & sound
     nats = -log_probs[np.arange(len(labels)), labels].astype(np.float64)
     return LabelMetrics(
         len(labels),

@@ -18,12 +18,14 @@ from torch import Tensor
 
 from recurra.errors import DataError
 from recurra.randomness import derive_seed
+from recurra.storage.finite import MOST, not_finite
 
 __all__ = [
     "LabelledSequences",
     "Ragged",
     "Rows",
     "digest_arrays",
+    "require_numbers",
     "shuffled_classes",
     "stratified_folds",
 ]
@@ -88,12 +90,7 @@ class LabelledSequences:
                 )
             if not len(sequence):
                 raise DataError(f"example {number} has no step, expected at least one")
-            if not np.isfinite(sequence).all():
-                step, feature = np.argwhere(~np.isfinite(sequence))[0]
-                raise DataError(
-                    f"example {number}, step {step + 1}, feature {feature + 1} is "
-                    f"{sequence[step, feature]}: fill or leave out what is no finite number"
-                )
+            require_numbers(sequence, f"example {number}")
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -129,6 +126,29 @@ class LabelledSequences:
     def fingerprint(self) -> str:
         """Return a SHA-256 that changes whenever a number, a label or a class does."""
         return digest_arrays([*self.sequences, self.labels], "\n".join(self.classes))
+
+
+def require_numbers(sequence: NDArray[np.floating], place: str) -> None:
+    """Refuse a sequence with what is no finite number, or one too large for a network.
+
+    Args:
+        sequence: `(T, F)`.
+        place: what it is, for the message.
+
+    Raises:
+        DataError: names the step and the feature.
+
+    Example:
+        >>> require_numbers(np.array([[1.0], [1e300]]), "example 3")
+        Traceback (most recent call last):
+        ...
+        recurra.errors.DataError: example 3, step 2, feature 1 is 1e+300: give finite numbers of ...
+    """
+    if (at := not_finite(sequence, MOST)) is not None:
+        raise DataError(
+            f"{place}, step {at[0] + 1}, feature {at[1] + 1} is {sequence[at]:g}: give finite "
+            f"numbers of at most {MOST:g}; fill, scale or leave out what is none"
+        )
 
 
 def digest_arrays(arrays: Iterable[NDArray[np.generic]], words: str = "") -> str:

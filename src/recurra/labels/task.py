@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import ConfigError, DataError, RunError
 from recurra.labels import confusion
 from recurra.labels.baselines import BASELINES
-from recurra.labels.classifier import Classifier
+from recurra.labels.classifier import Classifier, Sequences
 from recurra.labels.datasets import DATASETS, LabelData, label, open_labels, open_source
 from recurra.labels.entry import LABELS, LabelRun
 from recurra.labels.learner import Examples, SequenceLearner
@@ -25,17 +25,22 @@ from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.labels.sequences import LabelledSequences, stratified_folds
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event
-from recurra.learning.loop import learn, with_steps
+from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
+from recurra.learning.minutes import attempted, seconds_each, timed, with_steps
 from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import derive_seed, generator
+from recurra.storage.finite import not_finite
 from recurra.storage.picture import Picture
 
 __all__ = ["LabelTask"]
 
 NOISE, MOST_NOISE = 0.3, 1.0
 """What `network.noise=none` becomes for a single step, and for many: found on iris and vowels."""
+
+TIMED = 200
+"""Examples by which a reading is timed, and of each class a baseline."""
 
 FOLDS = 0
 """The seed of the folds: the same in every run, so that runs can be compared."""
@@ -82,7 +87,9 @@ class LabelTask(Task):
             "classes": hashlib.sha256(classes).hexdigest(),
         }
         self._said: dict[str, NDArray[np.float64]] = {}
-        options = with_steps(config.train, self.learner)
+        options = with_steps(config.train, self.learner, lambda: self._costs(config))
+        network.train()
+        self._out = dict(options.left_out or {})
         self.config = config.model_copy(update={"train": options})
 
     @property
@@ -113,24 +120,42 @@ class LabelTask(Task):
 
     def measure(self, split: str) -> Metrics | None:
         """Return the finished model's metrics; None where there is no such split."""
-        data = self.data.splits.get(split)
+        data = None if split in self._out else self.data.splits.get(split)
         return None if data is None else score(self._log_probs(split), data.labels).as_dict()
 
     def baselines(self) -> dict[str, dict[str, Metrics]]:
         """Return what the result is printed beside: name -> split -> metrics."""
         found: dict[str, dict[str, Metrics]] = {}
         for name in BASELINES:
-            baseline = BASELINES[name](self.data.split("train"))
-            found[name] = {
-                split: score(baseline.log_probs(data.sequences), data.labels).as_dict()
-                for split, data in self.data.splits.items()
-                if split != "train"
-            }
+            judged = partial(_judged, name, self.data)
+            told = None if name in self._out else attempted(name, judged, self._out)
+            if told is not None:
+                found[name] = told
         return found
+
+    def left_out(self) -> dict[str, str]:
+        """Return what could not be made, or not in time: name -> why."""
+        return self._out
+
+    def _costs(self, config: LabelRun) -> Iterator[tuple[str, Callable[[], float]]]:
+        """Yield what comes after the training, and what measures its seconds by a part of it."""
+        splits = {split: data for split, data in self.data.splits.items() if split != "train"}
+        for split in sorted(splits):  # the test first
+            yield split, partial(self._reading, splits[split].sequences)
+        for name in BASELINES:
+            yield name, partial(_seconds_of, name, self.data)
+        if config.data.folds is not None:
+            yield "folds", partial(float, config.data.folds * 60 * (config.train.minutes or 0.0))
+
+    def _reading(self, sequences: Sequences) -> float:
+        return len(sequences) * seconds_each(partial(self._read, sequences), len(sequences))
+
+    def _read(self, sequences: Sequences, count: int) -> None:
+        self.model.log_probs(sequences[:count])
 
     def extras(self) -> dict[str, Any]:
         """Return the accuracy over folds, where they are asked for, and notes."""
-        if self.config.data.folds is None:
+        if self.config.data.folds is None or "folds" in self._out:
             return {}
         accuracies = list(self._folds(self.config.data.folds))
         mean = float(np.mean(accuracies))
@@ -169,11 +194,17 @@ class LabelTask(Task):
     def _log_probs(self, split: str) -> NDArray[np.float64]:
         """Return what the model says of a split, asked once for its figures and for the picture."""
         if split not in self._said:
-            self._said[split] = self.model.log_probs(self.data.split(split).sequences)
+            try:
+                found = self.model.log_probs(self.data.split(split).sequences)
+            except DataError as error:
+                raise RunError(f"the network has blown up on the {split} split: {error}") from error
+            self._said[split] = found
         return self._said[split]
 
     def pictures(self) -> Iterator[Picture]:
         """Yield which classes of the test split were taken for which."""
+        if "test" in self._out:
+            return
         test, classes = self.data.split("test"), self.data.classes
         predicted = self._log_probs("test").argmax(axis=1)
         counts = confusion_matrix(predicted, test.labels, len(classes))
@@ -212,6 +243,28 @@ class LabelTask(Task):
                 f"{', '.join(classifier.classes)}"
             )
         return classifier.evaluate(found).as_dict()
+
+
+def _judged(name: str, data: LabelData) -> dict[str, Metrics]:
+    """Return a baseline's metrics: split -> metrics."""
+    baseline = BASELINES[name](data.split("train"))
+    found: dict[str, Metrics] = {}
+    for split, examples in data.splits.items():
+        if split != "train":
+            log_probs = baseline.log_probs(examples.sequences)
+            if (place := not_finite(log_probs.max(axis=1))) is not None:
+                raise DataError(f"what it says of {split} example {place[0] + 1} is no number")
+            found[split] = score(log_probs, examples.labels).as_dict()
+    return found
+
+
+def _seconds_of(name: str, data: LabelData) -> float:
+    """Return how long a baseline takes, by some examples of each class."""
+    train = data.split("train")
+    rows = [np.flatnonzero(train.labels == place)[:TIMED] for place in range(len(train.classes))]
+    some = train.take(np.concatenate(rows))
+    everything = sum(len(examples) for examples in data.splits.values())
+    return timed(partial(attempted, name, partial(BASELINES[name], some))) * everything / len(some)
 
 
 def _part(options: LabelOptions, split: str, classifier: Classifier) -> LabelledSequences:

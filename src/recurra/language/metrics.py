@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from recurra.language.text.dataset import SplitFacts
 from recurra.randomness import generator
+from recurra.storage.finite import not_finite
 
-__all__ = ["TextMetrics", "format_perplexity"]
+__all__ = ["TextMetrics", "format_perplexity", "no_log_prob"]
 
 RESAMPLES = 1_000
 LONGEST_BLOCK = 200  # tokens
@@ -134,6 +135,22 @@ def _interval(nats: NDArray[np.float64], seed: int) -> tuple[float, float]:
     starts = torch.randint(N, (RESAMPLES, -(-N // L)), generator=draws).numpy()
     low, high = np.quantile(blocks[starts].mean(axis=1), [0.025, 0.975])
     return float(low), float(high)
+
+
+def no_log_prob(log_probs: NDArray[np.float64]) -> int | None:
+    """Return the first place where there is no log-probability; None where all of them are.
+
+    Minus infinity is one, of what cannot be.
+
+    Args:
+        log_probs: `(N,)`, or `(..., N)`, of which the last axis is told.
+
+    Example:
+        >>> no_log_prob(np.array([-1.0, -np.inf])), no_log_prob(np.array([-1.0, np.nan]))
+        (None, 1)
+    """
+    place = not_finite(np.where(np.isneginf(log_probs), 0.0, log_probs))
+    return None if place is None else place[-1]
 
 
 def _exp(nats: float) -> float:

@@ -5,15 +5,17 @@ N tokens in a split, K parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.errors import ConfigError
-from recurra.language.metrics import TextMetrics
+from recurra.errors import ConfigError, RunError
+from recurra.language.metrics import TextMetrics, format_perplexity, no_log_prob
 from recurra.language.models.adaptation import gradient_statistics
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.cache import CacheModel, cache, pointer_log_probs
@@ -25,9 +27,10 @@ from recurra.language.models.ngram import NgramModel
 from recurra.language.models.unigram_cache import UnigramCacheModel, unigram_cache
 from recurra.language.options import MixtureOptions
 from recurra.language.text.dataset import TextDataset
+from recurra.learning.minutes import attempted
 from recurra.work import worked_on, working
 
-__all__ = ["Mixed", "Part", "Scores", "components", "learn_mixture", "ngram_parts"]
+__all__ = ["Mixed", "Part", "Scores", "components", "learn_mixture", "ngram_parts", "streams"]
 
 Floats = NDArray[np.float64]
 Metrics = Mapping[str, float | int | None]
@@ -40,16 +43,21 @@ SETTINGS: list[Setting] = [
 ]
 """Theta and window of the pointer caches that validation chooses from."""
 
+DIVERGED = 0.5
+"""Nats a token by which a part is worse than a guess among all tokens when it has diverged."""
+
 
 class Scores:
     """The log-probabilities that models give the splits of a dataset, each computed once.
 
     Args:
         dataset: the text.
+        without: splits that there is no time for.
     """
 
-    def __init__(self, dataset: TextDataset) -> None:
+    def __init__(self, dataset: TextDataset, without: Container[str] = ()) -> None:
         self.dataset = dataset
+        self.splits = [split for split in dataset.splits if split not in without]
         # The models are kept too: an id is theirs as long as they live.
         self._known: dict[tuple[int, str], tuple[LanguageModel, Floats]] = {}
         self._cached: dict[tuple[int, str, Setting], tuple[LanguageModel, Floats]] = {}
@@ -103,7 +111,7 @@ class Scores:
             model: any language model of the dataset's vocabulary.
             split: `"valid"` or `"test"`.
         """
-        if split not in self.dataset.splits:
+        if split not in self.splits:
             return None
         return TextMetrics.of(self.of(model, split), self.dataset.facts(split)).as_dict()
 
@@ -130,10 +138,12 @@ class Mixed:
             over validation), `valid_perplexity` and `test_perplexity` of the part alone (of a
             cache with the model that it is over), and `without`: the perplexity of the mixture of
             all others, by test where there is one.
+        left_out: name -> why, of the parts that nothing could be made of.
     """
 
     model: MixtureModel
     report: dict[str, Any]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def ngram_parts(ngrams: NgramModel) -> dict[str, Part]:
@@ -152,33 +162,42 @@ def components(
     options: MixtureOptions,
     ngrams: Mapping[str, Part],
     scores: Scores,
+    left_out: dict[str, str] | None = None,
 ) -> dict[str, Part]:
     """Return the parts of a mixture by name: the models, and what the options add to them.
+
+    A part that cannot be made is named in `left_out`.
 
     Args:
         models: name -> model; caches and dynamic evaluation are of the networks among them.
         options: which parts are wanted.
         ngrams: as `ngram_parts` gives those of the order that the options ask for, or nothing.
         scores: of a dataset whose validation split chooses the caches' settings.
+        left_out: name -> why; a part that is there already is not made.
 
     Raises:
         ConfigError: a part is wanted of a network, and there is none.
     """
     parts = {name: Part(model, model) for name, model in models.items()}
+    out = {} if left_out is None else left_out
+
+    def add(name: str, make: Callable[[], Part]) -> Part | None:
+        made = None if name in out else attempted(name, make, out)
+        if made is not None:
+            parts[name] = made
+        return made
+
     for name, model in models.items():
         if not isinstance(model, NetworkModel):
             continue
         if options.cache:
-            parts[f"{name}_cache"] = chosen_cache(model, scores)
+            add(f"{name}_cache", partial(chosen_cache, model, scores))
         if options.dynamic:
-            train = scores.dataset.ids("train")
-            adapting = dynamic(
-                model, gradient_statistics(model.network, train, rows=_streams(train))
-            )
-            parts[f"{name}_dynamic"] = Part(adapting, adapting)
-            if options.cache:
-                parts[f"{name}_dynamic_cache"] = chosen_cache(adapting, scores)
-    if (options.cache or options.dynamic) and len(parts) == len(models):
+            adapting = add(f"{name}_dynamic", partial(_adapting, model, scores))
+            if adapting and options.cache:
+                add(f"{name}_dynamic_cache", partial(chosen_cache, adapting.model, scores))
+    networks = any(isinstance(model, NetworkModel) for model in models.values())
+    if (options.cache or options.dynamic) and not networks:
         raise ConfigError("a cache and dynamic evaluation need a network; none of these is one")
     if ngrams:
         plain, cached = ngrams
@@ -193,8 +212,18 @@ def components(
     return parts
 
 
-def _streams(ids: NDArray[Any]) -> int:
-    """Return how many rows a text is cut into for its gradients: a hundred, fewer if short."""
+def _adapting(model: NetworkModel, scores: Scores) -> Part:
+    train = scores.dataset.ids("train")
+    found = dynamic(model, gradient_statistics(model.network, train, rows=streams(train)))
+    return Part(found, found)
+
+
+def streams(ids: NDArray[Any]) -> int:
+    """Return how many rows a text is cut into for its gradients: a hundred, fewer if short.
+
+    Args:
+        ids: `(N,)`, the text.
+    """
     return max(1, min(100, len(ids) // 50))
 
 
@@ -204,6 +233,9 @@ def chosen_cache(lm: LanguageModel, scores: Scores) -> Part:
     Args:
         lm: a network, or one that is evaluated dynamically.
         scores: of a dataset with a validation split.
+
+    Raises:
+        DataError: the model, or every cache over it, gives a token what is no probability.
     """
     found = scores.cached(lm, "valid", SETTINGS)
     own = scores.of(lm, "valid")
@@ -218,6 +250,9 @@ def chosen_cache(lm: LanguageModel, scores: Scores) -> Part:
 def learn_mixture(parts: Mapping[str, Part], scores: Scores, buckets: str = "none") -> Mixed:
     """Return the parts mixed by the weights under which validation is likeliest.
 
+    A part that gives validation what is no probability, or predicts it worse than a guess among
+    all words would, is left out.
+
     Args:
         parts: by name, of the dataset's vocabulary.
         scores: of the dataset; what is known there is not computed again.
@@ -225,13 +260,19 @@ def learn_mixture(parts: Mapping[str, Part], scores: Scores, buckets: str = "non
 
     Raises:
         ConfigError: the dataset has no validation split.
+        RunError: no part is left.
     """
     dataset = scores.dataset
-    if "valid" not in dataset.splits:
+    if "valid" not in scores.splits:
         raise ConfigError(
             "a mixture's weights are learned on validation; the text has no such split"
         )
-    judged = "test" if "test" in dataset.splits else "valid"
+    out = _unsound(parts, scores)
+    parts = {name: part for name, part in parts.items() if name not in out}
+    if not parts:
+        told = "; ".join(f"{name} {why}" for name, why in out.items())
+        raise RunError(f"nothing is left to mix: {told}")
+    judged = "test" if "test" in scores.splits else "valid"
     table = None if buckets == "none" else by_previous(len(dataset.vocabulary))
     models = [part.model for part in parts.values()]
     count = 1 if table is None else int(table.max()) + 1
@@ -255,7 +296,28 @@ def learn_mixture(parts: Mapping[str, Part], scores: Scores, buckets: str = "non
             "test": scores.metrics(model, "test"),
             "parts": entries,
         },
+        out,
     )
+
+
+def _unsound(parts: Mapping[str, Part], scores: Scores) -> dict[str, str]:
+    """Return the parts that have no place in a mixture, and why."""
+    _rows([part.model for part in parts.values()], scores, "valid")
+    out = {}
+    size = len(scores.dataset.vocabulary)
+    for name, part in parts.items():
+        for model in (part.model, part.alone):
+            log_probs = scores.of(model, "valid")
+            if (place := no_log_prob(log_probs)) is not None:
+                odd = log_probs[place]
+                out[name] = f"gives token {place + 1:,} of validation a log-probability of {odd:g}"
+                break
+        else:
+            nats = -float(log_probs.mean())
+            if nats > math.log(size) + DIVERGED:
+                told = format_perplexity(nats)
+                out[name] = f"diverged: perplexity {told} on validation, of {size:,} tokens"
+    return out
 
 
 def _without(

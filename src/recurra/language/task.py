@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError
+from recurra.language.costs import after_training, seconds_of_validation
 from recurra.language.entry import LanguageRun, NgramRun
 from recurra.language.mixing import Mixed, Part, Scores, components, learn_mixture, ngram_parts
 from recurra.language.models.base import LanguageModel
@@ -25,8 +26,9 @@ from recurra.language.text.batches import StreamBatches
 from recurra.language.text.dataset import SplitFacts, TextDataset, encode_text
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Started, Validated
-from recurra.learning.loop import learn, with_steps
+from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
+from recurra.learning.minutes import attempted, with_steps
 from recurra.learning.optimization import takes_sparse_gradients
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.nn.state import State, detach, flatten, unflatten
@@ -66,6 +68,7 @@ class _Learner:
             "text": dataset.fingerprint,
             "vocabulary": dataset.vocabulary.fingerprint(),
         }
+        self.without: Container[str] = ()  # splits that there is no time for
         self.scores = Scores(dataset)  # of the last validation
         self.scorer = NetworkModel(network, config.network, dataset.vocabulary, dataset.rule)
         network.train()
@@ -91,7 +94,7 @@ class _Learner:
         return loss, detach(state), targets.numel()
 
     def validate(self) -> Metrics | None:
-        self.scores = Scores(self.scores.dataset)
+        self.scores = Scores(self.scores.dataset, self.without)
         metrics = self.scores.metrics(self.scorer, "valid")
         return metrics and {"loss": metrics["nats_per_token"], **metrics}
 
@@ -128,6 +131,10 @@ class _TextTask:
 
     def companions(self) -> Mapping[str, LanguageModel]:
         """Return what is saved beside the model, by name: nothing."""
+        return {}
+
+    def left_out(self) -> Mapping[str, str]:
+        """Return what could not be made: nothing."""
         return {}
 
     def pictures(self) -> tuple[Picture, ...]:
@@ -178,6 +185,7 @@ class LanguageTask(_TextTask):
     def __init__(self, config: LanguageRun, device: torch.device) -> None:
         start = _network_model(config.start_from)
         self.dataset = _open(config, start)
+        begun = time.monotonic()
         size = len(self.dataset.vocabulary)
         if start is None:
             config = with_size(config, size, self.dataset.facts("train").tokens, device)
@@ -196,10 +204,20 @@ class LanguageTask(_TextTask):
         if config.mix.wanted and "valid" not in self.dataset.splits:
             raise ConfigError("mix: weights are learned on validation; the text has no such split")
         self.learner = _Learner(network, self.dataset, config, device)
-        self.scores = Scores(self.dataset)
         self._counted: dict[int, Mapping[str, Part]] = {}
-        train = with_steps(config.train, self.learner)
+        given = self.learner.scorer, self.dataset
+        train = with_steps(
+            config.train,
+            self.learner,
+            lambda: after_training(*given, config.mix, BASELINE_ORDER),
+            lambda: seconds_of_validation(*given),
+            time.monotonic() - begun,
+        )
+        network.train()
         self.config = config.model_copy(update={"train": train})
+        self._out = dict(train.left_out or {})
+        self.learner.without = self._out
+        self.scores = self._unread()
 
     def facts(self) -> dict[str, str]:
         """Return in words what is learned."""
@@ -218,12 +236,16 @@ class LanguageTask(_TextTask):
             should_stop: asked after every step.
         """
         train, seed = self.config.train, self.config.seed
-        kept = Scores(self.dataset)
+        kept = self._unread()
         for event in learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop):
             if isinstance(event, Validated) and (event.best or train.keep == "last"):
                 kept = self.learner.scores
             yield event
-        self.scores = kept if isinstance(event, Finished) else Scores(self.dataset)
+        self.scores = kept if isinstance(event, Finished) else self._unread()
+        self.scores.splits = self._unread().splits
+
+    def _unread(self) -> Scores:
+        return Scores(self.dataset, without=self._out)
 
     @property
     def model(self) -> NetworkModel:
@@ -237,6 +259,10 @@ class LanguageTask(_TextTask):
             rows = {split: self.scores.metrics(part.alone, split) for split in ("valid", "test")}
             found[name] = {split: row for split, row in rows.items() if row is not None}
         return found
+
+    def left_out(self) -> Mapping[str, str]:
+        """Return what could not be made, or not in time: name -> why."""
+        return self._out
 
     def extras(self) -> dict[str, Any]:
         """Return a sample of the model's own text and, where one is wanted, the mixture."""
@@ -252,15 +278,28 @@ class LanguageTask(_TextTask):
         options = self.config.mix
         if not options.wanted:
             return None
+        if "valid" in self._out:
+            self._out["mixture"] = "its weights come from validation"
+            return None
         ngrams = self._ngrams(options.order) if options.order else {}
-        parts = components({"network": self.model}, options, ngrams, self.scores)
-        return learn_mixture(parts, self.scores, options.buckets)
+        parts = components({"network": self.model}, options, ngrams, self.scores, self._out)
+        found = learn_mixture(parts, self.scores, options.buckets)
+        self._out |= found.left_out
+        return found
 
     def _ngrams(self, order: int) -> Mapping[str, Part]:
-        """Return the n-grams of the training text, and with a cache, counted once."""
-        if order not in self._counted:
-            self._counted[order] = ngram_parts(_count(self.dataset, NgramOptions(order=order)))
-        return self._counted[order]
+        """Return the n-grams of the training text, and with a cache, counted once.
+
+        Nothing where there is no time for them, or they cannot be counted.
+        """
+        name = f"kn{order}"
+        if order not in self._counted and name not in self._out:
+
+            def count() -> Mapping[str, Part]:
+                return ngram_parts(_count(self.dataset, NgramOptions(order=order)))
+
+            self._counted[order] = attempted(name, count, self._out) or {}
+        return self._counted.get(order, {})
 
 
 class NgramTask(_TextTask):

@@ -7,6 +7,7 @@ safetensors file for each part of the state. docs/checkpoint-format.md specifies
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from contextlib import suppress
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
+from recurra.learning.weights import require_finite
 from recurra.storage.files import Content, make_directory
 from recurra.storage.leftovers import Names, sweep
 from recurra.storage.reading import MOST_JSON, read_json
@@ -29,6 +31,7 @@ __all__ = [
     "NAMES",
     "Checkpoint",
     "Checkpoints",
+    "blown_up",
     "pack_optimizer",
     "unpack_optimizer",
 ]
@@ -120,12 +123,14 @@ class Checkpoints:
         return path
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return the newest checkpoint that is intact, and a line for each thing put right.
+        """Return the newest checkpoint that is good, and a line for each thing put right.
+
+        Good is what is intact, and whose numbers have not blown up.
 
         Clears what interrupted writes left. Without any checkpoint, returns None.
 
         Raises:
-            CheckpointError: when there are checkpoints and none is intact; names the damage.
+            CheckpointError: when there are checkpoints and none is good; names the damage.
             OSError: when a left-over cannot be removed.
 
         Example:
@@ -204,8 +209,38 @@ def _load(path: Path) -> Checkpoint:
     match document:
         case {"step": int(step), "facts": dict(facts)} if len(document) == 2:
             parts = {name.removesuffix(SUFFIX): load_tensors(file) for name, file in files.items()}
-            return Checkpoint(step, parts, facts)
+            found = Checkpoint(step, parts, facts)
+            if (where := blown_up(found)) is not None:
+                raise CheckpointError(f"{path.name}/{where}")
+            return found
     raise CheckpointError(f"{path / FACTS} is damaged: expected step and facts")
+
+
+def blown_up(checkpoint: Checkpoint) -> str | None:
+    """Return in words which of a training's numbers is not finite; None where all of them are.
+
+    Of a carried state, which may hold infinities, no number is to be NaN.
+
+    Args:
+        checkpoint: the training.
+
+    Example:
+        >>> blown_up(Checkpoint(3, {"weights": {"bias": torch.tensor([1.0, math.inf])}}, {}))
+        'weights: bias[1] is inf: every number must be finite'
+    """
+    for part, tensors in checkpoint.tensors.items():
+        held = {name: _nan_alone(tensor) if part == "carry" else tensor
+                for name, tensor in tensors.items()}  # fmt: skip
+        try:
+            require_finite(held)
+        except CheckpointError as error:
+            return f"{part}: {error}"
+    return None
+
+
+def _nan_alone(tensor: Tensor) -> Tensor:
+    """Return a tensor in which nothing is infinite."""
+    return tensor.nan_to_num(math.nan, 0.0, 0.0) if tensor.is_floating_point() else tensor
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, Facts]:

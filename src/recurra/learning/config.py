@@ -18,6 +18,7 @@ __all__ = [
     "RunConfig",
     "allowed",
     "differences",
+    "fewer_validations",
     "fields",
     "settings",
     "validated",
@@ -176,7 +177,7 @@ def settings(config: BaseModel, prefix: str = "") -> dict[str, Any]:
 def differences(there: RunConfig, asked: RunConfig) -> list[str]:
     """Return one line for every setting in which two runs differ; none if one resumes the other.
 
-    What `train.minutes` froze into a run, steps and sizes, is no difference.
+    What `train.minutes` froze into a run, steps, sizes and what is left out, is no difference.
 
     Args:
         there: the config of the run that exists.
@@ -190,6 +191,9 @@ def differences(there: RunConfig, asked: RunConfig) -> list[str]:
     old, new = settings(there), settings(asked)
     if old.get("train.minutes") is not None and old["train.minutes"] == new.get("train.minutes"):
         new["train.steps"] = new["train.steps"] or old["train.steps"]
+        new["train.left_out"] = old.get("train.left_out")
+        if fewer_validations(old.get("train.validations"), new.get("train.validations")):
+            new["train.validations"] = old["train.validations"]
         if old.get("train.sized") and new.get("train.sized"):
             new |= {name: old[name] for name in there.sized}
     lines = []
@@ -198,6 +202,20 @@ def differences(there: RunConfig, asked: RunConfig) -> list[str]:
         if before != after:
             lines.append(f"{name}: {_show(before)} there, {_show(after)} asked")
     return lines
+
+
+def fewer_validations(frozen: int | None, asked: int | None) -> bool:
+    """Return whether minutes left time for fewer validations than a run asks for.
+
+    Args:
+        frozen: `train.validations` as the run has it.
+        asked: the same as it is asked for.
+
+    Example:
+        >>> fewer_validations(2, 10), fewer_validations(2, None), fewer_validations(10, 2)
+        (True, True, False)
+    """
+    return frozen is not None and (asked is None or frozen < asked)
 
 
 def allowed(field: FieldInfo) -> str:
@@ -225,7 +243,13 @@ def allowed(field: FieldInfo) -> str:
     return text + (", or none" if _optional(field) else "")
 
 
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_KINDS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    dict[str, str]: "names with words",
+}
 _BOUNDS = {
     "ge": "at least",
     "gt": "above",

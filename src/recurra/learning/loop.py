@@ -7,7 +7,6 @@ loop owns the optimizer, the schedule, what is saved and what is resumed, and yi
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -17,7 +16,13 @@ from torch import Tensor, nn
 
 from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError, ShapeError
 from recurra.learning.averaging import WeightAverage
-from recurra.learning.checkpoint import Checkpoint, Checkpoints, pack_optimizer, unpack_optimizer
+from recurra.learning.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    blown_up,
+    pack_optimizer,
+    unpack_optimizer,
+)
 from recurra.learning.epochs import Epochs
 from recurra.learning.event import (
     Averaged,
@@ -38,10 +43,11 @@ from recurra.learning.weights import load_weights, require_fit
 from recurra.randomness import generator
 from recurra.work import working
 
-__all__ = ["Learner", "learn", "measure_seconds_per_step", "with_steps"]
-
-BUDGET = 0.95
-"""The share of `minutes` that is planned: a shared machine may slow down."""
+__all__ = [
+    "Learner",
+    "Training",
+    "learn",
+]
 
 PATIENCE_FOR_NANS = 3
 """Steps in a row whose loss or gradient is not finite before the run ends."""
@@ -98,8 +104,8 @@ def learn(
 ) -> Iterator[Event]:
     """Train to the end, or until `should_stop`; goes on from the newest checkpoint, to the bit.
 
-    Afterwards `learner.model` holds the weights that `options.keep` names. KeyboardInterrupt saves
-    what the last whole step left.
+    Afterwards `learner.model` holds the weights that `options.keep` names, all of them finite.
+    KeyboardInterrupt saves what the last whole step left.
 
     Args:
         learner: the task.
@@ -109,10 +115,11 @@ def learn(
         should_stop: asked after every step.
 
     Raises:
-        RunError: three steps in a row had no finite loss or gradient.
+        RunError: three steps in a row had no finite loss or gradient, or the last step left
+            weights that are not finite.
         ResourceError: the last checkpoint could not be written.
     """
-    training = _Training(learner, options, seed)
+    training = Training(learner, options, seed)
     if checkpoints:
         for note in training.resume(checkpoints):
             yield Warned(note)
@@ -144,8 +151,14 @@ def learn(
     yield Finished(training.step, training.epoch, training.seconds, training.items)
 
 
-class _Training:
-    """The position and all that moves with it; what a checkpoint holds."""
+class Training:
+    """The position and everything that moves with it; what a checkpoint holds.
+
+    Args:
+        learner: the task.
+        options: how long and by which rule.
+        seed: of every random stream.
+    """
 
     def __init__(self, learner: Learner, options: TrainOptions, seed: int) -> None:
         self.learner = learner
@@ -259,7 +272,7 @@ class _Training:
                 self.whole = True
                 return
             loss = math.inf if metrics["loss"] is None else metrics["loss"]
-            best = loss < self.best_loss
+            best = math.isfinite(loss) and loss < self.best_loss
             if best and self.options.keep == "best":
                 self.best = {k: v.clone() for k, v in model.state_dict().items()}
         self.best_loss = loss if best else self.best_loss
@@ -276,11 +289,20 @@ class _Training:
         return waited >= self.options.save_seconds and not self.not_finite
 
     def save(self, checkpoints: Checkpoints, last: bool) -> Iterator[Event]:
-        """Write a checkpoint; where that fails go on and try again, unless it is the last."""
+        """Write a checkpoint; where that fails go on and try again, unless it is the last.
+
+        Args:
+            checkpoints: where to.
+            last: whether no other one comes.
+        """
         self.saved_at = time.monotonic()
+        checkpoint = self._checkpoint()
+        if (where := blown_up(checkpoint)) is not None:  # the good ones before stay
+            yield Warned(f"checkpoint of step {self.step} not written: {where}")
+            return
         yield Saving(self.step)
         try:
-            path = checkpoints.save(self._checkpoint())
+            path = checkpoints.save(checkpoint)
         except OSError as error:
             if last:
                 raise ResourceError(
@@ -318,7 +340,11 @@ class _Training:
         return Checkpoint(self.step, tensors, facts)
 
     def resume(self, checkpoints: Checkpoints) -> list[str]:
-        """Go on from the newest checkpoint that verifies, if there is one; returns notes."""
+        """Go on from the newest checkpoint that is good, if there is one; returns notes.
+
+        Args:
+            checkpoints: where from.
+        """
         checkpoint, notes = checkpoints.newest()
         if checkpoint is None:
             return notes
@@ -358,50 +384,15 @@ class _Training:
             )
 
     def finish(self) -> None:
-        """Leave the kept weights in the model, ready for use."""
+        """Leave the kept weights in the model, ready for use; raise where they are not finite."""
         if self.best:
             load_weights(self.learner.model, self.best)
         else:
             self.average.settle()
+        weights = dict(self.learner.model.state_dict())
+        if (where := blown_up(Checkpoint(self.step, {"weights": weights}, {}))) is not None:
+            raise RunError(
+                f"the training ends with weights that are not finite ({where}). Lower "
+                "train.learning_rate or train.clip_norm"
+            )
         self.learner.model.eval()
-
-
-def with_steps(options: TrainOptions, learner: Learner) -> TrainOptions:
-    """Return options whose `minutes` have become steps, by a short measurement.
-
-    Args:
-        options: returned as they are where they name no minutes, or steps already.
-        learner: the task; its model is left as it was.
-    """
-    if options.minutes is None or options.steps is not None:
-        return options
-    seconds = measure_seconds_per_step(learner, options)
-    steps = max(1, int(options.minutes * 60 * BUDGET / seconds))
-    return options.model_copy(update={"steps": steps})
-
-
-def measure_seconds_per_step(
-    learner: Learner, options: TrainOptions, warmup: int = 5, least_seconds: float = 2.0
-) -> float:
-    """Return what one training step costs here, leaving the model as it was.
-
-    Args:
-        learner: the task.
-        options: its optimizer and clipping.
-        warmup: steps that are not counted.
-        least_seconds: how long to measure, in seconds.
-    """
-    kept = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
-    quiet = options.model_copy(update={"learning_rate": 1e-12, "schedule": "constant"})
-    training = _Training(learner, quiet, seed=0)
-    if options.average != "none":
-        training.average.begin()
-    times: list[float] = []
-    with working("measuring the speed of learning", unit="steps") as tell:
-        while len(times) < warmup + 3 or sum(times[warmup:]) < least_seconds:
-            before = training.seconds
-            training.advance()
-            times.append(training.seconds - before)
-            tell(len(times))
-    learner.model.load_state_dict(kept)
-    return statistics.median(times[warmup:])

@@ -23,7 +23,13 @@ class TrainOptions(Options):
         None, ge=1, description="optimizer steps, in place of epochs; frozen by minutes"
     )
     minutes: float | None = Field(
-        None, gt=0, le=100_000, description="budget of training alone, sets steps; in minutes"
+        None,
+        gt=0,
+        le=100_000,
+        description="budget of training, sets steps; what comes after gets as long, or 45 s",
+    )
+    left_out: dict[str, str] | None = Field(
+        None, description="what there is no time for after the training, and why; frozen by minutes"
     )
     sized: bool = Field(
         False,

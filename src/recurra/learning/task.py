@@ -181,6 +181,10 @@ class Task(Protocol):
         """Return what is saved beside the model, by the names of folders; often nothing."""
         return {}
 
+    def left_out(self) -> Mapping[str, str]:
+        """Return what could not be made, or not in time, name -> why; asked after all the rest."""
+        return {}
+
     def pictures(self) -> Iterable[Picture]:
         """Return what there is to see of the result, beside the curves."""
         return ()

@@ -26,7 +26,10 @@ from recurra.ngram.arrays import (
     read,
 )
 
-__all__ = ["BackoffLevel", "BackoffNgrams"]
+__all__ = ["BackoffLevel", "BackoffNgrams", "sampled_sums"]
+
+SAMPLED = 8
+"""N-grams of each length after which probabilities are summed."""
 
 FIELDS = ("keys", "log_probs", "log_backoffs")
 
@@ -295,3 +298,28 @@ class BackoffNgrams:
         if not all(np.isfinite(part).all() for part in parts):
             raise CheckpointError("n-gram model: a logarithm is not a finite number")
         return cls(log_unigrams, tuple(levels), eos)
+
+
+def sampled_sums(ngrams: BackoffNgrams) -> Iterator[tuple[str, float]]:
+    """Yield what probabilities sum to, in words and as a number: of the words, and after contexts.
+
+    Of the n-grams of each length but the longest some are looked at, evenly spaced.
+
+    Args:
+        ngrams: that were read, so that they may sum to anything.
+
+    Example:
+        >>> list(sampled_sums(BackoffNgrams(np.log([0.9, 0.6]), (), eos=0)))
+        [('its 1-grams', 1.5)]
+    """
+    yield "its 1-grams", float(np.exp(ngrams.log_unigrams).sum())
+    found = np.empty(ngrams.vocabulary_size)
+    for n in range(1, ngrams.order):
+        size = ngrams.sizes[n - 1]
+        for rank in np.unique(np.linspace(0, size - 1, min(SAMPLED, size)).astype(int)).tolist():
+            contexts = [-1] * (ngrams.order - 1)
+            for word in ngrams.grams(n, rank, rank + 1)[0].tolist():
+                contexts = ngrams.read(word, contexts)
+            ngrams.distribution_after(contexts, found)
+            total = float(np.exp(found).sum())
+            yield f"what follows its {n}-gram number {rank + 1:,}", total

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recurra.errors import ConfigError
-from recurra.learning.config import GIVEN, RunConfig, settings
+from recurra.learning.config import GIVEN, RunConfig, fewer_validations, settings
 from recurra.run.presets import preset
 
 __all__ = ["Asked"]
@@ -65,7 +65,11 @@ def _command(config: RunConfig, source: str, run: Path) -> str | None:
         "seed": None if config.seed == asked["seed"] else config.seed,
     }
     given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
-    apart = {"seed", "start_from", *(["train.steps"] if minutes is not None else [])}
+    apart = {"seed", "start_from", "train.left_out"}
+    if minutes is not None:
+        apart.add("train.steps")
+        if fewer_validations(own["train.validations"], asked["train.validations"]):
+            apart.add("train.validations")
     for name, value in own.items():
         if name not in apart and value != asked.get(name):
             given += ["--set", f"{name}={str(value).lower() if value is None else value}"]

@@ -212,11 +212,15 @@ def render(report: Mapping[str, Any]) -> str:
     systems = [(report["preset"], metrics or {}), *report["baselines"].items()]
     if mixture := mixture_of(report):
         systems.insert(1, ("mixture", mixture))
-    lines = table(report["task"], judged_by(report)[0], split, systems)
+    lines = []
+    if metrics is not None:
+        lines = [*table(report["task"], judged_by(report)[0], split, systems), ""]
     said = report["verdict"]
-    lines += ["", *textwrap.wrap(f"{said[:1].upper()}{said[1:]}.", 96)]
+    lines += [*textwrap.wrap(f"{said[:1].upper()}{said[1:]}.", 96)]
     for note in report.get("notes", []):
         lines += textwrap.wrap(f"{note[:1].upper()}{note[1:].rstrip('.')}.", 96)
+    for name, why in (report.get("left_out") or {}).items():
+        lines += textwrap.wrap(f"left out: {name} ({why})", 96, subsequent_indent="  ")
     if mixture and (parts := report["mixture"].get("parts")):
         lines += ["", *_parts(parts, mixture.get("perplexity"), split)]
     lines += ["", *_scored(metrics or {}, split), _effort(report)]

@@ -223,6 +223,9 @@ def _report(
         with canvas(directory.path / picture.name, *picture.size) as figure:
             picture.draw(figure, asked.title)
         drawn.append(picture.name)
+    extras = {**extras, "pictures": drawn}
+    if left_out := task.left_out():
+        extras["left_out"] = dict(left_out)
     return compose(
         asked,
         finished,
@@ -231,7 +234,7 @@ def _report(
         test=ours["test"],
         baselines=_of_split(baselines, split),
         judged=Judged(metric, better, task.unit),
-        extras={**extras, "pictures": drawn},
+        extras=extras,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recurra.errors import DataError, ShapeError
 from recurra.series.calendar.frequency import STEPS, Frequency
+from recurra.storage.finite import MOST, not_finite
 
 __all__ = ["Panel", "Series"]
 
@@ -35,7 +36,8 @@ class Series:
 
     Raises:
         ShapeError: the lengths disagree.
-        DataError: there is no observation, a value is infinite, or stamps do not increase.
+        DataError: there is no observation, a value is infinite or too large, or stamps do not
+            increase.
 
     Example:
         >>> one = Series("a", np.array([1.0, 2.0, np.nan]))
@@ -76,8 +78,12 @@ class Series:
                 "there must be one for every step, and for steps ahead where forecasts are wanted"
             )
         for name in ("values", "past", "future", "static"):
-            if np.isinf(getattr(self, name)).any():
-                raise DataError(f"{where} has an infinite number in its {name}; make it NaN")
+            numbers = getattr(self, name)
+            if (place := not_finite(np.where(np.isnan(numbers), 0.0, numbers), MOST)) is not None:
+                raise DataError(
+                    f"{where}, step {place[0] + 1}: {numbers[place]:g} in its {name}; give finite "
+                    f"numbers of at most {MOST:g}, NaN where one is not known"
+                )
         if self.stamps is not None and not (self.stamps[1:] > self.stamps[:-1]).all():
             raise DataError(f"{where} has stamps that do not increase; sort them, keep each once")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import ConfigError, DataError, RunError
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Warned
-from recurra.learning.loop import learn, with_steps
+from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
+from recurra.learning.minutes import seconds_each, with_steps
 from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import generator
@@ -24,8 +26,9 @@ from recurra.series.data.dataset import Channel, Features, SeriesDataset
 from recurra.series.data.windows import Scaling, Windows
 from recurra.series.entry import SeriesRun
 from recurra.series.judging.metrics import LEVELS
+from recurra.series.judging.rivals import costs_of_rivals, require_finite, rivals
 from recurra.series.judging.trial import Trial
-from recurra.series.network.learner import MOST_VALIDATED, SeriesLearner
+from recurra.series.network.learner import CALIBRATED, MOST_VALIDATED, SeriesLearner
 from recurra.series.network.model import MIDDLE, ForecastNetwork, Shape
 from recurra.series.network.sizing import sized
 from recurra.series.options import ForecastOptions
@@ -39,11 +42,17 @@ from recurra.series.use.evidence import (
     shown,
 )
 from recurra.series.use.forecaster import Forecaster
+from recurra.storage.finite import not_finite
 from recurra.storage.picture import Picture
 
 __all__ = ["SeriesTask"]
 
 Floats = NDArray[np.float64]
+
+SAME_WINDOWS = (
+    "The validation's coverage is of the windows that the intervals were calibrated on, so it is "
+    "no promise; the test's is measured"
+)
 
 
 class SeriesTask(Task):
@@ -92,7 +101,9 @@ class SeriesTask(Task):
             self.network, self.dataset, windows, config.train.batch_size, config.seed, device
         )
         self._forecasts: dict[str, Floats] = {}
-        train = with_steps(config.train, self.learner)
+        self.config = config
+        train = with_steps(config.train, self.learner, lambda: self._costs(config.network))
+        self._out = dict(train.left_out or {})
         self.config = config.model_copy(update={"train": train})
 
     def facts(self) -> dict[str, str]:
@@ -114,7 +125,7 @@ class SeriesTask(Task):
         train, seed = self.config.train, self.config.seed
         self.network.train()
         for event in learn(self.learner, train, seed, Checkpoints(checkpoints), should_stop):
-            if isinstance(event, Finished) and self.config.network.calibrate:
+            if isinstance(event, Finished) and self._calibrates:
                 yield from _too_few(self.learner.calibrate())
             self._forecasts.clear()  # the network is another now
             yield event
@@ -134,38 +145,37 @@ class SeriesTask(Task):
     def measure(self, split: str) -> Metrics | None:
         """Return the forecaster's metrics on a part of the data; None where it has no window."""
         trial = Trial.of(self.dataset, split)
-        return trial.score(self._forecast(split, trial)).as_dict() if len(trial) else None
+        if not len(trial) or split in self._out:
+            return None
+        scored = trial.score(self._forecast(split, trial)).as_dict()
+        return scored | {"calibrated": 1} if split == "valid" and self._calibrates else scored
 
     def baselines(self) -> dict[str, dict[str, Metrics]]:
         """Return what the result is printed beside: name -> split -> metrics."""
-        valid = Trial.of(self.dataset, "valid", MOST_VALIDATED)
-        trials = {"valid": valid, "test": self._test}
-        told = {
-            "valid": {name: trials["valid"].rival(name) for name in BASELINES},
-            "test": self._rivals,
-        }
         return {
-            name: {
-                split: trial.score(told[split][name]).as_dict()
-                for split, trial in trials.items()
-                if len(trial)
-            }
-            for name in BASELINES
+            name: {split: self._judged[split].score(told[split]).as_dict() for split in told}
+            for name, told in self._rivals.items()
         }
 
+    def left_out(self) -> dict[str, str]:
+        """Return what could not be made, or not in time: name -> why."""
+        return self._out
+
     def extras(self) -> dict[str, Any]:
-        """Return the error of running freely, where one series is forecast step by step."""
+        """Return the error of running freely, where one series is forecast step by step; notes."""
+        notes = [SAME_WINDOWS] if self._calibrates and "valid" not in self._out else []
         points = self._points
         if points is None or points.free is None or not np.isfinite(points.actual).any():
-            return {}
+            return {"notes": notes} if notes else {}
         rmse = float(np.sqrt(np.nanmean((points.free - points.actual) ** 2)))
         steps = len(points.actual)
         said = f"Running freely on its own predictions over {steps:,} steps: RMSE {rmse:.4g}."
-        return {"free_running": {"steps": steps, "rmse": rmse}, "notes": [said]}
+        return {"free_running": {"steps": steps, "rmse": rmse}, "notes": [said, *notes]}
 
     def pictures(self) -> Iterator[Picture]:
-        """Yield what there is to see of the test."""
-        return pictures(self.evidence())
+        """Yield what there is to see of the test, if it was told."""
+        if "test" not in self._out:
+            yield from pictures(self.evidence())
 
     def evidence(self) -> ForecastEvidence:
         """Return what the pictures are drawn from; errors of several series are scaled as MASE."""
@@ -178,12 +188,16 @@ class SeriesTask(Task):
             return np.asarray((trial.actual - told[..., MIDDLE]) / scales)
 
         residuals = missed(quantiles)
-        rivals = {name: missed(self._rivals[name]) for name in ("seasonal_naive", "ar", "theta")}
+        beside = {
+            name: missed(self._rivals[name]["test"])
+            for name in ("seasonal_naive", "ar", "theta")
+            if name in self._rivals
+        }
         known = residuals[np.isfinite(residuals)]
         return ForecastEvidence(
             shown(trial, quantiles, self.network.shape.context),
             mean_error(residuals),
-            {name: mean_error(errors) for name, errors in rivals.items()},
+            {name: mean_error(errors) for name, errors in beside.items()},
             known[:: max(1, len(known) // MOST_RESIDUALS)],
             self._points,
             scaled=together,
@@ -205,27 +219,74 @@ class SeriesTask(Task):
         if not len(trial):
             raise DataError(f"no series is long enough for a {split} window")
         windows = model.windows(trial.dataset.panel)
-        return trial.score(model.quantiles(windows, trial.channels, trial.origins)).as_dict()
+        told = model.quantiles(windows, trial.channels, trial.origins)
+        require_finite(trial, told)
+        same = data is None and split == "valid" and model.options.calibrate
+        return trial.score(told).as_dict() | ({"calibrated": 1} if same else {})
 
     @cached_property
     def _test(self) -> Trial:
         return Trial.of(self.dataset, "test")
 
     @cached_property
-    def _rivals(self) -> dict[str, Floats]:
-        """Each baseline's forecasts of the test, for its figures and for the pictures."""
-        return {name: self._test.rival(name) for name in BASELINES}
+    def _judged(self) -> dict[str, Trial]:
+        """The windows that baselines are judged by."""
+        trials = {"valid": Trial.of(self.dataset, "valid", MOST_VALIDATED), "test": self._test}
+        return {split: trial for split, trial in trials.items() if split not in self._out}
+
+    @cached_property
+    def _rivals(self) -> dict[str, dict[str, Floats]]:
+        """Each baseline's forecasts of each part, for its figures and for the pictures."""
+        return rivals(self._judged, BASELINES, self._out)
+
+    @property
+    def _calibrates(self) -> bool:
+        return self.config.network.calibrate and "calibration" not in self._out
+
+    def _costs(self, options: ForecastOptions) -> Iterator[tuple[str, Callable[[], float]]]:
+        """Yield what comes after the training, and what measures its seconds by a part of it."""
+        trials = {split: Trial.of(self.dataset, split) for split in ("test", "valid")}
+        windows = {split: len(trial) for split, trial in trials.items()}
+        channels, origins = trials["test"].channels, trials["test"].origins
+
+        def forecast(count: int) -> None:
+            self.model.quantiles(self.learner.windows, channels[:count], origins[:count])
+
+        @cache
+        def each() -> float:
+            self.network.eval()
+            seconds = seconds_each(forecast, windows["test"])
+            self.network.train()
+            return seconds
+
+        yield "test", lambda: windows["test"] * each()
+        if options.calibrate:
+            yield "calibration", lambda: min(CALIBRATED, windows["valid"]) * each()
+        yield "valid", lambda: windows["valid"] * each()
+        yield from costs_of_rivals(
+            [trials["test"], Trial.of(self.dataset, "valid", MOST_VALIDATED)]
+        )
 
     @cached_property
     def _points(self) -> ShownPoints | None:
-        """The test step by step, told once the network has learned."""
-        return running_freely(self.model, self._test)
+        """The test step by step, told once the network has learned; None where it runs away."""
+        if "test" in self._out:
+            return None
+        points = running_freely(self.model, self._test)
+        if points is None or points.free is None or (place := not_finite(points.free)) is None:
+            return points
+        self._out["free_running"] = f"runs away: step {place[0] + 1} is not finite"
+        return replace(points, free=None)
 
     def _forecast(self, split: str, trial: Trial) -> Floats:
         """Return the forecasts of a part, told once for its figures and for the pictures."""
         if split not in self._forecasts:
             windows = self.learner.windows
             told = self.model.quantiles(windows, trial.channels, trial.origins)
+            try:
+                require_finite(trial, told)
+            except DataError as error:
+                raise RunError(f"the network has blown up: {error}") from error
             self._forecasts[split] = told
         return self._forecasts[split]
 

@@ -8,7 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["not_finite"]
+__all__ = ["MOST", "not_finite"]
+
+MOST = 1e30
+"""Of what a network reads: what is larger overflows single precision once it is multiplied."""
 
 
 def not_finite(
@@ -21,6 +24,7 @@ def not_finite(
         most: larger magnitudes, as those that a narrower type cannot hold, count as infinite.
 
     Example:
+        >>> import torch
         >>> not_finite(torch.tensor([[1.0, 2.0], [3.0, float("nan")]]))
         (1, 1)
         >>> not_finite(np.array([1e300]), most=3e38)

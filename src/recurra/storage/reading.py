@@ -1,4 +1,4 @@
-"""Files of anyone's, opened for reading: what is packed has a cap, JSON is strict, nothing blocks."""
+"""Files of anyone, opened for reading: what is packed has a cap, JSON is strict, nothing blocks."""
 
 from __future__ import annotations
 

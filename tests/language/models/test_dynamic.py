@@ -338,3 +338,66 @@ def test_defaults_depend_on_whether_there_are_statistics() -> None:
     plain, measured = dynamic(lm).options, dynamic(lm, statistics(lm)).options
     assert plain.learning_rate > 10 * measured.learning_rate
     assert math.isclose(measured.epsilon, 0.001)
+
+
+@pytest.mark.parametrize("softmax", ["adaptive", "full"])
+def test_one_bad_segment_does_not_poison_the_rest(monkeypatch, softmax: str) -> None:
+    lm = network(softmax=softmax, cutoffs="4/8" if softmax == "adaptive" else None)
+    model = dynamic(lm, learning_rate=0.1, segment=5)
+    ids = text(40, 3)
+    sound = model.log_probs_of(ids)
+    learned_from: list[bool] = []
+    original = AdaptedNetwork.learn
+
+    def learn(self: AdaptedNetwork, segment: Segment) -> bool:
+        if len(learned_from) == 2:
+            segment.scored.data.fill_(math.nan)
+        before = [weight.clone() for weight in self.learned.values()]
+        learned_from.append(original(self, segment))
+        if not learned_from[-1]:
+            for weight, was in zip(self.learned.values(), before):
+                assert torch.equal(weight, was)
+        return learned_from[-1]
+
+    monkeypatch.setattr(AdaptedNetwork, "learn", learn)
+    found = model.log_probs_of(ids)
+    assert learned_from == [True, True, False, True, True, True, True]
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found[:15], sound[:15])
+
+
+def test_a_gradient_that_overflows_changes_no_weight(monkeypatch) -> None:
+    lm = network()
+    adapted = AdaptedNetwork(lm.network, dynamic(lm).rates)
+    ids = torch.tensor([1, 2, 3])
+    segment = adapted.read(ids[:2], ids[1:], lm.initial_state())
+    before = [weight.clone() for weight in adapted.learned.values()]
+    gradients = adapted._gradients(segment)
+    dense = next(n for n, each in enumerate(gradients) if each.dense is not None)
+    gradients[dense].dense.fill_(1e30)
+    monkeypatch.setattr(adapted, "_gradients", lambda segment: gradients)
+    assert not adapted.learn(segment)
+    for weight, was in zip(adapted.learned.values(), before):
+        assert torch.equal(weight, was)
+
+
+def test_a_state_that_became_nan_is_not_carried_on() -> None:
+    lm = network()
+    model = dynamic(lm, segment=5)
+    ids = text(30, 4)
+    read = AdaptedNetwork.read
+    calls: list[int] = []
+
+    def spoiled(self, inputs, targets, state):
+        segment = read(self, inputs, targets, state)
+        calls.append(1)
+        if len(calls) == 2:
+            segment.scored.data.fill_(math.nan)
+            for tensor in flatten(segment.state).values():
+                tensor.fill_(math.nan)
+        return segment
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AdaptedNetwork, "read", spoiled)
+        found = model.log_probs_of(ids)
+    assert np.isnan(found[5:10]).all() and np.isfinite(np.delete(found, range(5, 10))).all()

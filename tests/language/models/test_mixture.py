@@ -327,3 +327,50 @@ def test_a_damaged_mixture_is_refused(tmp_path: Path) -> None:
     assert "(C, K)" in refusal(**{"2/weights": torch.ones(1, 3, dtype=torch.float64) / 3})
     assert "buckets are 0 to 0" in refusal(**{"2/buckets": tensors["2/buckets"] + 1})
     assert "(V,)" in refusal(**{"2/buckets": tensors["2/buckets"][:5]})
+
+
+# What is not a number
+
+
+class Sick(NgramModel):
+    """N-grams that are NaN wherever the word before is `cat`."""
+
+    def step(self, token, state):
+        log_probs, state = super().step(token, state)
+        before = torch.as_tensor(token).view(-1)
+        sick = (before == WORDS.ids["cat"]).unsqueeze(1)
+        odd = log_probs.view(len(before), -1).masked_fill(sick, math.nan)
+        return odd.view(log_probs.shape), state
+
+    def log_probs_of(self, ids):
+        before = np.concatenate([[EOS], ids[:-1]])
+        return np.where(before == WORDS.ids["cat"], math.nan, super().log_probs_of(ids))
+
+
+def test_where_a_part_is_nan_the_others_share_its_weight() -> None:
+    counts = KneserNey.fit(text(300, seed=3), 3, V, EOS)
+    whole = [ngram(1), ngram(2), NgramModel(counts, WORDS, "split")]
+    sick = mixture([*whole[:2], Sick(counts, WORDS, "split")], [0.5, 0.3, 0.2])
+    rest = mixture(whole[:2], [0.625, 0.375])
+    sound = mixture(whole, [0.5, 0.3, 0.2])
+    ids = text(60, seed=9)
+    before = np.concatenate([[EOS], ids[:-1]])
+    expected = np.where(before == WORDS.ids["cat"], rest.log_probs_of(ids), sound.log_probs_of(ids))
+    with pytest.warns(UserWarning, match="a mixture does without part 2 where that is not a num"):
+        found = sick.log_probs_of(ids)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    state, stepped = sick.initial_state(), []
+    with pytest.warns(UserWarning, match="without part 2"):
+        for token, following in zip(before.tolist(), ids.tolist()):
+            log_probs, state = sick.step(token, state)
+            stepped.append(float(log_probs[following]))
+    np.testing.assert_allclose(stepped, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_are_not_learned_from_what_is_no_log_probability(value: float) -> None:
+    parts = random_parts(3, 40)
+    parts[1, 5] = value
+    for buckets in (None, np.zeros(40, np.int64)):
+        with pytest.raises(DataError, match=f"part 1 gives token 6 a log-probability of {value:g}"):
+            fit_weights(parts, buckets)

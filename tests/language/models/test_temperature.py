@@ -109,3 +109,11 @@ def test_a_damaged_one_is_refused(facts: dict[str, Any], parts: int) -> None:
     with pytest.raises(CheckpointError):
         given = {"weights": torch.ones(1)}
         TemperatureModel.restore(Saved(WORDS, "split", {"temperature": 1.0}, given, (ngram(),)))
+
+
+def test_no_temperature_is_found_for_what_is_not_a_number() -> None:
+    sick = network()
+    with torch.no_grad():
+        next(sick.network.parameters()).fill_(float("nan"))
+    with pytest.raises(DataError, match="the model is not finite on the text"):
+        calibrated(sick, text(40))

@@ -275,6 +275,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     read_arpa(write(tmp_path, whole[:-1]))  # only the last newline is gone
 
 
+@pytest.mark.filterwarnings("ignore:.*sum to")
 def test_damaged_bytes_are_refused_or_read(tmp_path: Path) -> None:
     draws = np.random.default_rng(4)
     refused = 0
@@ -358,3 +359,32 @@ def test_a_model_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.Monkey
         gzip.decompress((tmp_path / f"{name}.arpa.gz").read_bytes()) for name in ("whole", "pieces")
     ]
     assert files[0] == files[1]
+
+
+BAD = """\\data\\
+ngram 1=4
+ngram 2=1
+
+\\1-grams:
+-0.1 </s>
+-99 <s> {weight}
+{word} a 0
+-0.1 b 0
+
+\\2-grams:
+-0.3 <s> a
+
+\\end\\
+"""
+
+
+def test_an_arpa_file_whose_unigrams_sum_to_2_4_is_read_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"probabilities of its 1-grams sum to 2\.38"):
+        read_arpa(write(tmp_path, BAD.format(weight=0, word=-0.1)))
+
+
+def test_weights_that_make_a_context_exceed_one_are_told(tmp_path: Path) -> None:
+    sound = BAD.replace("-0.1 </s>", "-0.5 </s>").replace("-0.1 b", "-0.6 b")
+    read_arpa(write(tmp_path, sound.format(weight=0, word=-0.5)))
+    with pytest.warns(UserWarning, match=r"what follows its 1-gram number 1 sum to 6\.\d"):
+        read_arpa(write(tmp_path, sound.format(weight=1, word=-0.5)))

@@ -55,6 +55,8 @@ def test_without_heat_the_first_of_the_likeliest_is_certain() -> None:
         ({"temperature": math.nan}, "temperature"),
         ({"temperature": math.inf}, "temperature"),
         ({"top_k": 0}, "top_k is a whole number from 1, got 0"),
+        ({"top_k": 10**9}, r"top_k is at most 10,000,000, got 1e\+09"),
+        ({"beam": 10**8}, r"beam is at most 1,024, got 1e\+08"),
         ({"top_k": 1.5}, "top_k"),
         ({"top_p": 0.0}, "top_p"),
         ({"top_p": 1.01}, "top_p"),

@@ -236,3 +236,20 @@ def test_more_than_half_of_the_series_must_agree():
 def test_season_does_not_depend_on_units(scale, shift):
     values = waves(7, 100)
     assert infer_season([scale * (values + shift / 1e5)]) == 7
+
+
+@pytest.mark.parametrize(("stamps", "n"), [
+    (["1990-01-01", "1991-01-01", "1992-01-01"], 270),
+    (["2020-01-31", "2020-02-29", "2020-03-31"], 2903),
+    (["2020-01-06", "2020-01-07", "2020-01-08"], 88_400),
+    (["2020-01-01", "2030-01-02", "2040-01-02"], 30),
+])  # fmt: skip
+def test_stamps_past_2262_are_refused_in_words(stamps, n):
+    found = np.array(stamps, "datetime64[ns]")
+    frequency = infer(found)
+    with pytest.raises(DataError, match=rf"^{n:,} .* steps ahead lead past the year 2261"):
+        frequency.after(found[-1], n)
+    nearer = frequency.after(found[-1], n // 2 if n < 1000 else n - 100)
+    assert (np.diff(nearer) > np.timedelta64(0)).all()
+    with pytest.raises(DataError, match="lead past the year 2261"):
+        frequency.after(found[-1], 10**5)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recurra.errors import DataError
+from recurra.errors import ConfigError, DataError
 from recurra.learning.written import typed
 from recurra.series.calendar.frequency import STEPS, Frequency
 from recurra.series.data.dataset import Features, SeriesDataset
@@ -90,9 +90,15 @@ def test_options_go_before_what_was_published_and_parts_hold_a_horizon() -> None
     published = cut(ramps(60), split)
     assert (published.horizon, published.valid, published.test) == (3, 6, 9)
     assert published.stride == 2
-    own = cut(ramps(60, season=5), split, horizon=8, test=4, season=7, stride=1)
-    assert (own.horizon, own.valid, own.test, own.stride, own.season) == (8, 8, 8, 1, 7)
+    own = cut(ramps(60, season=5), split, horizon=8, test=10, season=7, stride=1)
+    assert (own.horizon, own.valid, own.test, own.stride, own.season) == (8, 8, 10, 1, 7)
     assert not own.standardize
+
+
+@pytest.mark.parametrize("part", ["test", "valid"])
+def test_a_part_that_is_asked_for_holds_a_horizon(part: str) -> None:
+    with pytest.raises(ConfigError, match=f"data.{part} is 1, less than the horizon of 8 steps"):
+        cut(ramps(60), horizon=8, **{part: 1})
 
 
 def test_series_without_room_for_a_single_window_are_bad_data() -> None:

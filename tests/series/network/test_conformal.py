@@ -263,3 +263,21 @@ def test_intervals_of_m4_hourly_calibrated_on_the_two_days_before(data_root):
     assert after.intervals.coverage_95 == pytest.approx(0.95, abs=0.01)
     assert after.intervals.coverage_80 == pytest.approx(0.80, abs=0.01)
     assert after.intervals.msis < plain.intervals.msis
+
+
+def test_residuals_that_are_not_numbers_calibrate_nothing():
+    draws = np.random.default_rng(0)
+    actual = draws.normal(size=(300, 2))
+    quantiles = np.tile(np.array([-0.1, 0.0, 0.1]), (300, 2, 1))
+    levels, scale = (0.1, 0.5, 0.9), np.ones(300)
+    odd_actual, odd_quantiles = actual.copy(), quantiles.copy()
+    odd_quantiles[:50] = np.nan
+    odd_quantiles[50:60, 1, 2] = np.inf
+    odd_actual[60:70, 0] = np.inf
+    odd_actual[60:70, 1] = np.nan
+    found = fitted_corrections(odd_actual, odd_quantiles, levels, scale)
+    assert np.isfinite(found).all()
+    kept = fitted_corrections(odd_actual[70:], odd_quantiles[70:], levels, scale[70:])
+    np.testing.assert_allclose(found[1], kept[1])
+    nothing = fitted_corrections(actual, np.full_like(quantiles, np.nan), levels, scale)
+    assert not nothing.any()

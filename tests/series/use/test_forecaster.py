@@ -625,3 +625,40 @@ def test_a_stream_goes_on_where_what_was_learned_from_ends(panel_of, forecaster_
     np.testing.assert_allclose(ahead.quantiles.numpy(), whole.quantiles[0], rtol=1e-6)
     with pytest.raises(DataError, match=r"no series is named 'nobody'"):
         fc.state_after("nobody")
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300, 3e38])
+def test_a_stream_takes_no_number_that_is_too_large(panel_of, forecaster_of, value: float) -> None:
+    forecaster = forecaster_of(panel_of()).forecaster
+    state = forecaster.initial_state(2)
+    with pytest.raises(DataError, match="stream 2 got"):
+        forecaster.step(torch.tensor([1.0, value], dtype=torch.float64), state)
+    _, state = forecaster.step(torch.tensor([1.0, np.nan], dtype=torch.float64), state)
+    assert state.observed[:, -1].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e300, 3e38])
+def test_a_history_takes_no_number_that_is_too_large(panel_of, forecaster_of, value: float) -> None:
+    forecaster = forecaster_of(panel_of()).forecaster
+    values = np.arange(40.0) + 5
+    values[11] = value
+    with pytest.raises(DataError, match=r"data row 12: .*"):
+        forecaster.predict(history=[values])
+
+
+def test_a_forecast_that_is_not_finite_is_refused(panel_of, forecaster_of) -> None:
+    forecaster = forecaster_of(panel_of()).forecaster
+    forecaster.network.correction.fill_(torch.inf)
+    with pytest.raises(DataError, match="the forecast of 's0', 1 steps ahead, is not finite"):
+        forecaster.predict()
+    with pytest.raises(DataError, match="the forecast of stream 1 is not finite"):
+        forecaster.step(3.0, forecaster.initial_state())
+
+
+@pytest.mark.parametrize(("asked", "said"), [
+    ({"horizon": 10**9}, "horizon is 1000000000; give the steps to forecast, 1 to 100,000"),
+    ({"levels": [50.0] * 100}, "100 levels are asked; at most 99"),
+])  # fmt: skip
+def test_what_is_asked_is_bounded(panel_of, forecaster_of, asked, said) -> None:
+    with pytest.raises(ConfigError, match=said):
+        forecaster_of(panel_of()).forecaster.predict(**asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -70,14 +71,12 @@ def mix(
         models: dict[str, LanguageModel] = {
             name: load_model(run, "mix") for name, run in _named(runs).items()
         }
-        first = next(iter(models.values()))
-        for name, model in models.items():
-            _require_same(name, model, first)
+        first = _first_of_the_same(models)
         mixed = _learn(models, options, _dataset(runs[0], data, first))
     if json:
-        print_json({"model": str(out), **mixed.report})
+        print_json({"model": str(out), **_report(mixed)})
     else:
-        print_lines(_tell(mixed.report))
+        print_lines(_tell(_report(mixed)))
     mixed.model.save_pretrained(out)
     if not json:
         print_lines(["", f"model  {out}"])
@@ -94,9 +93,23 @@ def _learn(
     if options.order:
         given = dataset.ids("train"), NgramOptions(order=options.order)
         counted = ngram_parts(NgramModel.count(*given, dataset.vocabulary, dataset.rule))
-    scores = Scores(dataset)
-    parts = components(models, options, counted, scores)
-    return learn_mixture(parts, scores, options.buckets)
+    scores, out = Scores(dataset), dict[str, str]()
+    parts = components(models, options, counted, scores, out)
+    mixed = learn_mixture(parts, scores, options.buckets)
+    return replace(mixed, left_out=out | mixed.left_out)
+
+
+def _report(mixed: Mixed) -> dict[str, Any]:
+    """Return what is told of a mixture, with what was left out of it if anything was."""
+    return mixed.report | ({"left_out": mixed.left_out} if mixed.left_out else {})
+
+
+def _first_of_the_same(models: Mapping[str, LanguageModel]) -> LanguageModel:
+    """Return the first of the models, if they are of one vocabulary."""
+    first = next(iter(models.values()))
+    for name, model in models.items():
+        _require_same(name, model, first)
+    return first
 
 
 def _require_free(out: Path) -> None:
@@ -172,4 +185,5 @@ def _tell(report: Mapping[str, Any]) -> list[str]:
         alone = figure(part[f"{split}_perplexity"])
         rest = "-" if part["without"] is None else figure(part["without"])
         lines.append(f"{name:{wide}}  {part['weight']:>6.3f}  {alone:>21}  {rest:>10}")
-    return [*lines, f"{'mixture':{wide}}  {'':6}  {figure(mixed):>21}"]
+    lines += [f"{'mixture':{wide}}  {'':6}  {figure(mixed):>21}"]
+    return [*lines, *(f"left out: {n} ({why})" for n, why in report.get("left_out", {}).items())]

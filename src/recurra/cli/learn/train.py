@@ -177,7 +177,12 @@ def evaluate(
         return
     way = f", {context}" if "perplexity" in metrics else ""
     print_lines([f"{run} on {data or 'its own data'}, {split}{way}\n"])
-    print_lines(f"  {n.replace('_', ' '):16}{shown(n, v):>12}" for n, v in metrics.items())
+    told = {name: value for name, value in metrics.items() if name != "calibrated"}
+    print_lines(f"  {n.replace('_', ' '):16}{shown(n, v):>12}" for n, v in told.items())
+    if metrics.get("calibrated"):
+        print_lines(
+            ["", "The intervals were calibrated on these windows: their coverage is no promise."]
+        )
 
 
 def _resume_command() -> str:

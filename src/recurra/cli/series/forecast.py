@@ -248,4 +248,4 @@ def _tell(done: Backtest, name: str, metric: str) -> list[str]:
         ]
         cells = (f"  {shown(metric, value):>{w}}" for value, w in zip(found, widths))
         lines.append(f"{system:{wide}}" + "".join(cells))
-    return lines
+    return [*lines, *(f"left out: {name} ({why})" for name, why in done.left_out.items())]

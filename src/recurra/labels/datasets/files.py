@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recurra.errors import ConfigError, DataError
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.options import LabelOptions
-from recurra.labels.sequences import Rows
+from recurra.labels.sequences import Rows, require_numbers
 from recurra.labels.ts_file import MOST_FEATURES, NamedExamples, is_number, read_lines, read_ts
 from recurra.table import first_of, nearest
 
@@ -141,8 +141,7 @@ def read_sequences(path: Path, num_features: int) -> Sequence[NDArray[np.float64
                 f"{path}, example {number} has {sequence.shape[1]} features, the classifier "
                 f"learned {num_features}"
             )
-        if not np.isfinite(sequence).all():
-            raise DataError(f"{path}, example {number} holds what is no finite number")
+        require_numbers(sequence, f"{path}, example {number}")
     return found
 
 

@@ -23,12 +23,17 @@ from recurra.nn.head import SoftmaxHead
 from recurra.nn.kernels.descent import Gradient, Rate, descend
 from recurra.nn.state import State, detach
 from recurra.nn.unroll import unroll
+from recurra.storage.finite import not_finite
 from recurra.work import worked_on
 
 __all__ = ["AdaptedNetwork", "Segment", "Statistics", "gradient_statistics", "learned", "shell"]
 
 Statistics = dict[str, Tensor]
 """Name of a weight -> the root of the mean square of its gradients, of its shape."""
+
+
+STEEPEST = 1e18
+"""No part of a gradient is learned from that is larger: its square overflows single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,7 @@ class AdaptedNetwork:
         >>> ids, state = torch.tensor([1, 2, 3]), network.initial_state()
         >>> before = adapted.read(ids[:2], ids[1:], state)
         >>> adapted.learn(before)
+        True
         >>> after = adapted.read(ids[:2], ids[1:], state)
         >>> bool(after.log_probs().mean() > before.log_probs().mean())
         True
@@ -114,17 +120,27 @@ class AdaptedNetwork:
         return Segment(inputs, targets, hidden, scored, detach(after), embedded)
 
     @torch.no_grad()
-    def learn(self, segment: Segment) -> None:
+    def learn(self, segment: Segment) -> bool:
         """Move the weights against the gradient of a segment's mean surprise, once.
+
+        Where a loss or the gradient is not finite no weight is changed.
 
         Args:
             segment: the one read last.
+
+        Returns whether it was learned from.
         """
+        if not_finite(segment.log_probs()) is not None:
+            return False
         gradients = self._gradients(segment)
+        parts = [part for gradient in gradients for part in gradient if part is not None]
+        if any(not_finite(part, STEEPEST) is not None for part in parts):
+            return False
         for weight, trained, gradient, rate in zip(
             self.learned.values(), self.trained, gradients, self.rates, strict=True
         ):
             descend(weight, trained, gradient, rate)
+        return True
 
     def weights(self) -> tuple[Tensor, ...]:
         """Return the learned weights as they are now, each `(1, ...)`, not copied."""

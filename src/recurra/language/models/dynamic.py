@@ -26,7 +26,8 @@ from recurra.language.options import DynamicOptions, checked
 from recurra.language.text.token import token_ids
 from recurra.learning.written import typed
 from recurra.nn.kernels.descent import Rate
-from recurra.nn.state import State
+from recurra.nn.state import State, flatten
+from recurra.storage.finite import not_finite
 
 __all__ = ["DynamicModel", "DynamicState", "dynamic"]
 
@@ -92,7 +93,8 @@ class DynamicModel(Hidden, LanguageModel):
 
     with g the gradient of the segment's mean surprise, w_0 the trained weights and rms the
     statistics of their gradients; without statistics w - learning_rate g + decay (w_0 - w). What
-    was read before the segment is not differentiated. Each text, and each line of independent
+    was read before the segment is not differentiated. A segment whose surprise or gradient is not
+    finite changes nothing. Each text, and each line of independent
     ones, starts from the trained weights. One text at a time.
 
     Args:
@@ -170,8 +172,11 @@ class DynamicModel(Hidden, LanguageModel):
         if count == words.shape[1]:
             # The last target of the segment has come to be known: now it can be learned from.
             adapted = AdaptedNetwork(self.lm.network, self.rates, weights)
-            adapted.learn(adapted.read(words[0], torch.cat([words[0, 1:], read]), start))
-            weights, start, count = adapted.weights(), now, 0
+            if adapted.learn(adapted.read(words[0], torch.cat([words[0, 1:], read]), start)):
+                weights = adapted.weights()
+            else:
+                now = _unbroken(now, start)
+            start, count = now, 0
             words = torch.full_like(words, -1)
         words = words.clone()
         words[0, count] = read[0]
@@ -192,9 +197,8 @@ class DynamicModel(Hidden, LanguageModel):
             segment = network.read(text[at : at + len(targets)], targets, state)
             log_probs = segment.log_probs().double().cpu().numpy()
             yield Span(segment.hidden.detach(), log_probs)
-            if at + n < len(ids):
-                network.learn(segment)
-            state = segment.state
+            sound = at + n >= len(ids) or network.learn(segment)
+            state = segment.state if sound else _unbroken(segment.state, state)
 
     def spans_of_lines(self, lines: list[NDArray[np.integer]]) -> Iterator[tuple[int, Span]]:
         """Yield the number and the whole of every line; each starts from the trained weights."""
@@ -240,6 +244,12 @@ class DynamicModel(Hidden, LanguageModel):
             raise CheckpointError(f"the dynamic model is not valid: {error}") from error
 
 
+def _unbroken(after: State, before: State) -> State:
+    """Return the state after a segment that was not learned from, or before where it is NaN."""
+    broken = any(bool(tensor.isnan().any()) for tensor in flatten(after).values())
+    return before if broken else after
+
+
 def _fitting(lm: NetworkModel, statistics: Statistics) -> Statistics:
     """Return the statistics in the order of the weights."""
     expected = {name: tuple(weight.shape) for name, weight in learned(lm.network).items()}
@@ -247,7 +257,8 @@ def _fitting(lm: NetworkModel, statistics: Statistics) -> Statistics:
     if found != expected:
         wrong = sorted(name for name, _ in set(expected.items()) ^ set(found.items()))
         raise ConfigError(f"gradient statistics of another network: {wrong[:3]} do not fit")
-    if not all(bool(((rms >= 0) & rms.isfinite()).all()) for rms in statistics.values()):
+    each = statistics.values()
+    if any(not_finite(rms) is not None or bool((rms < 0).any()) for rms in each):
         raise ConfigError("gradient statistics are finite and not negative; these are not")
     device = lm.network.embedding.device
     return {name: statistics[name].to(device, torch.float32) for name in expected}

@@ -6,6 +6,7 @@ B rows, V tokens in the vocabulary, N tokens in a text, K parts, C buckets of co
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
+from recurra.language.metrics import no_log_prob
 from recurra.language.models.base import LanguageModel, Layout, Saved
 from recurra.learning.weights import require_finite
 from recurra.nn.state import State
@@ -46,6 +48,8 @@ class MixtureModel(LanguageModel):
     With w the weights of the bucket that the token before falls into:
 
         p(token | context) = sum_k w_k p_k(token | context)
+
+    Where what a part says is not a number, the others share its weight, and a warning says so.
 
     Args:
         models: the parts, of one vocabulary and one rule.
@@ -104,6 +108,9 @@ class MixtureModel(LanguageModel):
         weights = self._log_weights[torch.from_numpy(self.buckets[before])].T  # (K, B)
         if isinstance(token, int):
             weights = weights[:, 0]
+        if bool((broken := parts.isnan().any(-1)).any()):
+            weights = torch.from_numpy(_without(weights.numpy(), broken.numpy()))
+            parts = parts.masked_fill(broken.unsqueeze(-1), -math.inf)
         log_probs = torch.logsumexp(parts + weights.unsqueeze(-1), dim=0)
         return log_probs, tuple(after for _, after in answers)
 
@@ -223,7 +230,8 @@ def mixed(parts: ArrayLike, weights: ArrayLike, buckets: Integers | None = None)
     """Return `(N,)` log-probabilities of a text, mixed of those that the parts gave it.
 
     Args:
-        parts: `(K, N)` log-probabilities in nats; minus infinity is allowed.
+        parts: `(K, N)` log-probabilities in nats; minus infinity is allowed. Where a part is NaN
+            the others share its weight.
         weights: `(K,)`, or `(C, K)` a row for each bucket.
         buckets: `(N,)` the bucket of each token's context; none: the first.
 
@@ -234,12 +242,29 @@ def mixed(parts: ArrayLike, weights: ArrayLike, buckets: Integers | None = None)
     scores, rows = np.asarray(parts, np.float64), np.atleast_2d(np.asarray(weights, np.float64))
     with np.errstate(divide="ignore"):
         logs = np.log(rows).T  # (K, C)
-    each = scores + (logs[:, :1] if buckets is None else logs[:, buckets])
+    own = logs[:, :1] if buckets is None else logs[:, buckets]
+    if (broken := np.isnan(scores)).any():
+        own = _without(np.broadcast_to(own, scores.shape), broken)
+        scores = np.where(broken, -math.inf, scores)
+    each = scores + own
     best = each.max(axis=0, initial=-math.inf)
     finite = np.where(np.isfinite(best), best, 0.0)
     with np.errstate(divide="ignore"):
         total: Floats = finite + np.log(np.exp(each - finite).sum(axis=0))
     return total
+
+
+def _without(weights: Floats, broken: NDArray[np.bool_]) -> Floats:
+    """Return logarithms of weights of the parts that are left, NaN where none is; warn of it.
+
+    Shapes: `weights` and `broken` `(K, ...)`.
+    """
+    parts = ", ".join(map(str, np.flatnonzero(broken.reshape(len(broken), -1).any(1))))
+    warnings.warn(f"a mixture does without part {parts} where that is not a number", stacklevel=3)
+    kept = np.where(broken, 0.0, np.exp(weights))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left: Floats = np.log(kept / kept.sum(axis=0))
+    return left
 
 
 def fit_weights(
@@ -262,7 +287,8 @@ def fit_weights(
 
     Raises:
         ShapeError: they are not `(K, N)` and `(N,)`.
-        DataError: there is no token that some part finds possible.
+        DataError: there is no token that some part finds possible, or a part gives one what is no
+            log-probability.
 
     Source: Dempster, Laird & Rubin, 1977; when to stop: Lindsay, 1983 (the gradient bound).
 
@@ -275,6 +301,9 @@ def fit_weights(
     if scores.ndim != 2 or (buckets is not None and buckets.shape != scores.shape[1:]):
         shapes = (scores.shape, None if buckets is None else buckets.shape)
         raise ShapeError(f"log-probabilities are (K, N) and buckets (N,), got {shapes}")
+    for part, row in enumerate(scores):
+        if (at := no_log_prob(row)) is not None:
+            raise DataError(f"part {part} gives token {at + 1:,} a log-probability of {row[at]:g}")
     best = scores.max(axis=0, initial=-math.inf)
     possible = np.isfinite(best)
     if not possible.any():

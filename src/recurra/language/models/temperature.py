@@ -18,6 +18,7 @@ from recurra.errors import CheckpointError, ConfigError, DataError
 from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.models.network import NetworkModel
 from recurra.nn.state import State
+from recurra.storage.finite import not_finite
 from recurra.work import worked_on
 
 __all__ = ["TemperatureModel", "calibrated"]
@@ -110,7 +111,7 @@ def calibrated(model: LanguageModel, ids: Integers) -> TemperatureModel:
         ids: `(N,)`, a text that it has not learned from.
 
     Raises:
-        DataError: the text has no tokens.
+        DataError: the text has no tokens, or the model gives one what is no probability.
 
     Source: Guo et al., 2017, section 4.2.
 
@@ -124,6 +125,8 @@ def calibrated(model: LanguageModel, ids: Integers) -> TemperatureModel:
     sharpness = 1.0
     for _ in range(50):
         slope, curvature = _slopes(model, ids, sharpness)
+        if not_finite(np.array([slope, curvature])) is not None:
+            raise DataError("no temperature can be found: the model is not finite on the text")
         low, high = (sharpness, high) if slope < 0 else (low, sharpness)
         ahead = sharpness - slope / curvature if curvature > 0 else math.inf
         # A step that leaves what is known to hold the minimum is halved into it.

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +45,7 @@ from recurra.errors import DataError
 from recurra.language.text.tokenization import EOS, UNK
 from recurra.language.text.vocabulary import LARGEST, Vocabulary
 from recurra.ngram.arrays import LAST_KEY, Floats, Integers
-from recurra.ngram.backoff import BackoffLevel, BackoffNgrams
+from recurra.ngram.backoff import BackoffLevel, BackoffNgrams, sampled_sums
 from recurra.storage.files import Sink, write_bytes
 from recurra.storage.reading import unpacked
 
@@ -56,6 +57,7 @@ LONGEST_NGRAM = 100  # words
 NEVER = -99.0  # the base-10 logarithm of what has no probability
 FURTHEST = 1e6  # from 0: no logarithm is further
 ROUNDING = 1e-5  # above 0, which other tools' single precision may leave
+MOST_OF_WORDS, MOST_AFTER = 1.05, 1.3  # sums that few digits, and pruning by others, may leave
 CHUNK = 65_536  # n-grams written at once
 START, END, CAPITAL_UNK = "<s>", "</s>", "<UNK>"
 LN10 = math.log(10)
@@ -240,7 +242,22 @@ def _parsed(lines: _Lines, given: Vocabulary | None) -> tuple[BackoffNgrams, Voc
         result = BackoffNgrams(log_unigrams, (*result.levels, level), eos)
         log_backoffs = longer
     lines.expect("\\end\\")
+    _warn_of_sums(lines.path, result)
     return result, vocabulary
+
+
+def _warn_of_sums(path: Path, ngrams: BackoffNgrams) -> None:
+    """Warn where probabilities sum to more than one: a perplexity by them is too good."""
+    words, *contexts = sampled_sums(ngrams)
+    wrong = [words] if not words[1] <= MOST_OF_WORDS else []
+    wrong += [each for each in contexts if not each[1] <= MOST_AFTER]
+    if wrong:
+        more = f", and {len(wrong) - 1} more that were looked at" if len(wrong) > 1 else ""
+        warnings.warn(
+            f"{path}: the probabilities of {wrong[0][0]} sum to {wrong[0][1]:.4g}, more than 1"
+            f"{more}: what is told by them is too good to be true",
+            stacklevel=5,
+        )
 
 
 def _head(lines: _Lines) -> list[int]:

@@ -34,6 +34,9 @@ __all__ = ["Decoding", "How", "Suggestion", "generate", "generate_many", "stream
 MOST_PROBABILITIES = 2**21
 """Held at once while texts are written side by side: 16 MB."""
 
+MOST_SAMPLES = 100_000
+"""Texts that are written in one call."""
+
 WINDOW = 8
 """Tokens that are looked at to join the next one to them; the rules look at one."""
 
@@ -126,7 +129,7 @@ def generate_many(
     Raises:
         ConfigError: a value is out of range; names the argument.
     """
-    require_count("num_samples", num_samples, 1)
+    require_count("num_samples", num_samples, 1, MOST_SAMPLES)
     require_count("num_tokens", num_tokens, 0)
     decoding, given = Decoding(**how), tokens_of(model, prompt)
     before = detokenize(given, model.rule)

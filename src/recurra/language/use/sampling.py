@@ -53,6 +53,13 @@ def ids_of(model: Stepping, tokens: Sequence[str]) -> list[int]:
     return [model.vocabulary.eos, *model.vocabulary.encode(tokens).tolist()]
 
 
+MOST_COUNT = 10_000_000
+"""Of tokens to write, or of the likeliest to choose from."""
+
+MOST_BEAM = 1024
+"""Hypotheses side by side."""
+
+
 class How(TypedDict, total=False):
     """The arguments of `Decoding`, each by its name."""
 
@@ -112,7 +119,7 @@ class Decoding:
             raise ConfigError(f"temperature is a number from 0, got {self.temperature}")
         for name in ("top_k", "beam"):
             if (count := getattr(self, name)) is not None:
-                require_count(name, count, 1)
+                require_count(name, count, 1, MOST_BEAM if name == "beam" else MOST_COUNT)
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p is above 0 and at most 1, got {self.top_p}")
         if self.min_p is not None and not 0 <= self.min_p <= 1:
@@ -151,13 +158,22 @@ class Decoding:
         return log_probs
 
 
-def require_count(name: str, value: float, least: int) -> None:
-    """Raise ConfigError unless `value` is a whole number of at least `least`.
+def require_count(name: str, value: float, least: int, most: int = MOST_COUNT) -> None:
+    """Raise ConfigError unless `value` is a whole number within bounds.
 
     Args:
         name: what the value is called.
         value: any number.
         least: the least it may be.
+        most: the most it may be.
+
+    Example:
+        >>> require_count("beam", 10**8, 1, most=1024)
+        Traceback (most recent call last):
+        ...
+        recurra.errors.ConfigError: beam is at most 1,024, got 1e+08
     """
     if not (math.isfinite(value) and value == int(value) and value >= least):
         raise ConfigError(f"{name} is a whole number from {least}, got {value}")
+    if value > most:
+        raise ConfigError(f"{name} is at most {most:,}, got {value:.3g}")

@@ -27,6 +27,9 @@ LONGEST_WORD = 40
 WIDTH = 4
 """Unfinished words that the search goes on with, for each that is wanted."""
 
+MOST_SUGGESTIONS = 10_000
+"""That may be asked for."""
+
 WHITE = "".join(char for char in map(chr, range(128)) if char.isspace() and char != "\n")
 """What ends a word of byte pairs, beside the end of the line."""
 
@@ -56,7 +59,7 @@ def suggest(model: Stepping, text: str = "", top: int = 5) -> list[Suggestion]:
     Raises:
         ConfigError: `top` is not positive.
     """
-    require_count("top", top, 1)
+    require_count("top", top, 1, MOST_SUGGESTIONS)
     found = (
         _known(model, text, top) if model.rule in ("split", "words") else _made(model, text, top)
     )

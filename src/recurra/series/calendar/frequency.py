@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
+from recurra.series.calendar.limits import require_dates
 
 __all__ = ["STEPS", "Frequency", "infer", "infer_season"]
 
@@ -90,6 +91,9 @@ class Frequency:
             last_stamp: a `datetime64` or a number.
             n: how many.
 
+        Raises:
+            DataError: stamps end before: dates are told up to the year 2261.
+
         Example:
             >>> monthly = infer(np.array(["2020-11-30", "2020-12-31"], "datetime64[D]"))
             >>> monthly.after(np.datetime64("2020-12-31"), 2).astype("datetime64[D]").tolist()
@@ -99,6 +103,9 @@ class Frequency:
         if self.unit == "step":
             return np.asarray(float(last_stamp) + ahead * self.count, np.float64)
         last = np.datetime64(last_stamp, "ns")
+        if self.unit == "nanosecond":
+            reach = int(last.astype(np.int64)) + n * int(self.count)
+            require_dates(self.name, n, reach, np.empty(0, "datetime64[D]"))
         steps = ahead * int(self.count)
         day = last.astype("datetime64[D]")
         if self.unit == "weekday":
@@ -110,6 +117,7 @@ class Frequency:
             days = np.minimum(wanted, latest)
         else:
             return np.asarray(last + steps.astype("timedelta64[ns]"))
+        require_dates(self.name, n, 0, days)
         return np.asarray(days.astype("datetime64[ns]") + (last - day.astype("datetime64[ns]")))
 
     def delta(self, stamps: Stamps) -> NDArray[np.float64]:

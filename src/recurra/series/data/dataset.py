@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.errors import DataError
+from recurra.errors import ConfigError, DataError
 from recurra.series.datasets import open_panel
 from recurra.series.datasets.base import Split
 from recurra.series.options import SeriesOptions
@@ -154,6 +154,7 @@ class SeriesDataset:
         published: the split that the panel came with, if any.
 
     Raises:
+        ConfigError: a part is asked for that is shorter than the horizon.
         DataError: no series is long enough.
     """
 
@@ -163,8 +164,15 @@ class SeriesDataset:
         given = options.horizon or (published.horizon if published else None)
         self.horizon = given or _customary_horizon(panel, self.season)
         split = published or Split(self.horizon, self.horizon, self.horizon)
-        self.test = max(options.test or split.test, self.horizon)
-        self.valid = max(options.valid or split.valid, self.horizon)
+        for name in ("test", "valid"):
+            asked = getattr(options, name)
+            if asked is not None and asked < self.horizon:
+                raise ConfigError(
+                    f"data.{name} is {asked}, less than the horizon of {self.horizon} steps: give "
+                    f"at least as many, or a smaller data.horizon"
+                )
+        self.test = options.test or max(split.test, self.horizon)
+        self.valid = options.valid or max(split.valid, self.horizon)
         self.stride = options.stride or split.stride or self.horizon
         self.standardize = split.standardize
         self.lengths = np.array([len(one) for one in panel.series])

@@ -35,8 +35,8 @@ def fitted_corrections(
     promised: it is moved out by the largest, and no less than the interval within it, so that it
     stays wider than that. The median stays.
 
-    A step ahead with fewer than 200 points takes those of its nearest steps too. Gaps, and
-    what has a scale that is not positive, are left out; a step without any point stays.
+    A step ahead with fewer than 200 points takes those of its nearest steps too. Gaps, what is
+    not finite or has a scale that is not positive are left out; a step without any point stays.
 
     Args:
         actual: what came, NaN where nothing was observed.
@@ -67,7 +67,7 @@ def fitted_corrections(
     _require_match(actual, quantiles, levels)
     unit = _by_step(scale, actual.shape)
     corrections = np.zeros((actual.shape[1], len(levels)))
-    there = ~np.isnan(actual) & (unit > 0)
+    there = np.isfinite(actual) & (unit > 0) & np.isfinite(quantiles).all(-1)
     counts = there.sum(axis=0)
     for step in range(actual.shape[1]):
         at = np.nonzero(there & _near(counts, step))

@@ -19,13 +19,14 @@ from recurra.series.calendar.frequency import Frequency, infer_season
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel, Series
 from recurra.series.reading.arrays import read_arrays
-from recurra.series.reading.columns import Columns
+from recurra.series.reading.columns import Columns, rows_in_words
 from recurra.series.reading.csv_file import parse_csv, read_csv
 from recurra.series.reading.draft import Draft, Source
 from recurra.series.reading.frames import is_frame, read_frame, read_parquet
 from recurra.series.reading.gaps import constant, covered, filled
 from recurra.series.reading.long_form import planned, read_long_form
 from recurra.series.reading.order import on_grid, sorted_once
+from recurra.storage.finite import MOST, not_finite
 
 __all__ = ["read_content", "read_data", "read_file"]
 
@@ -116,6 +117,7 @@ def _mapped(data: Mapping[Any, Any]) -> Columns:
 
 
 def _panel(source: Source, drafts: list[Draft], notes: list[str], options: SeriesOptions) -> Panel:
+    _require_numbers(source, drafts)
     drafts, moved = sorted_once(source, drafts)
     drafts, frequency, added = on_grid(source, drafts)
     drafts, gaps = filled(source, drafts, options.fill)
@@ -144,6 +146,24 @@ def _panel(source: Source, drafts: list[Draft], notes: list[str], options: Serie
         source.static,
         (*notes, *moved, *added, *gaps, *covariates, *constant(drafts), told),
     )
+
+
+def _require_numbers(source: Source, drafts: list[Draft]) -> None:
+    """Refuse what is infinite or too large for a network; NaN is a gap."""
+    for one in drafts:
+        for names, values in (
+            (source.targets, one.values),
+            (source.past, one.past),
+            (source.future, one.future),
+            (source.static, one.static[None]),
+        ):
+            known = np.where(np.isnan(values), 0.0, values)
+            if (place := not_finite(known, MOST)) is not None:
+                row = rows_in_words(int(one.rows[place[0]]))
+                raise DataError(
+                    f"{source.place}, {row}: {names[place[1]]!r} of series {one.unique_id!r} is "
+                    f"{values[place]:g}; give numbers of at most {MOST:g}, as by another unit"
+                )
 
 
 def _with_season(frequency: Frequency, drafts: list[Draft], held: int) -> Frequency:

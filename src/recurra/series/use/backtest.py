@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,18 @@ from recurra.errors import ConfigError, DataError
 from recurra.series.baselines import BASELINES
 from recurra.series.data.dataset import SeriesDataset
 from recurra.series.judging.metrics import ForecastMetrics
+from recurra.series.judging.rivals import require_finite, rivals
 from recurra.series.judging.trial import Trial
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.use.forecaster import Forecaster
-from recurra.work import worked_on
+from recurra.work import worked_on, working
 
 __all__ = ["Backtest", "Fold", "backtest"]
 
 Floats = NDArray[np.float64]
+
+MOST_WINDOWS, MOST_STEP = 1000, 10_000_000
 
 Refit = Callable[[Panel], Forecaster]
 """Trains a forecaster on a panel that ends where a fold begins."""
@@ -51,18 +54,21 @@ class Backtest:
         ours: the metrics of all windows together.
         baselines: name -> the same.
         refit: whether the forecaster was trained anew for each fold, on what was before it.
+        left_out: name -> why, of baselines that failed.
     """
 
     folds: tuple[Fold, ...]
     ours: ForecastMetrics
     baselines: dict[str, ForecastMetrics]
     refit: bool
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return {
             "refit": self.refit,
             **_scores(self),
+            **({"left_out": self.left_out} if self.left_out else {}),
             "folds": [
                 {"steps_before_end": fold.steps_before_end, **_scores(fold)} for fold in self.folds
             ],
@@ -101,18 +107,24 @@ def backtest(
 
     Raises:
         ConfigError: there are to be no windows, or no steps between them.
-        DataError: no series is long enough for so many origins.
+        DataError: no series is long enough for so many origins, or a forecast is not finite.
     """
     horizon = forecaster.horizon
     step = horizon if step is None else step
-    if windows < 1 or step < 1:
-        raise ConfigError(f"got windows={windows} and step={step}; give at least 1 of each")
+    if not (1 <= windows <= MOST_WINDOWS and 1 <= step <= MOST_STEP):
+        raise ConfigError(
+            f"got windows={windows} and step={step}; give 1 to {MOST_WINDOWS:,} windows, and 1 to "
+            f"{MOST_STEP:,} steps between them"
+        )
     wanted = options.model_copy(update={"horizon": horizon, "test": horizon, "valid": horizon})
     dataset = SeriesDataset.open(wanted, data)
     ends = [horizon + step * back for back in reversed(range(windows))]
     trials = [_trial(dataset, end) for end in ends]
-    origins = worked_on(trials, "fitting baselines", "origins")
-    rivals = [{name: trial.rival(name) for name in baselines} for trial in origins]
+    out: dict[str, str] = {}
+    by_end = {str(end): trial for end, trial in zip(ends, trials)}
+    with working("fitting baselines"):
+        told = rivals(by_end, baselines, out)
+    beside = [{name: told[name][end] for name in told if end in told[name]} for end in by_end]
     if refit is None:
         ours = _at_once(forecaster, dataset, trials)
     else:
@@ -120,13 +132,13 @@ def backtest(
         ours = [_apart(refit(_until(dataset, end)), dataset, t) for end, t in zip(ends, origins)]
     folds = tuple(
         Fold(end, trial.score(own), {name: trial.score(rival) for name, rival in others.items()})
-        for end, trial, own, others in zip(ends, trials, ours, rivals)
+        for end, trial, own, others in zip(ends, trials, ours, beside)
     )
     whole = Trial.together(trials)
     together = {
-        name: whole.score(np.concatenate([others[name] for others in rivals])) for name in baselines
+        name: whole.score(np.concatenate(list(each.values()))) for name, each in told.items()
     }
-    return Backtest(folds, whole.score(np.concatenate(ours)), together, refit is not None)
+    return Backtest(folds, whole.score(np.concatenate(ours)), together, refit is not None, out)
 
 
 def _trial(dataset: SeriesDataset, end: int) -> Trial:
@@ -150,7 +162,9 @@ def _at_once(
 
 def _apart(forecaster: Forecaster, dataset: SeriesDataset, trial: Trial) -> Floats:
     windows = forecaster.windows(dataset.panel)
-    return forecaster.quantiles(windows, trial.channels, trial.origins)
+    told = forecaster.quantiles(windows, trial.channels, trial.origins)
+    require_finite(trial, told)
+    return told
 
 
 def _until(dataset: SeriesDataset, end: int) -> Panel:

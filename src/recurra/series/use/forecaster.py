@@ -5,6 +5,7 @@ B streams, N channels, L observations seen, H steps ahead, Q quantile levels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -30,6 +31,7 @@ from recurra.series.panel import Panel
 from recurra.series.use.forecasts import Distribution, Forecasts, interval
 from recurra.series.use.history import extended, stamps_after, tail
 from recurra.series.use.saved import Saved
+from recurra.storage.finite import MOST, not_finite
 from recurra.storage.pretrained import open_pretrained, save_pretrained
 from recurra.table import named_by_file, nearest
 from recurra.work import worked_on
@@ -38,6 +40,11 @@ __all__ = ["Forecaster"]
 
 BATCH = 2048
 """Windows that are forecast at once."""
+
+LONGEST, MOST_LEVELS = 100_000, 99
+"""Steps ahead, and intervals, that may be asked for."""
+
+RUNS_AWAY = "the history is too far from what was learned, or runs away; look at its last values"
 
 Floats = NDArray[np.float64]
 
@@ -143,6 +150,7 @@ class Forecaster:
 
         Raises:
             ShapeError: there are not as many numbers as streams.
+            DataError: one is infinite or too large, or the forecast is not finite.
 
         Returns quantiles `(H, Q)` for a number, `(B, H, Q)` for several.
         """
@@ -155,9 +163,16 @@ class Forecaster:
                 f"got {len(new)} observations for {len(state.values)} streams; "
                 "give initial_state as many streams as there are"
             )
+        known = ~new.isnan()
+        new = new.nan_to_num(0.0, math.inf, -math.inf)
+        if (place := not_finite(new, MOST)) is not None:
+            raise DataError(
+                f"stream {place[0] + 1} got {float(new[place]):g}: give finite numbers of at most "
+                f"{MOST:g}, NaN for a gap"
+            )
         state = state._replace(
-            values=torch.cat([state.values[:, 1:], new.nan_to_num(0.0, 0.0, 0.0)], 1),
-            observed=torch.cat([state.observed[:, 1:], new.isfinite()], 1),
+            values=torch.cat([state.values[:, 1:], new], 1),
+            observed=torch.cat([state.observed[:, 1:], known], 1),
         )
         if self.network.shape.seen:
             seen = observation.seen
@@ -167,6 +182,8 @@ class Forecaster:
             ahead = observation.known
             state = state._replace(known=torch.zeros_like(state.known) if ahead is None else ahead)
         quantiles = self._told(state)
+        if (place := not_finite(quantiles)) is not None:
+            raise DataError(f"the forecast of stream {place[0] + 1} is not finite: {RUNS_AWAY}")
         return Distribution(quantiles if value.ndim else quantiles[0]), state
 
     @torch.inference_mode()
@@ -225,11 +242,13 @@ class Forecaster:
 
         Raises:
             ConfigError: the horizon or a level is out of range.
-            DataError: the history lacks a column, or cannot be used.
+            DataError: the history lacks a column, or cannot be used; or a forecast is not finite.
         """
         wanted = self.horizon if horizon is None else horizon
-        if wanted < 1:
-            raise ConfigError(f"horizon is {horizon}; give the steps to forecast, at least 1")
+        if not 1 <= wanted <= LONGEST:
+            raise ConfigError(f"horizon is {horizon}; give the steps to forecast, 1 to {LONGEST:,}")
+        if len(levels) > MOST_LEVELS:
+            raise ConfigError(f"{len(levels)} levels are asked; at most {MOST_LEVELS} are told")
         for percent in levels:
             interval(np.zeros(len(LEVELS)), percent)  # refuses what is no level, before any work
         if history is None:
@@ -244,13 +263,23 @@ class Forecaster:
         )
         stamps = stamps_after(panel, wanted)
         while quantiles.shape[1] < wanted:
-            panel = extended(panel, quantiles[:, -self.horizon :, MIDDLE])
+            ahead = quantiles[:, -self.horizon :, MIDDLE]
+            if not_finite(ahead, MOST) is not None:
+                raise DataError(f"the forecast is not finite {quantiles.shape[1]} steps ahead: "
+                                f"{RUNS_AWAY}")  # fmt: skip
+            panel = extended(panel, ahead)
             part = self._after(panel)
             spread = quantiles[:, -1:] - quantiles[:, -1:, MIDDLE, None]
             middle = part[..., MIDDLE, None]
             part = middle + np.sign(np.subtract(LEVELS, 0.5)) * np.hypot(part - middle, spread)
             quantiles = np.concatenate([quantiles, part], axis=1)
-        return Forecasts(names, stamps, quantiles[:, :wanted], tuple(levels))
+        quantiles = quantiles[:, :wanted]
+        if (place := not_finite(quantiles)) is not None:
+            raise DataError(
+                f"the forecast of {names[place[0]]!r}, {place[1] + 1} steps ahead, is not finite: "
+                f"{RUNS_AWAY}"
+            )
+        return Forecasts(names, stamps, quantiles, tuple(levels))
 
     @cached_property
     def _end(self) -> Window:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recurra.errors import DataError
+from recurra.errors import ConfigError, DataError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora.base import Corpus
 from recurra.language.text.corpora.files import DirectoryCorpus, FileCorpus
@@ -30,7 +30,7 @@ def open_corpus(options: TextOptions) -> Corpus:
         options: handed on to the corpus.
 
     Raises:
-        ConfigError: nothing is named so.
+        ConfigError: nothing is named so, or it has splits of its own and others are asked for.
         DataError: the path is not there, or cannot be read.
 
     Example:
@@ -42,10 +42,22 @@ def open_corpus(options: TextOptions) -> Corpus:
         located = options.model_copy(update={"corpus": str(path)})
         try:
             if path.is_dir():
+                _require_own_splits(options)
                 return DirectoryCorpus(located)
             if path.exists() or (":" not in name and (len(path.parts) > 1 or path.suffix)):
                 return FileCorpus(located)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if name in CORPORA.places:
+        _require_own_splits(options)
     corpus: Corpus = CORPORA[name](options)
     return corpus
+
+
+def _require_own_splits(options: TextOptions) -> None:
+    asked, usual = options.split, TextOptions.model_fields["split"].default
+    if asked != usual:
+        raise ConfigError(
+            f"data.split={asked} divides a single file, but {options.corpus} has splits of its "
+            "own: leave data.split out"
+        )
