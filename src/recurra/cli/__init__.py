@@ -24,6 +24,9 @@ __all__ = ["app", "main"]
 COMPLETING = "_RECURRA_COMPLETE"
 """Set by the shell's completion, which `--install-completion` installs."""
 
+SPINS = "1000"
+"""How often a waiting thread of libgomp looks again before it sleeps: some microseconds."""
+
 app = typer.Typer(
     name="recurra",
     pretty_exceptions_enable=False,
@@ -80,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in words  # may stand anywhere
+    _wait_passively()
     try:
         code = _carry_out([word for word in words if word != "--debug"])
         sys.stdout.flush()
@@ -93,6 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _explain(error, words)
+
+
+def _wait_passively() -> None:
+    """Have torch's threads sleep soon while they wait, so that busy cores are left to who has work.
+
+    They read it when torch is imported. What the environment says stands.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def _carry_out(words: list[str]) -> int:

@@ -28,6 +28,7 @@ from recurra.learning.event import Event, Finished, Started, Validated
 from recurra.learning.loop import learn, with_steps
 from recurra.learning.metric import Metrics
 from recurra.learning.optimization import takes_sparse_gradients
+from recurra.learning.threads import with_threads
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.nn.state import State, detach, flatten, unflatten
 from recurra.randomness import generator
@@ -198,6 +199,11 @@ class LanguageTask(_TextTask):
         self.learner = _Learner(network, self.dataset, config, device)
         self.scores = Scores(self.dataset)
         self._counted: dict[int, Mapping[str, Part]] = {}
+        weights = sum(each.numel() for each in network.parameters())
+        if not config.network.tied:  # then rows of the embedding are looked up, and no more
+            weights -= network.embedding.numel()
+        positions = config.train.batch_size * config.data.chunk_length
+        config = with_threads(config, weights, positions)
         train = with_steps(config.train, self.learner)
         self.config = config.model_copy(update={"train": train})
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recurra.errors import ConfigError
 from recurra.learning.config import GIVEN, RunConfig, differences, with_data
 from recurra.learning.event import Event, Finished, Started, Stopped, Warned
 from recurra.learning.metric import Metrics
 from recurra.learning.task import Task
-from recurra.machine import choose_device, keep_freed_memory
+from recurra.machine import choose_device, keep_freed_memory, on_threads, usable_cores
 from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
 from recurra.run.plot import curves
@@ -95,12 +93,17 @@ def train(
         if restart:
             _refuse_own_weights(config.start_from, directory.path)
             directory.clear()
+        why = "as asked" if config.threads else None
         if (there := directory.config()) is not None:
-            config = _same(there, config, directory.path)
+            asked, config = config.threads, _same(there, config, directory.path)
             if (report := directory.report()) is not None:
                 yield Reported(report)
                 return
-        yield from _run(config, data, directory, should_stop, begun)
+            config, why, warning = _same_threads(config, asked)
+            if warning is not None:
+                yield Warned(warning)
+        with on_threads(config.threads or usable_cores()):
+            yield from _run(config, data, directory, should_stop, begun, why)
 
 
 def _require_config(config: object) -> None:
@@ -135,23 +138,47 @@ def _same(there: RunConfig, asked: RunConfig, path: Path) -> RunConfig:
     return there
 
 
+def _same_threads(there: RunConfig, asked: int | None) -> tuple[RunConfig, str, str | None]:
+    """Return the config to go on with, why it takes its threads, and what is to be warned of."""
+    kept, cores = there.threads, usable_cores()
+    if kept is None and asked is None:
+        return there, "as chosen now", None
+    if asked is not None and asked != kept:
+        said = f"this run had --threads {kept} until now and is asked to go on with {asked}"
+        why = "its last places may differ from those of a run that keeps to one number"
+        changed = there.model_copy(update={"threads": asked})
+        return changed, "as asked", None if kept is None else f"{said}: {why}"
+    said = f"this run goes on with --threads {kept}, but may use only {cores} of the cores"
+    why = "it is slower, and libraries that take fewer threads by themselves may round otherwise"
+    return there, "as before", f"{said}: {why}" if kept and kept > cores else None
+
+
+def _threads(config: RunConfig, why: str | None) -> dict[str, str]:
+    """Return in words how many threads are taken, and why; nothing where none were chosen."""
+    if config.threads is None:
+        return {}
+    small = config.threads == 1 < usable_cores()
+    chosen = "as the network is small" if small else "as many as this process may use cores"
+    return {"threads": f"{config.threads}, {why or chosen}"}
+
+
 def _run(
     config: RunConfig,
     data: object,
     directory: RunDirectory,
     should_stop: Callable[[], bool],
     begun: float,
+    why: str | None,
 ) -> Iterator[Event | Opened | Reported]:
     keep_freed_memory()
-    if config.threads:
-        torch.set_num_threads(config.threads)
     given = () if data is None or isinstance(data, str | Path) else (data,)
     if not given:
         _require_name(config)
     task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
     directory.write_config(config)
-    yield Opened(config, directory.path, task.facts(), task.metric, task.unit)
+    facts = task.facts() | _threads(config, why)
+    yield Opened(config, directory.path, facts, task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
         if isinstance(event, Started):
             directory.metrics.rewind(event.step)
@@ -239,7 +266,9 @@ def evaluate(
         _require_name(config)
     name = config.task if config else task_of(run)
     given = str(data) if isinstance(data, str | Path) else data
-    return dict(task_class(name).evaluate(Path(run), config, given, split, context))
+    kept = config.threads if config else None
+    with on_threads(min(kept, usable_cores()) if kept else None):
+        return dict(task_class(name).evaluate(Path(run), config, given, split, context))
 
 
 def config_of(run: Path | str) -> RunConfig | None:

@@ -17,6 +17,7 @@ from recurra.learning.event import Event, Finished, Warned
 from recurra.learning.loop import learn, with_steps
 from recurra.learning.metric import Metrics
 from recurra.learning.task import Task
+from recurra.learning.threads import with_threads
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import generator
 from recurra.series.baselines import BASELINES
@@ -92,6 +93,9 @@ class SeriesTask(Task):
             self.network, self.dataset, windows, config.train.batch_size, config.seed, device
         )
         self._forecasts: dict[str, Floats] = {}
+        weights = sum(each.numel() for each in self.network.parameters())
+        portions = -(-shape.context // shape.segment)
+        config = with_threads(config, weights, config.train.batch_size * portions)
         train = with_steps(config.train, self.learner)
         self.config = config.model_copy(update={"train": train})
 
