@@ -119,7 +119,7 @@ def test_what_is_another_user_s_is_not_run(
 def test_what_root_owns_is_run(
     found: Callable[[], bool], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if os.stat(folder).st_uid:
+    if folder.stat().st_uid:
         pytest.skip("needs files of root's")
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     assert found()

@@ -30,6 +30,7 @@ def of_rows(v, out):
         out[n] = mean(v[n]) + v[n].sum()
 """
 
+
 @compiled
 def third(x: float) -> float:
     return x / 3
