@@ -1,7 +1,8 @@
 """A cell of one's own, in one class: the minimal gated unit of Zhou et al. 2016.
 
 It learns to repeat what it heard three steps ago. A language model of such cells is
-`recurra train --set network.cell=own_cell:MinimalGatedCell`.
+`recurra train --set network.cell=own_cell:MinimalGatedCell`, and what reads that run later is told
+that this code may run: `recurra evaluate runs/docstrings --allow-import own_cell:MinimalGatedCell`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -32,7 +33,7 @@ ORDER = {
     "recurra": """
         errors
         randomness
-        table machine
+        table machine work
         storage
         ngram nn
         learning search
@@ -45,9 +46,12 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files finite format
+        files finite format limits locks
+        reading
         sealed
-        folders tensors
+        leftovers tensors
+        folders
+        outputs
         download picture
         published pretrained
     """,
@@ -81,13 +85,14 @@ ORDER = {
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
     "recurra.learning": """
-        event metric options
+        event metric options written
         config weights
         threads
         task
         optimization
         averaging epochs
         checkpoint
+        resumed
         loop
     """,
     "recurra.search": "edit_distance rows truncation\n beam",
@@ -168,7 +173,15 @@ ORDER = {
     """,
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
-    "recurra.run": "tasks\n presets\n asked directory\n figures\n report\n plot\n session",
+    "recurra.run": """
+        tasks metrics
+        presets records
+        asked directory
+        figures
+        report
+        plot
+        session
+    """,
     "recurra.run.plot": "*",
     "recurra.bench": """
         tasks
@@ -181,7 +194,7 @@ ORDER = {
     """,
     "recurra.bench.tasks": "base\n *",
     "recurra.demo": "forward gates gradients\n pictures",
-    "recurra.cli": "console sources\n interrupt\n progress\n *",
+    "recurra.cli": "console places sources streams\n interrupt working\n progress\n *",
     "recurra.cli.learn": "*",
     "recurra.cli.text": "*",
     "recurra.cli.series": "*",
@@ -402,8 +415,89 @@ def _code(path: Path, tree: ast.Module) -> list[tuple[int, str]]:
     return [(n, line) for n, line in lines if n not in out and line and not line.startswith("#")]
 
 
+DOOR = "recurra.storage"
+MODULES_OF_THE_DOOR = {"shutil": {"disk_usage", "which", "get_terminal_size"}, "tempfile": set()}
+ENDS = {
+    *("unlink", "rmdir", "remove_tree", "rmtree", "removedirs", "rename", "renames", "move"),
+    *("write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "symlink", "link"),
+    *("truncate", "ftruncate", "mkfifo", "mknod", "savefig", "imsave", "tofile", "savetxt"),
+    *("save", "savez", "savez_compressed", "save_file", "save_model", "open_memmap", "extractall"),
+    *("copyfile", "copy2", "copytree", "to_csv", "to_parquet", "to_pickle", "to_excel"),
+}
+"""Methods and functions after which a file is not what it was."""
+OUR_THINGS = {"files", "heat_map", "checkpoints", "training", "data"}
+"""What we call modules and objects of ours, and tables of pandas: none of them a path."""
+
+
+def destruction(house: House) -> Iterator[str]:
+    """Removing, renaming, replacing and writing files is done in storage alone."""
+    for name, tree in house.trees.items():
+        if name.startswith(f"{house.name}.{DOOR.partition('.')[2]}"):
+            continue
+        for node in ast.walk(tree):
+            if what := _ends(node):
+                yield (
+                    f"{house.paths[name]}:{node.lineno} calls {what}; let a function of "
+                    "storage/ do it, which asks whose the file is and writes it whole"
+                )
+
+
+def _ends(node: ast.AST) -> str | None:
+    """Return what a node does to files, in its own words; None where that is nothing."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        module = node.module if isinstance(node, ast.ImportFrom) else None
+        for alias in node.names:
+            top = (module or alias.name).partition(".")[0]
+            allowed = MODULES_OF_THE_DOOR.get(top)
+            if allowed is not None and module and alias.name not in allowed:
+                return f"{top}.{alias.name}"
+            if top == "tempfile" or (top == "os" and module and alias.name in {*ENDS, "remove"}):
+                return f"{top}.{alias.name}"
+        return None
+    if isinstance(node, ast.Attribute):
+        owner = ast.unparse(node.value)
+        if owner in MODULES_OF_THE_DOOR and node.attr not in MODULES_OF_THE_DOOR[owner]:
+            return f"{owner}.{node.attr}"
+        if node.attr in ENDS and owner.rpartition(".")[2] not in OUR_THINGS:
+            return f"{owner}.{node.attr}"
+        if owner == "os" and node.attr in {"remove", "replace", "O_CREAT", "O_TRUNC", "O_APPEND"}:
+            return f"os.{node.attr}"
+        return None
+    if not isinstance(node, ast.Call):
+        return None
+    called = ast.unparse(node.func)
+    last = called.rpartition(".")[2]
+    if last == "replace" and "." in called and len(node.args) == 1 and not node.keywords:
+        return called  # a text's has two
+    if last == "memmap" and any("+" in _said(each) for each in node.args[2:3]):
+        return called
+    if called in PATH_FIRST or last == "open":
+        modes = node.args[1:2] if called in PATH_FIRST else node.args[:1]
+        modes = [*modes, *(each.value for each in node.keywords if each.arg == "mode")]
+        if any(re.fullmatch("[rbtU]*[wax+][bt+]*", _said(each)) for each in modes):
+            return called
+    return None
+
+
+PATH_FIRST = {
+    *("open", "io.open", "gzip.open", "bz2.open", "lzma.open", "codecs.open", "tarfile.open"),
+    *("gzip.GzipFile", "zipfile.ZipFile"),
+}
+
+
+def _said(node: ast.expr) -> str:
+    """Return a text that is written out; nothing of one that is computed."""
+    known = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return str(node.value) if known else ""
+
+
+@cache
+def _house() -> House:
+    return House(PACKAGE)
+
+
 def test_less_and_less_is_written_twice():
-    found = list(repeats(House(PACKAGE)))
+    found = list(repeats(_house()))
     told = "\n".join(path.removeprefix(f"{PACKAGE}/") for path in found)
     assert len(found) <= MOST_REPEATS, (
         f"{len(found)} runs of {RUN} lines stand in two places, over {MOST_REPEATS}; give what is "
@@ -411,9 +505,9 @@ def test_less_and_less_is_written_twice():
     )
 
 
-@pytest.mark.parametrize("rule", [storeys, cycles, sizes, depths, rooms, chains])
+@pytest.mark.parametrize("rule", [storeys, cycles, sizes, depths, rooms, chains, destruction])
 def test_the_package_keeps_the_rule(rule):
-    assert list(rule(House(PACKAGE))) == []
+    assert list(rule(_house())) == []
 
 
 @pytest.mark.parametrize(("folder", "most"), [("examples", 59), ("benchmarks", MOST_LINES)])
@@ -487,6 +581,84 @@ def bad_house(tmp_path: Path) -> House:
 )
 def test_a_broken_rule_is_noticed(bad_house, rule, file, fault):
     assert [said for said in rule(bad_house) if file in said and fault in said]
+
+
+DESTROYING = """
+    path.unlink()
+    path.rmdir()
+    a.rename(b)
+    a.replace(b)
+    os.replace(a, b)
+    os.remove(a)
+    remove = os.remove
+    os.unlink(a)
+    shutil.rmtree(a)
+    shutil.move(a, b)
+    gone = shutil.rmtree
+    from shutil import rmtree
+    from os import unlink
+    import tempfile
+    from tempfile import TemporaryDirectory
+    tempfile.mkdtemp()
+    open(a, "w")
+    open(a, mode="ab")
+    path.open("w")
+    path.open(mode="x")
+    Path(a).open("r+b")
+    io.open(a, "wb")
+    gzip.open(a, "wb")
+    zipfile.ZipFile(a, "w")
+    os.open(a, os.O_WRONLY | os.O_CREAT)
+    path.write_text("")
+    path.write_bytes(b"")
+    path.touch()
+    a.symlink_to(b)
+    os.link(a, b)
+    figure.savefig(path)
+    np.save(a, b)
+    np.savez(a, b)
+    array.tofile(a)
+    np.memmap(a, int, "w+")
+    torch.save(a, b)
+    safetensors.torch.save_file(a, b)
+    frame.to_csv(a)
+    archive.extractall(a)
+    os.truncate(a, 0)
+"""
+HARMLESS = """
+    text.replace("a", "b")
+    replace(config, a=1)
+    dataclasses.replace(config, a=1)
+    open(a)
+    path.open("rb")
+    open(a, "r", encoding="utf-8")
+    gzip.open(a)
+    source.open(name)
+    shutil.disk_usage(a)
+    np.memmap(a, int, "r")
+    files.write_bytes(a, b)
+    write_bytes(a, b)
+    os.fdopen(a, "w")
+    os.open(os.devnull, os.O_WRONLY)
+    names.remove(a)
+"""
+
+
+@pytest.mark.parametrize("line", [line.strip() for line in DESTROYING.strip().splitlines()])
+def test_what_destroys_files_is_noticed_outside_storage(tmp_path, line):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "run.py").write_text(f"{line}\n")
+    (said,) = {said.split(" calls ")[0] for said in destruction(House(tmp_path / "mine"))}
+    assert said.endswith("run.py:1")
+    (tmp_path / "mine" / "storage").mkdir()
+    (tmp_path / "mine" / "run.py").rename(tmp_path / "mine" / "storage" / "files.py")
+    assert list(destruction(House(tmp_path / "mine"))) == []
+
+
+def test_what_destroys_no_files_is_not_noticed(tmp_path):
+    lines = [line.strip() for line in HARMLESS.strip().splitlines()]
+    (tmp_path / "run.py").write_text("\n".join(lines))
+    assert list(destruction(House(tmp_path))) == []
 
 
 def test_a_long_chain_is_noticed(tmp_path):

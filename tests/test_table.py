@@ -12,7 +12,8 @@ from recurra.table import Table, nearest
 
 @pytest.fixture
 def table():
-    return Table("container", {"ordered": "collections:OrderedDict", "broken": "nowhere:Thing"})
+    places = {"ordered": "collections:OrderedDict", "broken": "nowhere:Thing"}
+    return Table("container", places, base="builtins:object")
 
 
 def test_a_name_is_imported_when_looked_up(table):

@@ -32,9 +32,13 @@ class DataError(RecurraError, ValueError):
 
 
 class CheckpointError(RecurraError, RuntimeError):
-    """A checkpoint or model file is damaged, hostile, or of another version."""
+    """A checkpoint or model file is damaged, hostile, or of another version.
+
+    Where it only names code of someone's own, which runs if the user says so, `needs` is that name.
+    """
 
     exit_code = 4
+    needs: str | None = None
 
 
 class ResourceError(RecurraError):

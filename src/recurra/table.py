@@ -5,13 +5,45 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
 
-from recurra.errors import ConfigError
+from recurra.errors import CheckpointError, ConfigError
 
-__all__ = ["Table", "imported", "nearest"]
+__all__ = ["Table", "first_of", "imported", "named_by_file", "nearest"]
+
+MOST_LIKELY, LONGEST = 10_000, 100  # names that are compared, and characters of one
+
+
+class _Reading(NamedTuple):
+    """The file that names are read from, and what the user named for it."""
+
+    source: str
+    given: frozenset[str]
+
+
+_reading: ContextVar[_Reading | None] = ContextVar("reading", default=None)
+"""None where names come from the user: the command line, or Python."""
+
+
+def first_of(names: Iterable[str], most: int = 12) -> str:
+    """Return the first few names as a message lists them, however many and long they are.
+
+    Args:
+        names: any.
+        most: how many are listed.
+
+    Example:
+        >>> first_of(["a", "b", "c"], 2)
+        'a, b and 1 more'
+    """
+    several = [f"{name:.{LONGEST}}" for name in names]
+    more = f" and {len(several) - most:,} more" if len(several) > most else ""
+    return ", ".join(several[:most]) + more
 
 
 def nearest(name: str, names: list[str]) -> str:
@@ -25,12 +57,50 @@ def nearest(name: str, names: list[str]) -> str:
         >>> nearest("lsmt", ["lstm", "gru"])
         " Did you mean 'lstm'?"
     """
-    close = difflib.get_close_matches(name, names, n=1)
+    likely = [each for each in names[:MOST_LIKELY] if len(each) <= LONGEST]
+    close = difflib.get_close_matches(name[:LONGEST], likely, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+@contextmanager
+def named_by_file(source: object, allow_import: Iterable[str] = ()) -> Iterator[None]:
+    """Look up what is asked for within as names that a file wrote: in the tables, and no further.
+
+    A place `module:Name` is then taken only if it is among those that the user named, or if what
+    stands there is in this process already; nothing is imported for a file. Within another such
+    block, what was allowed there is allowed here too.
+
+    Args:
+        source: whose names they are, for messages: a path.
+        allow_import: names that the user gave: by consent, or on the command line itself.
+
+    Raises:
+        ConfigError: a single string is given.
+
+    Example:
+        >>> own = Table("container", {}, base="builtins:dict")
+        >>> with named_by_file("model", ["collections:Counter"]):
+        ...     own["collections:Counter"].__name__
+        'Counter'
+        >>> with named_by_file("model"):
+        ...     own["mine:Box"]
+        Traceback (most recent call last):
+        ...
+        recurra.errors.CheckpointError: model names the container 'mine:Box', code of someone's ...
+    """
+    if isinstance(allow_import, str):
+        raise ConfigError(f"allow_import is a list of names, as [{allow_import!r}], got a string")
+    before = _reading.get()
+    given = frozenset(allow_import) | (before.given if before else frozenset())
+    token = _reading.set(_Reading(str(source), given))
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
 def imported(place: str, kind: str) -> Any:
-    """Return what stands at a place, `"module:Name"`; modules in the working directory too.
+    """Return what stands at a place that the package itself names, as `"module:Name"`.
 
     Args:
         place: where it is.
@@ -44,8 +114,6 @@ def imported(place: str, kind: str) -> Any:
         'OrderedDict'
     """
     module_name, _, attribute = place.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # a module of the user's may raise anything
@@ -55,40 +123,86 @@ def imported(place: str, kind: str) -> Any:
 class Table(Mapping[str, Any]):
     """A read-only mapping from short names to objects, each given as `"module:Name"`.
 
-    A key that holds a colon is itself such a place, so a user's own class works wherever a
-    name does. Modules in the working directory are found too.
+    Where a base is given, a key that holds a colon is itself such a place, so a user's own class
+    works wherever a name does; modules in the working directory are found too. What stands there
+    is seen to be of the base before anyone calls it.
 
     Args:
         kind: what the entries are, for messages, as `"cell"`.
         places: name -> `"module:Name"`.
+        base: the place of the class that one's own entries derive from, or, of functions, are of;
+            None: nobody's own are taken.
 
     Raises:
-        ConfigError: on look-up of an unknown name, or of a place that cannot be imported.
+        ConfigError: on look-up of an unknown name, of a place that cannot be imported, or of
+            something else than the base.
+        CheckpointError: the same within `named_by_file`; its `needs` says what code the user has
+            to allow.
 
     Example:
-        >>> table = Table("container", {"ordered": "collections:OrderedDict"})
+        >>> table = Table("container", {"ordered": "collections:OrderedDict"}, "builtins:dict")
         >>> table["ordered"].__name__, table["collections:Counter"].__name__
         ('OrderedDict', 'Counter')
     """
 
-    def __init__(self, kind: str, places: dict[str, str]) -> None:
+    def __init__(self, kind: str, places: dict[str, str], base: str | None = None) -> None:
         self.kind = kind
         self.places = places
+        self.base = base
 
     def __getitem__(self, name: str) -> Any:
-        place = self.places.get(name, name)
-        if ":" not in place:
-            raise ConfigError(
-                f"no {self.kind} is named {name!r}.{nearest(name, list(self.places))} "
-                f"There are: {', '.join(self.places)}; or give your own as module:Name."
+        if (place := self.places.get(name)) is not None:
+            return imported(place, self.kind)
+        file = _reading.get()
+        if file is not None and name in file.given:
+            file = None  # the user named it
+        if self.base is None or ":" not in name:
+            own = "" if self.base is None else "; or give your own as module:Name"
+            raise _refusal(
+                file,
+                f"no {self.kind} is named {name!r:.80}.{nearest(name[:80], list(self.places))} "
+                f"There are: {', '.join(self.places)}{own}.",
             )
-        return imported(place, self.kind)
+        found = self._already(name, file) if file else self._own(name)
+        base = imported(self.base, self.kind)
+        of_it = isinstance(found, type) and issubclass(found, base)
+        if not (isinstance(found, base) if base is FunctionType else of_it):
+            what = self.base.replace(":", ".").removeprefix("types.FunctionType")
+            advice = f"derive it from {what}" if what else "it must be a function"
+            raise _refusal(file, f"{name!r:.80} is not a {self.kind}: {advice}")
+        return found
+
+    def _own(self, name: str) -> Any:
+        """Import what the user named."""
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)
+        return imported(name, self.kind)
+
+    def _already(self, name: str, file: _Reading) -> Any:
+        """Return what a file names if this process holds it already; nothing is run for it."""
+        module_name, _, attribute = name.partition(":")
+        module = sys.modules.get(module_name)
+        there = vars(module) if isinstance(module, ModuleType) else {}  # getattr could run code
+        if attribute in there:
+            return there[attribute]
+        error = CheckpointError(
+            f"{file.source} names the {self.kind} {name!r:.80}, code of someone's own that loading "
+            f"would run: if you trust it, give allow_import=[{name!r:.80}]"
+        )
+        error.needs = name
+        raise error
 
     def __contains__(self, name: object) -> bool:
-        return name in self.places or (isinstance(name, str) and ":" in name)
+        own = self.base is not None and isinstance(name, str) and ":" in name
+        return own or (isinstance(name, str) and name in self.places)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)
 
     def __len__(self) -> int:
         return len(self.places)
+
+
+def _refusal(file: _Reading | None, why: str) -> ConfigError | CheckpointError:
+    """Return the user's mistake, or a file's."""
+    return ConfigError(why) if file is None else CheckpointError(f"{file.source}: {why}")

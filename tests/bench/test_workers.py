@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import subprocess
+import sys
 
 import pytest
 
@@ -97,3 +98,24 @@ def test_processes_that_work_are_given_up_when_asked(monkeypatch):
         workers.add(JOBS[0])
         assert list(workers.outcomes()) == []
     assert workers._processes[0].returncode is not None
+
+
+BUSY = """
+import os, time
+from recurra.bench import worker
+
+worker._answer = lambda given: os.write(2, b"busy\\n") and time.sleep(60)
+worker.main()
+"""
+
+
+def test_a_worker_ends_with_who_started_it_whatever_it_does():
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stderr is not None
+    print("{}", file=process.stdin, flush=True)
+    assert process.stderr.readline() == "busy\n"
+    process.stdin.close()  # as the system does when a process is killed
+    assert process.wait(timeout=30) == 0
+    process.stderr.close()

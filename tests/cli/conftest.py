@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from recurra.cli import main
+from recurra.cli import main, working
 
 
 @dataclass
@@ -33,6 +34,7 @@ Ask = Callable[..., Answer]
 def recurra(capsys, monkeypatch, tmp_path) -> Ask:
     """A function of the words after `recurra`; runs in an empty directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(working, "LATER", math.inf)  # how long things take is no matter here
 
     def ask(*words: str) -> Answer:
         capsys.readouterr()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
+import io
 import os
 import subprocess
 import sys
@@ -135,6 +137,44 @@ def test_a_closed_stdout_is_quiet_and_exit_141(words):
     assert (done.returncode, done.stderr) == (141, "")
 
 
+STREAMS = {
+    ">&-": 0,
+    "<&-": 0,
+    "2>&-": 0,
+    ">&- 2>&- <&-": 0,
+    ">/dev/full": 5,
+    "2>/dev/full": 0,
+}
+
+
+@pytest.mark.parametrize(("closed", "code"), STREAMS.items())
+def test_streams_that_are_closed_or_full_are_nothing_unexpected(closed, code, tmp_path):
+    word = "frain" if "2>/dev" in closed else "presets"  # what fails has something to say there
+    shell = f'"{sys.executable}" -m recurra {word} {closed}'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.returncode == (2 if word == "frain" else code)
+    assert done.stderr == ("recurra: [Errno 28] No space left on device\n" if code else "")
+
+
+class Full(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text: str = "") -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    flush = write  # type: ignore[assignment]
+
+
+def test_a_training_goes_on_where_its_log_lies_on_a_full_disk(recurra, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stderr", Full())
+        assert recurra("train", "kn2", "--data", "grammar", "--out", "run", "--json").code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdout", Full())
+        answer = recurra("train", "kn2", "--data", "grammar", "--out", "run")
+    assert answer.code == 5 and answer.err.count("\n") == 1
+
+
 def test_what_a_terminal_cannot_show_is_escaped():
     code = (
         "import sys; sys.stdout.reconfigure(encoding='ascii')\n"
@@ -174,3 +214,21 @@ def test_completion_is_installed_for_a_shell(tmp_path):
     assert "completion installed in" in done.stdout
     (script,) = (tmp_path / ".bash_completions").iterdir()
     assert cli.COMPLETING in script.read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("train", "a smaller batch helps: --set train.batch_size=N"),
+        ("score", "give a smaller file, or divide it"),
+        ("classify", "give a smaller file, or divide it"),
+        ("forecast", "give a smaller file, or divide it"),
+    ],
+)
+def test_the_advice_fits_the_command(recurra, monkeypatch, command, advice):
+    def fail(words):
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "_carry_out", fail)
+    answer = recurra(command, "run", "file")
+    assert (answer.code, answer.err) == (5, f"recurra: out of memory; {advice}\n")

@@ -10,7 +10,16 @@ import numpy
 import pytest
 import typer
 
-from recurra.cli.console import existing, open_console, print_json, say, saying_what_compiles
+from recurra.cli.console import (
+    existing,
+    open_console,
+    print_json,
+    print_lines,
+    print_text,
+    printable,
+    say,
+    saying_what_compiles,
+)
 
 
 def test_json_is_one_value_in_utf_8_without_nan(capfd):
@@ -47,6 +56,23 @@ def test_what_compiles_is_said_once_and_what_is_kept_not(capfd, monkeypatch, tmp
     assert capfd.readouterr() == ("", said)
     Compiled(third)(numpy.float32(3))
     assert capfd.readouterr() == ("", "")
+
+
+HOSTILE = "\x1b]0;owned\x07cat\x9b31m\x7f\x00"
+
+
+def test_what_a_terminal_would_obey_is_shown_through_every_door(capfd):
+    safe = "\ufffd]0;owned\ufffdcat\ufffd31m\ufffd\ufffd"
+    assert printable(HOSTILE) == safe and printable("a\nb", "\n") == "a\nb"
+    say(HOSTILE)
+    assert capfd.readouterr().err == f"{safe}\n"
+    for write in (print_text, open_console().print, lambda text: print_lines([text])):
+        write(f"{HOSTILE}\ttwo\n")
+        assert capfd.readouterr().out.replace(" ", "") in (f"{safe}\ttwo\n\n", f"{safe}two\n\n")
+    print_json({HOSTILE: [HOSTILE]})
+    out = capfd.readouterr().out
+    assert json.loads(out) == {HOSTILE: [HOSTILE]}
+    assert not any(sign in out for sign in "\x1b\x07\x9b\x7f\x00")
 
 
 @pytest.mark.parametrize("json", [False, True])

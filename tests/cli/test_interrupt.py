@@ -1,42 +1,161 @@
-"""Signals: the first is noted, the second ends the process at once."""
+"""Signals: what runs is ended at once, a loop after its step, and whatever is deaf all the same."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from recurra.cli.interrupt import Interrupt
+from recurra.cli.interrupt import Interrupt, Interrupted, current
+
+NUMBERS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+HEARD = "while not heard():\n    time.sleep(0.001)\n"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_is_noted(number, code, capfd):
-    before = signal.getsignal(number)
-    with Interrupt() as interrupt:
-        assert not interrupt()
-        os.kill(os.getpid(), number)
-        assert interrupt()
-        assert interrupt.exit_code == code
-    assert signal.getsignal(number) == before
-    assert "once more stops at once" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "code"),
-    [("SIGINT", "SIGINT", 130), ("SIGTERM", "SIGINT", 130), ("SIGINT", "SIGTERM", 143)],
-)
-def test_the_second_signal_stops_at_once(first, second, code):
-    program = (
-        "import os, signal, time\n"
+def program(
+    body: str, *, before: str = "", patience: float = 0.0, stderr: int = subprocess.PIPE
+) -> subprocess.Popen[str]:
+    """Start a program that says `on` within an Interrupt called `heard`, and then does `body`."""
+    first = [f"heard.patience = float('{patience}')", "print('on', flush=True)"]
+    lines = "".join(f"    {line}\n" for line in [*first, *body.splitlines()])
+    text = (
+        "import hashlib, os, signal, time\n"
         "from recurra.cli.interrupt import Interrupt\n"
-        "with Interrupt():\n"
-        f"    os.kill(os.getpid(), signal.{first}); print('on', flush=True)\n"
-        f"    os.kill(os.getpid(), signal.{second}); time.sleep(60)\n"
+        f"{before}\nwith Interrupt() as heard:\n{lines}"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    started = subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=stderr, text=True
     )
-    assert (done.returncode, done.stdout) == (code, "on\n")
+    assert started.stdout is not None and started.stdout.readline() == "on\n"
+    return started
+
+
+def ended(started: subprocess.Popen[str], number: int) -> tuple[int, str, float]:
+    begun = time.monotonic()
+    started.send_signal(number)
+    _, err = started.communicate(timeout=60)
+    return started.returncode, err, time.monotonic() - begun
+
+
+@pytest.mark.parametrize(("number", "code"), NUMBERS)
+def test_what_runs_is_interrupted_at_once(number, code, capfd):
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted), Interrupt() as interrupt:
+        assert current() is interrupt and not interrupt()
+        interrupt.hint = "to go on: again"
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+    assert interrupt() and interrupt.exit_code == code
+    assert signal.getsignal(number) == before and signal.set_wakeup_fd(-1) == -1
+    assert capfd.readouterr().err == "stopped; to go on: again\n"
+
+
+@pytest.mark.parametrize(("number", "code"), NUMBERS)
+def test_a_loop_is_asked_to_stop(number, code, capfd):
+    with Interrupt() as interrupt:
+        interrupt.patience = math.inf
+        os.kill(os.getpid(), number)
+        assert interrupt() and interrupt.exit_code == code
+        time.sleep(0.3)  # another thread says it
+        with pytest.raises(Interrupted):
+            interrupt.at_once()
+    assert capfd.readouterr().err == "stopping after this step; once more stops at once\n"
+
+
+def test_in_a_loop_what_takes_long_is_given_up():
+    busy = False
+    with Interrupt(lambda: busy) as interrupt:
+        interrupt.patience = math.inf
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupt.check()
+        busy = True
+        with pytest.raises(Interrupted):
+            interrupt.check()
+        interrupt.check()  # once: what tidies up is left alone
+
+
+DEAF = "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)\n"  # minutes in which Python is not asked
+
+
+def test_deaf_machine_code_is_ended_in_two_seconds_and_leaves_nothing_half_written(tmp_path):
+    writing = (
+        "def content(sink):\n    sink.write(b'half')\n    os.write(1, b'there\\n')\n"
+        f"    {DEAF}files.write_bytes(Path({str(tmp_path / 'note')!r}), content)\n"
+    )
+    started = program(writing, before="from pathlib import Path; from recurra.storage import files")
+    assert started.stdout is not None and started.stdout.readline() == "there\n"
+    time.sleep(0.2)
+    assert list(tmp_path.iterdir()) != []
+    code, err, seconds = ended(started, signal.SIGTERM)
+    assert (code, err) == (143, "stopped\n")
+    assert seconds < two_seconds()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("first", "second", "code"), [(2, 2, 130), (15, 2, 130), (1, 15, 143)])
+def test_a_second_signal_stops_at_once(first, second, code):
+    started = program("while True: time.sleep(1)", patience=math.inf)
+    started.send_signal(first)
+    assert started.stderr is not None and "once more stops at once" in started.stderr.readline()
+    assert ended(started, second)[0] == code
+
+
+def test_a_signal_that_is_sent_twice_at_a_time_is_one():
+    """`timeout` sends it to the process and to its group; a closing terminal has two who do."""
+    started = program(f"{HEARD}time.sleep(0.2); os._exit(7)", patience=math.inf)
+    started.send_signal(signal.SIGHUP)
+    time.sleep(0.01)
+    assert ended(started, signal.SIGHUP)[0] == 7
+
+
+def test_what_is_ignored_stays_so():
+    before = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    started = program("time.sleep(0.2); os._exit(7)", before=before)
+    assert ended(started, signal.SIGHUP)[:2] == (7, "")
+
+
+def test_neither_a_held_terminal_nor_a_swallowed_exception_is_in_the_way():
+    """Who writes to a pager that is not read on waits for ever."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, bytes(1 << 16))
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    body = "while True:\n    try: time.sleep(1)\n    except BaseException: pass\n"
+    started = program(body, stderr=writer)
+    time.sleep(0.2)
+    code, _, seconds = ended(started, signal.SIGTERM)
+    assert code == 143 and seconds < two_seconds()
+    os.close(reader)
+    os.close(writer)
+
+
+def two_seconds() -> float:
+    """Return two seconds, and more where this machine is busy: by how long a process takes."""
+    begun = time.monotonic()
+    subprocess.run([sys.executable, "-c", ""], check=True)
+    return 2 + 20 * max(0.0, time.monotonic() - begun - 0.04)
+
+
+def test_the_command_hears_a_signal_from_its_first_moment(tmp_path: Path):
+    """Also before anything is imported that could say what to do about one."""
+    codes = []
+    for delay in (0.0, 0.05, 0.3):
+        command = [sys.executable, "-m", "recurra", "demo", "gates"]
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as started:
+            time.sleep(0.05 + delay)
+            started.terminate()
+            _, err = started.communicate()
+        assert "Traceback" not in err
+        codes.append(started.returncode)
+    assert set(codes) <= {143, -signal.SIGTERM}  # as Python itself starts, the system ends it

@@ -154,7 +154,13 @@ class Disk:
             place.write_bytes(chance.choice([node.flushed, torn, bytes(len(node.seen))]))
 
 
-MODULES = ("storage.files", "storage.sealed", "storage.tensors", "learning.checkpoint")
+MODULES = (
+    "storage.files",
+    "storage.sealed",
+    "storage.leftovers",
+    "storage.tensors",
+    "learning.checkpoint",
+)
 
 
 @contextmanager
@@ -268,19 +274,24 @@ def test_the_program_as_it_is_holds(tmp_path: Path, word: str) -> None:
         CHECKS[word](checkpoint, tmp_path / "whole")
 
 
-FLUSH_FILE = "        os.fsync(descriptor)\n    finally:"
+FLUSH_FILE = "            os.fsync(descriptor)\n    finally:"
 FLUSH_FOLDER = "        os.fsync(descriptor)\n    except"
-FLUSH_ABOVE = "        sync_directory(path.parent)\n\n\ndef sweep"
+FLUSH_ABOVE = "        path.mkdir(exist_ok=True)\n        sync_directory(path.parent)\n"
 FLUSH_PLACE = "        new.rename(place)\n        sync_directory(place.parent)\n        return\n"
 ASIDE = 'place.rename(beside(place, "old"))'
 HASH = 'if digest != (expected := entries[name]["sha256"]):'
-HIDE = 'delete(directory.rename(beside(directory, "tmp")))'
-SEAL = "        seal(path, files, KIND, VERSION)\n"
+HIDE = 'discard(directory.rename(beside(directory, "tmp")), known)'
+SEAL = "        seal(path, files, KIND, VERSION, NAMES.knows)\n"
 LISTING = "{file.name: file for file in path.iterdir() if file.name[0] != 'm'}"
 
 # What is cut out: the module, its text and what stands there instead; and the checks it turns red.
 MUTATIONS = {
-    "flush of a file": ("storage.files", FLUSH_FILE, "        pass\n    finally:", "order power"),
+    "flush of a file": (
+        "storage.files",
+        FLUSH_FILE,
+        "            pass\n    finally:",
+        "order power",
+    ),
     "flush of any folder": (
         "storage.files",
         FLUSH_FOLDER,
@@ -289,7 +300,7 @@ MUTATIONS = {
     ),
     "flush of the new folder": (
         "storage.sealed",
-        "        sync_directory(unfinished)\n",
+        "    sync_directory(directory)\n",
         "",
         "order power",
     ),
@@ -305,15 +316,20 @@ MUTATIONS = {
         "    with",
         "power",
     ),
-    "flush above a made folder": ("storage.files", FLUSH_ABOVE, "\n\ndef sweep", "power"),
-    "stepping aside": ("storage.sealed", ASIDE, "place; delete(place)", "power"),
-    "coming back": (
+    "flush above a made folder": (
         "storage.files",
-        'match[2] == "old" and not os.path.lexists(place)',
+        FLUSH_ABOVE,
+        "        path.mkdir(exist_ok=True)\n",
+        "power",
+    ),
+    "stepping aside": ("storage.sealed", ASIDE, "place; discard(place, known)", "power"),
+    "coming back": (
+        "storage.leftovers",
+        'match[2] == "old" and match[3] not in gone and not os.path.lexists(place)',
         "False",
         "power",
     ),
-    "hiding before removal": ("storage.sealed", HIDE, "delete(directory)", "order"),
+    "hiding before removal": ("storage.sealed", HIDE, "discard(directory, known)", "order"),
     "hashes": ("storage.sealed", HASH, "if False and (expected := digest):", "damage"),
     "manifest": ("learning.checkpoint", "open_sealed(path, KIND, VERSION)", LISTING, "damage"),
     "passing over": (

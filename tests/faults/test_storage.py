@@ -25,7 +25,7 @@ import torch
 
 from recurra.errors import CheckpointError
 from recurra.learning.checkpoint import Checkpoint, Checkpoints
-from recurra.storage.files import LEFT_OVER
+from recurra.storage.leftovers import LEFT_OVER
 from recurra.storage.sealed import open_sealed, seal
 
 OPERATIONS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "unlink", "rmdir")

@@ -165,7 +165,8 @@ def test_events_come_in_this_order_with_these_fields(tmp_path: Path) -> None:
     learner = Copier()
     events = run(tmp_path, learner=learner)
     kinds = [type(event).__name__ for event in events]
-    plain, validated = ["Stepped", "Saved"], ["Stepped", "Validated", "Saved"]
+    saved = ["Saving", "Saved"]
+    plain, validated = ["Stepped", *saved], ["Stepped", "Validated", *saved]
     assert kinds == ["Started", *(plain + validated) * 5, "Finished"]
     assert events[0] == Started(0, 10, PER_EPOCH, 18, "cpu")
     assert events[-1] == Finished(10, 2.5, 0.0, 60)
@@ -338,6 +339,63 @@ def test_stopped_after_any_step_it_resumes_to_the_bit(
         assert state(folder) == expected
         for ours, theirs in zip(learner.model.parameters(), whole.model.parameters(), strict=True):
             assert torch.equal(ours, theirs)
+
+
+class GivenUp(Copier):
+    """One that is interrupted in its n-th validation, or in the loss of its n-th step."""
+
+    def __init__(self, validation: int = 0, loss: int = 0) -> None:
+        super().__init__()
+        self.left = {"validate": validation, "loss": loss}
+
+    def _count(self, what: str) -> None:
+        self.left[what] -= 1
+        if self.left[what] == 0:
+            raise KeyboardInterrupt
+
+    def validate(self) -> Mapping[str, float | int | None] | None:
+        self._count("validate")
+        return super().validate()
+
+    def loss(
+        self, batch: tuple[int, Tensor], carry: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, int]:
+        self._count("loss")
+        return super().loss(batch, carry, generator)
+
+
+@pytest.mark.parametrize("name", ["sgd", "ema, the best", "asgd, the best"])
+@pytest.mark.parametrize(
+    "given_up", [{"validation": 1}, {"validation": 3}, {"loss": 1}, {"loss": 5}]
+)
+def test_interrupted_within_a_validation_or_a_step_it_resumes_to_the_bit(
+    tmp_path: Path, name: str, given_up: dict[str, int]
+) -> None:
+    rarely = {"save_seconds": 3600.0}  # so that only the interruption can have saved
+    options = OPTIONS.model_copy(update={**RESUMED[name], **rarely})
+    uninterrupted = run(tmp_path / "whole", options)
+    first: list[Event] = []
+    learner, place = GivenUp(**given_up), tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        for event in learn(learner, options, 7, Checkpoints(place)):
+            first.append(timeless(event))
+    second = run(place, options)
+    assert of(second, Started)[0].step == len(of(first, Stepped))
+    for kind in (Stepped, Validated, Averaged, Finished):
+        assert of(first, kind) + of(second, kind) == of(uninterrupted, kind)
+    assert state(place) == state(tmp_path / "whole")
+
+
+def test_interrupted_within_an_update_nothing_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: Any) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(learn(Copier(), OPTIONS, 7, Checkpoints(tmp_path / "cut")))
+    assert not (tmp_path / "cut").exists()
 
 
 def test_a_run_cut_short_between_saves_takes_the_steps_since_again(tmp_path: Path) -> None:
@@ -717,9 +775,10 @@ def test_when_the_last_save_fails_the_run_says_so_and_older_ones_are_intact(
 def test_it_is_asked_once_a_step_and_stops_after_the_step_in_progress(tmp_path: Path) -> None:
     options = OPTIONS.model_copy(update={"save_seconds": 3600.0})
     events = run(tmp_path, options, stop_after=6)
-    assert [type(event).__name__ for event in events[-4:]] == [
+    assert [type(event).__name__ for event in events[-5:]] == [
         "Stepped",
         "Validated",
+        "Saving",
         "Saved",
         "Stopped",
     ]

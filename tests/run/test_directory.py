@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from recurra.errors import CheckpointError, ResourceError, RunError
+from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError
 from recurra.language.entry import LanguageRun
-from recurra.learning.event import Saved, Stepped, Validated, Warned
-from recurra.run.directory import MetricLog, RunDirectory, metric
+from recurra.run.directory import LOCK, MARK, MARKED, RunDirectory
 from recurra.storage import files
+from recurra.storage.sealed import seal
 
 CONFIG = LanguageRun(preset="mine", seed=4)
-
-
-def stepped(step: int, loss: float = 2.5) -> Stepped:
-    return Stepped(
-        step,
-        epoch=step / 10,
-        loss=loss,
-        items=700,
-        learning_rate=0.1 + 0.2,
-        gradient_norm=1 / 3,
-        seconds=0.7 * step,
-    )
-
-
-def validated(step: int) -> Validated:
-    return Validated(step, step / 10, {"loss": 2.0, "perplexity": float("inf")}, True, 0.3)
+REPORT = {
+    "run": "runs/mine",
+    "preset": "mine",
+    "task": "language",
+    "seed": 4,
+    "steps": 3,
+    "epochs": 0.5,
+    "seconds": 2.0,
+    "train_seconds": 1.5,
+    "throughput": {"value": 700.0, "unit": "tokens/s"},
+    "valid": None,
+    "test": {"perplexity": 9.5},
+    "baselines": {},
+    "verdict": "there is no baseline beside it",
+}
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_run_that_wrote_nothing_leaves_nothing_that_was_not_there(tmp_path, di
     with pytest.raises(ZeroDivisionError), directory.opened():
         assert directory.path.is_dir()
         raise ZeroDivisionError
-    assert {path for path in tmp_path.rglob("*") if path.name != ".lock"} == before
+    assert set(tmp_path.rglob("*")) == before
     with directory.opened():  # a second time as the first
         pass
 
@@ -121,21 +121,23 @@ def test_what_a_failed_run_wrote_stays_and_so_do_its_neighbours(tmp_path, direct
     assert not other.path.exists() and directory.config_path.exists()
 
 
-@pytest.mark.parametrize("name", ["model", "checkpoints"])
-def test_someone_else_s_model_is_not_touched(directory, name):
+@pytest.mark.parametrize("name", ["model", "checkpoints", "notes.txt", "report.json", ".lock"])
+def test_a_folder_that_is_no_run_is_refused_by_the_first_thing_in_it(directory, name):
     precious = directory.path / name / "precious"
     precious.mkdir(parents=True)
-    with pytest.raises(RunError, match=f"holds {name} but no config.json, so it is not a run"):
+    (directory.path / "zebra").touch()
+    with pytest.raises(RunError, match=f"holds {name} and is not a run, so nothing is written"):
         with directory.opened():
-            directory.clear()
-    assert precious.exists()
+            pass
+    assert held(directory.path) == {name: None, f"{name}/precious": None, "zebra": b""} or (
+        name == LOCK and precious.exists()
+    )
 
 
-def test_left_over_temporaries_are_removed_and_told(directory):
-    left = directory.path / "report.json.tmp-0123abcd"
-    left.parent.mkdir(parents=True)
+def test_left_over_temporaries_are_removed_and_told(finished):
+    left = finished.path / "report.json.tmp-89abcdef"
     left.write_text("{")
-    with directory.opened() as removed:
+    with finished.opened() as removed:
         assert removed == [left] and not left.exists()
 
 
@@ -149,8 +151,8 @@ def test_the_config_is_read_back(directory):
 def test_the_report_is_read_back_with_null_for_what_is_not_finite(directory):
     with directory.opened():
         assert directory.report() is None
-        directory.write_report({"test": {"perplexity": float("inf"), "oov": 3}})
-    assert directory.report() == {"test": {"perplexity": None, "oov": 3}}
+        directory.write_report({**REPORT, "test": {"perplexity": float("inf"), "oov": 3}})
+    assert directory.report() == {**REPORT, "test": {"perplexity": None, "oov": 3}}
 
 
 @pytest.mark.parametrize(
@@ -177,16 +179,203 @@ def test_a_file_in_place_of_a_run_is_said(tmp_path):
         RunDirectory(tmp_path / "run").config()
 
 
-def test_clearing_leaves_nothing_but_the_lock(directory):
+MODEL = {"model.json": b"{}", "weights.safetensors": b"w", "vocabulary.json": b"[]"}
+OTHER = LanguageRun(preset="mine", seed=5)
+
+
+@pytest.fixture
+def finished(directory: RunDirectory) -> RunDirectory:
+    """A run with everything that one may have, and what its owner put beside it."""
     with directory.opened():
         directory.write_config(CONFIG)
-        directory.metrics.append(stepped(1))
-        directory.write_report({})
-        directory.curves_path.write_bytes(b"png")
-        (directory.model_path / "weights").mkdir(parents=True)
-        (directory.checkpoints_path / "step-1").mkdir(parents=True)
-        directory.clear()
-        assert [path.name for path in directory.path.iterdir()] == [".lock"]
+        directory.checkpoints_path.mkdir()
+        seal(directory.checkpoints_path / "step-00000007", {"facts.json": b"7"}, "checkpoint", 1)
+        directory.metrics.path.write_bytes(b'{"step": 1}\n')
+        for place in (directory.model_path, directory.path / "mixture"):
+            seal(place, MODEL, "recurra-language-model", 1)
+        directory.curves_path.write_bytes(b"\x89PNG")
+        directory.write_report({"steps": 7})
+    for name in THEIRS:
+        path = directory.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"mine: {name}")
+    (directory.path / "link").symlink_to(directory.path.parent)
+    return directory
+
+
+THEIRS = (
+    "notes.txt",
+    "report.json~",
+    "forecast.png",  # a picture that no language run draws
+    "checkpoints/notes.txt",
+    "checkpoints/photos.tmp-0123abcd/sea.jpg",
+    "checkpoints/step-00000009.tmp-0123abcd/sea.jpg",
+    "photos.tmp-0123abcd/sea.jpg",
+    "x.old-0123abcd",
+    "model.tmp-0123abcd/sea.jpg",
+    "model.old-0123abce",
+    "report.json.old-20261130",  # a date
+    "report.json.tmp-0123abcd/sea.jpg",
+)
+
+
+def held(folder: Path) -> dict[str, bytes | None]:
+    """Return every path below a folder, with the bytes of files."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+        if path.name != LOCK
+    }
+
+
+def test_starting_over_takes_what_is_the_run_s_and_leaves_what_is_not(finished):
+    with finished.opened() as removed:
+        assert removed == []
+        finished.require_replaceable(whole=True)
+        finished.write_config(OTHER, restart=True)
+    assert finished.config() == OTHER
+    left = {name for name, content in held(finished.path).items() if content is not None}
+    assert left == {MARK, "config.json", *THEIRS}
+    for name in THEIRS:
+        assert (finished.path / name).read_text() == f"mine: {name}"
+    assert (finished.path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("place", ["model", "mixture", "checkpoints/step-00000007"])
+def test_a_file_of_the_owner_s_in_what_would_go_is_named_and_all_stays(finished, place):
+    (finished.path / place / "notes.txt").write_text("mine")
+    before = held(finished.path)
+    with finished.opened():
+        with pytest.raises(RunError, match=r"notes\.txt \(-rw.*\) was not written by this run"):
+            finished.require_replaceable(whole=True)
+        if place.startswith("checkpoints"):  # one too many does no harm to a run that goes on
+            finished.require_replaceable(whole=False)
+        else:
+            with pytest.raises(RunError, match="not written by this run"):
+                finished.require_replaceable(whole=False)
+    assert held(finished.path) == before
+
+
+@pytest.mark.parametrize("name", ["report.json", "curves.png", "metrics.jsonl", "checkpoints"])
+def test_a_link_in_place_of_a_file_is_refused(finished, tmp_path, name):
+    place = finished.path / name
+    shutil.move(place, tmp_path / "precious")
+    place.symlink_to(tmp_path / "precious")
+    with finished.opened():
+        if name == "checkpoints":  # a folder may lie on another disk
+            finished.require_replaceable(whole=True)
+            finished.write_config(OTHER, restart=True)
+            assert place.is_symlink() and (tmp_path / "precious" / "notes.txt").exists()
+            assert not (tmp_path / "precious" / "step-00000007").exists()
+        else:
+            with pytest.raises(RunError, match=f"{name} .l.* was not written by this run"):
+                finished.require_replaceable(whole=False)
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["refused", "killed"])
+def test_wherever_starting_over_is_cut_short_the_old_run_is_whole_or_the_new_one_stands(
+    finished, tmp_path, monkeypatch, dies
+):
+    old = held(finished.path)
+    shutil.copytree(finished.path, tmp_path / "kept", symlinks=True)
+    outcomes = []
+    for moment in range(200):
+        shutil.rmtree(finished.path)
+        shutil.copytree(tmp_path / "kept", finished.path, symlinks=True)
+        count = iter(range(1000))
+        dead = []
+
+        def watched(original):
+            def call(*given, **more):
+                if next(count) == moment or dead:  # noqa: B023
+                    if dies:
+                        dead.append(1)  # noqa: B023 - nothing reaches the disk any more
+                    raise OSError(errno.EIO, "cut")
+                return original(*given, **more)
+
+            return call
+
+        with finished.opened(), monkeypatch.context() as patch, contextlib.suppress(RunError):
+            for name in ("open", "write", "fsync", "rename", "replace", "unlink", "rmdir"):
+                patch.setattr(os, name, watched(getattr(os, name)))
+            finished.write_config(OTHER, restart=True)
+        with finished.opened():
+            pass
+        if finished.config() == CONFIG:
+            assert held(finished.path) == {**old}
+            outcomes.append("old")
+        else:
+            left = {name for name, content in held(finished.path).items() if content is not None}
+            assert left == {MARK, "config.json", *THEIRS}
+            outcomes.append("new")
+        if next(count) < moment:
+            break
+    assert outcomes.count("old") > 10 and outcomes.count("new") > 10
+    assert outcomes == sorted(outcomes, key="old new".index)
+
+
+def test_a_foreign_config_is_no_run_and_is_never_removed(directory):
+    directory.path.mkdir(parents=True)
+    directory.config_path.write_text('{"task": "language", "tasks": []}')
+    with pytest.raises(RunError, match=r"holds config\.json and is not a run"):
+        with directory.opened():
+            pass
+    assert [path.name for path in directory.path.iterdir()] == ["config.json"]
+
+
+def test_a_marked_run_with_a_damaged_config_may_be_started_over(finished):
+    finished.config_path.write_text("{")
+    with finished.opened():
+        with pytest.raises(CheckpointError, match="is damaged"):
+            finished.config()
+        finished.write_config(OTHER, restart=True)
+    assert finished.config() == OTHER and finished.report() is None
+
+
+def test_a_run_of_an_older_version_needs_no_mark(finished):
+    (finished.path / MARK).unlink()
+    with finished.opened():
+        assert finished.is_ours()
+    finished.config_path.write_text("{")
+    with pytest.raises(RunError, match="is not a run"), finished.opened():
+        pass
+
+
+@pytest.mark.parametrize("mark", [b"", MARKED[:7]])
+def test_a_mark_that_a_crash_has_cut_short_is_one(directory, mark):
+    directory.path.mkdir(parents=True)
+    (directory.path / MARK).write_bytes(mark)
+    with directory.opened():
+        assert directory.is_ours()
+    (directory.path / MARK).write_bytes(b"my own file of that name")
+    with pytest.raises(RunError, match=r"holds \.recurra and is not a run"), directory.opened():
+        pass
+
+
+def test_neither_the_home_folder_nor_the_root_becomes_a_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in (tmp_path, Path("/")):
+        with pytest.raises(ConfigError, match="is no place for results"):
+            with RunDirectory(path).opened():
+                pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced"])
+def test_one_that_goes_away_while_it_is_open_is_noticed(directory, tmp_path, how):
+    with directory.opened():
+        directory.write_config(CONFIG)
+        directory.require_there()
+        if how == "removed":
+            shutil.rmtree(directory.path)
+        else:
+            directory.path.rename(tmp_path / "moved")
+        if how == "replaced":
+            with RunDirectory(directory.path).opened():
+                RunDirectory(directory.path).write_config(OTHER)
+        with pytest.raises(RunError, match="it was moved or removed, so nothing more is written"):
+            directory.require_there()
+    assert directory.path.exists() == (how == "replaced")
 
 
 def test_a_full_disk_is_a_resource_error(directory, monkeypatch):
@@ -196,110 +385,3 @@ def test_a_full_disk_is_a_resource_error(directory, monkeypatch):
     monkeypatch.setattr(files, "write_json", refuse)
     with directory.opened(), pytest.raises(ResourceError, match=r"report\.json cannot be written"):
         directory.write_report({})
-
-
-# metrics
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> MetricLog:
-    return MetricLog(tmp_path / "metrics.jsonl")
-
-
-def test_a_step_and_a_validation_have_a_line_and_others_none(log):
-    for event in (stepped(1), Warned("odd"), validated(1), Saved(1, Path("x"))):
-        log.append(event)
-    assert log.records() == [
-        {
-            "step": 1,
-            "epoch": 0.1,
-            "loss": 2.5,
-            "learning_rate": 0.1 + 0.2,
-            "gradient_norm": 1 / 3,
-        },
-        {"step": 1, "epoch": 0.1, "valid": {"loss": 2.0, "perplexity": None}, "best": True},
-    ]
-
-
-def test_what_is_not_finite_is_null():
-    assert metric(stepped(1, loss=float("nan")))["loss"] is None
-
-
-def test_no_line_holds_clock_time():
-    slow = Stepped(1, 0.1, 2.5, 700, 0.1, 1.0, seconds=99.0)
-    fast = Stepped(1, 0.1, 2.5, 700, 0.1, 1.0, seconds=0.1)
-    assert metric(slow) == metric(fast)
-
-
-def test_rewinding_drops_later_steps_and_the_rest_keeps_its_bytes(log):
-    for step in range(1, 8):
-        log.append(stepped(step))
-    log.append(validated(7))
-    whole = log.path.read_bytes()
-    log.rewind(4)
-    assert [record["step"] for record in log.records()] == [1, 2, 3, 4]
-    assert whole.startswith(log.path.read_bytes())
-    for step in range(5, 8):
-        log.append(stepped(step))
-    log.append(validated(7))
-    assert log.path.read_bytes() == whole
-    log.rewind(0)
-    assert log.path.read_bytes() == b""
-
-
-@pytest.mark.parametrize(
-    "damage", [b'{"step": 4, "los', b"\0\0\0\0\n", b"[]\n", b"{}\n", b"\xff\n"]
-)
-def test_a_damaged_line_ends_the_log(log, damage):
-    log.append(stepped(1))
-    sound = log.path.read_bytes()
-    log.path.write_bytes(sound + damage + sound)
-    assert len(log.records()) == 1
-    log.rewind(9)
-    assert log.path.read_bytes() == sound
-
-
-def test_no_file_is_no_records(log):
-    assert log.records() == []
-    log.rewind(3)
-    assert log.records() == []
-
-
-def test_lines_wait_while_the_disk_is_full(log, monkeypatch):
-    opened = Path.open
-    written = []
-
-    class NearlyFull:
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def write(self, data):
-            if written:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            written.append(bytes(data[:10]))
-            with opened(log.path, "ab") as file:
-                return file.write(data[:10])
-
-    monkeypatch.setattr(Path, "open", lambda *_, **__: NearlyFull())
-    log.append(stepped(1))
-    log.append(stepped(2))
-    monkeypatch.undo()
-    assert log.records() == []
-    log.append(stepped(3))
-    assert [record["step"] for record in log.records()] == [1, 2, 3]
-
-
-def test_other_faults_of_the_disk_are_not_swallowed(log):
-    log.path.mkdir()
-    with pytest.raises(IsADirectoryError):
-        log.append(stepped(1))
-
-
-def test_every_line_is_json_by_itself(log):
-    log.append(stepped(1))
-    log.append(validated(1))
-    for line in log.path.read_text().splitlines():
-        assert json.loads(line)["step"] == 1

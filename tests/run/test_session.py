@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from recurra import machine
-from recurra.errors import CheckpointError, ConfigError, DataError, RunError
+from recurra.errors import CheckpointError, ConfigError, DataError, RecurraError, RunError
 from recurra.labels.classifier import Classifier
 from recurra.labels.entry import LabelRun
 from recurra.labels.options import LabelNetworkOptions, LabelOptions
@@ -38,11 +39,13 @@ from recurra.run.tasks import TASKS, load_model, task_class
 from recurra.series.entry import SeriesRun
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.use.forecaster import Forecaster
-from recurra.storage.files import lock, sha256
+from recurra.storage.files import sha256
+from recurra.storage.locks import lock
 from recurra.table import imported
 
 FILES = {
     ".lock",
+    ".recurra",
     "checkpoints",
     "config.json",
     "curves.png",
@@ -167,7 +170,7 @@ def test_events_of_a_whole_run(finished: tuple[Path, list[Any]]) -> None:
     assert (opened.config, opened.directory) == (CONFIG, run)
     assert (opened.metric, opened.unit) == ("perplexity", "tokens")
     assert set(opened.facts) == {"corpus", "tokens", "vocabulary", "network", "unknown", "threads"}
-    assert opened.facts["threads"] == "1, as asked"
+    assert opened.facts["threads"] == "1, as its config says"
 
 
 def test_the_report_is_what_the_interface_says(finished: tuple[Path, list[Any]]) -> None:
@@ -294,8 +297,124 @@ def test_killed_before_the_mixture_is_saved_it_is_made_again(
 
 def test_a_mixture_without_a_run_is_never_replaced(mixing: LanguageRun, tmp_path: Path) -> None:
     (tmp_path / "mine" / "mixture").mkdir(parents=True)
-    with pytest.raises(RunError, match=r"holds mixture but no config\.json"):
+    with pytest.raises(RunError, match=r"holds mixture and is not a run"):
         list(train(mixing, out=tmp_path / "mine"))
+
+
+# Whose the folder is
+
+
+def bytes_of(run: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(run.rglob("*")) if path.is_file()}
+
+
+REFUSED = {
+    "data": (NGRAMS, "nowhere.txt"),
+    "another kind of data": (NGRAMS, np.zeros(3)),
+    "a device": (changed(device="cuda"), None),
+    "weights": (changed(network={"hidden_size": 9}, start_from="gone"), None),
+    "memory": (changed(network={"hidden_size": 200_000}), None),
+}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a device is refused that is there")
+def test_what_is_refused_on_a_finished_run_with_restart_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    list(train(NGRAMS, out="run"))
+    Path("run/notes.txt").write_text("mine")
+    before = bytes_of(Path("run"))
+    for config, data in REFUSED.values():
+        with pytest.raises(RecurraError):
+            list(train(config, data=data, out="run", restart=True))
+        assert bytes_of(Path("run")) == before
+
+
+def test_a_run_that_is_started_over_leaves_its_owner_s_files(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    list(train(NGRAMS, out=run))
+    (run / "notes.txt").write_text("mine")
+    (run / "photos.tmp-0123abcd").mkdir()
+    (run / "photos.tmp-0123abcd" / "sea.jpg").write_text("mine")
+    again = NGRAMS.model_copy(update={"ngram": NgramOptions(order=1)})
+    events = list(train(again, out=run, restart=True))
+    assert Warned not in map(type, events)
+    assert (run / "notes.txt").read_text() == "mine"
+    assert (run / "photos.tmp-0123abcd" / "sea.jpg").read_text() == "mine"
+    assert report_of(list(train(again, out=run))) == report_of(events)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("name", ["config.json", "report.json", "model", "checkpoints", "none"])
+def test_a_folder_of_someone_s_is_refused_and_nothing_in_it_is_touched(
+    tmp_path: Path, name: str, restart: bool
+) -> None:
+    theirs = tmp_path / "theirs"
+    for each in ("model", "checkpoints"):
+        (theirs / each).mkdir(parents=True)
+        (theirs / each / "precious").write_text("theirs")
+    for each in ("config.json", "report.json", "a.txt"):
+        (theirs / each).write_text('{"name": "theirs"}')
+    if name != "none":
+        (theirs / name).rename(tmp_path / "alone")
+    before = bytes_of(theirs)
+    with pytest.raises(RunError, match=r"holds a\.txt and is not a run, so nothing is written"):
+        list(train(NGRAMS, out=theirs, restart=restart))
+    assert bytes_of(theirs) == before
+
+
+def test_an_empty_name_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="out is empty"):
+        list(train(NGRAMS, out=""))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "when"), [("removed", Started), ("moved", Saved), ("removed", Finished)]
+)
+def test_a_run_that_is_moved_or_removed_while_it_trains_ends_and_is_not_written_anew(
+    tmp_path: Path, how: str, when: type
+) -> None:
+    run, config = tmp_path / "run", changed(train={"save_seconds": 0})
+    with pytest.raises(RunError, match="it was moved or removed, so nothing more is written"):
+        for event in train(config, out=run):
+            if isinstance(event, when) and run.exists():
+                shutil.rmtree(run) if how == "removed" else run.rename(tmp_path / "moved")
+    assert not run.exists()
+    if how == "moved":
+        assert isinstance(list(train(config, out=tmp_path / "moved"))[-1], Reported)
+
+
+def test_a_damaged_line_of_metrics_is_said_when_the_run_goes_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    list(train(CONFIG, out=run, should_stop=after(6)))
+    log = run / "metrics.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:2], lines[2].replace(b"loss", b"lors"), *lines[3:]]))
+    (said,) = (event.message for event in train(CONFIG, out=run) if isinstance(event, Warned))
+    assert said == f"{log}: line 3 is damaged, and dropped; the log lacks what stood there"
+    kept = log.read_bytes().splitlines(keepends=True)
+    assert kept[: len(lines) - 1] == lines[:2] + lines[3:]
+
+
+def test_the_log_is_on_the_disk_before_each_checkpoint_that_speaks_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "run" / "metrics.jsonl"
+    flushed, fsync = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        if log.exists() and os.path.samestat(os.fstat(descriptor), log.stat()):
+            flushed.append(log.stat().st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    for event in train(changed(train={"save_seconds": 0}), out=log.parent):
+        if isinstance(event, Saved):
+            assert json.loads(log.read_text().splitlines()[-1])["step"] == event.step
+            assert flushed[-1] == log.stat().st_size
 
 
 def test_a_split_that_is_not_there_is_null(tmp_path: Path, small_text: Path) -> None:
@@ -767,7 +886,7 @@ def test_the_number_of_threads_is_chosen_once_and_kept(
     monkeypatch.setattr(machine, "WORTH", 1)  # elsewhere it would be another
     events = events_of(changed(threads=None), tmp_path / "run")
     assert [event for event in events if isinstance(event, Warned)] == []
-    assert events[0].facts["threads"] == "1, as before"
+    assert events[0].facts["threads"] == "1, as its config says"
     chosen = events_of(changed(threads=None), tmp_path / "other", should_stop=after(1))[0]
     assert chosen.facts["threads"] == "2, as many as this process may use cores"
 

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recurra.errors import RunError
 from recurra.storage import files
 
 
@@ -137,67 +136,44 @@ def test_make_directory_makes_those_above_and_accepts_one_that_is_there(tmp_path
         files.make_directory(tmp_path / "file" / "below")
 
 
-def test_sweep_removes_left_overs_and_nothing_else(tmp_path: Path) -> None:
-    mine = ["report.tmp", "x.tmp-12", "x.tmp-0123ABCD", "x.old-0123abcde", "data", ".tmp-0123abcd"]
-    for name in mine:
-        (tmp_path / name).write_text("mine")
-    (tmp_path / "report.json.tmp-0123abcd").write_text("half")
-    (tmp_path / "model.tmp-ffffffff").mkdir()
-    (tmp_path / "model.tmp-ffffffff" / "weights").write_text("half")
-    (tmp_path / "link.tmp-00000000").symlink_to(tmp_path / "data")
-    assert [path.name for path in files.sweep(tmp_path)] == [
-        "link.tmp-00000000",
-        "model.tmp-ffffffff",
-        "report.json.tmp-0123abcd",
-    ]
-    assert names(tmp_path) == sorted(mine)
-    assert files.sweep(tmp_path) == []
-    assert files.sweep(tmp_path / "nowhere") == []
+def test_a_link_to_a_file_is_written_through_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "data").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("elsewhere/data")
+    files.write_bytes(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "data").read_bytes() == b"new"
+    assert names(tmp_path / "elsewhere") == ["data"]
 
 
-def test_sweep_puts_back_what_had_stepped_aside(tmp_path: Path) -> None:
-    (tmp_path / "model.old-0123abcd").mkdir()
-    assert files.sweep(tmp_path) == []
-    assert names(tmp_path) == ["model"]
-    (tmp_path / "model.old-0123abcd").mkdir()
-    assert [path.name for path in files.sweep(tmp_path)] == ["model.old-0123abcd"]
-    assert names(tmp_path) == ["model"]
+def test_what_is_no_file_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    files.write_bytes(tmp_path / "pipe", b"hello")
+    assert os.read(reader, 10) == b"hello"
+    os.close(reader)
+    assert files.is_stream(tmp_path / "pipe") and names(tmp_path) == ["pipe"]
+    files.write_bytes(Path("/dev/null"), b"gone")
+    assert files.is_stream(Path("/dev/null"))
 
 
-HOLDER = """
-import sys, time
-from pathlib import Path
-from recurra.storage.files import lock
-with lock(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+def test_removing_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to("mine")
+    files.remove_file(tmp_path / "link")
+    assert names(tmp_path) == ["mine"]
+    with pytest.raises(OSError):
+        files.remove_file(tmp_path)
 
 
-def test_a_lock_held_by_a_process_is_refused_by_name_and_ends_with_it(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    command = [sys.executable, "-c", HOLDER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == "held\n"
-            with pytest.raises(RunError, match=f"in use by process {holder.pid}"):
-                with files.lock(path):
-                    pass
-        finally:
-            holder.kill()
-    with files.lock(path):
-        assert int(path.read_text()) == os.getpid()
-
-
-def test_a_lock_is_exclusive_within_a_process_and_free_after_the_block(tmp_path: Path) -> None:
-    with files.lock(tmp_path / "lock"):
-        with pytest.raises(RunError, match="in use"), files.lock(tmp_path / "lock"):
-            pass
-    with pytest.raises(ZeroDivisionError), files.lock(tmp_path / "lock"):
-        _ = 1 / 0
-    with files.lock(tmp_path / "lock"):
-        pass
+def test_appending_follows_no_link(tmp_path: Path) -> None:
+    assert files.append(tmp_path / "log", b"one\n") == 4
+    assert files.append(tmp_path / "log", b"two\n") == 4
+    assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
+    (tmp_path / "link").symlink_to("log")
+    with pytest.raises(OSError):
+        files.append(tmp_path / "link", b"three\n")
+    assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
 
 
 WINDOWS = """
@@ -207,9 +183,9 @@ sys.modules["fcntl"] = None
 calls = []
 sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lambda *a: calls.append(a[1:]))
 sys.platform = "win32"
-from recurra.storage import files
+from recurra.storage import files, locks
 files.os.fsync = lambda descriptor, fsync=files.os.fsync: calls.append("fsync")
-with files.lock(folder / "lock"):
+with locks.lock(folder / "lock"):
     files.write_bytes(folder / "data", b"1")
 print(calls)
 """

@@ -8,8 +8,8 @@ import pytest
 
 from recurra.errors import ConfigError, ResourceError
 from recurra.storage import folders
-from recurra.storage.files import lock
 from recurra.storage.folders import cache_folder, cached, data_folder, is_full
+from recurra.storage.locks import lock
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from recurra.errors import DataError
+from recurra.errors import DataError, RunError
 from recurra.storage.published import PublishedFile
 
 TEXT = b"y\n1\n2\n"
@@ -100,3 +100,32 @@ def test_a_damaged_archive_and_a_bomb(folder):
     (folder / "data.csv.gz").write_bytes(gzip.compress(bytes(10_000_000)))
     with pytest.raises(DataError, match="is not the published file"):
         FILE.read()
+
+
+@pytest.mark.parametrize("name", ["data.csv.part", "data.csv.lock", "data.csv"])
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_what_lies_in_the_way_and_is_someone_s_is_named_and_stays(folder, served, name, kind):
+    (folder / "mine").write_text("my own")
+    path = folder / name
+    if kind == "file":
+        path.write_text("my own")
+    elif kind == "link":
+        path.symlink_to("mine" if name != "data.csv" else "nowhere")
+    else:
+        path.mkdir()
+    before = sorted(folder.iterdir())
+    with pytest.raises((DataError, RunError), match=r"is not|is no |remove it|move it away"):
+        at(served).read()
+    assert sorted(path for path in folder.iterdir() if path.name != "data.csv.lock") == sorted(
+        path for path in before if path.name != "data.csv.lock"
+    )
+    assert (folder / "mine").read_text() == "my own"
+    assert path.is_symlink() == (kind == "link") and path.is_dir() == (kind == "folder")
+    assert kind != "file" or path.read_text() == "my own"
+
+
+def test_a_part_of_ours_is_gone_on_from(folder, served):
+    (folder / "data.csv.part").write_bytes(TEXT[:3])
+    (folder / "data.csv.lock").write_text("12\n")
+    assert at(served).read() == TEXT
+    assert sorted(path.name for path in folder.iterdir()) == ["data.csv", "data.csv.lock"]

@@ -19,7 +19,7 @@ from recurra.bench.tasks.base import Task
 from recurra.bench.trial import CLIP_NORM, Job, Outcome, judged_batches
 from recurra.bench.verdict import verdict
 from recurra.bench.workers import Workers
-from recurra.errors import ConfigError
+from recurra.work import worked_on
 
 __all__ = ["DEFAULT_CELLS", "BenchOptions", "Compared", "Planned", "Tried", "compare_cells"]
 
@@ -113,7 +113,7 @@ def compare_cells(
     begun = time.perf_counter()
     tasks = {name: _opened(name) for name in dict.fromkeys(options.tasks)}
     entries: dict[tuple[str, str], Entry] = {}
-    for name, task in tasks.items():
+    for name, task in worked_on(tasks.items(), "sizing and timing", "tasks"):
         if not should_stop():
             entries |= {(each.cell, name): each for each in _measured(name, task, options)}
     count = _cores() if options.workers is None else options.workers
@@ -141,9 +141,7 @@ def compare_cells(
 
 
 def _opened(name: str) -> Task:
-    task = TASKS[name]()
-    if not isinstance(task, Task):
-        raise ConfigError(f"{name!r} is not a task: derive it from {Task.__module__}.Task")
+    task: Task = TASKS[name]()
     return task
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from recurra.bench.network import TaskNetwork
 from recurra.bench.tasks.base import Batch, Task
 from recurra.nn.unroll import plan
+from recurra.work import worked_on
 
 __all__ = ["Costs", "costs", "kept_bytes", "kernel_name"]
 
@@ -59,7 +60,7 @@ def costs(
     times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in networks}
     threads = torch.get_num_threads()
     begun = time.perf_counter()
-    for number in range(rounds + 1):
+    for number in worked_on(range(rounds + 1), "timing each cell", "rounds"):
         if number > 3 and time.perf_counter() - begun > MOST_SECONDS:
             break
         for name, network in networks.items():

@@ -147,7 +147,7 @@ def _draw_cost(axes: Axes, title: str, values: Mapping[str, float]) -> None:
     for place, (cell, value) in enumerate(values.items()):
         color = "C0" if cell == least else "C2"
         axes.barh(place, value, height=0.62, color=color, zorder=2)
-        _say(axes, value, place, "C3", f"{value:,.3g}" if value < 1000 else f"{value:,.0f}")
+        _say(axes, value, place, "C3", f"{value:,.0f}" if 1000 <= value < 1e9 else f"{value:,.3g}")
     axes.set_xlim(0, 1.18 * max(values.values()))
 
 

@@ -1,6 +1,7 @@
 """A process that trains what it is told: a job a line on stdin, its outcome a line on stdout.
 
-It ends where stdin does, so none outlives who started it by more than one training.
+It ends where stdin does, whatever it does then: a thread reads, so that none outlives who started
+it, however that one died.
 """
 
 from __future__ import annotations
@@ -8,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import queue
 import signal
 import sys
-from typing import Any
-
-from recurra.bench.trial import Job, run
-from recurra.errors import RecurraError
+import threading
+from typing import Any, TextIO
 
 __all__ = ["main"]
 
@@ -21,18 +21,31 @@ __all__ = ["main"]
 def main() -> None:
     """Carry out jobs until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it, who ends it
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin, jobs), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a cell of the user's prints must not look like an answer
-    for line in sys.stdin:
-        given = json.loads(line)
-        try:
-            outcome = run(Job(**{**given, "widths": tuple(given["widths"])}))
-            said: dict[str, Any] = {"outcome": outcome and dataclasses.asdict(outcome)}
-        except RecurraError as error:
-            said = {"error": str(error)}
-        except Exception as error:  # a cell of the user's may raise anything
-            said = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(said) + "\n")
+    while True:
+        answers.write(json.dumps(_answer(json.loads(jobs.get()))) + "\n")
+
+
+def _read(stdin: TextIO, jobs: queue.SimpleQueue[str]) -> None:
+    for line in stdin:
+        jobs.put(line)
+    os._exit(0)
+
+
+def _answer(given: dict[str, Any]) -> dict[str, Any]:
+    from recurra.bench.trial import Job, run  # takes seconds, in which stdin may end
+    from recurra.errors import RecurraError
+
+    try:
+        outcome = run(Job(**{**given, "widths": tuple(given["widths"])}))
+    except RecurraError as error:
+        return {"error": str(error)}
+    except Exception as error:  # a cell of the user's may raise anything
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {"outcome": outcome and dataclasses.asdict(outcome)}
 
 
 if __name__ == "__main__":

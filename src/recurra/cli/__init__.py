@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import os
-import signal
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 
 from recurra.cli.console import say, saying_what_compiles
+from recurra.cli.interrupt import Interrupt
 from recurra.cli.learn import bench, mix, train
 from recurra.cli.look import compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
+from recurra.cli.streams import lenient
 from recurra.cli.text import explain, score, write
-from recurra.errors import ConfigError, RecurraError, ResourceError, RunError
+from recurra.cli.working import Teller
+from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
 
 __all__ = ["app", "main"]
 
+READERS = ("score", "suggest", "generate", "explain", "forecast", "classify", "evaluate")
+_INTERRUPTED = 130
 COMPLETING = "_RECURRA_COMPLETE"
 """Set by the shell's completion, which `--install-completion` installs."""
 
@@ -82,21 +87,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `recurra`; by default those the process was started with.
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    _open_what_is_closed()
+    with lenient():
+        return _ended(words)
+
+
+def _ended(words: list[str]) -> int:
+    """Carry out a command; return the exit code, whatever happened."""
     debug = "--debug" in words  # may stand anywhere
     _wait_passively()
-    try:
-        code = _carry_out([word for word in words if word != "--debug"])
-        sys.stdout.flush()
+    teller = Teller(lambda now: interrupt.check())
+    with Interrupt(teller.busy, teller.say) as interrupt:
+        try:
+            with teller.listening():
+                code = _carry_out([word for word in words if word != "--debug"])
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            _silence_stdout()
+            return 141
+        except KeyboardInterrupt:
+            code = interrupt.exit_code if interrupt() else _INTERRUPTED
+        except Exception as error:
+            if debug:
+                raise
+            # an interruption may come out of other libraries as an error of theirs
+            heeded = interrupt() and not isinstance(error, RecurraError)
+            code = interrupt.exit_code if heeded else _explain(error, words)
+        _flush_or_silence()
         return code
-    except BrokenPipeError:
-        _silence_stdout()
-        return 141
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except Exception as error:
-        if debug:
-            raise
-        return _explain(error, words)
 
 
 def _wait_passively() -> None:
@@ -110,7 +129,7 @@ def _wait_passively() -> None:
 
 def _carry_out(words: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a text may hold what a terminal cannot show
+        if hasattr(stream, "reconfigure"):  # a text may hold what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
     if COMPLETING in os.environ:  # the shell asks how a word may go on
@@ -132,10 +151,10 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     from recurra.storage.folders import is_full
 
     if isinstance(error, RecurraError):
-        say(f"recurra: {error}")
+        say(f"recurra: {error}{_consent(error, words)}")
         return error.exit_code
     if _is_out_of_memory(error):
-        say("recurra: out of memory; a smaller batch helps: --set train.batch_size=N")
+        say(f"recurra: out of memory; {_less(words)}")
         return ResourceError.exit_code
     if isinstance(error, OSError):
         say(f"recurra: {error}")
@@ -148,6 +167,23 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         return ConfigError.exit_code
     say(f"recurra: unexpected {type(error).__name__}: {error}; --debug shows where")
     return RunError.exit_code
+
+
+def _less(words: Sequence[str]) -> str:
+    """Return what takes less memory, of the command that ran out of it."""
+    if words[0] in READERS:
+        return "give a smaller file, or divide it"
+    return "a smaller batch helps: --set train.batch_size=N"
+
+
+def _consent(error: RecurraError, words: Sequence[str]) -> str:
+    """Return the command that lets a file name code of someone's own, where that is what lacks."""
+    if not isinstance(error, CheckpointError) or error.needs is None:
+        return ""
+    given = ["--allow-import", error.needs]
+    # After `--` stands nothing but arguments.
+    words = [words[0], *given, *words[1:]] if "--" in words else [*words, *given]
+    return f"; here: {shlex.join(['recurra', *words])}"
 
 
 def _as_setting(error: Any, words: Sequence[str]) -> str | None:
@@ -175,6 +211,24 @@ def _is_out_of_memory(error: Exception) -> bool:
     from recurra.machine import is_out_of_memory
 
     return is_out_of_memory(error)
+
+
+def _open_what_is_closed() -> None:
+    """Have a stream that was closed before the start, as by >&-, read and write nothing."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            place = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: its own
+            os.set_inheritable(place, True)
+            setattr(sys, name, os.fdopen(place, "w" if number else "r", encoding="utf-8"))
+
+
+def _flush_or_silence() -> None:
+    """Have Python find nothing left to flush as it exits, where that would fail."""
+    with suppress(ValueError):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _silence_stdout()
 
 
 def _silence_stdout() -> None:

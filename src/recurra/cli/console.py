@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "AllowImport",
     "Json",
     "Lines",
     "Preset",
@@ -25,6 +27,8 @@ __all__ = [
     "presets_like",
     "print_json",
     "print_lines",
+    "print_text",
+    "printable",
     "say",
     "saying_what_compiles",
 ]
@@ -32,34 +36,82 @@ __all__ = [
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Lines = Annotated[bool, typer.Option("--json", help="Print a JSON object a line on stdout.")]
 _PIPED_WIDTH = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_JSON = re.compile(r"[\x7f-\x9f]")
+
+AllowImport = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-import",
+        metavar="MODULE:NAME",
+        help="Let a run or model use this class of someone's own; that one alone.",
+    ),
+]
 
 Given = TypeVar("Given", bound="str | Path | list[Path] | None")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return text that tells a terminal nothing but what to show.
+
+    Args:
+        text: anything, as a name out of a stranger's file.
+        keep: control characters that stay, as line breaks.
+
+    Example:
+        >>> printable("\\x1b[2Jcat\\n")
+        '\ufffd[2Jcat\ufffd'
+    """
+    return _CONTROL.sub(lambda found: found[0] if found[0] in keep else "\ufffd", text)
 
 
 def open_console(*, json: bool = False) -> Console:
     """Return where to write text: stdout, or stderr when stdout is for JSON.
 
+    What is printed is safe for a terminal; a line that is wider stays one, which can be pasted.
+
     Args:
         json: whether stdout is for JSON.
     """
+    width = None if (sys.stderr if json else sys.stdout).isatty() else _PIPED_WIDTH
+    made: Console = _console_class()(stderr=json, width=width, highlight=False, emoji=False)
+    return made
+
+
+def _console_class() -> Any:
     from rich.console import Console
 
-    terminal = (sys.stderr if json else sys.stdout).isatty()
-    return Console(
-        stderr=json, width=None if terminal else _PIPED_WIDTH, highlight=False, emoji=False
-    )
+    class Safe(Console):
+        def print(self, *objects: Any, **how: Any) -> None:
+            text = all(isinstance(each, str) for each in objects)
+            # a bar that is being drawn needs lines that fit
+            how = {"soft_wrap": text and not self._render_hooks} | how
+            safe = (printable(o, "\n\t") if isinstance(o, str) else o for o in objects)
+            super().print(*safe, **how)
+
+    return Safe
 
 
-def print_lines(lines: Iterable[str], *, soft_wrap: bool = False) -> None:
+def print_text(text: str, end: str = "\n") -> None:
+    """Write text to stdout at once, safe for a terminal.
+
+    Args:
+        text: what to write; line breaks and tabs in it stay.
+        end: what follows.
+    """
+    sys.stdout.write(printable(text, "\n\t") + end)
+    sys.stdout.flush()
+
+
+def print_lines(lines: Iterable[str]) -> None:
     """Write lines to stdout, whatever looks like markup in them as it is.
 
     Args:
         lines: of text.
-        soft_wrap: leave those wider than the terminal to it.
     """
     console = open_console()
     for line in lines:
-        console.print(line, markup=False, soft_wrap=soft_wrap)
+        console.print(line, markup=False)
 
 
 def print_json(value: object, *, line: bool = False) -> None:
@@ -71,17 +123,23 @@ def print_json(value: object, *, line: bool = False) -> None:
     """
     from recurra.storage.files import json_bytes
 
+    # JSON lets stand as they are what some terminals take for the beginning of a command
+    text = _CONTROL_IN_JSON.sub(
+        lambda found: f"\\u{ord(found[0]):04x}", json_bytes(value, line=line).decode()
+    )
     sys.stdout.flush()
-    sys.stdout.buffer.write(json_bytes(value, line=line))
+    sys.stdout.buffer.write(text.encode())
 
 
 def say(message: str) -> None:
-    """Write one line to stderr.
+    """Write one line to stderr, if that can be.
 
     Args:
         message: what to say; line breaks in it become spaces.
     """
-    sys.stderr.write(" ".join(message.split()) + "\n")
+    with suppress(OSError, ValueError):  # a full disk or a closed terminal ends no command
+        sys.stderr.write(printable(" ".join(message.split())) + "\n")
+        sys.stderr.flush()
 
 
 @contextmanager

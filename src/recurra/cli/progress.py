@@ -10,9 +10,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from recurra.cli.working import Teller
 from recurra.learning.event import Averaged, Event, Saved, Started, Stepped, Validated, Warned
 from recurra.run.figures import figure, shown
 from recurra.run.session import Opened, Reported
+from recurra.work import Working
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,10 +85,12 @@ class Progress:
 
     Args:
         console: where to.
+        teller: says what else is under way, but while there is a bar to say it in.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, teller: Teller | None = None) -> None:
         self.console = console
+        self.teller = teller or Teller()
         self._pace: Pace | None = None
         self._metric, self._unit = "perplexity", "tokens"
         self._line_due = time.monotonic() + _LINE_SECONDS
@@ -115,7 +119,8 @@ class Progress:
         match event:
             case Opened():
                 self._metric, self._unit = event.metric, event.unit
-                self.console.print(f"[bold]{event.config.preset}[/bold] in {event.directory}")
+                place = escape(str(event.directory))
+                self.console.print(f"[bold]{event.config.preset}[/bold] in {place}")
                 for name, fact in event.facts.items():
                     self._fact(name, fact)
             case Started():
@@ -139,8 +144,14 @@ class Progress:
         self.console.print(f"[dim]{name:12}[/dim]{escape(fact)}")
 
     def _stop_bar(self) -> None:
+        self.teller.elsewhere = None
         if self._bar.live.is_started:  # it prints an empty line even where it never was
             self._bar.stop()
+
+    def _work(self, now: tuple[Working, ...]) -> None:
+        """Say in the bar what is under way within a step or between two."""
+        if now:
+            self._bar.update(self._bar.tasks[0].id, pace="; ".join(map(str, now)))
 
     def _start(self, event: Started) -> None:
         steps = f"{event.steps:,} steps, {event.steps_per_epoch:,} an epoch"
@@ -153,6 +164,7 @@ class Progress:
         if self.console.is_terminal:
             self._bar.add_task("", total=event.steps, completed=event.step, epoch="", pace="")
             self._bar.start()
+            self.teller.elsewhere = self._work
             self._advance(self._pace)
 
     def _advance(self, pace: Pace) -> None:

@@ -20,6 +20,7 @@ from recurra.nn.cells.base import gates_of
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.unroll import unroll
 from recurra.randomness import generator
+from recurra.work import worked_on
 
 __all__ = ["Watched", "gates", "sequences"]
 
@@ -135,7 +136,7 @@ def _train(cell: LSTMCell, read: nn.Linear, steps: int, seed: int) -> list[float
     parameters = [*cell.parameters(), *read.parameters()]
     adam = torch.optim.Adam(parameters)
     losses = []
-    for step in range(steps):
+    for step in worked_on(range(steps), "training", "steps"):
         x, target = sequences(BATCH, LENGTH, generator(seed, "gates", step=step))
         h, _ = unroll(cell, x)
         loss = F.mse_loss(read(h)[:, :, 0], target)

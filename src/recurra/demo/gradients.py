@@ -21,6 +21,7 @@ from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
 from recurra.nn.unroll import unroll
 from recurra.randomness import generator
+from recurra.work import worked_on
 
 __all__ = ["GradientNorms", "gradients", "jacobian_norms"]
 
@@ -120,7 +121,7 @@ def gradients(
         name: np.array(
             [
                 _one_network(name, distance, hidden_size, input_size, seed, number)
-                for number in range(networks)
+                for number in worked_on(range(networks), f"measuring {name}", "networks")
             ]
         )
         for name in CASES

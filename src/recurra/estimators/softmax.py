@@ -143,4 +143,5 @@ class SoftmaxClassifier(LabelMixin, NetworkEstimator):
             if not isinstance(self.model_dir, str | Path):
                 raise ConfigError(f"model_dir: expected a path or None, got {self.model_dir!r}")
             directory = Checkpoints(Path(self.model_dir))
+            directory.require_ours()
         return Plan(options, HELD_OUT if self.early_stopping else None, directory)

@@ -5,23 +5,26 @@ n sequences, F features, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field
 
-from recurra.errors import CheckpointError, ConfigError, ShapeError
+from recurra.errors import CheckpointError, ShapeError
 from recurra.labels.entry import FORMAT
 from recurra.labels.metrics import LabelMetrics, score
 from recurra.labels.network import SequenceNetwork
 from recurra.labels.options import LabelNetworkOptions
 from recurra.labels.sequences import LabelledSequences
-from recurra.learning.weights import restored, sketched
+from recurra.learning.options import Options
+from recurra.learning.weights import restored
+from recurra.learning.written import placed, typed
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
+from recurra.table import named_by_file
 
 __all__ = ["Classifier"]
 
@@ -112,9 +115,10 @@ class Classifier:
         """Write the classifier as a directory that is loadable alone.
 
         Args:
-            directory: its place; what is there is replaced.
+            directory: its place: free, an empty folder, or a model, which is replaced.
 
         Raises:
+            ConfigError: what is there is no model, or holds something else too.
             OSError: the disk refuses.
         """
         facts = {
@@ -127,45 +131,43 @@ class Classifier:
         save_pretrained(directory, FORMAT, KIND, facts, tensors)
 
     @classmethod
-    def from_pretrained(cls, run: Path | str) -> Classifier:
+    def from_pretrained(cls, run: Path | str, *, allow_import: Iterable[str] = ()) -> Classifier:
         """Return the classifier of a finished run.
 
         Args:
             run: a run directory, or the `model` directory in one.
+            allow_import: cells of someone's own that it may name, as `["module:Name"]`.
 
         Raises:
-            CheckpointError: there is none, or it is damaged.
+            CheckpointError: there is none, or it is damaged, or names a cell that is not allowed.
         """
         found = open_pretrained(run, FORMAT)
-        match found.kind, found.facts:
-            case "network", {
-                "classes": [_, _, *_] as classes,
-                "input_size": int(size),
-                "steps": int() | None as steps,
-                "network": dict(options),
-            } if all(isinstance(name, str) for name in classes) and 1 <= size <= 2**20:
-                return cls(_restore(found, options, size, classes, steps), classes, steps)
-        raise CheckpointError(f"{found.facts_path} describes no classifier")
+        if found.kind != KIND:
+            raise CheckpointError(f"{found.facts_path} describes no classifier")
+        facts = typed(_Facts, found.facts, found.facts_path)
+        with named_by_file(found.facts_path, allow_import), placed(found.facts_path.parent):
+            return cls(_restored(found, facts), facts.classes, facts.steps)
 
 
-def _restore(
-    found: Pretrained,
-    values: dict[str, object],
-    input_size: int,
-    classes: list[str],
-    steps: int | None,
-) -> SequenceNetwork:
+class _Facts(Options):
+    """What `model.json` says of a classifier."""
+
+    classes: list[str] = Field(min_length=2)
+    input_size: int = Field(ge=1, le=2**20)
+    steps: int | None = Field(ge=1, le=2**31)
+    network: LabelNetworkOptions
+
+
+def _restored(found: Pretrained, facts: _Facts) -> SequenceNetwork:
     """Return the network that the facts describe, with the weights there are."""
+    options = facts.network
 
     def make() -> SequenceNetwork:
-        return SequenceNetwork(options, input_size, len(classes), steps=steps)
+        return SequenceNetwork(options, facts.input_size, len(facts.classes), steps=facts.steps)
 
-    try:
-        options = LabelNetworkOptions.model_validate(values)
-        if options.members * options.num_layers > len(found.tensors):
-            raise ConfigError(f"{len(found.tensors)} tensors for {options.members} members")
-        sketched(make)
-    except (ValidationError, ConfigError) as error:
-        said = " ".join(str(error).split())
-        raise CheckpointError(f"{found.facts_path}: the options are not valid: {said}") from error
-    return restored(make, found.tensors)
+    if options.members * options.num_layers > len(found.layout):
+        raise CheckpointError(
+            f"{found.facts_path}: network.members is {options.members}, but there are "
+            f"{len(found.layout)} tensors"
+        )
+    return restored(make, found.layout, found.tensors)

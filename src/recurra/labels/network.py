@@ -23,6 +23,7 @@ from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.stack import Stack
+from recurra.work import worked_on
 
 __all__ = ["SequenceNetwork"]
 
@@ -157,7 +158,7 @@ class SequenceNetwork(nn.Module):
         with torch.no_grad():
             found = [
                 self(*ragged.batch(rows[start : start + ROWS]))
-                for start in range(0, len(rows), ROWS)
+                for start in worked_on(range(0, len(rows), ROWS), "reading", "batches")
             ]
         self.train(training)
         return torch.cat(found) if found else self.mean.new_zeros(0, self.output_size)

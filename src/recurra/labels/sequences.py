@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +22,38 @@ from recurra.randomness import derive_seed
 __all__ = [
     "LabelledSequences",
     "Ragged",
+    "Rows",
     "digest_arrays",
     "shuffled_classes",
     "stratified_folds",
 ]
+
+
+NOTHING = np.zeros((0, 1))
+
+
+class Rows(Sequence[NDArray[np.float64]]):
+    """The rows of a table as sequences of a single step, each made when it is asked for.
+
+    Args:
+        values: `(n, F)`.
+
+    Example:
+        >>> rows = Rows(np.array([[1.0, 2.0], [3.0, 4.0]]))
+        >>> len(rows), rows[1].tolist()
+        (2, [[3.0, 4.0]])
+    """
+
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int):
+            return self.values[range(len(self))[index]][None]
+        return Rows(self.values[index])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +75,7 @@ class LabelledSequences:
         (2, 2, (3, 5), {'a': 1, 'b': 1})
     """
 
-    sequences: tuple[NDArray[np.floating], ...]
+    sequences: Sequence[NDArray[np.floating]]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
 
@@ -92,6 +121,8 @@ class LabelledSequences:
             rows: which, from 0.
         """
         chosen = [int(row) for row in rows]
+        if isinstance(self.sequences, Rows):
+            return LabelledSequences(self.sequences[chosen], self.labels[chosen], self.classes)
         sequences = tuple(self.sequences[row] for row in chosen)
         return LabelledSequences(sequences, self.labels[chosen], self.classes)
 
@@ -187,7 +218,11 @@ class Ragged:
         device: torch.device | str = "cpu",
     ) -> None:
         counts = [len(sequence) for sequence in sequences]
-        steps = np.concatenate([np.asarray(s, np.float64) for s in sequences] or [np.zeros((0, 1))])
+        steps = (
+            sequences.values
+            if isinstance(sequences, Rows)
+            else np.concatenate([np.asarray(s, np.float64) for s in sequences] or [NOTHING])
+        )
         self.steps = torch.from_numpy(steps).to(device, dtype)
         self.lengths = torch.tensor(counts, dtype=torch.int64, device=device)
         self.starts = self.lengths.cumsum(0) - self.lengths

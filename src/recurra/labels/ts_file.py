@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
+import sys
+from array import array
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
+from recurra.storage.reading import numbered_lines, unpacked
+from recurra.table import first_of
 
 __all__ = ["NamedExamples", "is_number", "read_bytes", "read_lines", "read_ts"]
+
+
+LARGEST = 64 << 20  # bytes of a file that is read whole
+LONGEST_LINE = 64 << 20  # bytes
+LONGEST_SETTING, MOST_SETTINGS = 1 << 20, 1_000  # characters of one, and how many
+MOST_FEATURES = 100_000
+PIECE = 1 << 16  # characters of a line that become numbers at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,48 +41,48 @@ class NamedExamples:
         place: where they come from, in words.
     """
 
-    sequences: tuple[NDArray[np.float64], ...]
+    sequences: Sequence[NDArray[np.float64]]
     names: tuple[str, ...]
     classes: tuple[str, ...]
     place: str
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what a file holds, unpacked where its name ends in `.gz`.
+    """Return what a small file holds, unpacked where its name ends in `.gz`.
 
     Args:
         path: the file.
 
     Raises:
-        DataError: it is not there, cannot be read, or is damaged.
+        DataError: it is not there, cannot be read, is damaged, or has more than 64 MiB.
     """
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix == ".gz" else data
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is cut off or damaged: {error}") from error
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read: {why}") from error
+    with unpacked(path) as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise DataError(f"{path} has more than the {LARGEST >> 20} MiB that it could have")
+    return data
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, longest: int = LONGEST_LINE) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file that are not empty, stripped, with their numbers from 1.
 
     Args:
         path: a file in UTF-8, unpacked where its name ends in `.gz`.
+        longest: bytes that a line may have.
 
     Raises:
-        DataError: it cannot be read, or is not UTF-8; names the line.
+        DataError: it cannot be read, is not UTF-8, or a line is longer; names the line.
     """
-    data = read_bytes(path).removeprefix(BOM_UTF8)
-    for number, line in enumerate(data.splitlines(), start=1):
-        try:
-            text = line.decode().strip()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}, line {number} is not UTF-8: {error.reason}") from error
-        if text:
-            yield number, text
+    number = 0
+    for _, whole in numbered_lines(path, longest):
+        for line in whole.splitlines():  # a lone CR ends one too
+            number += 1
+            try:
+                text = line.removeprefix(BOM_UTF8 if number == 1 else b"").decode().strip()
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path}, line {number} is not UTF-8: {error.reason}") from error
+            if text:
+                yield number, text
 
 
 def read_ts(path: Path, labelled: bool = True) -> NamedExamples:
@@ -101,12 +110,14 @@ def read_ts(path: Path, labelled: bool = True) -> NamedExamples:
     header: dict[str, list[str]] = {}
     sequences: list[NDArray[np.float64]] = []
     names: list[str] = []
+    declared: dict[str, None] = {}
     for number, line in read_lines(path):
         place = f"{path}, line {number}"
         if line.startswith("#"):
             continue
         if "@data" not in header:
             _read_setting(header, line, place, labelled)
+            declared = dict.fromkeys(header.get("@classlabel", [])[1:])
             continue
         if not labelled:
             sequences.append(_read_sequence(line, _has_labels(header), place))
@@ -115,19 +126,20 @@ def read_ts(path: Path, labelled: bool = True) -> NamedExamples:
         if not colon or not label.strip():
             raise DataError(f"{place}: expected numbers, a colon and a label, got {line!r:.80}")
         sequences.append(_read_sequence(dimensions, False, place))
-        names.append(label.strip())
-        if (classes := header["@classlabel"][1:]) and names[-1] not in classes:
+        names.append(sys.intern(label.strip()))
+        if declared and names[-1] not in declared:
             raise DataError(
-                f"{place}: the label {names[-1]!r} is not one that the file declares, "
-                f"{', '.join(classes)}"
+                f"{place}: the label {names[-1]!r:.80} is not one that the file declares, "
+                f"{first_of(declared)}"
             )
     if not sequences:
         raise DataError(f"{path} holds no example; expected lines of numbers after @data")
-    declared = tuple(header.get("@classlabel", [])[1:])
-    return NamedExamples(tuple(sequences), tuple(names), declared, str(path))
+    return NamedExamples(tuple(sequences), tuple(names), tuple(declared), str(path))
 
 
 def _read_setting(header: dict[str, list[str]], line: str, place: str, labelled: bool) -> None:
+    if len(line) > LONGEST_SETTING or len(header) > MOST_SETTINGS:
+        raise DataError(f"{place}: the settings before @data are longer than any file's")
     name, *values = line.split()
     if not name.startswith("@"):
         raise DataError(f"{place}: expected a setting that begins with @, got {line!r:.80}")
@@ -145,6 +157,11 @@ def _has_labels(header: dict[str, list[str]]) -> bool:
 
 
 def _read_sequence(line: str, ends_in_label: bool, place: str) -> NDArray[np.float64]:
+    if (count := line.count(":")) > MOST_FEATURES:
+        raise DataError(
+            f"{place}: {count:,} dimensions, expected {MOST_FEATURES:,} at most, with the steps of "
+            "each divided by commas"
+        )
     texts = line.split(":")
     columns = [_read_numbers(text, place) for text in (texts[:-1] if ends_in_label else texts)]
     if not columns:
@@ -159,15 +176,27 @@ def _read_sequence(line: str, ends_in_label: bool, place: str) -> NDArray[np.flo
 
 
 def _read_numbers(text: str, place: str) -> NDArray[np.float64]:
-    cells = text.split(",")
-    try:
-        return np.array([float(cell) for cell in cells])
-    except ValueError:
-        bad = next(n for n, cell in enumerate(cells, start=1) if not is_number(cell))
-        raise DataError(
-            f"{place}: step {bad} is {cells[bad - 1].strip()!r:.40}, which is no number; "
-            "fill it, or leave the example out"
-        ) from None
+    numbers = array("d")
+    for cells in _pieces(text):
+        before = len(numbers)
+        try:
+            numbers.extend(map(float, cells))
+        except ValueError:
+            bad = next(n for n, cell in enumerate(cells) if not is_number(cell))
+            raise DataError(
+                f"{place}: step {before + bad + 1} is {cells[bad].strip()!r:.40}, which is no "
+                "number; fill it, or leave the example out"
+            ) from None
+    return np.frombuffer(numbers)
+
+
+def _pieces(text: str) -> Iterator[list[str]]:
+    """Yield the cells between commas, no more of them at once than is good for memory."""
+    start = 0
+    while (end := text.find(",", start + PIECE)) >= 0:
+        yield text[start:end].split(",")
+        start = end + 1
+    yield text[start:].split(",")
 
 
 def is_number(text: str) -> bool:

@@ -25,6 +25,7 @@ from recurra.language.models.ngram import NgramModel
 from recurra.language.models.unigram_cache import UnigramCacheModel, unigram_cache
 from recurra.language.options import MixtureOptions
 from recurra.language.text.dataset import TextDataset
+from recurra.work import worked_on, working
 
 __all__ = ["Mixed", "Part", "Scores", "components", "learn_mixture", "ngram_parts"]
 
@@ -62,7 +63,8 @@ class Scores:
         """
         key = id(model), split
         if key not in self._known:
-            self._known[key] = model, self._compute(model, split)
+            with working(f"scoring {split} by {model.kind}"):
+                self._known[key] = model, self._compute(model, split)
         return self._known[key][1]
 
     def cached(self, lm: LanguageModel, split: str, settings: Sequence[Setting]) -> list[Floats]:
@@ -75,7 +77,8 @@ class Scores:
         """
         wanted = [each for each in settings if (id(lm), split, each) not in self._cached]
         if wanted:
-            own, found = pointer_log_probs(lm, self.dataset.ids(split), wanted)
+            with working(f"scoring {split} by caches over {lm.kind}"):
+                own, found = pointer_log_probs(lm, self.dataset.ids(split), wanted)
             self._known[id(lm), split] = lm, own
             for setting, log_probs in zip(wanted, found):
                 self._cached[id(lm), split, setting] = lm, log_probs
@@ -239,7 +242,7 @@ def learn_mixture(parts: Mapping[str, Part], scores: Scores, buckets: str = "non
     weights = fit_weights(rows["valid"], of["valid"], count)
     model = MixtureModel(models, weights, table)
     entries: dict[str, Any] = {}
-    for n, (name, part) in enumerate(parts.items()):
+    for n, (name, part) in enumerate(worked_on(parts.items(), "weighing", "parts")):
         entries[name] = {"weight": float(weights[of["valid"], n].mean())}
         for split in ("valid", "test"):
             metrics = scores.metrics(part.alone, split)
@@ -272,4 +275,4 @@ def _rows(models: list[LanguageModel], scores: Scores, split: str) -> Floats:
     for model in models:
         if isinstance(model, CacheModel):
             scores.of(model, split)
-    return np.stack([scores.of(model, split) for model in models])
+    return np.stack([scores.of(model, split) for model in worked_on(models, "mixing", "parts")])

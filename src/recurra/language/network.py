@@ -99,7 +99,7 @@ class LanguageNetwork(nn.Module):
         self.sparse = sparse and (not options.tied or options.sampled is not None)
         widths = (options.embedding_width, *options.widths)
         self.embedding = nn.Parameter(torch.empty(vocabulary_size, widths[0]))
-        make = _cell_class(options.cell)
+        make = CELLS[options.cell]
         layers = [make(below, width) for below, width in pairwise(widths)]
         self.recurrence = Stack(_around(layers, options))
         self.output_dropout = _or(options.output_dropout, options.dropout)
@@ -259,14 +259,6 @@ class LanguageNetwork(nn.Module):
         if self.training and beta and raw.shape[1] > 1:
             penalty = penalty + beta * (raw[:, 1:] - raw[:, :-1]).square().mean()
         return penalty
-
-
-def _cell_class(name: str) -> type[Cell]:
-    """Return the class; a saved model names it, so that nothing but a cell is ever called."""
-    found = CELLS[name]
-    if not (isinstance(found, type) and issubclass(found, Cell)):
-        raise ConfigError(f"network.cell={name} is no class of cells (recurra.nn.cells.base.Cell)")
-    return found
 
 
 def _or(value: float | None, default: float) -> float:

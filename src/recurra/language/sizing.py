@@ -20,6 +20,7 @@ from recurra.learning.optimization import takes_sparse_gradients
 from recurra.learning.options import TrainOptions
 from recurra.nn.state import State, detach
 from recurra.randomness import generator
+from recurra.work import worked_on
 
 __all__ = ["RECIPES", "Recipe", "sized", "tokens_per_second", "with_size"]
 
@@ -112,7 +113,7 @@ def sized(
         raise ConfigError("train.sized chooses the width: leave network.layer_sizes out")
     chosen, passes = RECIPES[0], 0.0
     speeds: dict[int, float] = {}
-    for recipe in RECIPES:
+    for recipe in worked_on(RECIPES, "choosing the width", "widths"):
         width = recipe.hidden_size
         if width not in speeds:
             speeds[width] = measure(network.model_copy(update={"hidden_size": width}))

@@ -7,6 +7,7 @@ safetensors file for each part of the state. docs/checkpoint-format.md specifies
 from __future__ import annotations
 
 import json
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.errors import CheckpointError
-from recurra.storage.files import Content, make_directory, sweep
-from recurra.storage.sealed import MOST_JSON, open_sealed, read_json, remove, seal
+from recurra.errors import CheckpointError, ConfigError
+from recurra.storage.files import Content, make_directory
+from recurra.storage.leftovers import Names, sweep
+from recurra.storage.sealed import MOST_JSON, kind_in, open_sealed, read_json, remove, seal
 from recurra.storage.tensors import load_tensors, write_tensors
 
 __all__ = [
+    "NAMES",
     "Checkpoint",
     "Checkpoints",
     "pack_optimizer",
@@ -34,6 +37,8 @@ VERSION = 1
 FACTS = "facts.json"
 SUFFIX = ".safetensors"
 STEP = re.compile(r"step-(\d{8,18})")
+NAMES = Names(STEP.pattern, r"facts\.json|[a-z]+\.safetensors")
+"""What is written into a directory of checkpoints."""
 
 Tensors = dict[str, Tensor]
 Facts = dict[str, Any]
@@ -105,12 +110,12 @@ class Checkpoints:
             files[part + SUFFIX] = partial(write_tensors, tensors)
         make_directory(self.directory)
         path = self.directory / f"step-{checkpoint.step:08d}"
-        seal(path, files, KIND, VERSION)
+        seal(path, files, KIND, VERSION, NAMES.knows)
         saved = self._saved()
         stays = [step for step in saved if step <= checkpoint.step][-self.keep :]
         for step in saved.keys() - stays:
             with suppress(OSError):  # this checkpoint is safe; one too many does no harm
-                remove(saved[step])
+                remove(saved[step], NAMES.knows)
         return path
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
@@ -125,7 +130,8 @@ class Checkpoints:
         Example:
             See the class.
         """
-        notes = [f"removed {path}, left by an interrupted save" for path in sweep(self.directory)]
+        swept = sweep(self.directory, NAMES)
+        notes = [f"removed {path}, left by an interrupted save" for path in swept]
         damage: list[str] = []
         for path in reversed(self._saved().values()):
             try:
@@ -138,6 +144,29 @@ class Checkpoints:
             )
         return None, notes
 
+    def require_ours(self) -> None:
+        """Refuse a directory that is someone else's: not empty, and without a checkpoint.
+
+        Raises:
+            ConfigError: it is, or is no directory; names the first thing in it.
+
+        Example:
+            >>> Checkpoints(Path("nowhere")).require_ours()
+        """
+        if not os.path.lexists(self.directory):
+            return
+        if not self.directory.is_dir():
+            raise ConfigError(f"{self.directory} is no directory; give another for checkpoints")
+        paths = sorted(self.directory.iterdir())
+        if any(NAMES.has(path) and kind_in(path) == KIND for path in paths):
+            return
+        foreign = [path.name for path in paths if not NAMES.left(path)]
+        if foreign:
+            raise ConfigError(
+                f"{self.directory} holds {foreign[0]} and no checkpoint, so it is not a directory "
+                "of checkpoints; give another"
+            )
+
     def clear(self) -> None:
         """Remove all checkpoints and what interrupted writes left.
 
@@ -147,9 +176,9 @@ class Checkpoints:
         Example:
             >>> Checkpoints(Path("nowhere")).clear()
         """
-        sweep(self.directory)
+        sweep(self.directory, NAMES)
         for path in self._saved().values():
-            remove(path)
+            remove(path, NAMES.knows)
 
     def _saved(self) -> dict[int, Path]:
         """Return step -> directory, oldest first."""
@@ -170,7 +199,7 @@ def _facts_bytes(checkpoint: Checkpoint) -> bytes:
 
 def _load(path: Path) -> Checkpoint:
     files = open_sealed(path, KIND, VERSION)
-    document = read_json(files.pop(FACTS, path / FACTS))
+    document = read_json(files.pop(FACTS, path / FACTS), finite=False)
     match document:
         case {"step": int(step), "facts": dict(facts)} if len(document) == 2:
             parts = {name.removesuffix(SUFFIX): load_tensors(file) for name, file in files.items()}
@@ -256,10 +285,14 @@ def _check_fit(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts)
     held = [group.get("params") for group in facts["groups"]]
     if held != expected:
         raise CheckpointError(f"optimizer: expected parameters {expected}, found {held!r:.400}")
+    for group, now in zip(facts["groups"], optimizer.state_dict()["param_groups"]):
+        odd = [name for name in {**group, **now} if _sort(group, name) != _sort(now, name)]
+        if odd:
+            raise CheckpointError(f"optimizer: {odd[0]:.80} is {group.get(odd[0])!r:.80}")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key in (*tensors, *facts["numbers"]):
         index = key.partition(".")[0]
-        if not (index.isdecimal() and int(index) < len(parameters)):
+        if not ("." in key and index.isdecimal() and int(index) < len(parameters)):
             raise CheckpointError(
                 f"optimizer: expected state of {len(parameters)} parameters, found {key!r:.80}"
             )
@@ -269,3 +302,15 @@ def _check_fit(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts)
             raise CheckpointError(
                 f"optimizer: {key} expected shape {tuple(shape)}, found {tuple(tensor.shape)}"
             )
+    keys = {*tensors, *facts["numbers"]}
+    indices, names = zip(*(key.split(".", 1) for key in keys)) if keys else ((), ())
+    lacking = {f"{index}.{name}" for index in indices for name in names} - keys
+    if lacking:
+        raise CheckpointError(f"optimizer: {min(lacking)!r:.80} is missing")
+
+
+def _sort(group: Facts, name: str) -> str:
+    """Return what sort of value a hyper-parameter has: a whole number may stand for any."""
+    value = group.get(name, ...)
+    kind = type(value).__name__
+    return {"int": "number", "float": "number", "tuple": "list"}.get(kind, kind)

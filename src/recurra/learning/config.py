@@ -67,12 +67,13 @@ _Config = TypeVar("_Config", bound=RunConfig)
 _NOT_SETTABLE = ("preset", "task")
 
 
-def validated(model: type[_Config], values: Mapping[str, Any]) -> _Config:
+def validated(model: type[_Config], values: Mapping[str, Any], *, strict: bool = False) -> _Config:
     """Return the config that nested settings describe.
 
     Args:
         model: its class.
-        values: nested settings, as read from a `config.json`.
+        values: nested settings.
+        strict: whether they are a file's, in which no text stands for a number.
 
     Raises:
         ConfigError: an unknown key, a wrong type, or a value out of range; names the field.
@@ -82,7 +83,7 @@ def validated(model: type[_Config], values: Mapping[str, Any]) -> _Config:
         3
     """
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, strict=strict)
     except ValidationError as error:
         raise ConfigError(_explain(error, model)) from error
 

@@ -14,6 +14,7 @@ __all__ = [
     "Event",
     "Finished",
     "Saved",
+    "Saving",
     "Started",
     "Stepped",
     "Stopped",
@@ -70,6 +71,13 @@ class Averaged:
 
 
 @dataclass(frozen=True, slots=True)
+class Saving:
+    """A checkpoint of `step` is about to be written: what it presumes must be on disk by then."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """A checkpoint of `step` is safe on disk."""
 
@@ -101,4 +109,4 @@ class Finished:
     items: int
 
 
-Event = Started | Stepped | Validated | Averaged | Saved | Warned | Stopped | Finished
+Event = Started | Stepped | Validated | Averaged | Saving | Saved | Warned | Stopped | Finished

@@ -15,20 +15,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError, ResourceError, RunError
+from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError, ShapeError
 from recurra.learning.averaging import WeightAverage
-from recurra.learning.checkpoint import (
-    Checkpoint,
-    Checkpoints,
-    pack_optimizer,
-    unpack_optimizer,
-)
+from recurra.learning.checkpoint import Checkpoint, Checkpoints, pack_optimizer, unpack_optimizer
 from recurra.learning.epochs import Epochs
 from recurra.learning.event import (
     Averaged,
     Event,
     Finished,
     Saved,
+    Saving,
     Started,
     Stepped,
     Stopped,
@@ -37,15 +33,12 @@ from recurra.learning.event import (
 )
 from recurra.learning.optimization import learning_rate, make_optimizer, take_step
 from recurra.learning.options import TrainOptions
-from recurra.learning.weights import load_weights
+from recurra.learning.resumed import require_state
+from recurra.learning.weights import load_weights, require_fit
 from recurra.randomness import generator
+from recurra.work import working
 
-__all__ = [
-    "Learner",
-    "learn",
-    "measure_seconds_per_step",
-    "with_steps",
-]
+__all__ = ["Learner", "learn", "measure_seconds_per_step", "with_steps"]
 
 BUDGET = 0.95
 """The share of `minutes` that is planned: a shared machine may slow down."""
@@ -105,7 +98,8 @@ def learn(
 ) -> Iterator[Event]:
     """Train to the end, or until `should_stop`; goes on from the newest checkpoint, to the bit.
 
-    Afterwards `learner.model` holds the weights that `options.keep` names.
+    Afterwards `learner.model` holds the weights that `options.keep` names. KeyboardInterrupt saves
+    what the last whole step left.
 
     Args:
         learner: the task.
@@ -122,17 +116,24 @@ def learn(
     if checkpoints:
         for note in training.resume(checkpoints):
             yield Warned(note)
+    started = training.step
     yield Started(
-        step=training.step,
+        step=started,
         steps=training.steps,
         steps_per_epoch=learner.steps_per_epoch,
         parameters=sum(parameter.numel() for parameter in training.parameters),
         device=str(training.device),
     )
     while not training.done():
-        yield training.advance()
-        if training.validation_due():
-            yield from training.validate()
+        try:
+            if not training.unjudged:
+                yield training.advance()
+            if training.unjudged:
+                yield from training.validate()
+        except KeyboardInterrupt:
+            if checkpoints and training.whole and (training.step > started or not started):
+                list(training.save(checkpoints, last=True))
+            raise
         stop = should_stop()
         if checkpoints and (stop or training.done() or training.save_due()):
             yield from training.save(checkpoints, last=stop or training.done())
@@ -144,7 +145,7 @@ def learn(
 
 
 class _Training:
-    """The position and everything that moves with it; what a checkpoint holds."""
+    """The position and all that moves with it; what a checkpoint holds."""
 
     def __init__(self, learner: Learner, options: TrainOptions, seed: int) -> None:
         self.learner = learner
@@ -166,6 +167,8 @@ class _Training:
         self.best_loss = math.inf
         self.best: dict[str, Tensor] = {}
         self.stale = 0
+        self.unjudged = False  # whether the validation of this step is still to come
+        self.whole = True  # whether all that is saved is of one step, no update half done
         self.saved_at = time.monotonic()
 
     @property
@@ -176,7 +179,8 @@ class _Training:
     def done(self) -> bool:
         """Whether no step is left, or patience has run out."""
         patience = self.options.patience
-        return self.step >= self.steps or (patience is not None and self.stale >= patience)
+        over = self.step >= self.steps or (patience is not None and self.stale >= patience)
+        return over and not self.unjudged
 
     def advance(self) -> Event:
         """Take one step; one whose loss or gradient is not finite changes no weight."""
@@ -192,6 +196,7 @@ class _Training:
         loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
         norm = math.nan
+        self.whole = False
         if math.isfinite(value):
             norm = take_step(self.optimizer, self.options, rate)
         if finite := math.isfinite(norm):
@@ -200,10 +205,12 @@ class _Training:
         self.optimizer.zero_grad()
         self.step += 1
         self.seconds += time.perf_counter() - begun
+        self.items += items if finite else 0
+        self.not_finite = 0 if finite else self.not_finite + 1
+        self.unjudged = self._validation_due()
+        self.whole = True
         if not finite:
             return self._skipped(value, norm, rate)
-        self.not_finite = 0
-        self.items += items
         return Stepped(self.step, self.epoch, value, items, rate, norm, self.seconds)
 
     def _add_to_average(self) -> None:
@@ -214,7 +221,6 @@ class _Training:
             average.begin()
 
     def _skipped(self, loss: float, norm: float, rate: float) -> Warned:
-        self.not_finite += 1
         what = f"step {self.step}: loss {loss:g}, gradient norm {norm:g}, learning rate {rate:g}"
         if self.not_finite >= PATIENCE_FOR_NANS:
             raise RunError(
@@ -223,7 +229,7 @@ class _Training:
             )
         return Warned(f"{what}: update skipped")
 
-    def validation_due(self) -> bool:
+    def _validation_due(self) -> bool:
         """Whether this step ends a stretch between validations, or is the last."""
         if self.step >= self.steps:
             return True
@@ -241,11 +247,16 @@ class _Training:
         """Evaluate the validation split, and remember the weights if they are the best yet."""
         begun = time.perf_counter()
         model = self.learner.model
+        self.whole = False
         with self.average.applied():
             model.eval()
-            metrics = self.learner.validate()
+            with working("validating"):
+                self.whole = True  # given up here, it is as before
+                metrics = self.learner.validate()
+                self.whole = self.unjudged = False
             model.train()
             if metrics is None:
+                self.whole = True
                 return
             loss = math.inf if metrics["loss"] is None else metrics["loss"]
             best = loss < self.best_loss
@@ -254,7 +265,9 @@ class _Training:
         self.best_loss = loss if best else self.best_loss
         self.stale = 0 if best else self.stale + 1
         yield Validated(self.step, self.epoch, metrics, best, time.perf_counter() - begun)
-        if self.average.judge(loss):
+        averaged = self.average.judge(loss)
+        self.whole = True
+        if averaged:
             yield Averaged(self.step, self.epoch)
 
     def save_due(self) -> bool:
@@ -265,6 +278,7 @@ class _Training:
     def save(self, checkpoints: Checkpoints, last: bool) -> Iterator[Event]:
         """Write a checkpoint; where that fails go on and try again, unless it is the last."""
         self.saved_at = time.monotonic()
+        yield Saving(self.step)
         try:
             path = checkpoints.save(self._checkpoint())
         except OSError as error:
@@ -297,6 +311,8 @@ class _Training:
             "not_finite": self.not_finite,
             "optimizer": optimizer_facts,
         }
+        if self.unjudged:
+            facts["unjudged"] = True
         if self.options.average != "none":
             tensors["average"], facts["average"] = self.average.pack()
         return Checkpoint(self.step, tensors, facts)
@@ -306,6 +322,7 @@ class _Training:
         checkpoint, notes = checkpoints.newest()
         if checkpoint is None:
             return notes
+        require_state(checkpoint)
         tensors, facts = checkpoint.tensors, checkpoint.facts
         self._refuse_other_data(facts["fingerprint"])
         if facts["device"] != self.device.type:
@@ -315,14 +332,20 @@ class _Training:
             )
         load_weights(self.learner.model, tensors["weights"])
         unpack_optimizer(self.optimizer, tensors["optimizer"], facts["optimizer"])
-        self.carry = self.learner.unpack(tensors["carry"])
+        try:
+            self.carry = self.learner.unpack(tensors["carry"])
+        except ShapeError as error:
+            raise CheckpointError(f"the state that is carried does not fit: {error}") from error
         self.best = dict(tensors.get("best", {}))
+        if self.best:
+            require_fit(self.learner.model, self.best)
         if "average" in facts:
             self.average.unpack(tensors.get("average", {}), facts["average"])
         self.step = checkpoint.step
         self.seconds, self.items = facts["seconds"], facts["items"]
         self.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
         self.stale, self.not_finite = facts["stale"], facts["not_finite"]
+        self.unjudged = facts.get("unjudged", False)
         return notes
 
     def _refuse_other_data(self, there: Mapping[str, str]) -> None:
@@ -374,9 +397,11 @@ def measure_seconds_per_step(
     if options.average != "none":
         training.average.begin()
     times: list[float] = []
-    while len(times) < warmup + 3 or sum(times[warmup:]) < least_seconds:
-        before = training.seconds
-        training.advance()
-        times.append(training.seconds - before)
+    with working("measuring the speed of learning", unit="steps") as tell:
+        while len(times) < warmup + 3 or sum(times[warmup:]) < least_seconds:
+            before = training.seconds
+            training.advance()
+            times.append(training.seconds - before)
+            tell(len(times))
     learner.model.load_state_dict(kept)
     return statistics.median(times[warmup:])

@@ -8,10 +8,23 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import CheckpointError, ConfigError
+from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError
 from recurra.machine import available_memory
+from recurra.storage.finite import not_finite
 
-__all__ = ["load_weights", "require_fit", "require_memory", "restored", "sketched"]
+__all__ = [
+    "described",
+    "load_weights",
+    "require_finite",
+    "require_fit",
+    "require_memory",
+    "require_room",
+    "restored",
+    "sketched",
+]
+
+MOST_FAULTS = 20
+"""Of one kind, in one message."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -24,7 +37,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         weights: name -> tensor, the names and shapes of the model's.
 
     Raises:
-        CheckpointError: names or shapes differ; lists missing, unexpected and mismatched ones.
+        CheckpointError: names or shapes differ; lists missing, unexpected and mismatched ones. Or
+            a number is not finite; names its tensor.
 
     Example:
         >>> load_weights(nn.Linear(2, 1), {"weight": torch.zeros(1, 2)})
@@ -33,29 +47,61 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         recurra.errors.CheckpointError: the weights do not fit the model: missing bias
     """
     require_fit(model, weights)
+    require_finite(weights)
     model.load_state_dict(dict(weights))
 
 
+def require_finite(weights: Mapping[str, Tensor]) -> None:
+    """Raise unless every number of every tensor is finite: what is not would spread.
+
+    Args:
+        weights: name -> tensor.
+
+    Raises:
+        CheckpointError: names the first tensor that is not, and the place in it.
+
+    Example:
+        >>> require_finite({"bias": torch.tensor([0.0, float("nan")])})
+        Traceback (most recent call last):
+        ...
+        recurra.errors.CheckpointError: bias[1] is nan: every number must be finite
+    """
+    for name, tensor in weights.items():
+        if (place := not_finite(tensor)) is not None:
+            where = f"[{', '.join(map(str, place))}]" if place else ""
+            said = f"{name:.80}{where} is {tensor[place].item()}"
+            raise CheckpointError(f"{said}: every number must be finite")
+
+
 def require_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Raise unless `weights` has the names and shapes of the model's.
+    """Raise unless `weights` has the names, shapes and kinds of number of the model's.
 
     Args:
         model: may be on the meta device, where it costs no memory.
-        weights: name -> tensor.
+        weights: name -> tensor, which may be there too.
 
     Raises:
         CheckpointError: lists missing, unexpected and mismatched ones.
     """
     own = model.state_dict()
-    faults = [f"missing {name}" for name in own if name not in weights]
-    faults += [f"unexpected {name}" for name in weights if name not in own]
-    faults += [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(tensor.shape)}"
+    missing = [f"missing {name}" for name in own if name not in weights]
+    unexpected = [f"unexpected {name}" for name in weights if name not in own]
+    wrong = [
+        f"{name} is {tuple(found.shape)}, expected {tuple(tensor.shape)}"
+        if found.shape != tensor.shape
+        else f"{name} holds {found.dtype}, expected {tensor.dtype}"
         for name, tensor in own.items()
-        if name in weights and weights[name].shape != tensor.shape
+        if (found := weights.get(name)) is not None
+        and (found.shape, found.is_floating_point()) != (tensor.shape, tensor.is_floating_point())
     ]
-    if faults:
-        raise CheckpointError(f"the weights do not fit the model: {'; '.join(faults)}")
+    told = [_few(faults) for faults in (missing, unexpected, wrong) if faults]
+    if told:
+        raise CheckpointError(f"the weights do not fit the model: {'; '.join(told)}")
+
+
+def _few(faults: list[str]) -> str:
+    more = f"; and {len(faults) - MOST_FAULTS:,} more" if len(faults) > MOST_FAULTS else ""
+    return "; ".join(fault[:200] for fault in faults[:MOST_FAULTS]) + more
 
 
 def sketched(make: Callable[[], Network]) -> Network:
@@ -72,24 +118,80 @@ def sketched(make: Callable[[], Network]) -> Network:
         return make()
 
 
-def restored(make: Callable[[], Network], weights: Mapping[str, Tensor]) -> Network:
-    """Return a network with weights that were saved, allocated only once they are seen to fit.
+def restored(
+    make: Callable[[], Network],
+    layout: Mapping[str, Tensor],
+    read: Callable[[], Mapping[str, Tensor]],
+) -> Network:
+    """Return a network with weights that were saved, read only once they are seen to fit.
 
     Args:
-        make: makes the network.
-        weights: name -> tensor.
+        make: makes the network that a file describes.
+        layout: name -> tensor on the meta device, as the file's header tells it.
+        read: reads the weights.
 
     Raises:
-        CheckpointError: names or shapes differ.
+        CheckpointError: no such network can be made, or names or shapes differ, or a number is
+            not finite.
+        ResourceError: the memory cannot hold them.
 
     Example:
-        >>> restored(lambda: nn.Linear(2, 1, bias=False), {"weight": torch.ones(1, 2)}).weight.sum()
+        >>> saved = {"weight": torch.ones(1, 2)}
+        >>> layout = {"weight": torch.ones(1, 2, device="meta")}
+        >>> restored(lambda: nn.Linear(2, 1, bias=False), layout, lambda: saved).weight.sum()
         tensor(2., grad_fn=<SumBackward0>)
     """
-    require_fit(sketched(make), weights)
+    require_fit(described(make), layout)
+    require_room(layout)
+    weights = read()
     network = make()
     load_weights(network, weights)
     return network
+
+
+def require_room(layout: Mapping[str, Tensor]) -> None:
+    """Refuse to read tensors that the memory cannot hold.
+
+    Args:
+        layout: name -> tensor, which may be on the meta device.
+
+    Raises:
+        ResourceError: they do not fit; says both sizes.
+
+    Example:
+        >>> require_room({"bias": torch.empty(3, device="meta")})
+    """
+    needed, free = sum(tensor.nbytes for tensor in layout.values()), available_memory()
+    if free is not None and needed > free:
+        raise ResourceError(
+            f"the weights have {needed / 1e9:,.1f} GB, more than the {free / 1e9:,.1f} GB of "
+            "memory that are free"
+        )
+
+
+def described(make: Callable[[], Network]) -> Network:
+    """Return the sketch of a network that a file describes, which may be none.
+
+    Args:
+        make: makes the network; a cell of someone's own may raise anything.
+
+    Raises:
+        CheckpointError: no such network can be made.
+
+    Example:
+        >>> described(lambda: nn.Linear(2, "one"))
+        Traceback (most recent call last):
+        ...
+        recurra.errors.CheckpointError: no such network can be made: TypeError: ...
+    """
+    try:
+        return sketched(make)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        name = "" if isinstance(error, RecurraError) else f"{type(error).__name__}: "
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"no such network can be made: {name}{said:.400}") from error
 
 
 def require_memory(parameters: int, sizes: str, moments: bool = False) -> None:

@@ -7,6 +7,7 @@ An n-gram is known by its rank among the n-grams of its length, and found by its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = [
     "LAST_KEY",
     "Floats",
     "Integers",
+    "check_sizes",
     "find",
     "named",
     "opened",
@@ -131,7 +133,36 @@ def read(
     return eos, table, levels
 
 
-def _order(tensors: Mapping[str, NDArray[Any]], words: str, fields: Sequence[str]) -> int:
+def check_sizes(
+    sizes: Mapping[str, tuple[int, ...]], words: str, fields: Sequence[str], vocabulary_size: int
+) -> None:
+    """Raise unless arrays of these sizes make a model, as seen before they are read.
+
+    Args:
+        sizes: name -> shape.
+        words: what the table of the words alone is called.
+        fields: the arrays of each length, as `read` takes them.
+        vocabulary_size: V.
+
+    Raises:
+        CheckpointError: a name is missing or unexpected, or an array is of another size.
+
+    Example:
+        >>> check_sizes({"eos": (1,), "words": (3,)}, "words", ["keys"], 3)
+    """
+    expected: dict[str, tuple[int, ...]] = {"eos": (1,), words: (vocabulary_size,)}
+    contexts = vocabulary_size + 1
+    for n in range(2, _order(sizes, words, fields) + 1):
+        of_keys, of_ngrams, of_contexts = (f"{n}.{field}" for field in fields)
+        count = math.prod(sizes[of_keys])
+        expected |= {of_keys: (count,), of_ngrams: (count,), of_contexts: (contexts,)}
+        contexts = count
+    for name, shape in expected.items():
+        if sizes[name] != shape:
+            raise CheckpointError(f"n-gram model: {name} is {sizes[name]}, expected {shape}")
+
+
+def _order(tensors: Mapping[str, Any], words: str, fields: Sequence[str]) -> int:
     """Return the order of the model that has these tensors, all by their names."""
     order = 1 + len({name.split(".")[0] for name in tensors if "." in name})
     names = {f"{n}.{field}" for n in range(2, order + 1) for field in fields} | {"eos", words}

@@ -19,6 +19,7 @@ from recurra.errors import CheckpointError, DataError
 from recurra.ngram.arrays import (
     Floats,
     Integers,
+    check_sizes,
     find,
     named,
     opened,
@@ -259,6 +260,19 @@ class BackoffNgrams:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return everything the model is made of, by name, for saving."""
         return named(self.eos, {"log_unigrams": self.log_unigrams}, self.levels, FIELDS)
+
+    @classmethod
+    def check_sizes(cls, sizes: Mapping[str, tuple[int, ...]], vocabulary_size: int) -> None:
+        """Raise unless `from_tensors` may find a model in arrays of these sizes.
+
+        Args:
+            sizes: name -> shape.
+            vocabulary_size: V.
+
+        Raises:
+            CheckpointError: a name is missing or unexpected, or an array is of another size.
+        """
+        check_sizes(sizes, "log_unigrams", FIELDS, vocabulary_size)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> BackoffNgrams:

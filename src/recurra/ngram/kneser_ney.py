@@ -20,12 +20,14 @@ from recurra.ngram.arrays import (
     LAST_KEY,
     Floats,
     Integers,
+    check_sizes,
     named,
     opened,
     read,
 )
 from recurra.ngram.backoff import BackoffLevel, BackoffNgrams
 from recurra.ngram.pruning import pruned
+from recurra.work import worked_on
 
 __all__ = ["KneserNey", "Level"]
 
@@ -141,7 +143,8 @@ class KneserNey:
         levels: list[Level] = []
         before = np.arange(vocabulary_size)  # ranks of the shorter n-grams that stayed
         count = vocabulary_size
-        for n, (keys, counts, occurrences) in enumerate(counted, start=2):
+        longer = worked_on(counted, "counting n-grams", "lengths")
+        for n, (keys, counts, occurrences) in enumerate(longer, start=2):
             stays = np.flatnonzero(occurrences > limits[min(n, len(limits)) - 1])
             levels.append(_smooth(keys, counts, count, vocabulary_size, before, stays))
             count, before = len(keys), stays
@@ -215,6 +218,19 @@ class KneserNey:
         return named(self.eos, {"unigrams": self.unigrams}, self.levels, FIELDS)
 
     @classmethod
+    def check_sizes(cls, sizes: Mapping[str, tuple[int, ...]], vocabulary_size: int) -> None:
+        """Raise unless `from_tensors` may find a model in arrays of these sizes.
+
+        Args:
+            sizes: name -> shape.
+            vocabulary_size: V.
+
+        Raises:
+            CheckpointError: a name is missing or unexpected, or an array is of another size.
+        """
+        check_sizes(sizes, "unigrams", FIELDS, vocabulary_size)
+
+    @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> KneserNey:
         """Return the model that `tensors` was taken from.
 
@@ -232,7 +248,8 @@ class KneserNey:
         eos, unigrams, arrays = read(tensors, "unigrams", FIELDS)
         levels = [Level(*each) for each in arrays]
         parts = [a for level in levels for a in (level.probabilities[:-1], level.backoffs)]
-        if not all(((part > 0) & (part < 1.001)).all() for part in [unigrams, *parts]):
+        ends = [level.probabilities[-1] for level in levels]  # of what is unseen
+        if not all(((part > 0) & (part < 1.001)).all() for part in [unigrams, *parts]) or any(ends):
             raise CheckpointError("n-gram model: a probability or a weight is not from 0 to 1")
         return cls(unigrams, tuple(levels), eos)
 

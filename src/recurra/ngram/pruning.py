@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from recurra.errors import ConfigError
 from recurra.ngram.arrays import LAST_KEY, Floats, Integers, opened
 from recurra.ngram.backoff import BackoffLevel, BackoffNgrams
+from recurra.work import worked_on
 
 __all__ = ["pruned"]
 
@@ -52,7 +53,7 @@ def pruned(ngrams: BackoffNgrams, threshold: float, ids: ArrayLike) -> BackoffNg
     occurrences = [contexts[contexts >= 0] for contexts, _ in ngrams.ranks_in(text)]
     kept: list[Integers] = []  # ranks of the n-grams that stay, the longest n first
     contexts = np.zeros(0, np.int64)  # ranks that a longer n-gram needs
-    for n in range(ngrams.order, 1, -1):
+    for n in worked_on(range(ngrams.order, 1, -1), "pruning n-grams", "lengths"):
         level = ngrams.levels[n - 2]
         times = np.bincount(occurrences[n - 2], minlength=ngrams.sizes[n - 2])
         stays = _loss(ngrams, n, times / (len(text) - 1)) >= threshold

@@ -1,39 +1,70 @@
-"""A run's directory: what lies in it, who may write to it, and its log of metrics.
+"""A run's directory: what lies in it, whose it is, and who may write to it.
 
+.recurra        the mark: this is a run        .lock           who writes to it
 config.json     the resolved settings        metrics.jsonl   a line for each step and validation
 checkpoints/    where training resumes       model/          the finished model, loadable alone
 report.json     the results                  *.png           the pictures that belong to it
 mixture/        the model mixed with others, loadable alone
+
+Whatever else lies there is its owner's, and is left as it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
-import math
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
+from recurra.errors import CheckpointError, ConfigError, RunError
 from recurra.learning.config import RunConfig
-from recurra.learning.event import Event, Stepped, Validated
+from recurra.run.metrics import MetricLog
+from recurra.run.records import require_report
 from recurra.run.tasks import TASKS, parse_config
 from recurra.storage import files
-from recurra.storage.folders import is_full
-from recurra.storage.sealed import read_json
+from recurra.storage.leftovers import Names, renew, renewed, sweep
+from recurra.storage.locks import is_lock, lock
+from recurra.storage.outputs import mode, require_usual, writing
+from recurra.storage.sealed import first_foreign, read_json, regular_size
 
-__all__ = ["COMPANIONS", "MetricLog", "RunDirectory", "metric"]
+__all__ = ["COMPANIONS", "RunDirectory"]
 
 
 COMPANIONS = ("mixture",)
 """The models that may lie beside the one that the run is of."""
 
+MOST_LINE = 2**16
+"""Bytes of a line of metrics; what is longer is damaged."""
+
 LOCK = ".lock"
 """The file that who writes to the directory holds."""
+
+MARK = ".recurra"
+"""The file that says whose the directory is, and is written first."""
+MARKED = b"a run of recurra; what else lies here is left as it is\n"
+
+
+def _names() -> Names:
+    """Return what is written into a run, but for its checkpoints."""
+    pictures = [name for task in TASKS for name in TASKS[task].pictures]
+    ours = ["config.json", "metrics.jsonl", "report.json", "curves.png", *pictures]
+    within = ["model.json", "weights.safetensors"]
+    within += [name for task in TASKS for name in TASKS[task].format.files]
+    folders, inner, plain = (
+        "|".join(map(re.escape, each)) for each in (["model", *COMPANIONS], within, ours)
+    )
+    return Names(folders, inner, plain, marker="config.json")
+
+
+def _checkpoints() -> Names:
+    """Return what is written among its checkpoints."""
+    from recurra.learning.checkpoint import NAMES  # torch: reports are compared without it
+
+    return NAMES
 
 
 class RunDirectory:
@@ -55,28 +86,32 @@ class RunDirectory:
         self.report_path = self.path / "report.json"
         self.curves_path = self.path / "curves.png"
         self.metrics = MetricLog(self.path / "metrics.jsonl")
+        self._still_there: Callable[[], bool] = lambda: True
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[list[Path]]:
-        """Make the directory, prove that it can be written to, and keep other trainers out.
+        """Make the directory, prove that it is ours or free, and keep other trainers out.
 
-        Yields the left-over temporary files that it removed. A directory that was made for a run
-        which wrote nothing, as one that was refused, goes again.
+        Yields the left-over temporary files that it removed. A directory in which nothing was
+        written, as for a run that was refused, is left as it was found.
 
         Raises:
             RunError: it is a file, it may not be written to, it holds something else than a run,
                 or another run holds it.
+            CheckpointError: it is a run, but its `config.json` cannot be understood.
         """
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         with contextlib.ExitStack() as held:
             try:
+                require_usual(self.path)
                 files.make_directory(self.path)
                 if not os.access(self.path, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-                self._refuse_others()
-                held.enter_context(files.lock(self.path / LOCK))
+                self._require_ours()
+                self._still_there = held.enter_context(lock(self.path / LOCK))
                 held.callback(self._remove_empty, made)
-                removed = files.sweep(self.path)
+                self._require_ours()
+                removed = self._sweep()
             except (FileExistsError, NotADirectoryError) as error:
                 raise RunError(
                     f"the run directory {self.path} is a file, or lies under one; "
@@ -85,42 +120,122 @@ class RunDirectory:
             except OSError as error:
                 raise RunError(
                     f"the run directory {self.path} cannot be written to ({error.strerror}; "
-                    f"{_mode(self.path)}); change its permissions, or give another with --out"
+                    f"{mode(self.path)}); change its permissions, or give another with --out"
                 ) from error
             yield removed
 
     def _remove_empty(self, made: list[Path]) -> None:
-        """Remove directories that were made, the innermost first, if there is but the lock."""
+        """Remove the lock and the mark where there is nothing else, and directories made for it."""
         with contextlib.suppress(OSError):
-            if made and [path.name for path in self.path.iterdir()] == [LOCK]:
-                (self.path / LOCK).unlink()
-                for path in made:
-                    path.rmdir()
+            if self._still_there() and {path.name for path in self.path.iterdir()} <= {LOCK, MARK}:
+                files.remove_file(self.path / MARK)
+                files.remove_file(self.path / LOCK)
+                files.remove_directories(made)
 
-    def _refuse_others(self) -> None:
-        """A model or checkpoints without a config are someone else's, never to be replaced."""
-        if not self.config_path.exists():
-            companions = (self.path / name for name in COMPANIONS)
-            for path in (self.checkpoints_path, self.model_path, *companions):
-                if path.exists():
-                    raise RunError(
-                        f"{self.path} holds {path.name} but no config.json, so it is not a run; "
-                        "give another directory with --out"
-                    )
+    def is_ours(self) -> bool:
+        """Return whether this is a run: marked as one, or with a config that is one's."""
+        mark = self.path / MARK
+        with contextlib.suppress(OSError, CheckpointError, RunError):
+            if os.path.lexists(mark) and regular_size(mark) <= len(MARKED):
+                # a crash may have left the beginning alone
+                return MARKED.startswith(mark.read_bytes()) or self.config() is not None
+            return self.config() is not None
+        return False
 
-    def clear(self) -> None:
-        """Remove what an earlier run left, to start over; the config, which marks a run, last."""
-        for path in (
-            self.report_path,
-            self.curves_path,
-            *(self.path / name for task in TASKS for name in TASKS[task].pictures),
-            self.metrics.path,
-            self.checkpoints_path,
-            *(self.path / name for name in COMPANIONS),
-            self.model_path,
-            self.config_path,
-        ):
-            files.delete(path)
+    def _require_ours(self) -> None:
+        """Refuse a directory that is neither empty nor a run, by the first thing in it."""
+        if self.is_ours():
+            return
+        for path in sorted(self.path.iterdir()):
+            if not (path.name == LOCK and is_lock(path)):
+                raise RunError(
+                    f"{self.path} holds {path.name} and is not a run, so nothing is written "
+                    "there; give another directory with --out"
+                )
+
+    def _sweep(self) -> list[Path]:
+        gone = renewed(self.config_path)
+        begun_anew = gone or not os.path.lexists(self.config_path)  # and cut short
+        old = sweep(self.checkpoints_path, _checkpoints(), gone) if begun_anew else []
+        return old + sweep(self.path, _names(), gone)
+
+    def require_replaceable(self, *, whole: bool) -> None:
+        """Refuse to work where what would be replaced in the end holds something that is not ours.
+
+        Args:
+            whole: whether all of the run is, checkpoints too, as it is started over.
+
+        Raises:
+            RunError: something foreign lies in a model, or in place of a file; names it.
+        """
+        names = _names()
+        for path in sorted(self.path.iterdir()):
+            if re.fullmatch(f"{names.folders}|{names.files}", path.name) and not names.has(path):
+                if whole or not path.is_symlink() or not path.is_dir():
+                    raise _foreign(path, names)  # else it is a folder that lies elsewhere
+                if (foreign := first_foreign(path.resolve(), names.knows)) is not None:
+                    raise _foreign(foreign, names)
+        if os.path.lexists(self.checkpoints_path) and not self.checkpoints_path.is_dir():
+            raise _foreign(self.checkpoints_path, names)
+        for path in self._steps() if whole else ():
+            if not _checkpoints().has(path):
+                raise _foreign(path, _checkpoints())
+
+    def _steps(self) -> list[Path]:
+        place = self.checkpoints_path
+        paths = sorted(place.iterdir()) if place.is_dir() else []
+        return [path for path in paths if re.fullmatch(_checkpoints().folders, path.name)]
+
+    def require_there(self) -> None:
+        """Refuse to go on where the directory was renamed or removed since it was opened.
+
+        Raises:
+            RunError: its path leads elsewhere by now, or nowhere.
+        """
+        if not self._still_there():
+            raise RunError(
+                f"{self.path} is no longer the directory that this run was begun in: it was moved "
+                "or removed, so nothing more is written; move it back to go on"
+            )
+
+    def write_config(self, config: RunConfig, *, restart: bool = False) -> None:
+        """Write the mark and the resolved settings; from here on the directory is a run.
+
+        Args:
+            config: what to write.
+            restart: let all that an earlier run left go, once the new settings stand; until
+                then, and where that fails, the earlier one is whole.
+
+        Raises:
+            ResourceError: the disk is full.
+            RunError: it refuses otherwise.
+        """
+        content = files.json_bytes(config.model_dump(mode="json"))
+        with writing(self.config_path):
+            if not os.path.lexists(self.path / MARK):
+                files.create(self.path / MARK, MARKED)
+                files.sync_directory(self.path)
+            if not restart:
+                files.write_bytes(self.config_path, content)
+                return
+            renew(self.config_path, content, self._belongings())
+        with contextlib.suppress(OSError):  # the new one stands, and the next opening sweeps
+            self._sweep()
+
+    def _belongings(self) -> list[Path]:
+        """Return what an earlier run has left, but for its config; the pictures of its own task."""
+        pictures = {name for task in TASKS for name in TASKS[task].pictures}
+        with contextlib.suppress(CheckpointError):
+            if (config := self.config()) is not None:
+                pictures = {*TASKS[config.task].pictures}
+        names = _names()
+        keeps = {name for task in TASKS for name in TASKS[task].pictures} - pictures
+        found = [
+            path
+            for path in sorted(self.path.iterdir())
+            if path != self.config_path and path.name not in keeps and names.has(path)
+        ]
+        return [*found, *self._steps()]
 
     def config(self) -> RunConfig | None:
         """Return the config of the run that is here; None where there is none.
@@ -136,25 +251,14 @@ class RunDirectory:
         except ConfigError as error:
             raise CheckpointError(f"{self.config_path}: {error}") from error
 
-    def write_config(self, config: RunConfig) -> None:
-        """Write the resolved settings.
-
-        Args:
-            config: what to write.
-
-        Raises:
-            ResourceError: the disk is full.
-        """
-        with _writing(self.config_path):
-            files.write_json(self.config_path, config.model_dump(mode="json"))
-
     def report(self) -> dict[str, Any] | None:
         """Return the results of the finished run; None where it is not finished.
 
         Raises:
             CheckpointError: `report.json` is there but cannot be understood.
         """
-        return self._read(self.report_path)
+        values = self._read(self.report_path)
+        return None if values is None else require_report(values, self.report_path)
 
     def write_report(self, report: dict[str, Any]) -> None:
         """Write the results, which marks the run as finished.
@@ -165,7 +269,7 @@ class RunDirectory:
         Raises:
             ResourceError: the disk is full.
         """
-        with _writing(self.report_path):
+        with writing(self.report_path):
             self.metrics.flush()
             files.write_json(self.report_path, report)
 
@@ -180,117 +284,12 @@ class RunDirectory:
         return values
 
 
-class MetricLog:
-    """A run's metrics, one JSON object a line, appended as they come.
-
-    No line holds clock time, so an interrupted and resumed run writes the very same bytes.
-    While the disk is full, lines wait in memory.
-
-    Args:
-        path: the file; it need not exist yet.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._waiting = b""
-
-    def append(self, event: Event) -> None:
-        """Add the event's line, if it has one.
-
-        Args:
-            event: a step or a validation; others have no line.
-        """
-        if record := metric(event):
-            self._waiting += json.dumps(record, allow_nan=False).encode() + b"\n"
-            try:
-                self.flush()
-            except OSError as error:
-                if not is_full(error):
-                    raise
-
-    def flush(self) -> None:
-        """Write the lines that wait.
-
-        Raises:
-            OSError: as the disk says.
-        """
-        if self._waiting:
-            with self.path.open("ab", buffering=0) as log:
-                while self._waiting:  # a write on a nearly full disk may take a part only
-                    self._waiting = self._waiting[log.write(self._waiting) or 0 :]
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return all records in order, up to the first damaged line."""
-        return [json.loads(line) for line in self._sound()]
-
-    def rewind(self, step: int) -> None:
-        """Drop the records of steps after `step`, which are taken again, and damaged lines.
-
-        Args:
-            step: where the run resumes; 0 drops all.
-        """
-        kept = [line for line in self._sound() if json.loads(line)["step"] <= step]
-        with _writing(self.path):
-            files.write_bytes(self.path, b"".join(kept))
-
-    def _sound(self) -> list[bytes]:
-        lines = []
-        if self.path.exists():
-            with self.path.open("rb") as log:
-                for line in log:
-                    if not _is_record(line):
-                        break
-                    lines.append(line)
-        return lines
-
-
-def metric(event: Event) -> dict[str, Any] | None:
-    """Return an event's line of metrics as a JSON value; None for events without one.
-
-    Args:
-        event: anything that training yields.
-
-    Example:
-        >>> metric(Validated(step=9, epoch=1.0, metrics={"perplexity": 7.5}, best=True, seconds=1))
-        {'step': 9, 'epoch': 1.0, 'valid': {'perplexity': 7.5}, 'best': True}
-    """
-    if isinstance(event, Stepped):
-        return {
-            "step": event.step,
-            "epoch": event.epoch,
-            "loss": _finite(event.loss),
-            "learning_rate": event.learning_rate,
-            "gradient_norm": _finite(event.gradient_norm),
-        }
-    if isinstance(event, Validated):
-        valid = {name: _finite(value) for name, value in event.metrics.items()}
-        return {"step": event.step, "epoch": event.epoch, "valid": valid, "best": event.best}
-    return None
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is None or math.isfinite(value) else None
-
-
-def _is_record(line: bytes) -> bool:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return False
-    return line.endswith(b"\n") and isinstance(record, dict) and "step" in record
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        kind: type[RecurraError] = ResourceError if is_full(error) else RunError
-        raise kind(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _mode(path: Path) -> str:
-    """Say who may do what with `path`, or with the nearest folder above it that exists."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return f"{path} is {stat.filemode(path.stat().st_mode)}"
+def _foreign(path: Path, names: Names) -> RunError:
+    """Return what to say of a thing that stands in the way and is not ours."""
+    if not path.is_symlink() and path.is_dir():
+        path = first_foreign(path, names.knows) or path
+    kind = stat.filemode(path.lstat().st_mode)
+    return RunError(
+        f"{path} ({kind}) was not written by this run, so what it lies in is not replaced; move "
+        "it elsewhere, and give the same command again"
+    )

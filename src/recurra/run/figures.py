@@ -12,6 +12,10 @@ from recurra.run.tasks import TASKS, metric_of
 __all__ = ["figure", "in_picture", "shown", "spread", "table", "validated", "words"]
 
 
+_LONG = 1e12
+"""From here on a number is told by its power of ten."""
+
+
 def table(task: str, metric: str, split: str, systems: Sequence[tuple[str, Metrics]]) -> list[str]:
     """Return the lines of a table: a system a row, the metric that is judged first.
 
@@ -93,11 +97,13 @@ def figure(value: float | int | None, places: int | None = None) -> str:
         places: digits after the point, in place of that rule.
 
     Example:
-        >>> figure(7.123), figure(141.23), figure(None)
-        ('7.12', '141.2', 'overflow')
+        >>> figure(7.123), figure(141.23), figure(1e276), figure(None)
+        ('7.12', '141.2', '1.00e+276', 'overflow')
     """
     if value is None or not math.isfinite(value):
         return "overflow"
+    if abs(value) >= _LONG:
+        return f"{value:.2e}"
     return f"{value:,.{places or (2 if value < 100 else 1)}f}"
 
 
@@ -111,6 +117,8 @@ def spread(deviation: float) -> str:
         >>> spread(0.4321), spread(0.0123), spread(1234.0)
         ('0.43', '0.012', '1,234')
     """
+    if deviation >= _LONG:
+        return f"{deviation:.2e}"
     return f"{deviation:,.0f}" if deviation >= 10 else f"{deviation:#.2g}"
 
 
@@ -124,7 +132,7 @@ def in_picture(value: float) -> str:
         >>> in_picture(1234.56), in_picture(0.98765)
         ('1,234.6', '0.9877')
     """
-    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.4g}"
+    return f"{value:,.1f}" if 10 <= abs(value) < _LONG else f"{value:.4g}"
 
 
 def validated(records: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[float, float]]:

@@ -12,7 +12,9 @@ from recurra.table import Table
 __all__ = ["PRESETS", "preset"]
 
 PRESETS = Table(
-    "preset", {name: place for task in TASKS for name, place in TASKS[task].presets.items()}
+    "preset",
+    {name: place for task in TASKS for name, place in TASKS[task].presets.items()},
+    base="types:FunctionType",
 )
 """Name -> function that returns a config."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recurra.errors import ConfigError
-from recurra.learning.config import GIVEN, RunConfig, differences, with_data
-from recurra.learning.event import Event, Finished, Started, Stopped, Warned
+from recurra.learning.config import GIVEN, RunConfig, differences, settings, with_data
+from recurra.learning.event import Event, Finished, Saving, Started, Stopped, Warned
 from recurra.learning.metric import Metrics
 from recurra.learning.task import Task
 from recurra.machine import choose_device, keep_freed_memory, on_threads, usable_cores
@@ -20,6 +20,8 @@ from recurra.run.plot import curves
 from recurra.run.report import Judged, best_of, compose
 from recurra.run.tasks import metric_of, task_class, task_of
 from recurra.storage.picture import canvas
+from recurra.table import named_by_file
+from recurra.work import working
 
 __all__ = ["Opened", "Reported", "config_of", "evaluate", "train"]
 
@@ -53,6 +55,7 @@ def train(
     start_from: Path | str | None = None,
     restart: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
+    allow_import: Iterable[str] = (),
 ) -> Iterator[Event | Opened | Reported]:
     """Train, evaluate and report; nothing happens but while the events are read.
 
@@ -65,8 +68,10 @@ def train(
             and labels also a frame or arrays.
         out: the run's directory; `runs/PRESET` by default.
         start_from: a run whose weights and vocabulary this one begins with.
-        restart: discard what is in the directory.
+        restart: discard the run that is in the directory, once the new one can begin.
         should_stop: asked after every step; when true, the run saves and yields `Stopped`.
+        allow_import: cells of someone's own that the run to start from may name, as
+            `["module:Name"]`; those that the config names need not be among them.
 
     Raises:
         ConfigError: the directory holds a run of another config, and lists the differences; or
@@ -86,24 +91,27 @@ def train(
         config = with_data(config, data)
     if start_from is not None:
         config = config.model_copy(update={"start_from": str(start_from)})
+    if out == "":
+        raise ConfigError("out is empty; give a directory, or None for runs/PRESET")
+    named = [*_strings(config), *allow_import]
     directory = RunDirectory(out if out is not None else Path("runs") / config.preset)
     with directory.opened() as removed:
         for path in removed:
             yield Warned(f"{path}, left over by an interrupted run, is removed")
         if restart:
             _refuse_own_weights(config.start_from, directory.path)
-            directory.clear()
-        why = "as asked" if config.threads else None
-        if (there := directory.config()) is not None:
-            asked, config = config.threads, _same(there, config, directory.path)
+        elif (there := directory.config()) is not None:
+            config = yield from _same(there, config, directory)
             if (report := directory.report()) is not None:
                 yield Reported(report)
                 return
-            config, why, warning = _same_threads(config, asked)
-            if warning is not None:
-                yield Warned(warning)
-        with on_threads(config.threads or usable_cores()):
-            yield from _run(config, data, directory, should_stop, begun, why)
+        directory.require_replaceable(whole=restart)
+        yield from _run(config, data, directory, should_stop, begun, restart, named)
+
+
+def _strings(config: RunConfig) -> list[str]:
+    """Return what a config names, whatever it stands for."""
+    return [value for value in settings(config).values() if isinstance(value, str)]
 
 
 def _require_config(config: object) -> None:
@@ -129,71 +137,94 @@ def _refuse_own_weights(start_from: str | None, path: Path) -> None:
         )
 
 
-def _same(there: RunConfig, asked: RunConfig, path: Path) -> RunConfig:
+def _same(
+    there: RunConfig, asked: RunConfig, directory: RunDirectory
+) -> Generator[Warned, None, RunConfig]:
+    """Return the config to go on with, and warn where its threads are others than before."""
     if lines := differences(there, asked):
         raise ConfigError(
-            f"{path} holds another run ({'; '.join(lines)}). Give another --out, the same "
-            "settings to go on, or --restart to start over"
+            f"{directory.path} holds another run ({'; '.join(lines)}). Give another --out, the "
+            "same settings to go on, or --restart to start over"
         )
-    return there
+    config = there.model_copy(update={"threads": asked.threads or there.threads})
+    if there.threads is None or config.threads is None or directory.report() is not None:
+        return config
+    cores = usable_cores()
+    if config.threads != there.threads:
+        yield Warned(
+            f"this run had --threads {there.threads} until now and is asked to go on with "
+            f"{config.threads}: its last places may differ from those of a run that keeps to one"
+        )
+    elif config.threads > cores:
+        yield Warned(
+            f"this run goes on with --threads {config.threads}, but may use only {cores} of the "
+            "cores: it is slower, and libraries that take fewer by themselves may round otherwise"
+        )
+    return config
 
 
-def _same_threads(there: RunConfig, asked: int | None) -> tuple[RunConfig, str, str | None]:
-    """Return the config to go on with, why it takes its threads, and what is to be warned of."""
-    kept, cores = there.threads, usable_cores()
-    if kept is None and asked is None:
-        return there, "as chosen now", None
-    if asked is not None and asked != kept:
-        said = f"this run had --threads {kept} until now and is asked to go on with {asked}"
-        why = "its last places may differ from those of a run that keeps to one number"
-        changed = there.model_copy(update={"threads": asked})
-        return changed, "as asked", None if kept is None else f"{said}: {why}"
-    said = f"this run goes on with --threads {kept}, but may use only {cores} of the cores"
-    why = "it is slower, and libraries that take fewer threads by themselves may round otherwise"
-    return there, "as before", f"{said}: {why}" if kept and kept > cores else None
-
-
-def _threads(config: RunConfig, why: str | None) -> dict[str, str]:
+def _threads(config: RunConfig, given: bool) -> dict[str, str]:
     """Return in words how many threads are taken, and why; nothing where none were chosen."""
     if config.threads is None:
         return {}
     small = config.threads == 1 < usable_cores()
     chosen = "as the network is small" if small else "as many as this process may use cores"
-    return {"threads": f"{config.threads}, {why or chosen}"}
+    return {"threads": f"{config.threads}, {'as its config says' if given else chosen}"}
 
 
-def _run(
+def _run(config: RunConfig, *how: Any) -> Iterator[Event | Opened | Reported]:
+    with on_threads(config.threads or usable_cores()):
+        yield from _learn(config, *how)
+
+
+def _learn(
     config: RunConfig,
     data: object,
     directory: RunDirectory,
     should_stop: Callable[[], bool],
     begun: float,
-    why: str | None,
+    restart: bool,
+    named: Iterable[str],
 ) -> Iterator[Event | Opened | Reported]:
     keep_freed_memory()
+    decided = config.threads is not None
     given = () if data is None or isinstance(data, str | Path) else (data,)
     if not given:
         _require_name(config)
-    task: Task = task_class(config.task)(config, choose_device(config.device), *given)
+    with working("preparing"), named_by_file(config.start_from, named):  # all else is asked for
+        task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
-    directory.write_config(config)
-    facts = task.facts() | _threads(config, why)
+    directory.write_config(config, restart=restart)
+    facts = task.facts() | _threads(config, decided)
     yield Opened(config, directory.path, facts, task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
         if isinstance(event, Started):
-            directory.metrics.rewind(event.step)
-        directory.metrics.append(event)
+            yield from map(Warned, directory.metrics.rewind(event.step))
         if isinstance(event, Finished):
             finished = event
-        yield event
+        yield from _logged(event, directory)
         if isinstance(event, Stopped):
             return
-    task.model.save_pretrained(directory.model_path)
-    report = _report(task, directory, finished, begun)
-    for name, model in task.companions().items():
-        model.save_pretrained(directory.path / name)
-    directory.write_report(report)
+    with working("reporting"):
+        directory.require_there()
+        task.model.save_pretrained(directory.model_path)
+        report = _report(task, directory, finished, begun)
+        for name, model in task.companions().items():
+            directory.require_there()
+            model.save_pretrained(directory.path / name)
+        directory.require_there()
+        directory.write_report(report)
     yield Reported(report)
+
+
+def _logged(event: Event, directory: RunDirectory) -> Iterator[Event]:
+    """Yield an event once its line is in the log: on the disk, before a checkpoint speaks of it."""
+    directory.require_there()
+    directory.metrics.append(event)
+    if isinstance(event, Saving):
+        directory.metrics.sync()
+    else:
+        yield event
 
 
 def _report(
@@ -201,8 +232,12 @@ def _report(
 ) -> dict[str, Any]:
     asked = Asked(task.config, directory.path)
     metric, better = task.metric, metric_of(task.metric).better
-    ours = {split: task.measure(split) for split in ("valid", "test")}
-    baselines = task.baselines()
+    ours = {}
+    for split in ("valid", "test"):
+        with working(f"measuring on {split}"):
+            ours[split] = task.measure(split)
+    with working("measuring the baselines"):
+        baselines = task.baselines()
     split = "test" if ours["test"] is not None else "valid"
     extras = task.extras()
     curves(
@@ -239,6 +274,7 @@ def evaluate(
     data: object = None,
     split: str = "test",
     context: str = "document",
+    allow_import: Iterable[str] = (),
 ) -> dict[str, float | int | None]:
     """Return the metrics of a finished run's model on its own data or on others.
 
@@ -249,9 +285,10 @@ def evaluate(
         split: which part of the data, `"train"`, `"valid"` or `"test"`.
         context: of text: `"document"` carries the state throughout, `"independent"` starts
             every line anew.
+        allow_import: cells and data of someone's own that the run may name, as `["module:Name"]`.
 
     Raises:
-        CheckpointError: the run holds no model, or a damaged one.
+        CheckpointError: the run holds no model, or a damaged one, or names what is not allowed.
         DataError: there is no such split, or the data cannot be used.
         ConfigError: for another context.
 
@@ -266,8 +303,10 @@ def evaluate(
         _require_name(config)
     name = config.task if config else task_of(run)
     given = str(data) if isinstance(data, str | Path) else data
+    named = [*allow_import, given] if isinstance(given, str) else allow_import
     kept = config.threads if config else None
-    with on_threads(min(kept, usable_cores()) if kept else None):
+    threads = on_threads(min(kept, usable_cores()) if kept else None)
+    with working(f"measuring on {split}"), named_by_file(run, named), threads:
         return dict(task_class(name).evaluate(Path(run), config, given, split, context))
 
 

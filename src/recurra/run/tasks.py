@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from recurra.learning.config import RunConfig, validated
 from recurra.learning.metric import Metric
 from recurra.learning.task import TaskEntry
 from recurra.table import Table, imported
+from recurra.work import working
 
 __all__ = ["TASKS", "load_model", "metric_of", "parse_config", "task_class", "task_of"]
 
@@ -42,9 +43,9 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     """
     task = values.get("task")
     if task not in list(TASKS):  # a list from a file is in no mapping
-        raise ConfigError(f"task is {task!r}, but must be one of {', '.join(TASKS)}")
+        raise ConfigError(f"task is {task!r:.80}, but must be one of {', '.join(TASKS)}")
     entry: TaskEntry = TASKS[task]
-    return validated(entry.config, values)
+    return validated(entry.config, values, strict=True)
 
 
 def task_class(name: str) -> Any:
@@ -87,7 +88,7 @@ def task_of(run: Path | str) -> str:
     raise CheckpointError(f"{run} holds a {found!r:.80}; there are: {known}")
 
 
-def load_model(run: Path | str, ability: str) -> Any:
+def load_model(run: Path | str, ability: str, *, allow_import: Iterable[str] = ()) -> Any:
     """Return a finished model that can do something, whichever task it is of.
 
     Torch is left with as many threads as the run took, of the cores that there are.
@@ -95,9 +96,11 @@ def load_model(run: Path | str, ability: str) -> Any:
     Args:
         run: a run directory, the `model` directory in one, or a single file.
         ability: what is asked of it, by the name of the command, as `"score"`.
+        allow_import: cells of someone's own that it may name, as `["module:Name"]`.
 
     Raises:
-        CheckpointError: there is no model, it is damaged, or it cannot do that; says what it can.
+        CheckpointError: there is no model, it is damaged, or it cannot do that, and says what it
+            can; or it names a cell that is not allowed.
 
     Example:
         >>> load_model("runs/words", "score").score(["the cat sat"])  # doctest: +SKIP
@@ -109,7 +112,8 @@ def load_model(run: Path | str, ability: str) -> Any:
             f"{run} holds a {entry.format.name.removeprefix('recurra-').replace('-', ' ')}, which "
             f"cannot {ability}; it can {', '.join(sorted(kind.can))}"
         )
-    model = kind.from_pretrained(run)
+    with working("reading the model"):
+        model = kind.from_pretrained(run, allow_import=allow_import)
     if (threads := _threads_of(Path(run))) is not None:
         import torch  # presets are listed without it
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import TypeVar
@@ -13,12 +15,42 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from recurra.errors import DataError, ResourceError
+from recurra.storage.files import append, make_directory, remove_file
 from recurra.storage.folders import is_full
+from recurra.storage.locks import is_lock, lock
+from recurra.work import working
 
-__all__ = ["download", "unpack"]
+__all__ = ["download", "gathering", "unpack"]
 
 BLOCK = 1 << 16  # bytes
 Content = TypeVar("Content")
+
+
+@contextmanager
+def gathering(part: Path, held: Path) -> Iterator[None]:
+    """Hold a lock while `part` is downloaded into; one of someone else's is never gone on from.
+
+    Args:
+        part: where the bytes gather; ours if it is a file beside a lock of ours.
+        held: the lock, made with its folder and kept.
+
+    Raises:
+        DataError: there is such a file already, and it is not ours.
+        RunError: another process holds the lock.
+        OSError: when the disk refuses.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with gathering(folder / "data.part", folder / "data.lock"):
+        ...     (folder / "data.lock").exists()
+        True
+    """
+    if os.path.lexists(part) and (part.is_symlink() or not part.is_file() or not is_lock(held)):
+        raise DataError(f"{part} is there already and is no download of Recurra; move it away")
+    make_directory(held.parent)
+    with lock(held):
+        yield
 
 
 def download(
@@ -60,7 +92,7 @@ def download(
         except DataError as error:
             failures.append(str(error))
         finally:
-            part.unlink()
+            remove_file(part)
     told = "; ".join(f"({count}) {failure}" for count, failure in enumerate(failures, 1))
     raise DataError(f"{url} could not be downloaded in {tries} tries: {told}")
 
@@ -80,7 +112,7 @@ def _fetch(url: str, part: Path, limit: int, timeout: float) -> None:
             if error.code == 416 and error.headers["Content-Range"] == f"bytes */{have}":
                 return  # the part is the whole
             if error.code == 416:
-                part.unlink()
+                remove_file(part)
             raise
     with response:
         goes_on = response.headers["Content-Range"] or ""
@@ -89,14 +121,18 @@ def _fetch(url: str, part: Path, limit: int, timeout: float) -> None:
         total = None if response.length is None else have + response.length
         if total is not None and total > limit:
             raise OSError(f"{total:,} bytes are announced, at most {limit:,} were expected")
-        with part.open("ab" if have else "wb") as file:
+        if not have:
+            remove_file(part)
+        with working(f"fetching {url}", total, "bytes") as tell:
             while block := response.read(BLOCK):
                 have += len(block)
                 if have > limit:
                     break
-                file.write(block)
+                while block:
+                    block = block[append(part, block) :]
+                tell(have)
     if have > limit:
-        part.unlink()
+        remove_file(part)
         raise OSError(f"more than the {limit:,} bytes expected were sent")
     if total is not None and have < total:
         raise OSError(f"cut off after {have:,} of {total:,} bytes")

@@ -1,7 +1,8 @@
 """Durable writing of files: whatever happens, a file is on disk whole, or not at all.
 
 A file is written under a temporary name beside its place, flushed to the disk, then renamed, and
-the folder flushed. What a crash leaves behind is known by its name, and `sweep` clears it.
+the folder flushed. What a crash leaves behind is known by its name; `recurra.storage.leftovers`
+clears it where that is ours to do.
 """
 
 from __future__ import annotations
@@ -11,41 +12,35 @@ import hashlib
 import json
 import math
 import os
-import re
 import secrets
-import shutil
+import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
-
-from recurra.errors import RunError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 __all__ = [
     "Content",
     "Sink",
+    "abandon",
+    "append",
     "beside",
     "create",
-    "delete",
+    "is_stream",
     "json_bytes",
-    "lock",
     "make_directory",
+    "remove_directories",
+    "remove_file",
     "sha256",
-    "sweep",
     "sync_directory",
-    "temporary",
+    "sync_file",
+    "token",
     "write_bytes",
     "write_json",
 ]
 
-BEYOND_TEXT = 2**20  # bytes; where Windows locks, clear of the text that others read
-LEFT_OVER = re.compile(r"(.+)\.(tmp|old)-[0-9a-f]{8}")
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 class Sink(Protocol):
@@ -96,17 +91,23 @@ def create(path: Path, content: Content) -> tuple[int, str]:
         5
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags, 0o666)
+    sink = _write(os.open(path, flags, 0o666), content, sync=True)
+    return sink.size, sink.digest.hexdigest()
+
+
+def _write(descriptor: int, content: Content, sync: bool = False) -> _HashingSink:
+    """Write all of `content` and close."""
     try:
         sink = _HashingSink(descriptor)
         if callable(content):
             content(sink)
         else:
             sink.write(content)
-        os.fsync(descriptor)
+        if sync:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return sink.size, sink.digest.hexdigest()
+    return sink
 
 
 def sync_directory(path: Path) -> None:
@@ -144,11 +145,23 @@ def beside(path: Path, mark: str) -> Path:
         >>> beside(Path("model"), "tmp").name[:10]
         'model.tmp-'
     """
-    return path.with_name(f"{path.name}.{mark}-{secrets.token_hex(4)}")
+    return path.with_name(f"{path.name}.{mark}-{token()}")
 
 
-def delete(path: Path) -> None:
-    """Delete a file, a link or a whole directory, if it is there.
+def token() -> str:
+    """Return eight random hexadecimal digits that are no date: a letter is among them.
+
+    Example:
+        >>> len(token())
+        8
+    """
+    while (drawn := secrets.token_hex(4)).isdecimal():
+        pass
+    return drawn
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, or a link and not what it leads to, if it is there.
 
     Args:
         path: what goes.
@@ -157,37 +170,32 @@ def delete(path: Path) -> None:
         OSError: when the system refuses.
 
     Example:
-        >>> delete(Path("nowhere"))
+        >>> remove_file(Path("nowhere"))
     """
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
-@contextmanager
-def temporary(path: Path) -> Iterator[Path]:
-    """Give a name beside `path` under which to build it; a failure leaves nothing there.
+def remove_directories(paths: Iterable[Path]) -> None:
+    """Remove directories that are empty, one after another.
 
     Args:
-        path: the final place.
+        paths: the innermost first.
+
+    Raises:
+        OSError: one is not empty, or the system refuses.
 
     Example:
-        >>> with temporary(Path("model")) as unfinished:
-        ...     print(unfinished.exists())
-        False
+        >>> remove_directories([])
     """
-    unfinished = beside(path, "tmp")
-    try:
-        yield unfinished
-    except BaseException:
-        with suppress(OSError):  # the first error is the one to tell; sweep comes later
-            delete(unfinished)
-        raise
+    for path in paths:
+        path.rmdir()
 
 
 def write_bytes(path: Path, content: Content) -> None:
     """Write a file so that `path` always holds all of the old content or all of the new.
+
+    Where `path` is a link, what it leads to is written; what is no regular file, as a terminal or
+    a pipe, is written to as it is.
 
     Args:
         path: the file; its folder must be there.
@@ -203,10 +211,98 @@ def write_bytes(path: Path, content: Content) -> None:
         >>> path.read_bytes()
         b'hello'
     """
-    with temporary(path) as unfinished:
+    if is_stream(path):
+        _write(os.open(path, os.O_WRONLY), content)
+        return
+    place = path.resolve() if path.is_symlink() else path
+    unfinished = beside(place, "tmp")
+    _unfinished.add(unfinished)
+    try:
         create(unfinished, content)
-        unfinished.replace(path)
-        sync_directory(path.parent)
+        unfinished.replace(place)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to tell
+            remove_file(unfinished)
+        raise
+    finally:
+        _unfinished.discard(unfinished)
+    sync_directory(place.parent)
+
+
+_unfinished: set[Path] = set()  # only while they are being written
+
+
+def abandon() -> None:
+    """Delete the files that any thread has not finished writing; the process is about to end.
+
+    Example:
+        >>> abandon()
+    """
+    for path in list(_unfinished):
+        with suppress(OSError):
+            remove_file(path)
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path leads to what bytes go into and are not kept, as `/dev/stdout`.
+
+    Args:
+        path: anything.
+
+    Example:
+        >>> is_stream(Path("nowhere"))
+        False
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def append(path: Path, data: bytes) -> int:
+    """Add bytes to the end of a file, made if missing; return how many went there.
+
+    Args:
+        path: a regular file or nothing; a link is not followed.
+        data: of which a part may be written, where the disk is nearly full.
+
+    Raises:
+        OSError: when the disk refuses.
+
+    Example:
+        >>> import tempfile
+        >>> append(Path(tempfile.mkdtemp()) / "log", b"a line")
+        6
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NO_LINK | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        return os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's bytes to the disk, if it is there.
+
+    Args:
+        path: a regular file.
+
+    Raises:
+        OSError: when the disk refuses.
+
+    Example:
+        >>> sync_file(Path("nowhere"))
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | _NO_LINK)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _finite(value: Any) -> Any:
@@ -278,37 +374,6 @@ def make_directory(path: Path) -> None:
         sync_directory(path.parent)
 
 
-def sweep(parent: Path) -> list[Path]:
-    """Clear what interrupted writes left in `parent`; return the paths that were removed.
-
-    A directory that had stepped aside for a new one that never came is put back. Only the
-    process that holds the lock of a directory may sweep it.
-
-    Args:
-        parent: a directory, or nothing at all.
-
-    Raises:
-        OSError: when something cannot be removed.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> (folder / "model.tmp-0123abcd").mkdir()
-        >>> [path.name for path in sweep(folder)]
-        ['model.tmp-0123abcd']
-    """
-    removed = []
-    for path in sorted(parent.iterdir()) if parent.is_dir() else ():
-        if match := LEFT_OVER.fullmatch(path.name):
-            place = path.with_name(match[1])
-            if match[2] == "old" and not os.path.lexists(place):
-                path.rename(place)
-            else:
-                delete(path)
-                removed.append(path)
-    return removed
-
-
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal, reading it piece by piece.
 
@@ -327,47 +392,3 @@ def sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            os.lseek(descriptor, BEYOND_TEXT, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold `path` as a lock that ends with the block, or with the process however it dies.
-
-    Args:
-        path: a file, made if missing and never removed, as that would let two hold it.
-
-    Raises:
-        RunError: at once, when another holds it; names the process.
-
-    Example:
-        >>> import tempfile
-        >>> with lock(Path(tempfile.mkdtemp()) / "lock"):
-        ...     print("alone")
-        alone
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if not _try_lock(descriptor):
-            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
-            raise RunError(
-                f"{path.parent} is in use by process {holder}, which holds {path.name}: "
-                "wait until it ends, or choose another directory"
-            )
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(descriptor)

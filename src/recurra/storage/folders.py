@@ -8,16 +8,22 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError
-from recurra.storage.files import Content, lock, make_directory, sweep
+from recurra.storage.files import Content, make_directory
+from recurra.storage.leftovers import Names, sweep
+from recurra.storage.locks import lock
 from recurra.storage.sealed import open_sealed, seal
 
-__all__ = ["cache_folder", "cached", "data_folder", "is_full"]
+__all__ = ["cache_folder", "cached", "data_folder", "is_full", "scratch_file", "scratch_folder"]
+
+NAMES = Names("content", r"[a-z]+\.(json|ids)")
+"""What is kept of a thing that was built once."""
 
 
 def data_folder() -> Path:
@@ -95,8 +101,8 @@ def cached(
         try:
             make_directory(place)
             with lock(place / "lock"):
-                sweep(place)
-                seal(place / "content", build(), kind, version)
+                sweep(place, NAMES)
+                seal(place / "content", build(), kind, version, NAMES.knows)
                 return open_sealed(place / "content", kind, version)
         except RunError as error:
             problem = error
@@ -124,6 +130,45 @@ def is_full(error: OSError) -> bool:
 
 @cache
 def _private_folder() -> Path:
-    path = tempfile.mkdtemp(prefix="recurra-")
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    path, owner = tempfile.mkdtemp(prefix="recurra-"), os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # a forked child leaves it to its parent
+            shutil.rmtree(path, ignore_errors=True)
+
+    atexit.register(remove)
     return Path(path)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a folder of this process alone, which goes with all that is in it.
+
+    Example:
+        >>> with scratch_folder() as folder:
+        ...     list(folder.iterdir())
+        []
+    """
+    with tempfile.TemporaryDirectory(prefix="recurra-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def scratch_file() -> Iterator[IO[bytes]]:
+    """Give a file without a name, which goes when nobody reads it any more.
+
+    Raises:
+        ResourceError: the disk is full.
+
+    Example:
+        >>> with scratch_file() as file:
+        ...     file.write(b"ids")
+        3
+    """
+    with tempfile.TemporaryFile() as file:
+        try:
+            yield file
+        except OSError as error:
+            if is_full(error):
+                raise ResourceError("no space is left for temporary files") from error
+            raise

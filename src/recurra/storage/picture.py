@@ -6,6 +6,7 @@ C3 what was really so.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,17 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recurra.errors import ConfigError
+from recurra.storage.files import write_bytes
 from recurra.storage.folders import cache_folder
+from recurra.storage.outputs import require_file
+from recurra.work import working
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Picture", "canvas", "require_suffix"]
+__all__ = ["Picture", "canvas", "require_picture"]
 
 _COLORS = ["1f5a96", "c2571a", "9ab7d3", "333333", "4f8a5b", "8a6fb0", "b0903a", "808080"]
 _INK = "#333333"
-_METADATA: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None}}
-"""Suffix -> what must not be in the file for the same picture to be the same bytes."""
+_OURS = "Recurra"
+_METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": _OURS},
+    ".svg": {"Creator": _OURS, "Date": None},
+}
+"""Suffix -> whose it is; no version or date, for the same picture to be the same bytes."""
 _STYLE: dict[str, Any] = {
     "axes.edgecolor": _INK,
     "axes.grid": True,
@@ -63,22 +71,31 @@ class Picture:
     draw: Callable[[Figure, str], None]
 
 
-def require_suffix(path: Path) -> None:
-    """Refuse a file that is no picture by its name.
+def require_picture(path: Path, option: str = "--plot", makes_folder: bool = False) -> None:
+    """Refuse, before there is anything to draw, a file that could not be drawn into.
 
     Args:
-        path: the file.
+        path: the file; one that is there is replaced if it is a picture of ours.
+        option: which named it.
+        makes_folder: whether its folder is made then, where it is not there.
 
     Raises:
-        ConfigError: it is neither a `.png` nor an `.svg`.
+        ConfigError: it is neither a `.png` nor an `.svg`, or is there and someone else's.
+        RunError: it cannot be written there.
+        ResourceError: the disk is full.
     """
+    _require_suffix(path)
+    require_file(path, option, lambda head: _OURS.encode() in head, makes_folder)
+
+
+def _require_suffix(path: Path) -> None:
     if path.suffix.lower() not in _METADATA:
         raise ConfigError(f"a picture is written as .png or .svg, got {path}")
 
 
 @contextmanager
 def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Give an empty figure in our style; save it at the end.
+    """Give an empty figure in our style; save it at the end, whole or not at all.
 
     Args:
         path: the file, a `.png` or an `.svg`.
@@ -87,6 +104,7 @@ def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
 
     Raises:
         ConfigError: for another kind of file.
+        OSError: when the disk refuses.
 
     Example:
         >>> import tempfile
@@ -96,7 +114,7 @@ def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
         >>> path.read_bytes()[1:4]
         b'PNG'
     """
-    require_suffix(path)
+    _require_suffix(path)
     # matplotlib keeps a font cache; it goes where all our caches go
     os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
     import matplotlib
@@ -105,12 +123,15 @@ def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
     from matplotlib.figure import Figure
 
     style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=[f"#{color}" for color in _COLORS])}
-    with matplotlib.rc_context(style):
+    with working(f"drawing {path.name}"), matplotlib.rc_context(style):
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
         _lay_out(figure)
-        figure.savefig(path, metadata=_METADATA[path.suffix.lower()])
+        suffix = path.suffix.lower()
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=suffix[1:], metadata=_METADATA[suffix])
+        write_bytes(path, drawn.getvalue())
 
 
 def _lay_out(figure: Figure) -> None:

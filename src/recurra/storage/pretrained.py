@@ -17,33 +17,48 @@ from torch import Tensor
 from recurra.errors import CheckpointError
 from recurra.storage.files import Content, json_bytes, make_directory
 from recurra.storage.format import Format
-from recurra.storage.sealed import MANIFEST, open_sealed, read_json, seal
-from recurra.storage.tensors import load_tensors, write_tensors
+from recurra.storage.limits import SETTING, most_bytes
+from recurra.storage.outputs import require_model
+from recurra.storage.sealed import MANIFEST, SealedFile, read_json, seal, sealed_files
+from recurra.storage.tensors import load_tensors, tensor_layout, write_tensors
 
 __all__ = ["Pretrained", "format_of", "open_pretrained", "save_pretrained"]
 
 FACTS, WEIGHTS = "model.json", "weights.safetensors"
 
+MOST_FILE = 64 * 2**20
+"""Bytes of each of the task's own files, as a vocabulary; `RECURRA_MOST_MB` raises it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """What a model's directory holds.
+    """What a model's directory holds; its weights are not read before they are asked for.
 
     Args:
         facts_path: `model.json`, for messages; the path of a single file.
         version: of its format; 0 of a single file.
         kind: which class of its task the model is; of a single file its ending.
         facts: the rest of `model.json`.
-        tensors: what was learned.
+        layout: what was learned, as the file's header tells it: on the meta device.
         files: the task's own files, name -> path.
+        weights: the file of what was learned; none of a single file.
     """
 
     facts_path: Path
     version: int
     kind: str
     facts: dict[str, Any]
-    tensors: dict[str, Tensor]
+    layout: dict[str, Tensor]
     files: dict[str, Path]
+    weights: SealedFile | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Read what was learned, once its layout is seen to be what the facts promise.
+
+        Raises:
+            CheckpointError: the file is not what was sealed.
+        """
+        return {} if self.weights is None else load_tensors(self.weights.verified())
 
 
 def save_pretrained(
@@ -58,7 +73,8 @@ def save_pretrained(
     """Write a model as a directory that is loadable alone.
 
     Args:
-        directory: its place; what is there is replaced.
+        directory: its place: free, an empty folder, or a model, which is replaced; where that is
+            a link, what it leads to.
         form: what it is.
         kind: which class of its task the model is.
         facts: JSON values; none is named `kind`.
@@ -67,6 +83,7 @@ def save_pretrained(
         version: of the format; its first.
 
     Raises:
+        ConfigError: something else is there, and what.
         CheckpointError: the tensors cannot be saved.
         OSError: the disk refuses; the old directory, if any, or the new one is intact.
 
@@ -83,15 +100,18 @@ def save_pretrained(
         **(files or {}),
         WEIGHTS: partial(write_tensors, tensors),
     }
-    make_directory(Path(directory).parent)
-    seal(Path(directory), contents, form.name, version or form.versions[0])
+    place = require_model(Path(directory))
+    make_directory(place.parent)
+    seal(place, contents, form.name, version or form.versions[0])
 
 
 def open_pretrained(run: Path | str, form: Format) -> Pretrained:
     """Return what a finished run's model holds, whole and unaltered: the one way to read a model.
 
-    Read are the manifest, `model.json`, the weights and the files that the format names, and
-    nothing else; a single file of another tool is not opened, only named.
+    Read are the manifest, `model.json`, the files that the format names and the header of the
+    weights, and nothing else: sizes come first, then what is small; the weights are hashed and
+    read by `tensors()`, after their layout was compared. A single file of another tool is not
+    opened, only named.
 
     Args:
         run: a run directory, the `model` directory in one, or a single file.
@@ -107,7 +127,7 @@ def open_pretrained(run: Path | str, form: Format) -> Pretrained:
         >>> mean = Format("recurra-mean")
         >>> save_pretrained(run / "model", mean, "mean", {"n": 3}, learned)
         >>> found = open_pretrained(run, mean)
-        >>> found.kind, found.facts, found.tensors
+        >>> found.kind, found.facts, found.tensors()
         ('mean', {'n': 3}, {'mean': tensor([1., 1.])})
     """
     place = Path(run)
@@ -117,17 +137,34 @@ def open_pretrained(run: Path | str, form: Format) -> Pretrained:
     directory = _directory(place)
     said = _manifest(directory).get("version")
     version = next((known for known in form.versions if known == said), form.versions[0])
-    paths = open_sealed(directory, form.name, version)
+    sealed = sealed_files(directory, form.name, version)
     for name in (FACTS, *form.files, WEIGHTS):
-        if name not in paths:
+        if name not in sealed:
             raise CheckpointError(f"{directory} is damaged: its manifest lacks {name}")
-    facts = read_json(paths[FACTS])
+    for name in (FACTS, *form.files):
+        if (size := sealed[name].size) > (most := most_bytes(MOST_FILE)):
+            raise CheckpointError(
+                f"{sealed[name].path} has {size:,} bytes, over {most:,}: if you trust it, set "
+                f"{SETTING}={-(-size // 1_000_000)}"
+            )
+    path = sealed[FACTS].verified()
+    facts = read_json(path)
     kind = facts.pop("kind", None) if isinstance(facts, dict) else None
     if not isinstance(kind, str):
-        raise CheckpointError(f"{paths[FACTS]} describes no known kind of model")
-    files = {name: paths[name] for name in form.files}
-    tensors = load_tensors(paths[WEIGHTS])
-    return Pretrained(paths[FACTS], version, kind, facts, tensors, files)
+        raise CheckpointError(f"{path} describes no known kind of model")
+    files = {name: sealed[name].verified() for name in form.files}
+    weights = sealed[WEIGHTS]
+    return Pretrained(path, version, kind, facts, _layout(weights), files, weights)
+
+
+def _layout(weights: SealedFile) -> dict[str, Tensor]:
+    """Return what the header says; of a file that was altered, that it was."""
+    try:
+        return tensor_layout(weights.path)
+    except CheckpointError:
+        if weights.size <= MOST_FILE:
+            weights.verified()
+        raise
 
 
 def format_of(run: Path | str) -> str:

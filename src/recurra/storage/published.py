@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from recurra.errors import DataError, ResourceError
-from recurra.storage.download import download
-from recurra.storage.files import lock, write_bytes
+from recurra.storage.download import download, gathering
+from recurra.storage.files import write_bytes
 from recurra.storage.folders import data_folder, is_full
 
 __all__ = ["PublishedFile"]
@@ -62,9 +63,10 @@ class PublishedFile:
         """Download the file to its place."""
         place = data_folder() / self.path
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with lock(place.with_name(f"{place.name}.lock")):
-                part = place.with_name(f"{place.name}.part")
+            if os.path.lexists(place):
+                raise DataError(f"{place} is there already and is no file; move it away")
+            part = place.with_name(f"{place.name}.part")
+            with gathering(part, place.with_name(f"{place.name}.lock")):
                 write_bytes(place, download(self.url, part, self.size, self._accept))
         except DataError as error:
             raise DataError(f"{error}; or put the file at {place}, plain or as .gz") from error

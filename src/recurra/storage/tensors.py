@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +24,7 @@ from recurra.errors import CheckpointError
 from recurra.storage.files import Sink
 from recurra.storage.sealed import regular_size, without_repeats
 
-__all__ = ["load_tensors", "write_tensors"]
+__all__ = ["load_tensors", "tensor_layout", "write_tensors"]
 
 # In the order in which the safetensors library lays tensors out, so that all are aligned.
 DTYPES = {
@@ -55,6 +56,8 @@ ENTRY = re.compile(
     % (STRING, STRING),
     re.DOTALL,
 )
+_Header = tuple[dict[str, Any], dict[str, str]]
+"""Name -> entry of each tensor, and of names that stand for another's bytes, that other's."""
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".tar"}
 
 
@@ -120,6 +123,31 @@ def write_tensors(tensors: Mapping[str, Tensor], sink: Sink) -> None:
         sink.write(flat.view(torch.uint8).numpy().data)
 
 
+def tensor_layout(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file as its header tells them: without their numbers.
+
+    They are on the meta device, so that dtypes and shapes can be looked at for next to nothing.
+
+    Args:
+        path: a regular file, not a link.
+
+    Raises:
+        CheckpointError: when it is missing, truncated, malformed or not safetensors.
+
+    Example:
+        >>> tensor_layout(Path("nowhere.safetensors"))
+        Traceback (most recent call last):
+        recurra.errors.CheckpointError: nowhere.safetensors is missing
+    """
+    with _refusing(path):
+        entries, tied = _read_header(path)
+    layout = {
+        name: torch.empty(entry["shape"], dtype=DTYPES[entry["dtype"]], device="meta")
+        for name, entry in entries.items()
+    }
+    return layout | {name: layout[other] for name, other in tied.items()}
+
+
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, on the CPU, each in memory of its own.
 
@@ -137,20 +165,32 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         Traceback (most recent call last):
         recurra.errors.CheckpointError: nowhere.safetensors is missing
     """
-    size = regular_size(path)
-    try:
-        with path.open("rb") as file:
-            tied = _check(file, size)
+    with _refusing(path):
+        _, tied = _read_header(path)
         tensors = load_file(path, backend="pread")  # a mapped file could change under the model
+        return tensors | {name: tensors[other] for name, other in tied.items()}
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Say in words what is wrong with a file."""
+    try:
+        yield
     except (ValueError, SafetensorError) as error:
         raise CheckpointError(_refusal(path, error)) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    return tensors | {name: tensors[other] for name, other in tied.items()}
 
 
-def _check(file: BinaryIO, size: int) -> dict[str, str]:
-    """Check the header of a file of `size` bytes; return its tied names."""
+def _read_header(path: Path) -> _Header:
+    """Check the header of a file and return what it says."""
+    size = regular_size(path)
+    with path.open("rb") as file:
+        return _check(file, size)
+
+
+def _check(file: BinaryIO, size: int) -> _Header:
+    """Check the header of a file of `size` bytes and return what it says."""
     length = int.from_bytes(file.read(8), "little")
     if size < 10:
         raise ValueError(f"expected at least 10 bytes, found {size}")
@@ -160,10 +200,11 @@ def _check(file: BinaryIO, size: int) -> dict[str, str]:
     return _check_header(file.read(length), size - 8 - length)
 
 
-def _check_header(header: bytes, size: int) -> dict[str, str]:
-    """Check that a header places its tensors in `size` bytes; return its tied names."""
+def _check_header(header: bytes, size: int) -> _Header:
+    """Check that a header places its tensors in `size` bytes; return them and its tied names."""
     if len(header) > MOST_HEADER:
         raise ValueError(f"expected a header of at most {MOST_HEADER} bytes, found {len(header)}")
+    tensors: dict[str, Any] = {}
     places: dict[str, tuple[int, int]] = {}
     metadata: dict[str, Any] = {}
     for name, entry in _entries(header):
@@ -176,7 +217,7 @@ def _check_header(header: bytes, size: int) -> dict[str, str]:
         elif len(places) == MOST_TENSORS:
             raise ValueError(f"expected at most {MOST_TENSORS} tensors, found more")
         else:
-            places[name] = _place(name, entry)
+            places[name], tensors[name] = _place(name, entry), entry
     end = 0
     for name, (start, stop) in sorted(places.items(), key=lambda item: item[1]):
         if start != end:
@@ -184,9 +225,8 @@ def _check_header(header: bytes, size: int) -> dict[str, str]:
         end = stop
     if end != size:
         raise ValueError(f"expected {end} bytes of tensors, found {size}")
-    return {
-        name: other for name, other in metadata.items() if name not in places and other in places
-    }
+    tied = {name: o for name, o in metadata.items() if name not in places and o in places}
+    return tensors, tied
 
 
 def _entries(header: bytes) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
+from recurra.language import mixing
 from recurra.language.entry import LanguageRun, NgramRun
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.cache import CacheModel
 from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
 from recurra.learning.options import TrainOptions
 from recurra.run.session import train
+from recurra.storage import sealed
 
 LINES = "the cat sat on the mat .\na dog barked at the cat .\nthe dog sat .\n"
 DATA = TextOptions(corpus="text", rule="split", chunk_length=5)
@@ -83,12 +88,69 @@ def test_a_mixture_is_replaced_and_nothing_else_is(recurra, runs):
     assert len(LanguageModel.from_pretrained("both").inner) == 2
     (runs / "mine").mkdir()
     (runs / "mine" / "notes.txt").write_text("kept")
-    for place in ("net", "net/model", "mine", "text", "text/train.txt"):
+    (runs / "net" / "model").rename(runs / "alone")
+    before = contents(runs)
+    for place, why in {
+        "net": "net holds .lock, which is no part of a model of Recurra, so it is not replaced",
+        "net/model": f"net/model would lie in the run {runs / 'net'}; give another --out",
+        "counts/model": f"counts/model would lie in the run {runs / 'counts'}; give another",
+        "counts/mixture": f"counts/mixture would lie in the run {runs / 'counts'}; give another",
+        "alone": "alone is there already and is no mixture; give another --out",
+        "mine": "mine holds notes.txt, which is no part of a model of Recurra, so it is not",
+        "text": "text holds test.txt, which is no part of a model of Recurra, so it is not",
+        "text/train.txt": "text/train.txt is there already and is no folder; give another",
+        ".": "is the folder one works in; give one in it for the model",
+        "..": "is the folder one works in; give one in it for the model",
+        "": "it is empty; give a name",
+        "/": "is no place for results; give a folder in it",
+    }.items():
         answer = recurra("mix", "counts", "--unigram-cache", "--out", place)
-        assert (answer.code, answer.out) == (2, "")
-        assert "is there already and is no mixture; give another --out" in answer.err
-    assert (runs / "mine" / "notes.txt").read_text() == "kept"
-    assert recurra("evaluate", "net").code == 0
+        assert (answer.code, answer.out) == (2, ""), place
+        assert why in answer.err
+    assert contents(runs) == before
+
+
+def contents(folder):
+    files = (path for path in folder.rglob("*") if "cache" not in path.parts)
+    return {path: path.is_file() and (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_mixture_with_a_file_of_someone_s_in_it_is_not_replaced(recurra, runs):
+    assert recurra("mix", "counts", "--unigram-cache", "--out", "both").code == 0
+    (runs / "both" / "README.md").write_text("what it is")
+    answer = recurra("mix", "counts", "net", "--out", "both")
+    assert (answer.code, answer.out) == (2, "")
+    assert "both holds README.md, which is no part of a model of Recurra" in answer.err
+    assert (runs / "both" / "README.md").read_text() == "what it is"
+
+
+def test_through_a_link_the_mixture_it_leads_to_is_replaced(recurra, runs):
+    (runs / "elsewhere").mkdir()
+    (runs / "link").symlink_to("elsewhere")
+    assert recurra("mix", "counts", "--unigram-cache", "--out", "link").code == 0
+    assert (runs / "link").is_symlink()
+    assert LanguageModel.from_pretrained("elsewhere").kind == "mixture"
+
+
+def test_a_place_that_refuses_is_said_before_anything_is_mixed(recurra, runs, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != runs)  # root may write anywhere
+    monkeypatch.setattr(mixing, "learn_mixture", None)
+    answer = recurra("mix", "counts", "--unigram-cache", "--out", "both")
+    assert (answer.code, answer.out) == (1, "")
+    assert "cannot be written to (Permission denied; " in answer.err and "--out" in answer.err
+
+
+def test_what_was_mixed_is_printed_before_it_is_written(recurra, runs, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for words in ([], ["--json"]):
+        with monkeypatch.context() as patch:
+            patch.setattr(sealed, "create", full)
+            answer = recurra("mix", "counts", "--unigram-cache", "--out", "both", *words)
+        assert answer.code == 5 and "No space left on device" in answer.err
+        assert "mixture" in answer.out or answer.json["parts"]
+        assert not (runs / "both").exists()
 
 
 def test_a_mixture_can_be_mixed_again(recurra, runs):

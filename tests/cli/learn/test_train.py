@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from recurra.cli.console import open_console
+from recurra.language import mixing, task
 from recurra.language.entry import LanguageRun
 from recurra.learning.event import Stopped
 from recurra.run.session import Opened
@@ -175,7 +178,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(recurra, tmp_path, number):
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert err == "stopping after this step; once more stops at once\n"
+    assert err.endswith("stopping after this step; once more stops at once\n")
     assert "all of it is saved. To go on:" in out
     resume = out.splitlines()[-1]
     assert resume.split()[0] == "recurra" and "--restart" not in resume
@@ -183,6 +186,44 @@ def test_a_signal_saves_and_the_same_command_goes_on(recurra, tmp_path, number):
 
     stop = recurra(*SMALL, "--epochs=40.5")
     assert stop.code == 2 and "train.epochs: 40.0 there, 40.5 asked" in stop.err
+
+
+def test_ended_while_mixing_the_same_command_goes_on_at_the_mixing(recurra, tmp_path, monkeypatch):
+    words = [*SMALL, "--epochs=0.1", "--set=mix.cache=true", "--threads=1", "--json"]
+    whole = recurra(*words, "--out=whole").json
+    learn = mixing.learn_mixture
+
+    def slow(*given):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return learn(*given)
+
+    monkeypatch.setattr(task, "learn_mixture", slow)
+    stopped = recurra(*words)
+    assert (stopped.code, stopped.out) == (143, "")
+    last = stopped.err.splitlines()[-1]
+    assert last.startswith("stopped; to go on: recurra ")
+    assert not (tmp_path / "run" / "report.json").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    again = recurra(*words)
+    assert again.code == 0 and f"going on after step {whole['steps']}" in again.err
+    times = ("seconds", "train_seconds", "throughput", "run", "command")
+    assert {k: v for k, v in again.json.items() if k not in times} == {
+        k: v for k, v in whole.items() if k not in times
+    }
+    for path in (tmp_path / "whole" / "mixture").iterdir():
+        assert (tmp_path / "run" / "mixture" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_how_to_go_on_is_one_line_in_a_narrow_terminal(capsys, monkeypatch):
+    """Pasted, two lines were two commands."""
+    monkeypatch.setenv("COLUMNS", "40")
+    for width in (40, 200):
+        console = open_console()
+        console.width = width
+        command = f"recurra train words --data {'novel ' * 40}--out run"
+        console.print(f"Again: {command}\n\x1b]0;x\x07", markup=False)
+        assert capsys.readouterr().out == f"Again: {command}\n\ufffd]0;x\ufffd\n"
 
 
 def test_flags_become_settings(recurra, monkeypatch):

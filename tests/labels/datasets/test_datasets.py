@@ -64,7 +64,7 @@ def test_a_name_a_file_or_a_class_of_ones_own(tmp_path, monkeypatch):
 def test_what_is_not_there():
     with pytest.raises(ConfigError, match=r"no dataset is named 'irsi'\. Did you mean 'iris'"):
         open_source(LabelOptions(dataset="irsi"))
-    with pytest.raises(ConfigError, match="is not a dataset of labels: derive it from"):
+    with pytest.raises(ConfigError, match="is not a dataset: derive it from"):
         open_source(LabelOptions(dataset="collections:OrderedDict"))
     with pytest.raises(DataError, match=r"nowhere\.csv cannot be read"):
         open_labels(LabelOptions(dataset="nowhere.csv"))

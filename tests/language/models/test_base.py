@@ -377,8 +377,8 @@ def test_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
     del weights["head.bias"]
     weights["embedding"] = torch.ones(3, 7)
     assert refusal(tmp_path / "model", files) == (
-        "the weights do not fit the model: missing head.bias; unexpected head.scale; "
-        "embedding is (3, 7), expected (10, 7)"
+        f"{tmp_path}/model: the weights do not fit the model: missing head.bias; "
+        "unexpected head.scale; embedding is (3, 7), expected (10, 7)"
     )
 
 
@@ -492,7 +492,7 @@ def changed_models(facts: dict[str, Any], n: int, **entry: Any) -> dict[str, Any
         (lambda f: changed_models(f, 0, kind="transformer"), "model 0 is of no known kind"),
         (lambda f: changed_models(f, 0, kind="json:dumps"), "model 0 is of no known kind"),
         (lambda f: changed_models(f, 0, kind=None), "model 0 is of no known kind"),
-        (lambda f: changed_models(f, 1, theta="high"), "cache model's options"),
+        (lambda f: changed_models(f, 1, theta="high"), "the cache model: theta is 'high'"),
         (lambda f: changed_models(f, 3, more=1), "made of weights and buckets"),
         (lambda f: {**f, "kind": "cache"}, "the last model is not a cache"),
         (lambda f: {**f, "more": 1}, "expected 2 to 64 models"),

@@ -312,7 +312,8 @@ def test_the_head_is_not_believed(tmp_path: Path) -> None:
     assert time.perf_counter() - begun < 5
 
 
-def test_an_endless_line_is_refused(tmp_path: Path) -> None:
+def test_an_endless_line_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECURRA_MOST_MB", "100")  # or it would not be unpacked
     path = tmp_path / "model.arpa.gz"
     with gzip.open(path, "wb") as file:
         file.write(b"\\data\\\nngram 1=")

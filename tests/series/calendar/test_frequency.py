@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import DataError
+from recurra.learning.written import typed
 from recurra.series.calendar.frequency import STEPS, Frequency, infer, infer_season
 
 # Step as numpy writes it -> name, season, all seasons, and how many columns tell of the calendar.
@@ -165,7 +166,7 @@ def test_calendar_lies_on_circles(step, steps):
 
 @pytest.mark.parametrize("found", [STEPS, infer(every("1h")), infer(by_months(1, 12, 31))])
 def test_facts_go_through_json(found):
-    assert Frequency.from_facts(json.loads(json.dumps(found.facts()))) == found
+    assert typed(Frequency, json.loads(json.dumps(found.facts())), "facts") == found
 
 
 def waves(period, size, seed=0, noise=0.3):

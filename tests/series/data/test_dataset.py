@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import DataError
+from recurra.learning.written import typed
 from recurra.series.calendar.frequency import STEPS, Frequency
 from recurra.series.data.dataset import Features, SeriesDataset
 from recurra.series.datasets.base import Split
@@ -245,7 +246,7 @@ def test_series_without_the_stamps_that_features_are_made_of_are_bad_data(
 def test_features_are_the_same_once_read_back(panel_of: PanelOf) -> None:
     features = Features.fit(panel_of((30,), past=2, static=1), [20], calendar=True)
     facts = {name: getattr(features, name) for name in features.__slots__}
-    assert Features.from_facts(json.loads(json.dumps(facts))) == features
+    assert typed(Features, json.loads(json.dumps(facts)), "facts") == features
 
 
 # In words

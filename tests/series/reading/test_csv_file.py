@@ -5,7 +5,6 @@ import gzip
 import pytest
 
 from recurra.errors import DataError
-from recurra.series.reading import csv_file
 from recurra.series.reading.csv_file import parse_csv, read_csv
 
 
@@ -83,7 +82,9 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_file, "LARGEST", 1000)
-    (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"1\n" * 100_000))
-    with pytest.raises(DataError, match="has more than 0 GiB of text; give it as Parquet"):
+    monkeypatch.setattr("recurra.storage.reading.LEAST", 1 << 20)
+    (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"1\n" * 600_000))
+    with pytest.raises(
+        DataError, match=r"bomb.csv.gz unpacks to more than 1 MiB, from .* set RECUR"
+    ):
         read_csv(tmp_path / "bomb.csv.gz")

@@ -488,7 +488,7 @@ def test_facts_that_describe_no_forecaster_are_a_damaged_checkpoint(
     for name in place[:-1]:
         inner = inner[name]
     inner[place[-1]] = value
-    save_pretrained(tmp_path / "bad", FORMAT, "forecaster", facts, found.tensors)
+    save_pretrained(tmp_path / "bad", FORMAT, "forecaster", facts, found.tensors())
     with pytest.raises(CheckpointError) as caught:
         Forecaster.from_pretrained(tmp_path / "bad")
     assert "\n" not in str(caught.value)
@@ -505,9 +505,9 @@ def test_tensors_that_are_missing_or_cut_are_a_damaged_checkpoint(
 ) -> None:
     forecaster_of(panel_of()).forecaster.save_pretrained(tmp_path / "whole")
     found = open_pretrained(tmp_path / "whole", FORMAT)
-    tensors = {k: t for k, t in found.tensors.items() if k != name}
+    tensors = {k: t for k, t in found.tensors().items() if k != name}
     if damage == "cut":
-        tensors[name] = found.tensors[name][:1].clone()
+        tensors[name] = found.tensors()[name][:1].clone()
     save_pretrained(tmp_path / "bad", FORMAT, "forecaster", found.facts, tensors)
     with pytest.raises(CheckpointError):
         Forecaster.from_pretrained(tmp_path / "bad")

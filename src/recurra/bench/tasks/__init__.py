@@ -15,5 +15,6 @@ TASKS = Table(
         "permuted_digits": "recurra.bench.tasks.permuted_digits:PermutedDigits",
         "characters": "recurra.bench.tasks.characters:Characters",
     },
+    base="recurra.bench.tasks.base:Task",
 )
 """Name -> task; `TASKS["mypkg.tasks:Mine"]` imports anyone's own."""

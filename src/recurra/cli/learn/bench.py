@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recurra.cli.console import Json, open_console, print_json, print_lines
-from recurra.cli.interrupt import Interrupt
+from recurra.cli.interrupt import current
+from recurra.cli.places import place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,11 @@ _MINUTES = (
     "About how long all takes, but for a first compiling of kernels; some 20 on two cores, 0.8 at "
     "least for eight cells on five tasks."
 )
-_LINE_SECONDS = 15.0
+_BEGINS = b'{\n  "bench": "cells"'
+"""What a cells.json of ours begins with."""
+_LINE_SECONDS = 10.0
+_PATIENCE = 1.5
+"""Seconds in which what is complete is told once a signal has come."""
 _WIDTH = 100
 
 
@@ -65,10 +70,11 @@ def cells(
         int | None, typer.Option(help="Trials side by side; one for each core.")
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where cells.json and cells.png go.")
+        Path, typer.Option(metavar="DIR", parser=place, help="Where cells.json and cells.png go.")
     ] = Path("bench"),
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The picture, in place of DIR/cells.png.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=place, help="The picture, in place of DIR/cells.png."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -85,29 +91,29 @@ def cells(
     Cells where none is named: lstm, gru, rnn, peephole_lstm, layer_norm_lstm, mlstm, min_gru, lru.
     """
     from recurra.bench.cells import Compared, compare_cells
-    from recurra.storage.picture import require_suffix
 
     options = _options(
         cells=names, tasks=task, minutes=minutes, seeds=seeds, seed=seed, workers=workers
     )
     drawn = plot or out / "cells.png"
-    require_suffix(drawn)  # now, not after twenty minutes
+    _require(out, drawn, "--out" if plot is None else "--plot")
     result: dict[str, Any] = {}
-    with Interrupt() as interrupt, _Progress(open_console(json=True)) as progress:
+    interrupt = current()
+    with _Progress(open_console(json=True)) as progress:
         for event in compare_cells(options, interrupt):
+            interrupt.patience = _PATIENCE
             progress.show(event)
             if isinstance(event, Compared):
                 result = event.result
-    if result["results"]:
-        _keep(result, out, drawn)
     if json:
         print_json(result)
     else:
-        print_lines(lines(result), soft_wrap=True)
-        if result["results"]:
+        print_lines(lines(result))
+    if result["results"]:
+        _keep(result, out, drawn)
+        if not json:
             print_lines([f"\n{out / 'cells.json'}, {drawn}"])
-    if interrupt():
-        raise typer.Exit(interrupt.exit_code)
+    interrupt.at_once()
 
 
 def _options(**given: Any) -> Any:
@@ -130,14 +136,23 @@ def _options(**given: Any) -> Any:
         raise ConfigError(f"--{name} {first['input']}: {first['msg']}") from error
 
 
+def _require(out: Path, drawn: Path, option: str) -> None:
+    """Refuse, now and not after twenty minutes, where nothing could be kept."""
+    from recurra.storage.outputs import require_file
+    from recurra.storage.picture import require_picture
+
+    require_picture(drawn, option, makes_folder=True)
+    require_file(out / "cells.json", "--out", lambda head: head.startswith(_BEGINS), True)
+
+
 def _keep(result: dict[str, Any], out: Path, drawn: Path) -> None:
     from recurra.bench.picture import draw, size
-    from recurra.storage.files import json_bytes
+    from recurra.storage.files import make_directory, write_json
     from recurra.storage.picture import canvas
 
-    for folder in {out, drawn.parent}:
-        folder.mkdir(parents=True, exist_ok=True)
-    (out / "cells.json").write_bytes(json_bytes(result))
+    for folder in (out, drawn.parent):
+        make_directory(folder)
+    write_json(out / "cells.json", result)
     with canvas(drawn, *size(result)) as figure:
         draw(figure, result)
 

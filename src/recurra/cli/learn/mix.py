@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Json, existing, print_json, print_lines
+from recurra.cli.console import AllowImport, Json, existing, print_json, print_lines
+from recurra.cli.places import place
 
 if TYPE_CHECKING:
     from recurra.language.mixing import Mixed
@@ -24,7 +25,9 @@ def mix(
         list[Path],
         typer.Argument(metavar="RUN...", callback=existing, help="Runs, models or .arpa files."),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the mixture is kept.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", parser=place, help="Where the mixture is kept.")
+    ],
     cache: Annotated[
         bool, typer.Option("--cache", help="Add a pointer cache over each network.")
     ] = False,
@@ -50,28 +53,34 @@ def mix(
             help="The text to learn weights on; that of the first run by default.",
         ),
     ] = None,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Mix language models of one vocabulary, by weights learned on validation."""
     from recurra.language.options import MixtureOptions
     from recurra.run.tasks import load_model
+    from recurra.table import named_by_file
 
     _require_free(out)
-    models: dict[str, LanguageModel] = {
-        name: load_model(run, "mix") for name, run in _named(runs).items()
-    }
-    first = next(iter(models.values()))
-    for name, model in models.items():
-        _require_same(name, model, first)
+    allowed = [*(allow_import or ()), *([] if data is None else [data])]
     options = MixtureOptions(
         cache=cache, dynamic=dynamic, order=ngram, unigram_cache=unigram_cache, buckets=buckets
     )
-    mixed = _learn(models, options, _dataset(runs[0], data, first))
-    mixed.model.save_pretrained(out)
+    with named_by_file(runs[0], allowed):
+        models: dict[str, LanguageModel] = {
+            name: load_model(run, "mix") for name, run in _named(runs).items()
+        }
+        first = next(iter(models.values()))
+        for name, model in models.items():
+            _require_same(name, model, first)
+        mixed = _learn(models, options, _dataset(runs[0], data, first))
     if json:
         print_json({"model": str(out), **mixed.report})
-        return
-    print_lines(_tell(mixed.report, out))
+    else:
+        print_lines(_tell(mixed.report))
+    mixed.model.save_pretrained(out)
+    if not json:
+        print_lines(["", f"model  {out}"])
 
 
 def _learn(
@@ -91,21 +100,25 @@ def _learn(
 
 
 def _require_free(out: Path) -> None:
-    """Refuse a place that holds anything but a mixture, as what is there would be replaced."""
+    """Refuse, before anything is mixed, a place that is not free and holds no mixture alone."""
     from recurra.errors import CheckpointError, ConfigError
-    from recurra.language.entry import FORMAT
-    from recurra.storage.pretrained import format_of
-    from recurra.storage.sealed import read_json
+    from recurra.run.directory import RunDirectory
+    from recurra.storage.outputs import require_folder, require_model
+    from recurra.storage.pretrained import FACTS
+    from recurra.storage.sealed import kind_in, read_json
 
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    try:
-        bare = format_of(out) == FORMAT.name and not (out / "model").exists()
-        if bare and read_json(out / "model.json")["kind"] == "mixture":
-            return
-    except (CheckpointError, KeyError, TypeError):
-        pass
-    raise ConfigError(f"{out} is there already and is no mixture; give another --out")
+    above = out.resolve().parent
+    if RunDirectory(above).is_ours():
+        raise ConfigError(f"{out} would lie in the run {above}; give another --out")
+    if kind_in(out) is not None:
+        try:
+            mixture = read_json(out / FACTS)["kind"] == "mixture"
+        except (CheckpointError, KeyError, TypeError):
+            mixture = False
+        if not mixture:
+            raise ConfigError(f"{out} is there already and is no mixture; give another --out")
+    require_model(out)
+    require_folder(above, "--out")
 
 
 def _named(runs: Sequence[Path]) -> dict[str, Path]:
@@ -145,8 +158,8 @@ def _dataset(run: Path, data: str | None, model: LanguageModel) -> TextDataset:
     return TextDataset.open(options.model_copy(update={"rule": model.rule}), model.vocabulary)
 
 
-def _tell(report: Mapping[str, Any], out: Path) -> list[str]:
-    """Return the table of the parts, what the mixture reaches, and where it is."""
+def _tell(report: Mapping[str, Any]) -> list[str]:
+    """Return the table of the parts, and what the mixture reaches."""
     from recurra.run.figures import figure
 
     split = "test" if report["test"] is not None else "valid"
@@ -158,5 +171,4 @@ def _tell(report: Mapping[str, Any], out: Path) -> list[str]:
         alone = figure(part[f"{split}_perplexity"])
         rest = "-" if part["without"] is None else figure(part["without"])
         lines.append(f"{name:{wide}}  {part['weight']:>6.3f}  {alone:>21}  {rest:>10}")
-    lines.append(f"{'mixture':{wide}}  {'':6}  {figure(mixed):>21}")
-    return [*lines, "", f"model  {out}"]
+    return [*lines, f"{'mixture':{wide}}  {'':6}  {figure(mixed):>21}"]

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Json, Preset, Run, existing, open_console, print_json
-from recurra.cli.interrupt import Interrupt
+from recurra.cli.console import (
+    AllowImport,
+    Json,
+    Preset,
+    Run,
+    existing,
+    open_console,
+    print_json,
+    print_lines,
+)
+from recurra.cli.interrupt import Interrupt, Interrupted, current
+from recurra.cli.places import place
+from recurra.cli.streams import log_to_stdout
+from recurra.cli.working import current_teller
+from recurra.learning.event import Finished, Saved, Started, Stepped, Stopped
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -32,7 +47,9 @@ def train(
     data: Data = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the run is kept; runs/PRESET by default."),
+        typer.Option(
+            metavar="DIR", parser=place, help="Where the run is kept; runs/PRESET by default."
+        ),
     ] = None,
     start_from: Annotated[
         Path | None,
@@ -59,6 +76,7 @@ def train(
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the run so far.")] = False,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Train a model, or go on with it, and report beside a baseline.
@@ -75,36 +93,65 @@ def train(
     config = with_settings(
         make(preset, data=data, minutes=minutes), [*changes, *(assignments or [])]
     )
-    _run(config, out=out, start_from=start_from, restart=restart, json=json)
+    how = {"out": out, "start_from": start_from, "restart": restart}
+    _run(config, json=json, allow_import=allow_import or (), **how)
 
 
-def _run(
-    config: RunConfig, *, out: Path | None, start_from: Path | None, restart: bool, json: bool
-) -> None:
+def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
     from recurra.cli.progress import Progress
-    from recurra.learning.event import Started, Stopped
     from recurra.run.report import render
     from recurra.run.session import Reported
     from recurra.run.session import train as run
 
+    interrupt = current()
+    interrupt.hint = f"to go on: {_resume_command()}"
+    started, report = False, None
     console = open_console(json=json)
-    started = False
-    with Interrupt() as interrupt, Progress(console) as progress:
-        events = run(config, out=out, start_from=start_from, restart=restart, should_stop=interrupt)
-        for event in events:
+    with log_to_stdout(), Progress(console, current_teller()) as progress:
+        events = run(config, should_stop=interrupt, **how)
+        for event in _heeding(events, interrupt):
             started = started or isinstance(event, Started)
             progress.show(event)
             if isinstance(event, Stopped):
-                console.print(f"Stopped at step {event.step:,}; all of it is saved. To go on:")
+                said = f"Stopped at step {event.step:,}; all of it is saved. To go on:"
+                console.print(said)
                 console.print(f"  {_resume_command()}", markup=False)
                 raise typer.Exit(interrupt.exit_code)
             if isinstance(event, Reported):
+                report = event.report
                 if not started:
                     console.print("This run is finished; --restart would start it over.")
-                if json:
-                    print_json(event.report)
-                else:
-                    console.print(f"\n{render(event.report)}", markup=False)
+    if json:
+        print_json(report)
+    elif report is not None:
+        print_lines([f"\n{render(report)}"])
+
+
+def _heeding(events: Iterator[Any], interrupt: Interrupt) -> Iterator[Any]:
+    """Yield the events of a run; in the loop a signal is heeded after the step, once it is saved.
+
+    What takes longer there, as a validation, is given up at once, and nothing is lost either.
+    """
+    looping, step = False, 0
+    try:
+        for event in events:
+            match event:
+                case Started():
+                    looping, step, interrupt.patience = True, event.step, math.inf
+                case Stepped():
+                    step, interrupt.unsaved = event.step, True
+                case Saved():
+                    interrupt.unsaved = False
+                case Stopped():
+                    interrupt.patience = 0.0
+                case Finished():
+                    interrupt.at_once()
+                    looping = False
+            yield event
+    except Interrupted:
+        if not looping:
+            raise
+        yield Stopped(step)
 
 
 def evaluate(
@@ -117,21 +164,20 @@ def evaluate(
         Literal["document", "independent"],
         typer.Option(help="Of text: state carried throughout, or every line alone."),
     ] = "document",
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Measure a finished run's model on a split, or on other data."""
     from recurra.run.figures import shown
     from recurra.run.session import evaluate as measure
 
-    metrics = measure(run, data=data, split=split, context=context)
+    metrics = measure(run, data=data, split=split, context=context, allow_import=allow_import or ())
     if json:
         print_json(metrics)
         return
-    console = open_console()
     way = f", {context}" if "perplexity" in metrics else ""
-    console.print(f"[bold]{run}[/bold] on {data or 'its own data'}, {split}{way}\n")
-    for name, value in metrics.items():
-        console.print(f"  {name.replace('_', ' '):16}{shown(name, value):>12}")
+    print_lines([f"{run} on {data or 'its own data'}, {split}{way}\n"])
+    print_lines(f"  {n.replace('_', ' '):16}{shown(n, v):>12}" for n, v in metrics.items())
 
 
 def _resume_command() -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recurra.cli.console import Json, existing, print_json, print_lines, say
+from recurra.cli.places import place
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -25,7 +26,11 @@ def compare(
     ],
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw validation by minutes of training into a .png."),
+        typer.Option(
+            metavar="FILE",
+            parser=place,
+            help="Draw validation by minutes of training into a .png.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -35,8 +40,10 @@ def compare(
     is that of bits per character.
     """
     from recurra.run.directory import RunDirectory
-    from recurra.run.figures import table
+    from recurra.storage.picture import require_picture
 
+    if plot is not None:
+        require_picture(plot)
     runs = list(dict.fromkeys(runs))
     reports = [_report(run) for run in runs]
     configs = [RunDirectory(run).config() for run in runs]
@@ -47,11 +54,19 @@ def compare(
         metric = _bits(systems)
     systems += _averaged(systems, runs, reports, groups, metric)
     systems.sort(key=lambda row: _rank(row["metrics"].get(metric), better))
-    if plot is not None:
-        _draw(plot, runs, reports, groups, metric, better)
     if json:
         print_json({"judged": {"metric": metric, "better": better}, "systems": systems})
-        return
+    else:
+        _tell(systems, reports, configs, metric)
+    if plot is not None:
+        _draw(plot, runs, reports, groups, metric, better)
+
+
+def _tell(
+    systems: list[Row], reports: list[Report], configs: list[RunConfig | None], metric: str
+) -> None:
+    from recurra.run.figures import table
+
     splits = {row["split"] for row in systems}
     split = splits.pop() if len(splits) == 1 else ""
     names = [row["name"] + ("" if split else f" ({row['split']})") for row in systems]

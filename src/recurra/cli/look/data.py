@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import Json, existing, open_console, print_json
+from recurra.cli.console import Json, existing, open_console, print_json, print_lines
 
 if TYPE_CHECKING:
     from recurra.learning.task import NamedData
@@ -46,13 +46,11 @@ def list_(json: Json = False) -> None:
     if json:
         print_json({"datasets": rows})
         return
-    from rich.table import Table as Grid
-
-    grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 0))
+    wide, kinds = (max(len(str(row[key])) for row in rows) for key in ("name", "task"))
     for row in rows:
-        found = row["found"] or f"[yellow]not here[/yellow]: recurra data fetch {row['name']}"
-        grid.add_row(f"[bold]{row['name']}[/bold]", row["task"], row["description"], found)
-    open_console().print(grid)
+        found = row["found"] or f"not here: recurra data fetch {row['name']}"
+        named = f"{row['name']:{wide}}  {row['task']:{kinds}}  "
+        print_lines([f"{named}{row['description']}", f"{'':{len(named)}}{found}"])
 
 
 @app.command()
@@ -66,9 +64,9 @@ def show(name: Name, as_: As = None, json: Json = False) -> None:
         return
     console = open_console()
     for line in data.tell(shown):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, markup=False)
     if words is not None:
-        console.print(f"\n{words}", style="dim", markup=False, soft_wrap=True)
+        console.print(f"\n{words}", style="dim", markup=False)
 
 
 @app.command()
@@ -80,7 +78,7 @@ def fetch(name: Name, as_: As = None, json: Json = False) -> None:
     if json:
         print_json({"name": name, "found": found, "fingerprint": fingerprint})
     else:
-        open_console().print(f"{name} is here, and whole: {found}", markup=False)
+        print_lines([f"{name} is here, and whole: {found}"])
 
 
 def _data(name: str, kind: str | None) -> NamedData:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recurra.cli.console import Json, open_console, print_json, print_lines
+from recurra.cli.places import place
 
 if TYPE_CHECKING:
     from recurra.demo.gates import Watched
@@ -20,7 +21,8 @@ app = typer.Typer(help="Small computations, printed in full.")
 
 
 Plot = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Draw it too, into a .png or .svg.")
+    Path | None,
+    typer.Option(metavar="FILE", parser=place, help="Draw it too, into a .png or .svg."),
 ]
 _DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100)
 
@@ -48,7 +50,16 @@ def gradients(plot: Plot = None, json: Json = False) -> None:
     """Measure how much of a gradient comes back through 0 to 100 steps of RNN, GRU and LSTM."""
     from recurra.demo.gradients import gradients as demo
 
+    _require(plot)
     found = demo()
+    if json:
+        print_json(dataclasses.asdict(found))
+    else:
+        open_console().print(
+            "norm of d h_T / d x_(T-k), k steps apart, in fresh networks of "
+            f"{found.hidden_size} units, geometric mean of {found.networks}\n"
+        )
+        print_lines(_norms(found))
     if plot is not None:
         from recurra.demo.pictures import draw_norms
         from recurra.storage.picture import canvas
@@ -56,14 +67,13 @@ def gradients(plot: Plot = None, json: Json = False) -> None:
         title = f"Gradients over distance, {found.networks} fresh networks a kind"
         with canvas(plot, 9, 5.4) as figure:
             draw_norms(figure, found, f"{title}, {found.hidden_size} units")
-    if json:
-        print_json(dataclasses.asdict(found))
-        return
-    open_console().print(
-        "norm of d h_T / d x_(T-k), k steps apart, in fresh networks of "
-        f"{found.hidden_size} units, geometric mean of {found.networks}\n"
-    )
-    print_lines(_norms(found))
+
+
+def _require(plot: Path | None) -> None:
+    if plot is not None:
+        from recurra.storage.picture import require_picture
+
+        require_picture(plot)
 
 
 def _norms(found: GradientNorms) -> list[str]:
@@ -93,7 +103,18 @@ def gates(plot: Plot = None, json: Json = False) -> None:
     """Train an LSTM of one unit to remember a bit until it is reset, and watch its gates."""
     from recurra.demo.gates import gates as demo
 
+    _require(plot)
     watched = demo()
+    if json:
+        losses = {"steps": len(watched.losses), "loss": watched.losses[-1]}
+        shown = dataclasses.asdict(watched)
+        del shown["losses"]
+        print_json({**shown, "training": losses})
+    else:
+        console = open_console()
+        for line in _steps(watched):
+            console.print(line)
+        print_lines(_summary(watched))
     if plot is not None:
         from recurra.demo.pictures import draw_latch
         from recurra.storage.picture import canvas
@@ -101,16 +122,6 @@ def gates(plot: Plot = None, json: Json = False) -> None:
         title = "The gates of one LSTM unit that remembers a bit until a reset"
         with canvas(plot, 11, 5.2) as figure:
             draw_latch(figure, watched, title)
-    if json:
-        losses = {"steps": len(watched.losses), "loss": watched.losses[-1]}
-        shown = dataclasses.asdict(watched)
-        del shown["losses"]
-        print_json({**shown, "training": losses})
-        return
-    console = open_console()
-    for line in _steps(watched):
-        console.print(line)
-    print_lines(_summary(watched))
 
 
 def _steps(watched: Watched) -> list[str]:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import Json, Run, existing, print_json
+from recurra.cli.console import (
+    AllowImport,
+    Json,
+    Run,
+    existing,
+    print_json,
+    print_text,
+    printable,
+)
 
 if TYPE_CHECKING:
     from recurra.labels.classifier import Classifier
@@ -23,16 +31,17 @@ def classify(
             metavar="FILE", callback=existing, help="Sequences in .ts or CSV, labels or not."
         ),
     ],
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Print the label of each sequence in a file, one a line."""
     from recurra.labels.datasets.files import read_sequences
     from recurra.run.tasks import load_model
 
-    classifier: Classifier = load_model(run, "classify")
+    classifier: Classifier = load_model(run, "classify", allow_import=allow_import or ())
     sequences = read_sequences(file, classifier.network.input_size)
     if not json:
-        typer.echo("\n".join(classifier.predict(sequences)))
+        print_text("\n".join(map(printable, classifier.predict(sequences))))
         return
     probabilities = classifier.predict_proba(sequences)
     print_json(

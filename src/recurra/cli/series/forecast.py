@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, Run, existing, open_console, print_json, print_lines, say
+from recurra.cli.console import (
+    AllowImport,
+    Json,
+    Run,
+    existing,
+    open_console,
+    print_json,
+    print_lines,
+    print_text,
+    printable,
+    say,
+)
+from recurra.cli.places import place
+from recurra.learning.event import Stepped
+from recurra.work import working
 
 if TYPE_CHECKING:
     from recurra.learning.config import RunConfig
@@ -41,11 +55,14 @@ def forecast(
         str, typer.Option(help="Intervals to give, in percent, by commas.")
     ] = "80,95",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the CSV there, not to stdout.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=place, help="Write the CSV there, not to stdout."),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw up to six series into a PNG.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=place, help="Draw up to six series into a PNG."),
     ] = None,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Forecast what follows each series, as CSV.
@@ -53,23 +70,28 @@ def forecast(
     Its columns are unique_id, ds, yhat (the median), and lo-80, hi-80, ... for each interval.
     """
     from recurra.run.tasks import load_model
+    from recurra.storage.outputs import require_file
+    from recurra.storage.picture import require_picture
 
     percents = _percents(levels)
-    forecaster: Forecaster = load_model(run, "forecast")
+    if plot is not None:
+        require_picture(plot)
+    if out is not None:
+        require_file(out, "--out", lambda head: head.startswith(b"unique_id,ds,yhat"))
+    forecaster: Forecaster = load_model(run, "forecast", allow_import=allow_import or ())
     history = forecaster.history if data is None else forecaster.read(data)
     found = forecaster.predict(horizon, history, percents)
     rows = list(found)
-    if plot is not None:
-        _draw(found, history, plot, title=f"{run.resolve().name}: what comes next")
-    if out is not None:
-        from recurra.storage.files import write_bytes
-
-        write_bytes(out, _as_csv(rows).encode())
-        say(f"{len(rows):,} steps of {len(found.names):,} series are in {out}")
     if json:
         print_json({"forecasts": rows})
     elif out is None:
-        typer.echo(_as_csv(rows), nl=False)
+        safe = [{n: printable(v) if isinstance(v, str) else v for n, v in r.items()} for r in rows]
+        print_text(_as_csv(safe), end="")
+    if out is not None:
+        _keep(rows, out, json=json)
+        say(f"{len(rows):,} steps of {len(found.names):,} series are in {out}")
+    if plot is not None:
+        _draw(found, history, plot, title=f"{run.resolve().name}: what comes next")
 
 
 def backtest(
@@ -82,6 +104,7 @@ def backtest(
     refit: Annotated[
         bool, typer.Option("--refit", help="Train anew at each origin, on what was before it.")
     ] = False,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Judge a forecaster at several origins of the past."""
@@ -89,8 +112,9 @@ def backtest(
     from recurra.run.directory import RunDirectory
     from recurra.run.tasks import load_model
     from recurra.series.use.backtest import backtest as judge
+    from recurra.table import named_by_file
 
-    forecaster: Forecaster = load_model(run, "backtest")
+    forecaster: Forecaster = load_model(run, "backtest", allow_import=allow_import or ())
     config = RunDirectory(run).config()
     if refit and config is None:
         raise typer.BadParameter(f"{run} has no config.json, which says how to train anew")
@@ -100,7 +124,8 @@ def backtest(
         forecaster.data if data is None else forecaster.data.model_copy(update={"dataset": data})
     )
     again = _refit(config, forecaster.horizon) if refit else None
-    done = judge(forecaster, options, windows=windows, step=step, refit=again)
+    with named_by_file(run, [*(allow_import or ()), *([] if data is None else [data])]):
+        done = judge(forecaster, options, windows=windows, step=step, refit=again)
     metric = options.judge
     verdict = _verdict(done, metric)
     if json:
@@ -121,6 +146,19 @@ def _percents(levels: str) -> list[float]:
         return [float(level) for level in levels.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--levels is {levels!r}, but must be like 80,95") from None
+
+
+def _keep(rows: Sequence[dict[str, Any]], out: Path, *, json: bool) -> None:
+    """Write the CSV; where the disk has changed its mind, print it, so that it is not lost."""
+    from recurra.storage.files import write_bytes
+
+    text = _as_csv(rows)
+    try:
+        write_bytes(out, text.encode())
+    except OSError:
+        if not json:
+            typer.echo(text, nl=False)
+        raise
 
 
 def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
@@ -151,14 +189,13 @@ def _draw(found: Forecasts, history: Panel, path: Path, title: str) -> None:
 
 def _refit(config: RunConfig | None, horizon: int) -> Any:
     """Return a function that trains the run's own network on a panel."""
-    import tempfile
-
     import numpy as np
 
     from recurra.machine import choose_device
     from recurra.series.entry import SeriesRun
     from recurra.series.task import SeriesTask
     from recurra.series.use.history import extended
+    from recurra.storage.folders import scratch_folder
 
     if not isinstance(config, SeriesRun):
         raise typer.BadParameter("the run is not one of series")
@@ -170,9 +207,13 @@ def _refit(config: RunConfig | None, horizon: int) -> Any:
         unknown = np.full((len(panel) * len(panel.targets), horizon), np.nan)
         task = SeriesTask(settings, choose_device(config.device), extended(panel, unknown))
         say(f"training on {sum(map(len, panel.series)):,} observations")
-        with tempfile.TemporaryDirectory() as folder:
-            for _ in task.fit(Path(folder), lambda: False):
-                pass
+        with (
+            scratch_folder() as folder,
+            working("training", settings.train.steps, "steps") as tell,
+        ):
+            for event in task.fit(folder, lambda: False):
+                if isinstance(event, Stepped):
+                    tell(event.step)
         return task.model
 
     return train

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, Run, open_console, print_json, print_lines
+from recurra.cli.console import AllowImport, Json, Run, open_console, print_json, print_lines
+from recurra.cli.places import place
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,8 +35,13 @@ def explain(
     ] = 3,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw surprise, gates and states into a .png or .svg."),
+        typer.Option(
+            metavar="FILE",
+            parser=place,
+            help="Draw surprise, gates and states into a .png or .svg.",
+        ),
     ] = None,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Show how surprised a language model is by each token of a text, and what its gates do.
@@ -44,23 +50,26 @@ def explain(
     """
     from recurra.language.explanation import explain as look
     from recurra.run.tasks import load_model
+    from recurra.storage.picture import require_picture
 
-    model: LanguageModel = load_model(run, "explain")
+    if plot is not None:
+        require_picture(plot)
+    model: LanguageModel = load_model(run, "explain", allow_import=allow_import or ())
     found = look(model, text, top=top)
     if layer is not None and layer > len(found.layers):
         raise typer.BadParameter(_no_such_layer(model, layer, len(found.layers)))
-    if plot is not None:
-        _draw(found, layer, plot, run.resolve().name)
     if json:
         shown = found.as_dict()
         layers = [{"layer": n, **each} for n, each in enumerate(shown.pop("layers"), 1)]
         kept = [each for each in layers if layer in (None, each["layer"])]
         print_json({"run": str(run), "kind": model.kind, **shown, "layers": kept})
-        return
-    console = open_console()
-    block = "█" if (console.encoding or "").startswith("utf") else "#"
-    console.print(_table(found, block))
-    print_lines(_summary(found, model, plot))
+    else:
+        console = open_console()
+        block = "█" if (console.encoding or "").startswith("utf") else "#"
+        console.print(_table(found, block))
+        print_lines(_summary(found, model, plot))
+    if plot is not None:
+        _draw(found, layer, plot, run.resolve().name)
 
 
 def _no_such_layer(model: LanguageModel, layer: int, count: int) -> str:
@@ -110,12 +119,14 @@ def _table(found: Explanation, block: str) -> Table:
 def _summary(found: Explanation, model: LanguageModel, plot: Path | None) -> list[str]:
     import numpy as np
 
+    from recurra.language.metrics import format_perplexity
+
     worst = int(np.argmin(found.log_probs))
     nats = -float(found.log_probs.mean())
     lines = [
         "",
         f"{len(found.tokens)} tokens, {nats:.2f} nats each where {found.entropies.mean():.2f} were "
-        f"expected, perplexity {np.exp(min(nats, 700)):,.1f}; most surprising: "
+        f"expected, perplexity {format_perplexity(nats)}; most surprising: "
         f"{_printable(found.tokens[worst])!r}, at rank {found.ranks[worst]:,} of "
         f"{len(model.vocabulary):,}.",
     ]

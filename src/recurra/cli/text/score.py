@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import itertools
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,8 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import Lines, Run, existing, print_json, say
+from recurra.cli.console import (
+    AllowImport,
+    Lines,
+    Run,
+    existing,
+    print_json,
+    print_text,
+    printable,
+    say,
+)
 from recurra.errors import DataError
+from recurra.work import worked_on
 
 if TYPE_CHECKING:
     from recurra.language.models.base import LanguageModel
@@ -75,6 +84,7 @@ def score(
         float | None, typer.Option(metavar="P", help="Added for each word of a hypothesis; 0.")
     ] = None,
     learn: Development = None,
+    allow_import: AllowImport = None,
     json: Lines = False,
 ) -> None:
     """Print how likely each line is, one record a line.
@@ -92,9 +102,9 @@ def score(
         raise typer.BadParameter("hypotheses are independent: --nbest takes no --context document")
     if learn and weights != (None, None, learn):
         raise typer.BadParameter("--learn finds what --weight and --word-penalty would set")
-    model: LanguageModel = load_model(run, "score")
-    texts = _not_empty(_lines(file), file)
-    if nbest:
+    model: LanguageModel = load_model(run, "score", allow_import=allow_import or ())
+    texts = _not_empty(_lines(file, scoring.LONGEST_LINE * (1 + nbest)), file)
+    if nbest:  # of which a longer line is refused, not cut
         lm = _Rescorer(model, given, open_vocabulary)
         lm.rescore(texts, _name(file), weights)
         return
@@ -116,8 +126,10 @@ def _tell(scores: Iterable[Score], rule: str, json: bool) -> None:
     lines = tokens = oov = 0
     nats = 0.0
     if not json:
-        typer.echo("perplexity    log prob  text")
-    for each in scores:
+        print_text("perplexity    log prob  text")
+    # a terminal shows the lines themselves
+    seen = scores if sys.stdout.isatty() else worked_on(scores, "scoring", "lines")
+    for each in seen:
         lines += 1
         tokens += len(each.tokens)
         oov += sum(token.oov for token in each.tokens)
@@ -126,7 +138,7 @@ def _tell(scores: Iterable[Score], rule: str, json: bool) -> None:
             print_json(each.as_dict(), line=True)
         else:
             perplexity = format_perplexity(-each.log_prob / len(each.tokens))
-            typer.echo(f"{perplexity:>10}  {each.log_prob:>10.3f}  {_shown(each, rule)}")
+            print_text(f"{perplexity:>10}  {each.log_prob:>10.3f}  {_shown(each, rule)}")
     if not json:
         say(f"{lines:,} lines, {tokens:,} tokens: perplexity {format_perplexity(nats / tokens)}")
     if oov > OFTEN_UNKNOWN * (tokens - lines):
@@ -144,7 +156,7 @@ def _shown(scored: Score, rule: str) -> str:
     if any(token.oov for token in scored.tokens):
         tokens = [f"[{each.token}]" if each.oov else each.token for each in scored.tokens]
         text = detokenize(tokens, rule).removesuffix("\n")
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", text)
+    return printable(text)
 
 
 class _Rescorer:
@@ -170,9 +182,10 @@ class _Rescorer:
                 print_json(candidate._asdict(), line=True)
 
     def _learn(self, file: Path) -> Learned:
-        from recurra.language.use.rescoring import learn
+        from recurra.language.use.rescoring import LONGEST_LINE, learn
 
-        learned = learn(self._read(_not_empty(_lines(str(file)), str(file)), str(file)))
+        lines = _not_empty(_lines(str(file), 2 * LONGEST_LINE), str(file))
+        learned = learn(self._read(lines, str(file)))
         before, after, least = (
             f"{learned.rate(errors):.2%}"
             for errors in (learned.errors_before, learned.errors, learned.errors_least)
@@ -206,14 +219,14 @@ def _not_empty(lines: Iterator[str], file: str) -> Iterator[str]:
     return itertools.chain([first], lines)
 
 
-def _lines(file: str) -> Iterator[str]:
-    """Yield the lines of a file, or of standard input as they come."""
+def _lines(file: str, longest: int) -> Iterator[str]:
+    """Yield the lines of a file, or of standard input as they come; longer ones are cut."""
     from recurra.language.text.tokenization import read_text
     from recurra.language.use.scoring import lines
 
     if file == STDIN:
-        return (line.removesuffix("\r") for line in lines(_standard_input()))
-    return lines(read_text(Path(file)))
+        return (line.removesuffix("\r") for line in lines(_standard_input(), longest))
+    return lines(read_text(Path(file)), longest)
 
 
 def _standard_input() -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import Json, Run, print_json, say
+from recurra.cli.console import AllowImport, Json, Run, print_json, print_text, printable, say
 
 if TYPE_CHECKING:
     from recurra.language.models.base import LanguageModel
@@ -41,6 +41,7 @@ def generate(
     samples: Annotated[int, typer.Option(min=1, metavar="N", help="How many texts.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 1,
     allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Let <unk> be written.")] = False,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Write text that goes on from a prompt."""
@@ -57,18 +58,18 @@ def generate(
         "allow_unk": allow_unk,
     }
     decoding.Decoding(**how)  # what is wrong is said before a large model is read
-    model: LanguageModel = load_model(run, "generate")
+    model: LanguageModel = load_model(run, "generate", allow_import=allow_import or ())
     if samples == 1 and not json:
         for piece in decoding.stream(model, tokens, prompt=prompt, seed=seed, **how):
-            typer.echo(piece, nl=False)
-        typer.echo()
+            print_text(piece, end="")
+        print_text("")
         return
     texts = decoding.generate_many(model, samples, tokens, prompt=prompt, seed=seed, **how)
     if json:
         print_json({"prompt": prompt, "text": texts[0], "samples": texts})
         return
     for number, text in enumerate(texts, 1):
-        typer.echo(f"--- {number}\n{text}")
+        print_text(f"--- {number}\n{text}")
 
 
 def suggest(
@@ -77,17 +78,18 @@ def suggest(
         str, typer.Argument(metavar="TEXT", help="What was written; without a space, in a word.")
     ] = "",
     top: Annotated[int, typer.Option(metavar="N", help="Most suggestions.")] = 5,
+    allow_import: AllowImport = None,
     json: Json = False,
 ) -> None:
     """Print the likeliest next words, or how the last one may go on where no space ends it."""
     from recurra.language.use import decoding
     from recurra.run.tasks import load_model
 
-    found = decoding.suggest(load_model(run, "suggest"), text, top)
+    found = decoding.suggest(load_model(run, "suggest", allow_import=allow_import or ()), text, top)
     if json:
         print_json({"suggestions": [each._asdict() for each in found]})
         return
     for word, probability in found:
-        typer.echo(f"{probability:8.4f}  {word}")
+        print_text(f"{probability:8.4f}  {printable(word)}")
     if not found:
         say("no word that the model knows begins so")

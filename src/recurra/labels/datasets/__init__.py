@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import DataError
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.datasets.files import LabelFiles
 from recurra.labels.datasets.given import Given
 from recurra.labels.options import LabelOptions
 from recurra.labels.sequences import LabelledSequences, digest_arrays, shuffled_classes
 from recurra.labels.ts_file import NamedExamples
-from recurra.table import Table
+from recurra.table import Table, first_of
 
 __all__ = ["DATASETS", "LabelData", "label", "open_labels", "open_source"]
 
@@ -26,6 +26,7 @@ DATASETS = Table(
         "iris": "recurra.labels.datasets.iris:Iris",
         "vowels": "recurra.labels.datasets.vowels:Vowels",
     },
+    base="recurra.labels.datasets.base:LabelSource",
 )
 
 HELD_OUT = 0
@@ -103,12 +104,7 @@ def open_source(options: LabelOptions, given: object = None) -> LabelSource:
         path.exists() or (":" not in name and (len(path.parts) > 1 or path.suffix))
     ):
         return LabelFiles(options)
-    source = DATASETS[name](options)
-    if not isinstance(source, LabelSource):
-        raise ConfigError(
-            f"{name!r} is not a dataset of labels: derive it from {LabelSource.__module__}"
-            ".LabelSource"
-        )
+    source: LabelSource = DATASETS[name](options)
     return source
 
 
@@ -162,7 +158,7 @@ def label(part: NamedExamples, classes: tuple[str, ...]) -> LabelledSequences:
     if unknown:
         raise DataError(
             f"{part.place}: no example of {_counted(unknown.items())} was there to learn from; "
-            f"the classes are {', '.join(classes)}"
+            f"the classes are {first_of(classes)}"
         )
     labels = np.array([places[name] for name in part.names], np.int64)
     return LabelledSequences(part.sequences, labels, classes)
@@ -217,4 +213,4 @@ def _hold_out(
 
 
 def _counted(counts: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{name!r} ({count:,})" for name, count in counts)
+    return first_of(f"{name!r:.80} ({count:,})" for name, count in counts)

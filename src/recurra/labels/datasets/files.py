@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,13 @@ from numpy.typing import NDArray
 from recurra.errors import ConfigError, DataError
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.options import LabelOptions
-from recurra.labels.ts_file import NamedExamples, is_number, read_lines, read_ts
-from recurra.table import nearest
+from recurra.labels.sequences import Rows
+from recurra.labels.ts_file import MOST_FEATURES, NamedExamples, is_number, read_lines, read_ts
+from recurra.table import first_of, nearest
 
 __all__ = ["LabelFiles", "read_examples", "read_sequences", "read_table"]
 
+LONGEST_ROW = 4 << 20  # bytes
 TRAIN = re.compile(r"_(TRAIN|train)(?=\.[\w.]+$)")
 
 
@@ -98,23 +103,19 @@ def read_table(path: Path, label_column: str | None = None) -> NamedExamples:
         >>> found.names, found.sequences[1].tolist()
         (('plus', 'minus'), [[-1.0, -2.0]])
     """
-    rows = _read_rows(path)
-    names, rows = _with_header(rows, any(map(is_number, rows[0][:-1])))
+    names, rows = _begun(path, lambda first: any(map(is_number, first[:-1])))
     place = _label_place(path, names, label_column)
-    if len(names) < 2 or not rows:
+    values, labels = _numbers(path, names, rows if len(names) > 1 else iter([]), place)
+    if not labels:
+        count = sum(1 for _ in rows)
         raise DataError(
-            f"{path}: expected rows with a label and at least one number, got {len(rows)} rows "
-            f"of {len(names)} columns"
+            f"{path}: expected rows with a label and at least one number, got {count} rows of "
+            f"{len(names)} columns"
         )
-    sequences = tuple(_sequences(path, names, rows, place))
-    labels = tuple(row[place] for row in rows)
-    if "" in labels:
-        number = labels.index("") + 1
-        raise DataError(f"{path}, row {number}: the label, {names[place]!r}, is empty")
-    return NamedExamples(sequences, labels, (), str(path))
+    return NamedExamples(Rows(values), tuple(labels), (), str(path))
 
 
-def read_sequences(path: Path, num_features: int) -> list[NDArray[np.float64]]:
+def read_sequences(path: Path, num_features: int) -> Sequence[NDArray[np.float64]]:
     """Return the sequences of a file, labelled or not, whose labels are passed over.
 
     Args:
@@ -133,7 +134,7 @@ def read_sequences(path: Path, num_features: int) -> list[NDArray[np.float64]]:
         [[[1.0, 2.0]], [[3.0, 4.0]]]
     """
     _require_kind(path)
-    found = list(read_ts(path, False).sequences) if _is_ts(path) else _rows_of(path, num_features)
+    found = read_ts(path, False).sequences if _is_ts(path) else _rows_of(path, num_features)
     for number, sequence in enumerate(found, start=1):
         if sequence.shape[1] != num_features:
             raise DataError(
@@ -145,36 +146,54 @@ def read_sequences(path: Path, num_features: int) -> list[NDArray[np.float64]]:
     return found
 
 
-def _rows_of(path: Path, num_features: int) -> list[NDArray[np.float64]]:
+def _rows_of(path: Path, num_features: int) -> Rows:
     """Return a table's rows as sequences of one step, without the labels' column if it has one."""
-    rows = _read_rows(path)
-    if len(rows[0]) == num_features:
-        names, rows = _with_header(rows, any(map(is_number, rows[0])))
-        return _sequences(path, names, rows, None)
-    names, rows = _with_header(rows, any(map(is_number, rows[0][:-1])))
+
+    def is_bare(first: list[str]) -> bool:
+        return any(map(is_number, first if len(first) == num_features else first[:-1]))
+
+    names, rows = _begun(path, is_bare)
+    if len(names) == num_features:
+        return Rows(_numbers(path, names, rows, None)[0])
     if len(names) != num_features + 1:
         raise DataError(
             f"{path} has {len(names)} columns, expected {num_features} of numbers, and at most "
             "one of labels"
         )
-    words = [place for place, cell in enumerate(rows[0] if rows else []) if not is_number(cell)]
+    first = next(rows, [])
+    words = [place for place, cell in enumerate(first) if not is_number(cell)]
     place = words[0] if len(words) == 1 else _label_place(path, names, None)
-    return _sequences(path, names, rows, place)
+    return Rows(_numbers(path, names, chain([first] if first else [], rows), place)[0])
 
 
-def _read_rows(path: Path) -> list[list[str]]:
-    lines = [line for _, line in read_lines(path)]
-    if not lines:
+def _begun(
+    path: Path, is_bare: Callable[[list[str]], bool]
+) -> tuple[list[str], Iterator[list[str]]]:
+    """Return the columns' names, and the rows below them; bare rows have only numbered ones."""
+    rows = _read_rows(path)
+    first = next(rows)
+    if is_bare(first):
+        return [f"column {number}" for number in range(1, len(first) + 1)], chain([first], rows)
+    return first, rows
+
+
+def _read_rows(path: Path) -> Iterator[list[str]]:
+    lines = (line for _, line in read_lines(path, LONGEST_ROW))
+    first = next(lines, None)
+    if first is None:
         raise DataError(f"{path} is empty")
-    delimiter = max(",;\t", key=lines[0].count)
-    return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
-
-
-def _with_header(rows: list[list[str]], bare: bool) -> tuple[list[str], list[list[str]]]:
-    """Return the columns' names, and the rows below them; `bare` rows have only numbered ones."""
-    if bare:
-        return [f"column {number}" for number in range(1, len(rows[0]) + 1)], rows
-    return rows[0], rows[1:]
+    delimiter = max(",;\t", key=first.count)
+    if (count := first.count(delimiter)) > MOST_FEATURES:
+        raise DataError(
+            f"{path} has {count + 1:,} columns, expected {MOST_FEATURES:,} features at most and "
+            "a label; give sequences of several steps as .ts"
+        )
+    rows = csv.reader(chain([first], lines), delimiter=delimiter)
+    try:
+        for row in rows:
+            yield list(map(str.strip, row))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num} is not of a CSV file: {error}") from error
 
 
 def _label_place(path: Path, names: list[str], wanted: str | None) -> int:
@@ -182,29 +201,36 @@ def _label_place(path: Path, names: list[str], wanted: str | None) -> int:
         return names.index("label") if "label" in names else len(names) - 1
     if wanted not in names:
         raise DataError(
-            f"{path} has no column {wanted!r}.{nearest(wanted, names)} There are: "
-            f"{', '.join(names)}"
+            f"{path} has no column {wanted!r}.{nearest(wanted, names)} There are: {first_of(names)}"
         )
     return names.index(wanted)
 
 
-def _sequences(
-    path: Path, names: list[str], rows: list[list[str]], place: int | None
-) -> list[NDArray[np.float64]]:
-    """Return rows as sequences of one step, without the label's place."""
-    found = []
+def _numbers(
+    path: Path, names: list[str], rows: Iterator[list[str]], place: int | None
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Return the numbers of rows, `(n, F)`, and what stands in the label's place."""
+    values, labels = array("d"), []
+    known: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise DataError(f"{path}, row {number}: expected {len(names)} cells, found {len(row)}")
-        columns = [column for column in range(len(row)) if column != place]
-        odd = next((column for column in columns if not is_number(row[column])), None)
-        if odd is not None:
+        if place is not None:
+            label = row.pop(place)
+            if not label:
+                raise DataError(f"{path}, row {number}: the label, {names[place]!r:.80}, is empty")
+            labels.append(known.setdefault(label, label))
+        try:
+            values.extend(map(float, row))
+        except ValueError:
+            odd = next(column for column, cell in enumerate(row) if not is_number(cell))
+            name = names[odd if place is None or odd < place else odd + 1]
             raise DataError(
-                f"{path}, row {number}: {names[odd]!r} is {row[odd]!r:.40}, which is no number; "
+                f"{path}, row {number}: {name!r:.80} is {row[odd]!r:.40}, which is no number; "
                 "fill it, leave the row out, or name the labels by data.label_column"
-            )
-        found.append(np.array([[float(row[column]) for column in columns]]))
-    return found
+            ) from None
+    features = len(names) - (place is not None)
+    return np.frombuffer(values).reshape(-1, max(features, 1)), labels
 
 
 def _beside(path: Path) -> Path | None:

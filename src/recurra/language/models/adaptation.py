@@ -23,6 +23,7 @@ from recurra.nn.head import SoftmaxHead
 from recurra.nn.kernels.descent import Gradient, Rate, descend
 from recurra.nn.state import State, detach
 from recurra.nn.unroll import unroll
+from recurra.work import worked_on
 
 __all__ = ["AdaptedNetwork", "Segment", "Statistics", "gradient_statistics", "learned", "shell"]
 
@@ -225,7 +226,7 @@ def gradient_statistics(
     inputs, targets = text[:-1].view(rows, length), text[1:].view(rows, length)
     state = own.initial_state(rows)
     chunks = max(1, min(length, tokens // rows) // steps)
-    for start in range(0, chunks * steps, steps):
+    for start in worked_on(range(0, chunks * steps, steps), "taking gradients", "chunks"):
         at = slice(start, start + steps)
         with torch.enable_grad(), torch.autocast(device.type, torch.bfloat16, enabled=narrow):
             hidden, state = own(inputs[:, at], detach(state))

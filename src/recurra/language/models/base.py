@@ -5,7 +5,7 @@ B rows, V tokens in the vocabulary, N tokens in a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -22,11 +22,16 @@ from recurra.language.text.tokenization import Rule
 from recurra.language.text.vocabulary import Vocabulary
 from recurra.language.use import decoding, scoring
 from recurra.language.use.scoring import Context, Score
+from recurra.learning.weights import require_room
+from recurra.learning.written import placed
 from recurra.nn.state import State
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
-from recurra.table import Table
+from recurra.table import Table, named_by_file
 
-__all__ = ["MODELS", "LanguageModel", "Saved"]
+__all__ = ["MODELS", "LanguageModel", "Layout", "Saved"]
+
+Layout = dict[str, Tensor]
+"""Tensors by name, or what a file's header says of them: then on the meta device."""
 
 ALONE, NESTED = FORMAT.versions
 (VOCABULARY,) = FORMAT.files
@@ -198,6 +203,20 @@ class LanguageModel:
         return {}
 
     @classmethod
+    def check(cls, saved: Saved, inner: Sequence[Layout]) -> None:
+        """Raise unless tensors are of the shapes that such a model has, before they are read.
+
+        Args:
+            saved: what there is of it; the tensors are on the meta device.
+            inner: the tensors of the models that it is made of.
+
+        Raises:
+            CheckpointError: they are not; of most kinds there are none.
+        """
+        if saved.tensors:
+            raise CheckpointError(f"a {cls.kind} model has no tensors: {min(saved.tensors)!r:.80}")
+
+    @classmethod
     def restore(cls, saved: Saved) -> LanguageModel:
         """Return the model that was saved.
 
@@ -213,10 +232,11 @@ class LanguageModel:
         """Write the model, and those that it is made of, as a directory that is loadable alone.
 
         Args:
-            directory: its place; what is there is replaced.
+            directory: its place: free, an empty folder, or a model, which is replaced.
 
         Raises:
-            ConfigError: it is made of models of different vocabularies.
+            ConfigError: it is made of models of different vocabularies; or what is there is no
+                model, or holds something else too.
             CheckpointError: it is made of too many.
         """
         models = _graph(self)
@@ -242,37 +262,48 @@ class LanguageModel:
         save_pretrained(directory, FORMAT, self.kind, facts, tensors, files, version)
 
     @staticmethod
-    def from_pretrained(run: Path | str) -> LanguageModel:
+    def from_pretrained(run: Path | str, *, allow_import: Iterable[str] = ()) -> LanguageModel:
         """Return the model of a finished run.
 
         Args:
             run: a run directory, the `model` directory in one, or n-grams in an `.arpa` or
                 `.arpa.gz` file.
+            allow_import: cells of someone's own that it may name, as `["module:Name"]`.
 
         Raises:
-            CheckpointError: there is none, or it is damaged.
+            CheckpointError: there is none, or it is damaged, or names a cell that is not allowed.
         """
-        found = open_pretrained(run, FORMAT)
-        if found.kind in FORMAT.single:
-            counted: LanguageModel = MODELS["ngram"].from_arpa(found.files[found.kind])
-            return counted
-        rule = found.facts.get("rule")
-        # A place of one's own, `module:Name`, would let a file choose what is imported.
-        if found.kind not in MODELS.places or rule is None:
-            raise CheckpointError(f"{found.facts_path} describes no known kind of model")
-        if rule not in get_args(Rule):
-            raise CheckpointError(
-                f"{found.facts_path}: no rule of tokenization is named {rule!r:.80}"
-            )
+        with named_by_file(run, allow_import):
+            return _opened(run)
+
+
+def _opened(run: Path | str) -> LanguageModel:
+    """Return the model of a finished run, whose names are a file's."""
+    found = open_pretrained(run, FORMAT)
+    if found.kind in FORMAT.single:
+        counted: LanguageModel = MODELS["ngram"].from_arpa(found.files[found.kind])
+        return counted
+    rule = found.facts.get("rule")
+    # A place of one's own, `module:Name`, would let a file choose what is imported.
+    if found.kind not in MODELS.places or rule is None:
+        raise CheckpointError(f"{found.facts_path} describes no known kind of model")
+    if rule not in get_args(Rule):
+        raise CheckpointError(f"{found.facts_path}: no rule of tokenization is named {rule!r:.80}")
+    models: list[LanguageModel] = []
+    with placed(found.facts_path.parent):
         vocabulary = Vocabulary.from_json(found.files[VOCABULARY].read_bytes())
-        models: list[LanguageModel] = []
-        for kind, inner, facts, tensors in _entries(found):
+        layouts: list[Layout] = []
+        for kind, inner, facts, layout in _entries(found, found.layout):  # by the header alone
+            MODELS[kind].check(Saved(vocabulary, rule, facts, layout), [layouts[n] for n in inner])
+            layouts.append(layout)
+        require_room(found.layout)
+        for kind, inner, facts, tensors in _entries(found, found.tensors()):
             parts = tuple(models[n] for n in inner)
             model = MODELS[kind].restore(Saved(vocabulary, rule, facts, tensors, parts))
             if model.inner != parts:
-                raise CheckpointError(f"{found.facts_path}: a {kind} model is not made of others")
+                raise CheckpointError(f"a {kind} model is not made of others")
             models.append(model)
-        return models[-1]
+    return models[-1]
 
 
 def _graph(root: LanguageModel) -> list[LanguageModel]:
@@ -311,20 +342,20 @@ def _readings(graph: Iterable[list[int]]) -> None:
             )
 
 
-_Entry = tuple[str, list[int], dict[str, Any], dict[str, Tensor]]
+_Entry = tuple[str, list[int], dict[str, Any], Layout]
 
 
-def _entries(found: Pretrained) -> Iterator[_Entry]:
+def _entries(found: Pretrained, learned: Layout) -> Iterator[_Entry]:
     """Yield kind, inner ones by number, facts and tensors of each model in a file, checked."""
     facts = {name: value for name, value in found.facts.items() if name != "rule"}
     if "models" not in facts:
-        yield found.kind, [], facts, found.tensors
+        yield found.kind, [], facts, learned
         return
     models, path = facts.pop("models"), found.facts_path
     if facts or not isinstance(models, list) or not 2 <= len(models) <= MOST_MODELS:
         raise CheckpointError(f"{path}: expected 2 to {MOST_MODELS} models and nothing beside")
     tensors: list[dict[str, Tensor]] = [{} for _ in models]
-    for name, tensor in found.tensors.items():
+    for name, tensor in learned.items():
         number, _, rest = name.partition("/")
         if not (number.isdecimal() and str(int(number)) == number and int(number) < len(models)):
             raise CheckpointError(f"{path}: the tensor {name!r:.80} is of none of its models")

@@ -21,6 +21,7 @@ from recurra.language.models.network import Hidden, Span
 from recurra.language.options import CacheOptions, checked
 from recurra.nn.kernels.pointer import pointer
 from recurra.nn.state import State
+from recurra.work import worked_on
 
 __all__ = ["CacheModel", "CacheState", "cache", "pointer_log_probs"]
 
@@ -185,7 +186,7 @@ def _look_up(
     own, cached = np.zeros(len(ids)), np.zeros((len(settings), len(ids)))
     past: Tensor | None = None
     at = 0
-    for span in _stretches(spans):
+    for span in worked_on(_stretches(spans), "looking back", "stretches"):
         end = at + len(span.hidden)
         own[at:end] = span.log_probs
         keys = span.hidden if past is None else torch.cat([past, span.hidden])

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from recurra.errors import CheckpointError
 from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.options import AnyOptions
+from recurra.learning.written import typed
 from recurra.nn.state import State, flatten
 
 __all__ = ["device_of", "mix", "restored"]
@@ -65,8 +65,4 @@ def restored(
             f"a {kind} model is made of one model and no tensors, got {len(saved.inner)} and "
             f"{sorted(saved.tensors)[:3]}"
         )
-    try:
-        return saved.inner[0], options.model_validate(saved.facts)
-    except ValidationError as error:
-        said = " ".join(str(error).split())
-        raise CheckpointError(f"the {kind} model's options are not valid: {said}") from error
+    return saved.inner[0], typed(options, saved.facts, f"model.json: the {kind} model")

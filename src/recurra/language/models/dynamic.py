@@ -5,13 +5,12 @@ n tokens of a segment, H units, V tokens in the vocabulary, N tokens in a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
@@ -21,10 +20,11 @@ from recurra.language.models.adaptation import (
     learned,
     shell,
 )
-from recurra.language.models.base import LanguageModel, Saved
+from recurra.language.models.base import LanguageModel, Layout, Saved
 from recurra.language.models.network import Hidden, NetworkModel, Span
 from recurra.language.options import DynamicOptions, checked
 from recurra.language.text.token import token_ids
+from recurra.learning.written import typed
 from recurra.nn.kernels.descent import Rate
 from recurra.nn.state import State
 
@@ -212,6 +212,14 @@ class DynamicModel(Hidden, LanguageModel):
         return dict(self.statistics or {})
 
     @classmethod
+    def check(cls, saved: Saved, inner: Sequence[Layout]) -> None:
+        """Raise unless the statistics are of the shapes of the network's weights."""
+        known = inner[0] if inner else {}
+        for name, tensor in saved.tensors.items():
+            if name not in known or known[name].shape != tensor.shape:
+                raise CheckpointError(f"gradient statistics of another network: {name!r:.80}")
+
+    @classmethod
     def restore(cls, saved: Saved) -> DynamicModel:
         """Return the model that `facts` and `tensors` describe, over the one in `inner`.
 
@@ -225,11 +233,11 @@ class DynamicModel(Hidden, LanguageModel):
             case _:
                 kinds = [each.kind for each in saved.inner]
                 raise CheckpointError(f"a dynamic model is made of one network, got {kinds}")
+        options = typed(DynamicOptions, saved.facts, "model.json: the dynamic model")
         try:
-            return cls(lm, DynamicOptions.model_validate(saved.facts), saved.tensors or None)
-        except (ValidationError, ConfigError) as error:
-            said = " ".join(str(error).split())
-            raise CheckpointError(f"the dynamic model is not valid: {said}") from error
+            return cls(lm, options, saved.tensors or None)
+        except ConfigError as error:
+            raise CheckpointError(f"the dynamic model is not valid: {error}") from error
 
 
 def _fitting(lm: NetworkModel, statistics: Statistics) -> Statistics:

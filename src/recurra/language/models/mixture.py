@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
-from recurra.language.models.base import LanguageModel, Saved
+from recurra.language.models.base import LanguageModel, Layout, Saved
+from recurra.learning.weights import require_finite
 from recurra.nn.state import State
 
 __all__ = [
@@ -143,12 +144,8 @@ class MixtureModel(LanguageModel):
         }
 
     @classmethod
-    def restore(cls, saved: Saved) -> MixtureModel:
-        """Return the model that `tensors` and `inner` describe.
-
-        Raises:
-            CheckpointError: the weights or the buckets are damaged.
-        """
+    def check(cls, saved: Saved, inner: Sequence[Layout]) -> None:
+        """Raise unless there are weights and buckets of a mixture of so many."""
         facts, tensors = saved.facts, saved.tensors
         if facts or tensors.keys() != {"weights", "buckets"}:
             raise CheckpointError(
@@ -156,8 +153,23 @@ class MixtureModel(LanguageModel):
                 f"found {sorted([*facts, *tensors])!s:.160}"
             )
         weights, buckets = tensors["weights"], tensors["buckets"]
-        if weights.dtype != torch.float64 or buckets.dtype != torch.int64 or weights.dim() != 2:
+        sizes = (
+            weights.dim() == 2
+            and weights.shape[1] == len(inner)
+            and (buckets.shape == (len(saved.vocabulary),))
+        )
+        if not sizes or (weights.dtype, buckets.dtype) != (torch.float64, torch.int64):
             raise CheckpointError("a mixture's weights are float64 (C, K), its buckets int64 (V,)")
+
+    @classmethod
+    def restore(cls, saved: Saved) -> MixtureModel:
+        """Return the model that `tensors` and `inner` describe.
+
+        Raises:
+            CheckpointError: the weights or the buckets are damaged.
+        """
+        require_finite(saved.tensors)
+        weights, buckets = saved.tensors["weights"], saved.tensors["buckets"]
         try:
             return cls(saved.inner, weights.numpy(), buckets.numpy())
         except (ConfigError, ShapeError) as error:

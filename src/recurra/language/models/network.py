@@ -5,25 +5,26 @@ B rows, T steps, H units, V tokens in the vocabulary, N tokens in a text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from recurra.errors import CheckpointError, ConfigError
-from recurra.language.models.base import LanguageModel, Saved
+from recurra.errors import CheckpointError
+from recurra.language.models.base import LanguageModel, Layout, Saved
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
 from recurra.language.text.token import token_ids
 from recurra.language.text.vocabulary import Vocabulary
-from recurra.learning.weights import load_weights, require_fit
+from recurra.learning.weights import described, load_weights, require_fit
+from recurra.learning.written import typed
 from recurra.nn.state import State
 from recurra.randomness import generator
+from recurra.work import working
 
 __all__ = ["Hidden", "NetworkModel", "Span"]
 
@@ -104,9 +105,11 @@ class Hidden:
         # One array from the start: small ones that stay would keep what lies between from reuse.
         found = np.empty(len(ids))
         at = 0
-        for span in self.spans(ids):
-            found[at : at + len(span.log_probs)] = span.log_probs
-            at += len(span.log_probs)
+        with working("reading", len(ids), "tokens") as tell:
+            for span in self.spans(ids):
+                found[at : at + len(span.log_probs)] = span.log_probs
+                at += len(span.log_probs)
+                tell(at)
         return found
 
     def log_probs_of_lines(self, lines: list[NDArray[np.integer]]) -> list[NDArray[np.float64]]:
@@ -210,23 +213,31 @@ class NetworkModel(Hidden, LanguageModel):
         return dict(self.network.state_dict())
 
     @classmethod
+    def check(cls, saved: Saved, inner: Sequence[Layout]) -> None:
+        """Raise unless the tensors are those of the network that `facts` describe."""
+        require_fit(described(cls._make(saved, None)), saved.tensors)
+
+    @classmethod
     def restore(cls, saved: Saved) -> NetworkModel:
         """Return the model that `facts` and `tensors` describe.
 
         Raises:
             CheckpointError: the options or the weights do not fit.
         """
-        try:
-            options = NetworkOptions.model_validate(saved.facts["network"])
-            with torch.device("meta"):
-                sketch = LanguageNetwork(options, len(saved.vocabulary), None)
-        except (KeyError, ValidationError, ConfigError) as error:
-            said = " ".join(str(error).split())
-            raise CheckpointError(f"the model's options are not valid: {said}") from error
-        require_fit(sketch, saved.tensors)  # before anything of that size is allocated
-        network = LanguageNetwork(options, len(saved.vocabulary), generator(0, "restore"))
+        network = cls._make(saved, generator(0, "restore"))()
         load_weights(network, saved.tensors)
-        return cls(network, options, saved.vocabulary, saved.rule)
+        return cls(network, network.options, saved.vocabulary, saved.rule)
+
+    @staticmethod
+    def _make(saved: Saved, draws: torch.Generator | None) -> Callable[[], LanguageNetwork]:
+        """Return what makes the network, its weights arbitrary."""
+        if saved.inner or saved.facts.keys() != {"network"}:
+            raise CheckpointError(
+                f"a network model is made of a network alone: {saved.facts!r:.80}"
+            )
+        options = typed(NetworkOptions, saved.facts["network"], "model.json: network")
+        size = len(saved.vocabulary)
+        return lambda: LanguageNetwork(options, size, draws)
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError, ShapeError
-from recurra.language.models.base import LanguageModel, Saved
+from recurra.language.models.base import LanguageModel, Layout, Saved
 from recurra.language.options import NgramOptions
 from recurra.language.text.arpa import read_arpa, write_arpa
 from recurra.language.text.token import token_ids
@@ -169,6 +170,13 @@ class NgramModel(LanguageModel):
     def tensors(self) -> dict[str, Tensor]:
         """Return the n-grams."""
         return {name: torch.from_numpy(array) for name, array in self.counts.tensors().items()}
+
+    @classmethod
+    def check(cls, saved: Saved, inner: Sequence[Layout]) -> None:
+        """Raise unless the arrays are of sizes that go together."""
+        sizes = {name: tuple(tensor.shape) for name, tensor in saved.tensors.items()}
+        kind = BackoffNgrams if "log_unigrams" in sizes else KneserNey
+        kind.check_sizes(sizes, len(saved.vocabulary))
 
     @classmethod
     def restore(cls, saved: Saved) -> NgramModel:

@@ -21,6 +21,7 @@ from recurra.language.use.sampling import ids_of, require_count, tokens_of
 from recurra.language.use.suggestion import Suggestion
 from recurra.nn.prepacked import PackedSoftmax, Precision, Prepacked, Top
 from recurra.nn.state import State, flatten
+from recurra.work import working
 
 __all__ = ["PackedState", "PrepackedModel", "prepacked"]
 
@@ -94,8 +95,9 @@ class PrepackedModel(Hidden, LanguageModel):
         super().__init__(lm.vocabulary, lm.rule, lm)
         self.precision = precision
         network = lm.network
-        self._softmax = PackedSoftmax(network.head, precision)
-        self._recurrence = Prepacked(network.recurrence, precision)
+        with working("packing the weights"):
+            self._softmax = PackedSoftmax(network.head, precision)
+            self._recurrence = Prepacked(network.recurrence, precision)
         self._embedding: Floats = network.embedding.detach().numpy().copy()
 
     @property

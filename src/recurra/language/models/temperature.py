@@ -18,6 +18,7 @@ from recurra.errors import CheckpointError, ConfigError, DataError
 from recurra.language.models.base import LanguageModel, Saved
 from recurra.language.models.network import NetworkModel
 from recurra.nn.state import State
+from recurra.work import worked_on
 
 __all__ = ["TemperatureModel", "calibrated"]
 
@@ -74,7 +75,7 @@ class TemperatureModel(LanguageModel):
     def log_probs_of(self, ids: Integers) -> Floats:
         """Return `(N,)`: the log-probability of every token of one text, `<eos>` before it."""
         found = [np.zeros(0)]
-        for rows, targets in _distributions(self.inner[0], ids):
+        for rows, targets in worked_on(_distributions(self.inner[0], ids), "reading", "stretches"):
             log_probs = torch.log_softmax(rows.div_(self.temperature), dim=-1)
             found.append(log_probs.gather(1, targets.unsqueeze(1))[:, 0].numpy())
         return np.concatenate(found)

@@ -29,15 +29,14 @@ left out. A file whose name ends in `.gz` is compressed.
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 
@@ -47,10 +46,12 @@ from recurra.language.text.vocabulary import LARGEST, Vocabulary
 from recurra.ngram.arrays import LAST_KEY, Floats, Integers
 from recurra.ngram.backoff import BackoffLevel, BackoffNgrams
 from recurra.storage.files import Sink, write_bytes
+from recurra.storage.reading import unpacked
 
 __all__ = ["read_arpa", "write_arpa"]
 
 LONGEST = 1 << 20  # bytes of a line
+MOST_SKIPPED = 100_000  # lines before the data, or blank ones
 LONGEST_NGRAM = 100  # words
 NEVER = -99.0  # the base-10 logarithm of what has no probability
 FURTHEST = 1e6  # from 0: no logarithm is further
@@ -159,12 +160,8 @@ def read_arpa(
         >>> again.log_unigrams.round(4), vocabulary.tokens
         (array([-0.6931, -0.6931]), ('<eos>', '<unk>'))
     """
-    try:
-        with gzip.open(path) if _is_packed(Path(path)) else Path(path).open("rb") as file:
-            return _parsed(_Lines(Path(path), file), vocabulary)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read: {reason}") from error
+    with unpacked(Path(path)) as file:
+        return _parsed(_Lines(Path(path), file), vocabulary)
 
 
 def _is_packed(path: Path) -> bool:
@@ -176,7 +173,7 @@ class _Lines:
     """The lines of a file, and where one stands in it."""
 
     path: Path
-    file: IO[bytes] | gzip.GzipFile
+    file: BinaryIO
     number: int = 0
     line: bytes = b""
 
@@ -190,9 +187,15 @@ class _Lines:
 
     def skip_blank(self) -> bytes:
         """Go to the next line that has something in it, and return it without its ends."""
-        while (line := self.next()) and not line.strip():
-            pass
-        return line.strip()
+        return self.skip_until(bytes.strip).strip()
+
+    def skip_until(self, found: Callable[[bytes], object]) -> bytes:
+        """Go to the next line of which something is so, and return it."""
+        last = self.number + MOST_SKIPPED
+        while (line := self.next()) and not found(line):
+            if self.number >= last:
+                self.fail(f"{MOST_SKIPPED:,} lines that say nothing; is it an ARPA file?")
+        return line
 
     def fail(self, message: str, number: int | None = None) -> NoReturn:
         """Say what is wrong with a line, that one stands at or another."""
@@ -242,8 +245,7 @@ def _parsed(lines: _Lines, given: Vocabulary | None) -> tuple[BackoffNgrams, Voc
 
 def _head(lines: _Lines) -> list[int]:
     """Read up to the first section and return how many n-grams of each length there should be."""
-    while lines.next() and lines.line.strip() != b"\\data\\":
-        pass
+    lines.skip_until(lambda line: line.strip() == b"\\data\\")
     lines.expect("\\data\\")
     sizes: list[int] = []
     while not (line := lines.skip_blank()).startswith(b"\\") and line:

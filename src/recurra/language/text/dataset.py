@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.errors import DataError, ResourceError
+from recurra.errors import DataError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora import open_corpus
 from recurra.language.text.corpora.base import Corpus, digest
@@ -20,8 +19,9 @@ from recurra.language.text.spelling import Spelling
 from recurra.language.text.tokenization import UNK, Merges, learn_merges, read_text, tokens
 from recurra.language.text.vocabulary import Vocabulary
 from recurra.storage.files import Content, Sink, json_bytes
-from recurra.storage.folders import cached, is_full
+from recurra.storage.folders import cached, scratch_file
 from recurra.storage.sealed import read_json
+from recurra.work import worked_on, working
 
 __all__ = ["SplitFacts", "TextDataset", "encode_text"]
 
@@ -155,8 +155,10 @@ def _count_vocabulary(corpus: Corpus, rule: str, text: str, options: TextOptions
         merges: Merges | None = None
         if rule == "bpe":
             wanted = BYTE_PAIR_TOKENS if size is None else size
-            merges = learn_merges(corpus.chunks("train"), wanted, least)
+            with working("learning which bytes go together"):
+                merges = learn_merges(corpus.chunks("train"), wanted, least)
         stream = tokens(corpus.chunks("train"), rule, merges or ())
+        stream = worked_on(stream, "counting words", "pieces")
         return {"vocabulary.json": Vocabulary.count(stream, size, least, merges).to_json()}
 
     paths = cached(digest(text, size, least), "vocabulary", VERSION, build)
@@ -200,7 +202,8 @@ def _encode(
             characters += len(chunk)
             yield chunk
 
-    for part in tokens(counted(), rule, vocabulary.merges):
+    parts = tokens(counted(), rule, vocabulary.merges)
+    for part in worked_on(parts, f"numbering the tokens of {place}", "pieces"):
         ids = vocabulary.encode(part)
         total += len(ids)
         unknown = Counter(part[index] for index in np.flatnonzero(ids == vocabulary.unk))
@@ -236,12 +239,7 @@ def encode_text(
     bad: list[int] = []
     chunks = read_text(text, errors, replaced=bad.append) if isinstance(text, Path) else [text]
     place = str(text) if isinstance(text, Path) else "the text"
-    with TemporaryFile() as file:
-        try:
-            facts = _encode(chunks, rule, vocabulary, file.write, place)
-            file.flush()
-        except OSError as error:
-            if is_full(error):
-                raise ResourceError("no space is left for temporary files") from error
-            raise
+    with scratch_file() as file:
+        facts = _encode(chunks, rule, vocabulary, file.write, place)
+        file.flush()
         return np.memmap(file, np.int32, "r"), replace(facts, replaced=sum(bad))

@@ -32,6 +32,7 @@ from typing import Literal
 
 from recurra.errors import ConfigError, DataError
 from recurra.language.text.byte_pairs import BYTES, Merges, encoder, learn, marks, text_of
+from recurra.storage.reading import opened
 
 __all__ = [
     "EOS",
@@ -63,7 +64,7 @@ def read_text(
     """Yield the text of a file in chunks of at most about a million characters.
 
     Args:
-        path: a file in UTF-8.
+        path: a file in UTF-8, or a pipe where it is read from its first byte.
         errors: what bytes that are not UTF-8 do: `"strict"` raises, `"replace"` makes each bad
             sequence U+FFFD.
         start: first byte read; must begin a character.
@@ -80,13 +81,11 @@ def read_text(
         >>> list(read_text(path))
         ['one\\ntwo']
     """
-    try:
-        with path.open("rb") as file:
+    with opened(path, pipes=start == 0) as file:
+        if start:
             file.seek(start)
-            blocks = _blocks(file.read, None if stop is None else stop - start)
-            yield from _unix_newlines(_decode(blocks, path, errors, start, replaced))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        blocks = _blocks(file.read, None if stop is None else stop - start)
+        yield from _unix_newlines(_decode(blocks, path, errors, start, replaced))
 
 
 def _blocks(read: Callable[[int], bytes], left: int | None) -> Iterator[bytes]:
@@ -99,10 +98,11 @@ def _decode(
     blocks: Iterator[bytes],
     path: Path,
     errors: str,
-    offset: int,
+    begin: int,
     replaced: Callable[[int], object] | None,
 ) -> Iterator[str]:
-    data = b""
+    offset = begin
+    data, lines = b"", 0
     for block in chain(blocks, [None]):
         data += block or b""
         if offset == 0 and len(data) >= 3 and data.startswith(codecs.BOM_UTF8):
@@ -110,21 +110,25 @@ def _decode(
         try:
             text, used = codecs.utf_8_decode(data, errors, block is None)
         except UnicodeDecodeError as error:
-            raise _not_utf8(path, offset + error.start, data[error.start]) from error
+            lines += data.count(b"\n", 0, error.start) + _lines_before(path, begin)
+            raise DataError(
+                f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset "
+                f"{offset + error.start}, line {lines + 1}; convert the file (a training may read "
+                "it with --set data.errors=replace)"
+            ) from error
         # A literal U+FFFD is never split by the decoder, so what is left was put there by it.
         if replaced and (bad := text.count("\ufffd") - data[:used].count(b"\xef\xbf\xbd")):
             replaced(bad)
+        lines += data.count(b"\n", 0, used)
         data, offset = data[used:], offset + used
         yield text
 
 
-def _not_utf8(path: Path, offset: int, byte: int) -> DataError:
+def _lines_before(path: Path, offset: int) -> int:
+    if not offset:
+        return 0
     with path.open("rb") as file:
-        line = 1 + sum(block.count(b"\n") for block in _blocks(file.read, offset))
-    return DataError(
-        f"{path} is not UTF-8: byte 0x{byte:02x} at offset {offset}, line {line}; "
-        "convert the file (a training may read it with --set data.errors=replace)"
-    )
+        return sum(block.count(b"\n") for block in _blocks(file.read, offset))
 
 
 def _unix_newlines(chunks: Iterable[str]) -> Iterator[str]:

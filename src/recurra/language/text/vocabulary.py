@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
+from itertools import islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,25 @@ from numpy.typing import NDArray
 from recurra.errors import CheckpointError, DataError
 from recurra.language.text.byte_pairs import BYTES, Merges
 from recurra.language.text.tokenization import EOS, UNK
+from recurra.storage.limits import SETTING, most_bytes
+from recurra.storage.sealed import parsed
 
 __all__ = ["Vocabulary"]
 
 LARGEST = 10_000_000  # tokens
-LARGEST_FILE = 1 << 30  # bytes
+LARGEST_COUNTED = 48 << 20  # characters of all the different tokens of a text
+LARGEST_FILE = 64 * 2**20  # bytes
+
+# The only JSON that is a vocabulary: lists of anything else would take a hundred times their bytes.
+# Possessive quantifiers keep no way back, so that a hostile file costs neither time nor memory.
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_PAIR = rb"\[\s*+%s\s*+,\s*+%s\s*+\]" % (_STRING, _STRING)
+_LIST = rb"\s*+\[\s*+(?:%s\s*+(?:,\s*+)?+)*+\]\s*+"
+LAYOUT = re.compile(
+    rb'\s*+\{\s*+"tokens"\s*+:%s(?:,\s*+"merges"\s*+:%s)?+\}\s*+'
+    % (_LIST % _STRING, _LIST % _PAIR),
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -94,19 +109,24 @@ class Vocabulary:
             merges: of the rule `bpe`; all bytes are in then, and all that the merges make.
 
         Raises:
-            DataError: the text has more than ten million different tokens.
+            DataError: the text has more than ten million different tokens, or they have more than
+                50 million characters.
 
         Example:
             >>> Vocabulary.count([["b", "a", "b", "<eos>"]]).tokens
             ('b', '<eos>', 'a', '<unk>')
         """
         counts: Counter[str] = Counter()
+        known = characters = 0
         for tokens in stream:
             counts.update(tokens)
-            if len(counts) > LARGEST:
+            characters += sum(map(len, islice(reversed(counts), len(counts) - known)))
+            known = len(counts)
+            if known > LARGEST or characters > LARGEST_COUNTED:
                 raise DataError(
-                    f"the text has more than {LARGEST:,} different tokens, too many for a "
-                    "vocabulary; try --set data.rule=characters"
+                    f"the text has more than {LARGEST:,} different tokens, or they have more than "
+                    f"{LARGEST_COUNTED:,} characters, too many for a vocabulary; try --set "
+                    "data.rule=characters"
                 )
         if merges is not None:
             made = [*BYTES, *(left + right for left, right in merges)]
@@ -166,29 +186,28 @@ class Vocabulary:
         """Return the vocabulary that `to_json` wrote.
 
         Args:
-            data: at most 1 GiB.
+            data: at most 64 MiB, or as `RECURRA_MOST_MB` says.
 
         Raises:
             CheckpointError: it is not such a vocabulary.
         """
-        if len(data) > LARGEST_FILE:
-            raise CheckpointError(f"a vocabulary of {len(data):,} bytes is too large to be one")
+        if (most := most_bytes(LARGEST_FILE)) < len(data):
+            raise CheckpointError(
+                f"a vocabulary of {len(data):,} bytes is over {most:,}: if you trust it, set "
+                f"{SETTING}={-(-len(data) // 1_000_000)}"
+            )
+        if LAYOUT.fullmatch(data) is None:  # before anything is made of it
+            raise CheckpointError(
+                'the vocabulary is not of the form {"tokens": [strings], "merges": [pairs]}'
+            )
         try:
-            match json.loads(data):
-                case {"tokens": [*tokens], "merges": [*merges]} if _strings(tokens):
-                    if all(isinstance(m, list) and len(m) == 2 and _strings(m) for m in merges):
-                        return cls(tokens, tuple((left, right) for left, right in merges))
-                    raise CheckpointError("the vocabulary's merges are not pairs of strings")
-                case {"tokens": [*tokens], **rest} if _strings(tokens) and "merges" not in rest:
-                    return cls(tokens)
-            raise CheckpointError('the vocabulary is not of the form {"tokens": [strings]}')
-        except (ValueError, RecursionError) as error:
+            said = parsed(data)
+            return cls(
+                said["tokens"], tuple((left, right) for left, right in said.get("merges", ()))
+            )
+        except ValueError as error:
             raise CheckpointError(f"the vocabulary cannot be read: {error}") from error
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of tokens and merges in their order, as hexadecimal digits."""
         return hashlib.sha256(self.to_json()).hexdigest()
-
-
-def _strings(values: list[object]) -> bool:
-    return all(isinstance(value, str) for value in values)

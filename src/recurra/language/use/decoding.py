@@ -27,6 +27,7 @@ from recurra.randomness import generator
 from recurra.search.beam import likeliest
 from recurra.search.rows import Rows
 from recurra.search.truncation import draw
+from recurra.work import worked_on, working
 
 __all__ = ["Decoding", "How", "Suggestion", "generate", "generate_many", "stream", "suggest"]
 
@@ -132,7 +133,8 @@ def generate_many(
     if decoding.beam:
         if num_samples > decoding.beam:
             raise ConfigError(f"num_samples is {num_samples}, more than the beam's {decoding.beam}")
-        found = _searched(model, given, num_tokens, decoding)[:num_samples]
+        with working("searching"):
+            found = _searched(model, given, num_tokens, decoding)[:num_samples]
         return [before + text for text in found]
     most = max(1, MOST_PROBABILITIES // len(model.vocabulary))
     block = min(most, getattr(model, "most_rows", None) or most)
@@ -140,7 +142,8 @@ def generate_many(
     for start in range(0, num_samples, block):
         numbers = range(start, min(start + block, num_samples))
         draws = [generator(seed, "generate", epoch=n) for n in numbers]
-        for row, piece in _drawn(model, given, num_tokens, decoding, draws):
+        drawn = _drawn(model, given, num_tokens, decoding, draws)
+        for row, piece in worked_on(drawn, "writing", "pieces"):
             texts[start + row] += piece
     return texts
 

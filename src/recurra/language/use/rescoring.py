@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, tee
+from itertools import groupby, islice, tee
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,15 @@ __all__ = [
     "rescore",
     "with_log_probs",
 ]
+
+LONGEST_LINE = 2**18
+"""Characters of a line of a list."""
+
+MOST_HYPOTHESES = 100_000
+"""Of one id."""
+
+MOST_WORDS = 4_000
+"""Of a hypothesis or reference that weights are learnt from."""
 
 STARTS = ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.5, 1.0), (1.0, -1.0))
 """Weights and word penalties that the search starts from."""
@@ -133,7 +142,12 @@ def read_nbest(lines: Iterable[str], name: str = "n-best list") -> Iterator[NBes
     parsed = ((n, *_parsed(line, f"{name}, line {n}")) for n, line in numbered)
     seen: set[str] = set()
     for identity, rows in groupby(parsed, key=lambda row: row[1]):
-        found = list(rows)
+        found = list(islice(rows, MOST_HYPOTHESES + 1))
+        if len(found) > MOST_HYPOTHESES:
+            raise DataError(
+                f"{name}, line {found[-1][0]}: the id {identity!r:.80} has more than "
+                f"{MOST_HYPOTHESES:,} hypotheses; leave the least likely out"
+            )
         if identity in seen:
             raise DataError(
                 f"{name}, line {found[0][0]}: the id {identity!r:.80} was there before; "
@@ -151,6 +165,8 @@ def read_nbest(lines: Iterable[str], name: str = "n-best list") -> Iterator[NBes
 
 def _parsed(line: str, place: str) -> tuple[str, Hypothesis, str | None]:
     """Return id, hypothesis and reference of a line."""
+    if len(line) > LONGEST_LINE:
+        raise DataError(f"{place}: longer than {LONGEST_LINE:,} characters, of a single hypothesis")
     if line.lstrip().startswith("{"):
         try:
             row = json.loads(line)
@@ -273,6 +289,11 @@ def learn(lists: Iterable[NBest]) -> Learned:
             raise DataError(f"list {nbest.id} has no reference, from which weights are learnt")
         texts = [hypothesis.text.split() for hypothesis in nbest.hypotheses]
         reference = nbest.reference.split()
+        if (longest := max(map(len, [reference, *texts]))) > MOST_WORDS:
+            raise DataError(
+                f"list {nbest.id:.80} has a text of {longest:,} words, expected {MOST_WORDS:,} at "
+                "most to learn from; divide it"
+            )
         development.append(
             _Development(
                 np.array([hypothesis.score for hypothesis in nbest.hypotheses]),

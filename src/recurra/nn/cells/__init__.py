@@ -30,5 +30,6 @@ CELLS = Table(
         "clockwork_rnn": "recurra.nn.cells.clockwork_rnn:ClockworkRNNCell",
         "recurrent_highway": "recurra.nn.cells.recurrent_highway:RecurrentHighwayCell",
     },
+    base="recurra.nn.cells.base:Cell",
 )
-"""Name -> cell class; `CELLS["mypkg.cells:Mine"]` imports anyone's own."""
+"""Name -> cell class; `CELLS["mypkg.cells:Mine"]` imports anyone's own, and nothing but a cell."""

@@ -18,5 +18,6 @@ BASELINES = Table(
         "theta": "recurra.series.baselines.smoothing:Theta",
         "ses": "recurra.series.baselines.smoothing:ExponentialSmoothing",
     },
+    base="recurra.series.baselines.base:Baseline",
 )
 """Name -> baseline class; `BASELINES["mypkg.rules:Mine"]` imports anyone's own."""

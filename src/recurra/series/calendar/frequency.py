@@ -47,29 +47,20 @@ class Frequency:
 
     name: str
     unit: Literal["step", "nanosecond", "weekday", "month"] = "step"
-    count: float = 1.0
+    count: int | float = 1.0
     season: int = 1
     seasons: tuple[int, ...] = (1,)
     regular: bool = True
     day: int = 1
 
     def facts(self) -> dict[str, Any]:
-        """Return the fields as JSON holds them; `from_facts` reads them back.
+        """Return the fields as JSON holds them.
 
         Example:
-            >>> Frequency.from_facts(STEPS.facts()) == STEPS
-            True
+            >>> STEPS.facts()["seasons"]
+            [1]
         """
         return asdict(self) | {"seasons": list(self.seasons)}
-
-    @classmethod
-    def from_facts(cls, facts: dict[str, Any]) -> Frequency:
-        """Return the frequency whose `facts()` these are.
-
-        Args:
-            facts: as JSON gave them back.
-        """
-        return cls(**{**facts, "seasons": tuple(facts["seasons"])})
 
     def grid(self, stamps: Stamps) -> NDArray[np.float64]:
         """Return how many steps each stamp is from the first; whole where they are regular.
@@ -201,33 +192,31 @@ def infer(*stamps: Stamps) -> Frequency:
     if not several:
         raise DataError("no frequency can be inferred from a single stamp; give two or more rows")
     if not np.issubdtype(several[0].dtype, np.datetime64):
-        return _check_grid(_of_numbers(several), several)
-    several = [one.astype("datetime64[ns]") for one in several]
-    return _check_grid(_of_months(several) or _of_spans(several), several)
+        step = float(_middle([np.diff(one) for one in several]))
+        return _check_grid(Frequency("steps", count=step), several)
+    several = [one.astype("datetime64[ns]", copy=False) for one in several]
+    months = _of_months([several[0][:100]]) and _of_months(several)  # the few tell of most
+    return _check_grid(months or _of_spans(several), several)
 
 
 def _middle(differences: Sequence[Stamps]) -> Any:
     """The median, the lower one where two stand in the middle."""
-    together = np.sort(np.concatenate(differences))
-    return together[(len(together) - 1) // 2]
-
-
-def _of_numbers(stamps: Sequence[Stamps]) -> Frequency:
-    step = float(_middle([np.diff(one) for one in stamps]))
-    return Frequency("steps", count=step)
+    together = np.concatenate(differences)
+    middle = (len(together) - 1) // 2
+    together.partition(middle)
+    return together[middle]
 
 
 def _of_months(stamps: Sequence[Stamps]) -> Frequency | None:
     """The frequency of stamps that fall on one day of the month, or on its last; else None."""
     together = np.concatenate(stamps)
     days, months = together.astype("datetime64[D]"), together.astype("datetime64[M]")
-    if len(set((together - days).tolist())) > 1:
+    times = together - days
+    if (times != times[0]).any():
         return None
     of_month = (days - months).astype(np.int64) + 1
     length = ((months + 1).astype("datetime64[D]") - months).astype(np.int64)
-    wanted = int(of_month.max())
-    if (of_month == length).all():
-        wanted = LAST_DAY
+    wanted = LAST_DAY if (of_month == length).all() else int(of_month.max())
     if (of_month != np.minimum(wanted, length)).any():
         return None
     steps = [np.diff(one.astype("datetime64[M]").astype(np.int64)) for one in stamps]
@@ -241,13 +230,13 @@ def _of_months(stamps: Sequence[Stamps]) -> Frequency | None:
 
 
 def _of_spans(stamps: Sequence[Stamps]) -> Frequency:
-    together = np.concatenate(stamps)
     step = int(_middle([_nanoseconds(np.diff(one)) for one in stamps]))
-    days = together.astype("datetime64[D]")
-    same_time = len(set((together - days).tolist())) == 1
     span = max(one[-1] - one[0] for one in stamps) >= np.timedelta64(WEEK, "ns")
-    if step == DAY and same_time and span and np.is_busday(days).all():
-        return Frequency("weekdays", "weekday", 1, 5, (5,))
+    if step == DAY and span:
+        together = np.concatenate(stamps)
+        days = together.astype("datetime64[D]")
+        if (together - days == together[0] - days[0]).all() and np.is_busday(days).all():
+            return Frequency("weekdays", "weekday", 1, 5, (5,))
     seasons = _seasons(step)
     return Frequency(_name(step), "nanosecond", step, seasons[0], seasons)
 
@@ -278,13 +267,18 @@ def _name(step: int) -> str:
 
 def _check_grid(found: Frequency, stamps: Sequence[Stamps]) -> Frequency:
     """Return the frequency, irregular where stamps are off its grid or too thinly spread on it."""
-    steps = [found.grid(one) for one in stamps]
-    whole = all(
-        np.abs(one - np.round(one)).max() < 1e-6 and (np.diff(np.round(one)) > 0).all()
-        for one in steps
-    )
-    spread = sum(float(one[-1]) + 1 for one in steps) > MOST_SPREAD * sum(map(len, steps))
-    return found if whole and not spread else replace(found, regular=False)
+    spread = sum(float(found.grid(one[[0, -1]])[1]) + 1 for one in stamps)
+    dense = spread <= MOST_SPREAD * sum(map(len, stamps))
+    regular = dense and all(_are_places(found.grid(one)) for one in stamps)
+    return found if regular else replace(found, regular=False)
+
+
+def _are_places(steps: NDArray[np.float64]) -> bool:
+    """Whether numbers are whole and increase; they are spoiled."""
+    places = np.round(steps)
+    steps -= places
+    increasing = bool((places[1:] > places[:-1]).all())
+    return increasing and bool(np.abs(steps, out=steps).max() < 1e-6)
 
 
 MOST_SERIES, MOST_LENGTH = 32, 20_000  # of what is searched for seasons

@@ -5,7 +5,7 @@ T observations of a channel, E features seen with each, F of them known ahead, S
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,16 +79,6 @@ class Features:
         means, deviations = (np.concatenate(each) for each in zip(*parts))
         irregular = not panel.frequency.regular
         return cls(calendar and dated, irregular, tuple(means.tolist()), tuple(deviations.tolist()))
-
-    @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Features:
-        """Return the features whose fields, as JSON holds them, are given.
-
-        Args:
-            facts: name -> value.
-        """
-        means, deviations = tuple(facts["means"]), tuple(facts["deviations"])
-        return cls(bool(facts["calendar"]), bool(facts["delta"]), means, deviations)
 
     def channels(self, panel: Panel, ahead: int = 0) -> list[Channel]:
         """Return every variable of every series.

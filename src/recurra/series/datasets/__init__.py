@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import DataError
 from recurra.series.calendar.frequency import Frequency
 from recurra.series.calendar.names import named
 from recurra.series.datasets.base import SeriesSource, Split
@@ -29,6 +29,7 @@ DATASETS = Table(
         "sine": "recurra.series.datasets.sine:SineSource",
         "sunspots": "recurra.series.datasets.sunspots:SunspotsSource",
     },
+    base="recurra.series.datasets.base:SeriesSource",
 )
 
 
@@ -53,12 +54,7 @@ def open_source(options: SeriesOptions) -> SeriesSource:
             raise DataError(f"{name[:80]!r} cannot be a file: {error}"[:200]) from error
         if there or (":" not in name and (len(path.parts) > 1 or path.suffix)):
             return FileSource(options.model_copy(update={"dataset": str(path)}))
-    source = DATASETS[name](options)
-    if not isinstance(source, SeriesSource):
-        raise ConfigError(
-            f"{name!r} is no source of series: derive it from "
-            f"{SeriesSource.__module__}.SeriesSource"
-        )
+    source: SeriesSource = DATASETS[name](options)
     return source
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recurra.series.baselines import BASELINES
 from recurra.series.data.dataset import SeriesDataset
 from recurra.series.judging.metrics import LEVELS, ForecastMetrics, mase_scale, score
+from recurra.work import worked_on
 
 __all__ = ["Trial"]
 
@@ -139,7 +140,7 @@ class Trial:
         baseline, dataset = BASELINES[name](), self.dataset
         columns = [column for one in dataset.panel.series for column in one.values.T]
         found = np.empty((len(self), dataset.horizon, len(LEVELS)))
-        for channel in np.unique(self.channels):
+        for channel in worked_on(np.unique(self.channels), f"fitting {name}", "series"):
             here = np.flatnonzero(self.channels == channel)
             origins, values = self.origins[here], columns[channel]
             fitted = baseline.fit(values[: origins.min()], dataset.season)

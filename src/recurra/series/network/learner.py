@@ -19,6 +19,7 @@ from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial
 from recurra.series.network.conformal import fitted_corrections
 from recurra.series.network.model import ForecastNetwork, tells, unit
+from recurra.work import worked_on, working
 
 __all__ = ["SeriesLearner"]
 
@@ -118,7 +119,8 @@ class SeriesLearner(Learner):
         if not len(self.trial):
             return None
         losses, quantiles = [], []
-        for window, ahead, scaled, wanted, told in self._forecast(self.trial):
+        told_of = worked_on(self._forecast(self.trial), "forecasting", "batches")
+        for window, ahead, scaled, wanted, told in told_of:
             yardstick = self.network.yardstick(window, scaled)
             loss = pinball(ahead, wanted, self.levels).mean(-1) / yardstick
             losses.append(loss[told])
@@ -146,10 +148,11 @@ class SeriesLearner(Learner):
             return 0
         self.network.eval()
         found: list[list[Tensor]] = []
-        for _, ahead, scaled, wanted, told in self._forecast(trial):
-            wanted = wanted.where(told, torch.nan)
-            found.append([ahead.double(), wanted.double(), unit(scaled)[:, 0].double()])
-        quantiles, actual, units = (torch.cat(each).cpu().numpy() for each in zip(*found))
-        corrections = fitted_corrections(actual, quantiles, LEVELS, units)
+        with working("calibrating the intervals"):
+            for _, ahead, scaled, wanted, told in self._forecast(trial):
+                wanted = wanted.where(told, torch.nan)
+                found.append([ahead.double(), wanted.double(), unit(scaled)[:, 0].double()])
+            quantiles, actual, units = (torch.cat(each).cpu().numpy() for each in zip(*found))
+            corrections = fitted_corrections(actual, quantiles, LEVELS, units)
         self.network.correction.copy_(torch.from_numpy(corrections))
         return int(np.isfinite(actual).sum())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from recurra.series.reading.csv_file import parse_csv, read_csv
 from recurra.series.reading.draft import Draft, Source
 from recurra.series.reading.frames import is_frame, read_frame, read_parquet
 from recurra.series.reading.gaps import constant, covered, filled
-from recurra.series.reading.long_form import read_long_form
+from recurra.series.reading.long_form import planned, read_long_form
 from recurra.series.reading.order import on_grid, sorted_once
 
 __all__ = ["read_content", "read_data", "read_file"]
@@ -53,10 +54,8 @@ def read_file(path: Path, options: SeriesOptions) -> Panel:
         2 gaps, the first at data row 2: left as gaps
         frequency daily, season 7 (inferred)
     """
-    parquet = path.suffix.lower() in {".parquet", ".pq"}
-    return _panel(
-        *read_long_form(read_parquet(path) if parquet else read_csv(path), options), options
-    )
+    read = read_parquet if path.suffix.lower() in {".parquet", ".pq"} else read_csv
+    return _panel(*read_long_form(read(path, partial(planned, options=options)), options), options)
 
 
 def read_content(content: bytes, place: str, options: SeriesOptions) -> Panel:
@@ -70,7 +69,8 @@ def read_content(content: bytes, place: str, options: SeriesOptions) -> Panel:
     Raises:
         DataError: as `read_file`.
     """
-    return _panel(*read_long_form(parse_csv(content, place), options), options)
+    plan = partial(planned, options=options)
+    return _panel(*read_long_form(parse_csv(content, place, plan), options), options)
 
 
 def read_data(data: Any, options: SeriesOptions) -> Panel:

@@ -66,7 +66,7 @@ class Draft:
     """
 
     unique_id: str
-    rows: NDArray[np.int64]
+    rows: NDArray[np.integer]
     values: NDArray[np.float64]
     stamps: NDArray[Any] | None
     past: NDArray[np.float64]

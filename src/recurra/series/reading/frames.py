@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
-from recurra.series.reading.columns import Columns
+from recurra.series.reading.columns import Coded, Columns
+from recurra.storage.limits import SETTING
+from recurra.storage.reading import most_unpacked
 
 __all__ = ["is_frame", "read_frame", "read_parquet"]
 
+LEAST = 256 << 20  # bytes that any file may have, as these are not parsed
+FIRST = 5  # rows that tell of dates; a cell of them may have as many bytes as the file
+MOST_COLUMNS = 10_000
+PIECE, LONGEST = 1024, 10_000  # cells that are texts at once, and bytes of one
 INSTALL = "pip install 'recurra[frames]'"
 
 
@@ -33,24 +39,78 @@ def is_frame(data: object) -> bool:
     return made_by in {"pandas", "polars", "pyarrow", "narwhals", "modin", "cudf", "duckdb"}
 
 
-def read_parquet(path: Path) -> Columns:
+def read_parquet(path: Path, plan: Callable[[Columns], Mapping[str, Any]]) -> Columns:
     """Return the columns of a Parquet file.
 
     Args:
         path: of the file.
+        plan: is shown the first rows, and returns which columns are to be read; of the others
+            their names remain.
 
     Raises:
         ConfigError: pyarrow is not installed.
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or is much larger in memory than on disk.
     """
     pyarrow = _imported("pyarrow", "Parquet files")
     parquet = _imported("pyarrow.parquet", "Parquet files")
     try:
-        table = parquet.read_table(path)
+        if not path.is_file():  # of a pipe no size is known
+            raise OSError("it is not there, or no regular file")
+        with parquet.ParquetFile(path) as file:
+            _require_bounded(path, file.metadata, [])
+            words = [field.name for field in file.schema_arrow if _holds_words(pyarrow, field.type)]
+        with parquet.ParquetFile(path, read_dictionary=words) as file:
+            first = next(file.iter_batches(FIRST), None)
+            head = read_frame(pyarrow.Table.from_batches([first] if first else []), str(path))
+            wanted = list(plan(head))
+            _require_bounded(path, file.metadata, wanted)
+            table = file.read(columns=wanted)
+            _require_short(pyarrow, path, table)
+            found = read_frame(table, str(path))
     except (OSError, pyarrow.ArrowException) as error:
         told = " ".join(str(error).split())[:200]
         raise DataError(f"{path} cannot be read as Parquet: {told}") from error
-    return read_frame(table, str(path))
+    cells = {name: found.cells.get(name) for name in head.cells}
+    return Columns(str(path), cells, found.rows)
+
+
+def _holds_words(pyarrow: ModuleType, kind: Any) -> bool:
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
+
+
+def _require_bounded(path: Path, facts: Any, wanted: Sequence[str]) -> None:
+    """Refuse a file by what it says of its sizes, before any of it is unpacked."""
+    groups = [facts.row_group(n) for n in range(facts.num_row_groups)]
+    packed = sum(
+        group.column(n).total_uncompressed_size
+        for group in groups
+        for n in range(group.num_columns)
+    )
+    size = max(packed, 8 * len(wanted) * sum(group.num_rows for group in groups))
+    most = most_unpacked(path.stat().st_size, LEAST)
+    if facts.num_columns > MOST_COLUMNS:
+        raise DataError(
+            f"{path} has {facts.num_columns:,} columns, expected {MOST_COLUMNS:,} at most"
+        )
+    if size > most:
+        raise DataError(
+            f"{path} unpacks to {size >> 20:,} MiB, more than {most >> 20:,}; if you trust it, set "
+            f"{SETTING} to the megabytes that it may have"
+        )
+
+
+def _require_short(pyarrow: ModuleType, path: Path, table: Any) -> None:
+    """Refuse words that would take as much memory as a table, again in every row."""
+    compute = _imported("pyarrow.compute", "Parquet files")
+    for name in table.column_names:
+        for chunk in table[name].chunks:
+            if pyarrow.types.is_dictionary(chunk.type):
+                longest = compute.max(compute.binary_length(chunk.dictionary)).as_py() or 0
+                if longest > LONGEST:
+                    raise DataError(
+                        f"{path}: a cell of column {name!r:.80} has {longest:,} bytes, expected "
+                        f"{LONGEST:,} at most"
+                    )
 
 
 def read_frame(data: Any, place: str = "the frame") -> Columns:
@@ -79,7 +139,7 @@ def read_frame(data: Any, place: str = "the frame") -> Columns:
     if not len(frame):
         raise DataError(f"{place} is empty: there are no rows")
     cells = {str(name): _cells(narwhals, frame[name]) for name in frame.columns}
-    return Columns(place, cells, np.arange(1, len(frame) + 1))
+    return Columns(place, cells, np.arange(1, len(frame) + 1, dtype=np.int32))
 
 
 def _imported(module: str, what: str) -> ModuleType:
@@ -120,7 +180,10 @@ def _cells(narwhals: ModuleType, column: Any) -> Sequence[str] | NDArray[Any]:
         return np.asarray(column.to_numpy()).astype("datetime64[us]")
     if kind == narwhals.Date:
         return np.asarray(column.cast(narwhals.Datetime("us")).to_numpy()).astype("datetime64[us]")
-    return [_text(cell) for cell in column.to_list()]
+    words = Coded()
+    for start in range(0, len(column), PIECE):
+        words.feed([_text(cell) for cell in column[start : start + PIECE].to_list()])
+    return words
 
 
 def _text(cell: Any) -> str:

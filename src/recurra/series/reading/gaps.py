@@ -34,7 +34,7 @@ def fill(values: NDArray[np.float64], how: str) -> NDArray[np.float64]:
         >>> fill(np.array([[np.nan], [1.0], [np.nan], [2.0]]), "linear")[:, 0].tolist()
         [nan, 1.0, 1.5, 2.0]
     """
-    if how == "mask":
+    if how == "mask" or not values.size:
         return values
     found = values.copy()
     places = np.arange(len(values))
@@ -72,8 +72,7 @@ def filled(source: Source, drafts: Sequence[Draft], how: str) -> tuple[list[Draf
                     f"{source.place}: series {one.unique_id!r} has no value in column {name!r}; "
                     "leave it out"
                 )
-        last = int(np.flatnonzero(known.any(1))[-1])
-        length = last + 1 if source.future else len(one)
+        length = len(one) - int(known[::-1].any(1).argmax()) if source.future else len(one)
         gaps = ~known[:length]
         count += int(gaps.sum())
         if first is None and gaps.any():

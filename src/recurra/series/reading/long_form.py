@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
 from recurra.series.options import SeriesOptions
-from recurra.series.reading.columns import MISSING, Columns
+from recurra.series.reading.columns import MISSING, Coded, Columns, Numbers, rows_in_words
 from recurra.series.reading.draft import Draft, Source
-from recurra.series.reading.stamps import are_dates, read_stamps
+from recurra.series.reading.stamps import StampColumn, are_dates, read_stamps
+from recurra.table import first_of
 
-__all__ = ["read_long_form"]
+__all__ = ["planned", "read_long_form"]
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
 COUNTS = {"", "index", "step", "t", "time", "year"}
@@ -30,75 +34,146 @@ def read_long_form(
     the only numeric column left. Without a column of names there is one series.
 
     Args:
-        columns: of a file or frame.
+        columns: of a file or frame; what was read of them is let go.
         options: which columns are what.
 
     Raises:
         DataError: a column is not there or not to be told from others, or a cell is no number,
             no date, or empty where it must not be.
     """
-    source, identity, notes = _roles(columns, options)
-    stamps = None
+    roles = _Asked.of(columns, options)
+    source, notes = _settled(columns, roles)
+    single = source.targets[0] if len(source.targets) == 1 else "series"
+    stamps, rows = None, columns.rows
     if source.time is not None:
         stamps, more = read_stamps(columns, source.time)
+        columns.let_go(source.time)
         notes += more
-    values = _matrix(columns, source.targets)
-    past, future = _matrix(columns, source.past), _matrix(columns, source.future)
-    static = _matrix(columns, source.static)
-    single = source.targets[0] if len(source.targets) == 1 else "series"
+    names, order, cuts = _groups(columns, roles.identity, single)
+    if roles.identity is not None:
+        columns.let_go(roles.identity)
+    if order is not None and stamps is not None:
+        stamps = stamps[order]
+    values = _matrix(columns, source.targets, order)
+    past, future = _matrix(columns, source.past, order), _matrix(columns, source.future, order)
+    static = _matrix(columns, source.static, order)
+    rows = rows if order is None else rows[order]
     drafts = []
-    for name, chosen in _groups(columns, identity, single):
+    for name, start, stop in zip(names, cuts[:-1].tolist(), cuts[1:].tolist()):
+        its = slice(start, stop)
         drafts.append(
             Draft(
                 name,
-                columns.rows[chosen],
-                values[chosen],
-                None if stamps is None else stamps[chosen],
-                past[chosen],
-                future[chosen],
-                _unchanging(columns, source, name, chosen, static),
+                rows[its],
+                values[its],
+                None if stamps is None else stamps[its],
+                past[its],
+                future[its],
+                _unchanging(source, name, rows[its], static[its]),
             )
         )
     return source, drafts, notes
+
+
+def planned(head: Columns, options: SeriesOptions) -> dict[str, Any]:
+    """Return what is to take the cells of the columns that `read_long_form` will ask for.
+
+    Args:
+        head: the first rows.
+        options: which columns are what.
+
+    Raises:
+        DataError: a column that is asked for is not there.
+
+    Example:
+        >>> head = Columns("data.csv", {"ds": ["1"], "y": ["2"], "z": ["3"]}, np.array([1]))
+        >>> sorted(planned(head, SeriesOptions()))
+        ['ds', 'y']
+    """
+    roles = _Asked.of(head, options)
+    left = [name for name in head.cells if name not in {*roles.all, roles.time}]
+    numbers = [*roles.past, *roles.future, *roles.static, *roles.targets]
+    if roles.time is None:
+        numbers += [name for name in left if name.lower() in COUNTS]
+    if not roles.targets:
+        numbers += [TARGET] if TARGET in left else left
+    kept: dict[str, Any] = {name: Numbers() for name in numbers}
+    if roles.time is not None:
+        kept[roles.time] = StampColumn()
+    if roles.identity is not None:
+        kept[roles.identity] = Coded()
+    return kept
 
 
 def _names(option: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in option.split(",") if name.strip()) if option else ()
 
 
-def _roles(columns: Columns, options: SeriesOptions) -> tuple[Source, str | None, list[str]]:
-    past, future = _names(options.past_covariates), _names(options.future_covariates)
-    static = _names(options.static_covariates)
-    targets = _names(options.target)
-    asked = [options.id_column, options.time_column, *past, *future, *static, *targets]
-    for name in asked:
-        if name is not None:
-            columns.require(name)
-    identity = options.id_column or (ID if ID in columns.cells and ID not in asked else None)
-    taken = {*asked, identity}
-    time = options.time_column or _time(columns, [n for n in columns.cells if n not in taken])
-    left = [name for name in columns.cells if name not in {*taken, time}]
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the options and the names of the columns say of them; the rest is for the cells to say.
+
+    Args:
+        all: the columns that have a role by that, the identity's among them.
+        identity: the column that names the series.
+        time: that of the stamps, where a name or dates tell it.
+        targets: those to forecast; none where they are not named.
+        past: covariates.
+        future: covariates.
+        static: numbers.
+    """
+
+    all: frozenset[str | None]
+    identity: str | None
+    time: str | None
+    targets: tuple[str, ...]
+    past: tuple[str, ...]
+    future: tuple[str, ...]
+    static: tuple[str, ...]
+
+    @classmethod
+    def of(cls, columns: Columns, options: SeriesOptions) -> _Asked:
+        """Return what is asked of columns that are there."""
+        past, future = _names(options.past_covariates), _names(options.future_covariates)
+        static = _names(options.static_covariates)
+        targets = _names(options.target)
+        asked = [options.id_column, options.time_column, *past, *future, *static, *targets]
+        for name in asked:
+            if name is not None:
+                columns.require(name)
+        identity = options.id_column or (ID if ID in columns.cells and ID not in asked else None)
+        taken = frozenset({*asked, identity})
+        left = [name for name in columns.cells if name not in taken]
+        time = options.time_column or _dated(columns, left)
+        return cls(taken, identity, time, targets, past, future, static)
+
+
+def _settled(columns: Columns, roles: _Asked) -> tuple[Source, list[str]]:
+    """What every column is, now that the cells are known; and notes."""
+    left = [name for name in columns.cells if name not in roles.all]
+    time = _counting(columns, left) if roles.time is None else roles.time
+    left = [name for name in left if name != time]
+    targets = roles.targets or (_target(columns, left),)
     notes = []
-    if not targets:
-        targets = (_target(columns, left),)
     if unused := [name for name in left if name not in targets]:
-        notes.append(f"columns not used: {', '.join(map(repr, unused))}")
-    roles = [name for name in (identity, time, *past, *future, *static, *targets) if name]
-    if twice := next((name for name in roles if roles.count(name) > 1), None):
+        notes.append(f"columns not used: {first_of(map(repr, unused))}")
+    named = [roles.identity, time, *roles.past, *roles.future, *roles.static, *targets]
+    counts = Counter(name for name in named if name)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
         raise DataError(f"{columns.place}: column {twice!r} is asked to be two things at once")
-    source = Source(columns.place, targets, past, future, static, time)
-    return source, identity, notes
+    source = Source(columns.place, targets, roles.past, roles.future, roles.static, time)
+    return source, notes
 
 
-def _time(columns: Columns, left: Sequence[str]) -> str | None:
+def _dated(columns: Columns, left: Sequence[str]) -> str | None:
     if TIME in left:
         return TIME
-    for name in left:
-        if name != TARGET and are_dates(columns.cells[name]):
-            return name
+    return next((n for n in left if n != TARGET and are_dates(columns.cells[n])), None)
+
+
+def _counting(columns: Columns, left: Sequence[str]) -> str | None:
     counting = [name for name in left if name.lower() in COUNTS and columns.is_numeric(name)]
-    others = [name for name in left if name not in counting]
-    return counting[0] if counting and others else None
+    return counting[0] if len(counting) < len(left) and counting else None
 
 
 def _target(columns: Columns, left: Sequence[str]) -> str:
@@ -112,55 +187,64 @@ def _target(columns: Columns, left: Sequence[str]) -> str:
             columns.numbers(left[0])  # tells the row that is no number
         columns.require(TARGET)
     raise DataError(
-        f"{columns.place}: which column is to be forecast? {', '.join(map(repr, numeric))} are all "
+        f"{columns.place}: which column is to be forecast? {first_of(map(repr, numeric))} are all "
         "numbers; name one or more with data.target"
     )
 
 
-def _matrix(columns: Columns, names: Sequence[str]) -> NDArray[np.float64]:
-    arrays = [columns.numbers(name) for name in names]
-    return np.stack(arrays, 1) if arrays else np.empty((len(columns.rows), 0))
+def _matrix(
+    columns: Columns, names: Sequence[str], order: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    """The numbers of some columns, `(rows, names)`, in the order in which rows are wanted."""
+    found = np.empty((len(columns.rows), len(names)))
+    for place, name in enumerate(names):
+        numbers = columns.numbers(name)
+        if order is None and len(names) == 1:
+            return numbers[:, None]
+        found[:, place] = numbers if order is None else numbers[order]
+        columns.let_go(name)
+    return found
 
 
 def _groups(
     columns: Columns, identity: str | None, single: str
-) -> list[tuple[str, NDArray[np.int64]]]:
-    """The series' names, in the order they come, and the indices of their rows."""
+) -> tuple[list[str], NDArray[np.int64] | None, NDArray[np.int64]]:
+    """The series' names, in the order they come; the order of rows in which those of each stand
+    together, None where they do; and where each begins and the last ends."""
     if identity is None:
-        return [(single, np.arange(len(columns.rows)))]
+        return [single], None, np.array([0, len(columns.rows)])
     cells = columns.cells[identity]
     if isinstance(cells, np.ndarray):
         whole = cells.dtype.kind == "f" and bool((cells == np.round(cells)).all())
         cells = [str(int(cell) if whole else cell) for cell in cells]
-    codes: dict[str, int] = {}
-    coded = np.array([codes.setdefault(str(cell).strip(), len(codes)) for cell in cells])
-    for name, code in codes.items():
+    if not isinstance(cells, Coded):
+        texts, cells = cells, Coded()
+        cells.feed(texts)
+    names, coded = cells.words, cells.codes
+    for code, name in enumerate(names):
         if name.lower() in MISSING - {"na", "none", "null"} or name == "NaT":
-            index = int(np.flatnonzero(coded == code)[0])
+            index = int((coded == code).argmax())
             raise DataError(f"{columns.place}, {columns.row(index)}: column {identity!r} is empty")
-    order = np.argsort(coded, kind="stable")
-    cuts = np.searchsorted(coded[order], np.arange(1, len(codes)))
-    return list(zip(codes, np.split(order, cuts)))
+    cuts = np.append(0, np.cumsum(np.bincount(coded)))
+    if (coded[1:] >= coded[:-1]).all():
+        return names, None, cuts
+    return names, np.argsort(coded, kind="stable"), cuts
 
 
 def _unchanging(
-    columns: Columns,
-    source: Source,
-    name: str,
-    chosen: NDArray[np.int64],
-    static: NDArray[np.float64],
+    source: Source, name: str, rows: NDArray[np.integer], static: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The one number of each static column in a series."""
     found = []
-    for column, values in zip(source.static, static[chosen].T):
+    for column, values in zip(source.static, static.T):
         known = np.flatnonzero(~np.isnan(values))
         if not known.size:
-            raise DataError(f"{columns.place}: series {name!r} has no value in column {column!r}")
+            raise DataError(f"{source.place}: series {name!r} has no value in column {column!r}")
         other = known[values[known] != values[known[0]]]
         if other.size:
-            rows = columns.row(int(chosen[known[0]]), int(chosen[other[0]]))
+            both = rows_in_words(int(rows[known[0]]), int(rows[other[0]]))
             raise DataError(
-                f"{columns.place}, {rows}: column {column!r} changes within series {name!r}; "
+                f"{source.place}, {both}: column {column!r} changes within series {name!r}; "
                 "what changes is a past or future covariate"
             )
         found.append(values[known[0]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -11,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
-from recurra.series.reading.columns import Columns, to_number
+from recurra.series.reading.columns import Coded, Columns, Numbers, to_numbers
 
-__all__ = ["are_dates", "read_stamps"]
+__all__ = ["StampColumn", "are_dates", "read_stamps"]
 
 ISO = re.compile(
     r"\d{4}-\d\d(?:-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?\s?(Z|UTC|[+-]\d\d:?\d\d)?)?)?"
@@ -21,6 +22,10 @@ ISO = re.compile(
 QUARTER = re.compile(r"(\d{4})[- ]?Q([1-4])")
 FORMATS = ("%Y/%m/%d", "%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%b %Y", "%d %b %Y")
 TIMES = ("", " %H:%M", " %H:%M:%S")
+OTHERWISE = tuple(date + time for date in FORMATS for time in TIMES)
+DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+ALIKE = {(10, ""): "%Y-%m-%d", (16, " "): "%Y-%m-%d %H:%M", (19, " "): "%Y-%m-%d %H:%M:%S"}
+"""Which of these a stamp in ISO fits as well, by its length and what stands before the time."""
 WANTED = "YYYY-MM-DD, and HH:MM:SS where there is a time"
 YEARS = (1678, 2261)  # that 64 bits of nanoseconds can tell
 COMPACT = (19_000_101, 22_001_231)  # numbers that are read as YYYYMMDD
@@ -34,7 +39,7 @@ class _BadStampError(Exception):
         self.index, self.why = index, why
 
 
-def are_dates(cells: Sequence[str] | NDArray[Any]) -> bool:
+def are_dates(cells: Any) -> bool:
     """Return whether the first cells of a column are dates that are not plain numbers.
 
     Args:
@@ -46,10 +51,11 @@ def are_dates(cells: Sequence[str] | NDArray[Any]) -> bool:
     """
     if isinstance(cells, np.ndarray):
         return bool(cells.dtype.kind == "M")
-    try:
-        return _parse([cell.strip() for cell in cells[:20]])[0].dtype.kind == "M"
-    except _BadStampError:
-        return False
+    if not isinstance(cells, Sequence):
+        return isinstance(cells, StampColumn)  # of a file, whose first cells were asked before
+    column = StampColumn()
+    column.feed(cells[:20])
+    return column.dated
 
 
 def read_stamps(columns: Columns, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -77,7 +83,7 @@ def read_stamps(columns: Columns, name: str) -> tuple[NDArray[Any], tuple[str, .
         if isinstance(cells, np.ndarray):
             stamps = cells
         else:
-            stamps, zone = _parse([cell.strip() for cell in cells])
+            stamps, zone = _read(cells)
             if zone not in (None, "Z", "UTC", "+00:00", "+0000"):
                 notes = (f"stamps in column {name!r} are turned from {zone} into UTC",)
         unknown = np.isnat(stamps) if stamps.dtype.kind == "M" else ~np.isfinite(stamps)
@@ -122,32 +128,172 @@ class _MixedZonesError(Exception):
         self.indices, self.zones = indices, zones
 
 
-def _parse(texts: list[str]) -> tuple[NDArray[Any], str | None]:
-    """The stamps, and the zone that they were all written in."""
+class StampColumn:
+    """A column of stamps that are all written in one way; its cells are given piece by piece.
+
+    Example:
+        >>> column = StampColumn()
+        >>> column.feed(["2020-01-01", "2020-01-02"])
+        >>> column.dated, len(column)
+        (True, 2)
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first = ""  # cell
+        self._numbers: array[float] | None = array("d")  # None where they are no numbers
+        self._dates = {"iso": array("q")}  # by each way to write that fits so far, microseconds
+        self._shapes: set[tuple[int, str]] = set()  # of those in ISO
+        self._zones: list[str | None] = []  # the one of all
+        self._unclear: tuple[int, str] | None = None  # a cell, read differently in two ways
+        self._bad: _BadStampError | _MixedZonesError | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def dated(self) -> bool:
+        """Whether they are dates that are not plain numbers."""
+        return self._bad is None and self._numbers is None and not self._is_unclear()
+
+    def feed(self, cells: Sequence[str]) -> None:
+        """Take the cells that come next; after one that is no stamp, none is looked at.
+
+        Args:
+            cells: as they stand in the file.
+        """
+        if self._bad is None and cells:
+            try:
+                self._feed(list(map(str.strip, cells)))
+            except (_BadStampError, _MixedZonesError) as error:
+                self._bad = error
+            self._count += len(cells)
+
+    def read(self) -> tuple[NDArray[Any], str | None]:
+        """Return the stamps, and the zone that they were all written in."""
+        if self._bad is not None:
+            raise self._bad
+        if self._numbers is not None:
+            return np.frombuffer(self._numbers), None
+        if self._unclear and self._is_unclear():
+            index, text = self._unclear
+            why = f"is {text!r}: its day and month cannot be told apart; write {WANTED}"
+            raise _BadStampError(index, why)
+        found = next(iter(self._dates.values()))
+        return np.frombuffer(found, "datetime64[us]"), (self._zones or [None])[0]
+
+    def _is_unclear(self) -> bool:
+        first, *others = self._dates.values()
+        return any(other != first for other in others)
+
+    def _feed(self, texts: list[str]) -> None:
+        self._first = self._first if self._count else texts[0]
+        if self._numbers is not None:
+            try:
+                self._numbers.extend(to_numbers(texts))
+                return
+            except ValueError:
+                if empty := np.flatnonzero(np.isnan(self._numbers)).tolist():
+                    raise _BadStampError(empty[0], "is empty") from None
+                if self._count:
+                    raise self._odd(0, self._first) from None
+            self._numbers = None
+        if "" in texts:
+            raise _BadStampError(self._count + texts.index(""), "is empty")
+        furthest = 0
+        if "iso" in self._dates:
+            if (odd := self._feed_iso(texts)) is None:
+                return
+            furthest, known = odd, self._dates.pop("iso")
+            fitting = {ALIKE.get(shape, "") for shape in self._shapes}
+            forms = ("quarter", *OTHERWISE) if not self._count else OTHERWISE
+            self._dates = {
+                form: array("q", known) for form in forms if not fitting or fitting == {form}
+            }
+        self._feed_otherwise(texts, furthest)
+
+    def _odd(self, index: int, text: str) -> _BadStampError:
+        return _BadStampError(
+            index, f"is {text!r:.80}, neither a number nor a date as the others; {WANTED}"
+        )
+
+    def _feed_iso(self, texts: list[str]) -> int | None:
+        """Take stamps in ISO; return the place of the first that is not, and take none then."""
+        matches = list(map(ISO.fullmatch, texts[:1] if _are_alike(texts) else texts))
+        if not all(matches):
+            return matches.index(None)
+        zones = [match[1] if match else None for match in matches]
+        self._zones = self._zones or zones[:1]
+        zone = self._zones[0]
+        if (other := next((i for i, each in enumerate(zones) if each != zone), None)) is not None:
+            told = (zone or "none", zones[other] or "none")
+            raise _MixedZonesError((0, self._count + other), told)
+        local = texts if zone is None else [text[: -len(zone)].rstrip() for text in texts]
+        stamps = _to_microseconds(local, self._count)
+        if zone not in (None, "Z", "UTC"):
+            minutes = int(zone[1:3]) * 60 + int(zone[-2:])
+            stamps = stamps - np.timedelta64(minutes if zone[0] == "+" else -minutes, "m")
+        self._dates["iso"].frombytes(stamps.tobytes())
+        if len(self._shapes) < 2:
+            self._shapes.update((len(text), text[10:11]) for text, _ in zip(texts, matches))
+        return None
+
+    def _feed_otherwise(self, texts: list[str], furthest: int) -> None:
+        """Take stamps in each of the other ways that all fit so far."""
+        for form in list(self._dates):
+            found, failed = _read_all(texts, form)
+            if failed is None:
+                self._dates[form].extend(found)
+            else:
+                del self._dates[form]
+                furthest = max(furthest, failed)
+        if not self._dates:
+            raise self._odd(self._count + furthest, texts[furthest])
+        if self._unclear is None and len(self._dates) > 1:
+            first, *others = [known[self._count :] for known in self._dates.values()]
+            for other in others:
+                if other != first and self._unclear is None:
+                    index = next(i for i, two in enumerate(zip(first, other)) if two[0] != two[1])
+                    self._unclear = self._count + index, texts[index]
+
+
+def _are_alike(texts: list[str]) -> bool:
+    """Whether texts differ in their digits alone, and not by the digits of a zone."""
+    whole = "\n".join(texts).encode("utf-8", "surrogatepass").translate(DIGITS)
+    first = whole.partition(b"\n")[0]
+    same = len(whole) == (len(first) + 1) * len(texts) - 1
+    return (
+        same
+        and b"+" not in first
+        and first[10:].count(b"-") == 0
+        and (whole == b"\n".join([first] * len(texts)))
+    )
+
+
+def _read(cells: Any) -> tuple[NDArray[Any], str | None]:
+    """The stamps of a column, and the zone that they were all written in."""
+    if isinstance(cells, Numbers):
+        return cells.array(), None
+    if isinstance(cells, StampColumn):
+        return cells.read()
+    column = StampColumn()
+    if not isinstance(cells, Coded):
+        column.feed(cells)
+        return column.read()
+    column.feed(cells.words)
+    codes = cells.codes
     try:
-        return np.array([to_number(text) for text in texts], np.float64), None
-    except ValueError:
-        pass
-    if (missing := next((i for i, text in enumerate(texts) if not text), None)) is not None:
-        raise _BadStampError(missing, "is empty")
-    matches = [ISO.fullmatch(text) for text in texts]
-    if not all(matches):
-        return _parse_otherwise(texts, matches.index(None)), None
-    zones = [match[1] if match else None for match in matches]
-    other = next((i for i, zone in enumerate(zones) if zone != zones[0]), None)
-    if other is not None:
-        raise _MixedZonesError((0, other), (zones[0] or "none", zones[other] or "none"))
-    zone = zones[0]
-    if zone is None:
-        return _to_microseconds(texts), None
-    local = _to_microseconds([text[: -len(zone)].rstrip() for text in texts])
-    if zone in ("Z", "UTC"):
-        return local, zone
-    minutes = int(zone[1:3]) * 60 + int(zone[-2:])
-    return local - np.timedelta64(minutes if zone[0] == "+" else -minutes, "m"), zone
+        stamps, zone = column.read()
+    except _BadStampError as bad:
+        raise _BadStampError(int((codes == bad.index).argmax()), bad.why) from bad
+    except _MixedZonesError as mixed:
+        one, other = (int((codes == index).argmax()) for index in mixed.indices)
+        raise _MixedZonesError((one, other), mixed.zones) from mixed
+    return stamps[codes], zone
 
 
-def _to_microseconds(texts: list[str]) -> NDArray[Any]:
+def _to_microseconds(texts: list[str], before: int) -> NDArray[Any]:
+    """Stamps in ISO, of no zone; `before` of their column come before them."""
     cut = [text[:26] for text in texts]
     try:
         return np.array(cut, "datetime64[us]")
@@ -156,53 +302,37 @@ def _to_microseconds(texts: list[str]) -> NDArray[Any]:
             try:
                 np.datetime64(text, "us")
             except ValueError:
-                raise _BadStampError(index, f"is {text!r}, which no calendar has") from None
+                raise _BadStampError(
+                    before + index, f"is {text!r}, which no calendar has"
+                ) from None
         raise
 
 
-def _parse_otherwise(texts: list[str], first_odd: int) -> NDArray[Any]:
-    """Stamps that are all written in one of the other known ways."""
-    quarters = [QUARTER.fullmatch(text) for text in texts]
-    if all(quarters):
-        return np.array(
-            [f"{one[1]}-{3 * int(one[2]) - 2:02}" for one in quarters if one], "datetime64[us]"
-        )
-    found: list[NDArray[Any]] = []
-    furthest, why = first_odd, ""
-    for form in (date + time for date in FORMATS for time in TIMES):
-        read, failed = _read_all(texts, form)
-        if failed is None:
-            found.append(np.array(read, "datetime64[us]"))
-        elif failed >= furthest:
-            furthest = failed
-    if not found:
-        raise _BadStampError(
-            furthest, f"is {texts[furthest]!r}, neither a number nor a date as the others; {WANTED}"
-        )
-    differing = [one for one in found[1:] if (one != found[0]).any()]
-    if differing:
-        index = int(np.flatnonzero(differing[0] != found[0])[0])
-        why = f"is {texts[index]!r}: its day and month cannot be told apart; write {WANTED}"
-        raise _BadStampError(index, why)
-    return found[0]
-
-
-def _read_all(texts: list[str], form: str) -> tuple[list[datetime], int | None]:
-    """The stamps read so far by a format, and the index of the one that it does not fit."""
-    read: list[datetime] = []
-    for index, text in enumerate(texts):
+def _read_all(texts: list[str], form: str) -> tuple[array[int], int | None]:
+    """Stamps in one way, as microseconds, and the place of the first that it does not fit."""
+    known: dict[str, int] = {}
+    for text in dict.fromkeys(texts):
         try:
-            read.append(datetime.strptime(text, form))
+            stamp = _quarter(text) if form == "quarter" else datetime.strptime(text, form)
         except ValueError:
-            return read, index
-    return read, None
+            return array("q"), texts.index(text)
+        known[text] = int(np.datetime64(stamp, "us").astype(np.int64))
+    return array("q", map(known.__getitem__, texts)), None
+
+
+def _quarter(text: str) -> datetime:
+    found = QUARTER.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    return datetime(int(found[1]), 3 * int(found[2]) - 2, 1)
 
 
 def _in_range(stamps: NDArray[Any]) -> NDArray[Any]:
-    years = stamps.astype("datetime64[Y]").astype(np.int64) + 1970
-    if (beyond := np.flatnonzero((years < YEARS[0]) | (years > YEARS[1]))).size:
-        index = int(beyond[0])
+    low, high = (np.datetime64(str(year), "Y") for year in (YEARS[0], YEARS[1] + 1))
+    if stamps.min() < low or stamps.max() >= high:
+        index = int(((stamps < low) | (stamps >= high)).argmax())
+        year = int(stamps[index].astype("datetime64[Y]").astype(np.int64)) + 1970
         raise _BadStampError(
-            index, f"is in the year {years[index]}; it must be in {YEARS[0]} ... {YEARS[1]}"
+            index, f"is in the year {year}; it must be in {YEARS[0]} ... {YEARS[1]}"
         )
     return stamps.astype("datetime64[ns]")

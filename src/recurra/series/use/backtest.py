@@ -17,6 +17,7 @@ from recurra.series.judging.trial import Trial
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.use.forecaster import Forecaster
+from recurra.work import worked_on
 
 __all__ = ["Backtest", "Fold", "backtest"]
 
@@ -110,11 +111,13 @@ def backtest(
     dataset = SeriesDataset.open(wanted, data)
     ends = [horizon + step * back for back in reversed(range(windows))]
     trials = [_trial(dataset, end) for end in ends]
-    rivals = [{name: trial.rival(name) for name in baselines} for trial in trials]
+    origins = worked_on(trials, "fitting baselines", "origins")
+    rivals = [{name: trial.rival(name) for name in baselines} for trial in origins]
     if refit is None:
         ours = _at_once(forecaster, dataset, trials)
     else:
-        ours = [_apart(refit(_until(dataset, end)), dataset, t) for end, t in zip(ends, trials)]
+        origins = worked_on(trials, "training anew", "origins")
+        ours = [_apart(refit(_until(dataset, end)), dataset, t) for end, t in zip(ends, origins)]
     folds = tuple(
         Fold(end, trial.score(own), {name: trial.score(rival) for name, rival in others.items()})
         for end, trial, own, others in zip(ends, trials, ours, rivals)

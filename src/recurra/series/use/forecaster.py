@@ -5,7 +5,7 @@ B streams, N channels, L observations seen, H steps ahead, Q quantile levels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import ConfigError, DataError, ShapeError
+from recurra.learning.written import placed
 from recurra.series.data.dataset import Features
 from recurra.series.data.windows import Observation, Window, Windows
 from recurra.series.datasets import open_panel
@@ -30,7 +31,8 @@ from recurra.series.use.forecasts import Distribution, Forecasts, interval
 from recurra.series.use.history import extended, stamps_after, tail
 from recurra.series.use.saved import Saved
 from recurra.storage.pretrained import open_pretrained, save_pretrained
-from recurra.table import nearest
+from recurra.table import named_by_file, nearest
+from recurra.work import worked_on
 
 __all__ = ["Forecaster"]
 
@@ -177,7 +179,7 @@ class Forecaster:
             origins: `(W,)`, the first step that is not seen.
         """
         found = [np.empty((0, self.horizon, len(LEVELS)))]
-        for start in range(0, len(rows), BATCH):
+        for start in worked_on(range(0, len(rows), BATCH), "forecasting", "batches"):
             part = slice(start, start + BATCH)
             window = windows.before(torch.from_numpy(rows[part]), torch.from_numpy(origins[part]))
             found.append(self._told(window).double().cpu().numpy())
@@ -332,7 +334,10 @@ class Forecaster:
         """Write the forecaster as a directory that is loadable alone.
 
         Args:
-            directory: its place; what is there is replaced.
+            directory: its place: free, an empty folder, or a model, which is replaced.
+
+        Raises:
+            ConfigError: what is there is no model, or holds something else too.
         """
         history = tail(self.history, self.context + 1)
         saved = Saved(
@@ -341,13 +346,15 @@ class Forecaster:
         save_pretrained(directory, FORMAT, "forecaster", *saved.packed())
 
     @staticmethod
-    def from_pretrained(run: Path | str) -> Forecaster:
+    def from_pretrained(run: Path | str, *, allow_import: Iterable[str] = ()) -> Forecaster:
         """Return the forecaster of a finished run.
 
         Args:
             run: a run directory, or the `model` directory in one.
+            allow_import: cells of someone's own that it may name, as `["module:Name"]`.
 
         Raises:
-            CheckpointError: there is none, or it is damaged.
+            CheckpointError: there is none, or it is damaged, or names a cell that is not allowed.
         """
-        return Forecaster(*Saved.restored(open_pretrained(run, FORMAT)))
+        with named_by_file(run, allow_import), placed(run):
+            return Forecaster(*Saved.restored(open_pretrained(run, FORMAT)))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from recurra.errors import DataError
+from recurra.learning.options import Options
 from recurra.series.calendar.frequency import Frequency
 from recurra.series.panel import Panel, Series
+from recurra.storage.finite import not_finite
 
-__all__ = ["extended", "pack", "stamps_after", "tail", "unpack"]
+__all__ = ["Packed", "extended", "pack", "stamps_after", "tail", "unpack"]
 
 Floats = NDArray[np.float64]
 
@@ -110,11 +113,26 @@ def pack(panel: Panel) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return facts, {n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in arrays.items()}
 
 
-def unpack(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Panel:
+class Packed(Options):
+    """The facts that `pack` returns, as JSON gives them back."""
+
+    names: list[str] = Field(min_length=1)
+    lengths: list[Annotated[int, Field(ge=1)]]
+    future_lengths: list[Annotated[int, Field(ge=0)]]
+    dated: bool
+    frequency: dict[str, Any]
+    targets: list[str]
+    past: list[str]
+    future: list[str]
+    static: list[str]
+
+
+def unpack(facts: Packed, frequency: Frequency, tensors: Mapping[str, Tensor]) -> Panel:
     """Return the panel that `pack` took apart.
 
     Args:
         facts: as JSON gave them back.
+        frequency: what those of it say.
         tensors: by their names.
 
     Raises:
@@ -122,7 +140,14 @@ def unpack(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Panel:
         DataError: what is there makes no panel; also a `ValueError`.
     """
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    names, lengths, reach = facts["names"], facts["lengths"], facts["future_lengths"]
+    names, lengths, reach = facts.names, facts.lengths, facts.future_lengths
+    stamps = arrays["stamps"]
+    if stamps.dtype != (np.int64 if facts.dated else np.float64):
+        raise DataError(f"stamps are {stamps.dtype}")
+    if facts.dated and np.isnat(stamps.astype("datetime64[ns]")).any():
+        raise DataError("a stamp is no time")
+    if not_finite(stamps) is not None:
+        raise DataError("a stamp is not finite")
     if not len(names) == len(lengths) == len(reach) == len(arrays["static"]):
         raise DataError(f"there are {len(names)} names, but {len(lengths)} lengths of series")
     if (sum(lengths), sum(reach)) != (len(arrays["values"]), len(arrays["future"])):
@@ -135,13 +160,13 @@ def unpack(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Panel:
         stamps = parts["stamps"][n]
         series.append(
             Series(
-                str(name),
+                name,
                 parts["values"][n],
-                stamps.astype("datetime64[ns]") if facts["dated"] else stamps,
+                stamps.astype("datetime64[ns]") if facts.dated else stamps,
                 parts["past"][n],
                 futures[n],
                 arrays["static"][n],
             )
         )
-    columns = {k: tuple(map(str, facts[k])) for k in ("targets", "past", "future", "static")}
-    return Panel(tuple(series), frequency=Frequency.from_facts(facts["frequency"]), **columns)
+    columns = {k: tuple(getattr(facts, k)) for k in ("targets", "past", "future", "static")}
+    return Panel(tuple(series), frequency=frequency, **columns)

@@ -9,22 +9,30 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from recurra.errors import CheckpointError, RecurraError
-from recurra.learning.weights import restored, sketched
+from recurra.learning.weights import described, require_fit, require_room, restored
+from recurra.learning.written import typed
+from recurra.series.calendar.frequency import LAST_DAY, Frequency
 from recurra.series.data.dataset import Features
 from recurra.series.data.windows import Scaling
 from recurra.series.network.model import ForecastNetwork, Shape
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel
-from recurra.series.use.history import pack, unpack
+from recurra.series.use.history import Packed, pack, unpack
+from recurra.storage.finite import not_finite
 from recurra.storage.pretrained import Pretrained
 
 __all__ = ["Saved"]
 
 Floats = NDArray[np.float64]
+
+FACTS = {"network", "data", "shape", "scaling", "features", "history"}
+MOST_STEPS = 1_000_000
+"""Of a window that is seen, or that is forecast."""
+MOST_COUNT = 1e18
+"""Units in a step: nanoseconds of thirty years."""
 
 
 class Saved(NamedTuple):
@@ -75,25 +83,40 @@ class Saved(NamedTuple):
             CheckpointError: they do not.
         """
 
+        path, facts = found.facts_path, found.facts
+        if missing := sorted(FACTS - facts.keys()):
+            raise CheckpointError(f"{path} describes no forecaster: it lacks {', '.join(missing)}")
+        options = typed(ForecastOptions, facts["network"], f"{path}: network")
+        data = typed(SeriesOptions, facts["data"], f"{path}: data")
+        shape = typed(Shape, facts["shape"], f"{path}: shape")
+        scaling = typed(Scaling, facts["scaling"], f"{path}: scaling")
+        features = typed(Features, facts["features"], f"{path}: features")
+        packed = typed(Packed, facts["history"], f"{path}: history")
+        frequency = typed(Frequency, packed.frequency, f"{path}: history.frequency")
+        layout = _under("network.", found.layout)
+        if max(shape.context, shape.horizon, options.members * options.num_layers) > MOST_STEPS:
+            raise CheckpointError(f"{path}: {shape} is larger than any that can be asked for")
+        if options.members * options.num_layers > len(layout):
+            raise CheckpointError(
+                f"{path}: network.members is {options.members}, but there are {len(layout)} tensors"
+            )
+
         def make() -> ForecastNetwork:
             return ForecastNetwork(options, shape, scaling, [None] * options.members)
 
+        require_fit(described(make), layout)
+        require_room(found.layout)
+        tensors = found.tensors()
         try:
-            options = ForecastOptions.model_validate(found.facts["network"])
-            data = SeriesOptions.model_validate(found.facts["data"])
-            shape = TypeAdapter(Shape).validate_python(found.facts["shape"])
-            scaling = TypeAdapter(Scaling).validate_python(found.facts["scaling"])
-            features = Features.from_facts(found.facts["features"])
-            history = unpack(found.facts["history"], _under("history.", found.tensors))
-            deviations = found.tensors["deviations"].double().numpy()
+            history = unpack(packed, frequency, _under("history.", tensors))
+            deviations = tensors["deviations"].double().numpy()
             _require_match(shape, features, history, deviations)
-            sketched(make)
         except (LookupError, TypeError, ValueError, RuntimeError, RecurraError) as error:
             told = " ".join(str(error).split())
             raise CheckpointError(
-                f"{found.facts_path} describes no forecaster: {type(error).__name__}: {told}"
+                f"{path} describes no forecaster: {type(error).__name__}: {told:.400}"
             ) from error
-        network = restored(make, _under("network.", found.tensors))
+        network = restored(make, layout, lambda: _under("network.", tensors))
         return cls(network, options, data, features, history, deviations)
 
 
@@ -101,6 +124,15 @@ def _require_match(shape: Shape, features: Features, history: Panel, deviations:
     """Raise a ValueError where what is read of a forecaster contradicts itself."""
     if min(shape.context, shape.segment, shape.horizon) < 1 or shape.context % shape.segment:
         raise ValueError(f"a context of {shape.context} is no whole segments of {shape.segment}")
+    if not_finite(np.array([*features.means, *features.deviations])) is not None:
+        raise ValueError("a feature's mean or deviation is not finite")
+    if not (np.isnan(deviations) | (deviations >= 0) & (deviations < np.inf)).all():
+        raise ValueError("a deviation is negative or infinite")
+    frequency = history.frequency
+    if not (0 < frequency.count <= MOST_COUNT and 1 <= frequency.day <= LAST_DAY):
+        raise ValueError(f"there is no step as {frequency}")
+    if frequency.unit != "step" and frequency.count != int(frequency.count):
+        raise ValueError(f"{frequency.count} {frequency.unit}s are no step")
     channels = features.channels(history)
     if len(channels) != len(deviations):
         raise ValueError(f"{len(channels)} channels, but {len(deviations)} deviations")

@@ -13,7 +13,7 @@ from recurra.errors import DataError, ResourceError, RunError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora import ptb
 from recurra.language.text.corpora.ptb import PtbCorpus
-from recurra.storage.files import lock
+from recurra.storage.locks import lock
 
 TEXTS = {"train": b" no it was n't \n" * 50, "valid": b" <unk> N \n", "test": b" a b \n"}
 
@@ -117,10 +117,22 @@ class TestDownloaded:
         names = sorted(path.name for path in (data / "ptb").iterdir())
         assert names == ["download.lock", "ptb.test.txt", "ptb.train.txt", "ptb.valid.txt"]
 
-    def test_a_missing_file_is_replaced(self, data, requests, tmp_path):
+    def test_a_missing_file_is_fetched_and_those_that_are_there_stay(
+        self, data, requests, tmp_path
+    ):
         publish(tmp_path)
-        put(data / "ptb", {"train": b"an old file"})
+        put(data / "ptb", {"train": TEXTS["train"]})
+        before = (data / "ptb" / "ptb.train.txt").stat().st_ino
         assert read() == TEXTS
+        assert (data / "ptb" / "ptb.train.txt").stat().st_ino == before
+
+    def test_a_file_of_someone_s_is_never_replaced(self, data, requests, tmp_path):
+        publish(tmp_path)
+        put(data / "ptb", {"train": b"my own text"})
+        with pytest.raises(DataError, match=r"ptb\.train\.txt is not the published file"):
+            corpus().verify()
+        assert (data / "ptb" / "ptb.train.txt").read_bytes() == b"my own text"
+        assert requests == [] and len(list((data / "ptb").iterdir())) == 1
 
     def test_an_altered_archive_leaves_nothing(self, data, requests, tmp_path):
         publish(tmp_path, TEXTS | {"valid": b" <unk> M \n"})

@@ -129,8 +129,12 @@ def test_links_are_not_followed(found: Callable[[], bool], folder: Path, tmp_pat
     path, elsewhere = only(folder), tmp_path / path_name(folder)
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    elsewhere.write_bytes(b"mine")
     assert not found()
-    assert not path.is_symlink()
+    assert elsewhere.read_bytes() == b"mine"
+    elsewhere.write_bytes(before)
+    assert not found()
     path.unlink()
     os.mkfifo(path)
     assert not found()  # and nothing waits for a writer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import DataError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora.base import Corpus
 from recurra.language.text.corpora.files import DirectoryCorpus, FileCorpus
@@ -19,6 +19,7 @@ CORPORA = Table(
         "grammar": "recurra.language.text.corpora.grammar:GrammarCorpus",
         "ptb": "recurra.language.text.corpora.ptb:PtbCorpus",
     },
+    base="recurra.language.text.corpora.base:Corpus",
 )
 
 
@@ -46,7 +47,5 @@ def open_corpus(options: TextOptions) -> Corpus:
                 return FileCorpus(located)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    corpus = CORPORA[name](options)
-    if not isinstance(corpus, Corpus):
-        raise ConfigError(f"{name!r} is not a corpus: derive it from {Corpus.__module__}.Corpus")
+    corpus: Corpus = CORPORA[name](options)
     return corpus

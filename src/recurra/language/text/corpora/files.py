@@ -16,6 +16,7 @@ from recurra.errors import ConfigError, DataError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora.base import SPLITS, Corpus, digest
 from recurra.storage.files import sha256
+from recurra.storage.reading import opened
 
 __all__ = ["DirectoryCorpus", "FileCorpus"]
 
@@ -91,7 +92,10 @@ def _require_file(path: Path) -> None:
     try:
         regular = stat.S_ISREG(path.stat().st_mode)
         if regular:  # a pipe would block
-            path.open("rb").close()
+            with opened(path):
+                pass
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
     if not regular:

@@ -11,8 +11,8 @@ from pathlib import Path
 from recurra.errors import DataError, ResourceError
 from recurra.language.text.corpora.base import Corpus, digest
 from recurra.language.text.tokenization import read_text
-from recurra.storage.download import download, unpack
-from recurra.storage.files import lock, sha256, write_bytes
+from recurra.storage.download import download, gathering, unpack
+from recurra.storage.files import sha256, write_bytes
 from recurra.storage.folders import data_folder, is_full
 
 __all__ = ["PtbCorpus"]
@@ -113,12 +113,14 @@ def _verified(paths: dict[str, Path]) -> dict[str, Path]:
 
 
 def _fetched(folder: Path) -> dict[str, Path]:
+    places = {split: folder / _name(split) for split in SIZES}
+    there = _verified({split: path for split, path in places.items() if os.path.lexists(path)})
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with lock(folder / "download.lock"):
-            contents = download(URL, folder / "ptb.tgz.part", LARGEST_ARCHIVE, _accept)
-            for split, content in contents.items():
-                write_bytes(folder / _name(split), content)
+        part = folder / "ptb.tgz.part"
+        with gathering(part, folder / "download.lock"):
+            contents = download(URL, part, LARGEST_ARCHIVE, _accept)
+            for split in places.keys() - there.keys():
+                write_bytes(places[split], contents[split])
     except DataError as error:
         raise DataError(f"{error}; or put {', '.join(map(_name, SIZES))} in {folder}") from error
     except OSError as error:
@@ -128,7 +130,7 @@ def _fetched(folder: Path) -> dict[str, Path]:
             f"PTB is not in {folder}, which cannot be written either: {error.strerror or error}; "
             "set RECURRA_DATA to a folder that can"
         ) from error
-    return {split: folder / _name(split) for split in SIZES}
+    return places
 
 
 def _accept(archive: Path) -> dict[str, bytes]:

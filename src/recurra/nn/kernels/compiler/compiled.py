@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,7 @@ from recurra.nn.kernels.compiler import kept, library
 from recurra.nn.kernels.compiler.kept import Kept
 from recurra.nn.kernels.compiler.library import pipeline
 from recurra.storage.folders import cache_folder
+from recurra.work import working
 
 __all__ = [
     "ByPrecision",
@@ -247,7 +249,28 @@ def _numba() -> Any:
     typeof = import_module("numba.extending").typeof_impl
     typeof.register(Compiled)(lambda value, context: value.typed())
     typeof.register(ByPrecision)(lambda value, context: value.typed())
+    _tell_of_compiling()
     return import_module("numba")
+
+
+def _tell_of_compiling() -> None:
+    """Have numba say of each function that it compiles that this is under way."""
+    events = import_module("numba.core.event")
+
+    class Telling(events.Listener):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            self.under_way: list[AbstractContextManager[Any]] = []
+
+        def on_start(self, event: Any) -> None:
+            self.under_way.append(
+                working(f"compiling the kernel {event.data['dispatcher'].__name__}")
+            )
+            self.under_way[-1].__enter__()
+
+        def on_end(self, event: Any) -> None:
+            self.under_way.pop().__exit__(None, None, None)
+
+    events.register("numba:compile", Telling())
 
 
 def compiled_folder() -> Path | None:

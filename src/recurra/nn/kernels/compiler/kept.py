@@ -80,7 +80,8 @@ class Kept:
         """
         path = self._place(tuple(result.signature.args), result.codegen)
         content = packed(result)
-        if content is None or distrusted(self.folder):
+        taken = path.is_symlink() or (path.exists() and not path.is_file())
+        if content is None or taken or distrusted(self.folder):
             return
         with suppress(OSError):
             self.folder.parent.mkdir(parents=True, exist_ok=True)

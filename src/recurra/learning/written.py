@@ -1,0 +1,79 @@
+"""What a file says, as a value of the kind that was declared for it: one way for all files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from recurra.errors import CheckpointError, DataError
+
+__all__ = ["placed", "typed"]
+
+Kind = TypeVar("Kind")
+
+
+def typed(kind: type[Kind], value: Any, place: object) -> Kind:
+    """Return what a file says as a value of a kind; nothing is taken for what it is not.
+
+    No text becomes a number, no truth value a count, no fraction a whole number.
+
+    Args:
+        kind: options, a dataclass, a named tuple or a typed dictionary.
+        value: what JSON gave.
+        place: the file, and the part of it, for the message.
+
+    Raises:
+        CheckpointError: names the place, the field, what was found and what is wrong with it.
+
+    Example:
+        >>> from recurra.learning.options import TrainOptions
+        >>> typed(TrainOptions, {"epochs": 2}, "config.json").epochs
+        2.0
+        >>> typed(TrainOptions, {"batch_size": True}, "config.json")
+        Traceback (most recent call last):
+        ...
+        recurra.errors.CheckpointError: config.json: batch_size is True: input should be a valid ...
+    """
+    known = {field.name for field in fields(kind)} if is_dataclass(kind) else value
+    if isinstance(value, dict) and (odd := value.keys() - known):  # pydantic leaves them unseen
+        raise CheckpointError(f"{place}: there is no {min(odd)!r:.80}")
+    try:
+        if issubclass(kind, BaseModel):
+            return kind.model_validate(value, strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        found = f"{field} is {first['input']!r:.80}" if field else f"found {value!r:.80}"
+        said = first["msg"][:1].lower() + first["msg"][1:]
+        raise CheckpointError(f"{place}: {found}: {said:.200}") from error
+
+
+@contextmanager
+def placed(place: object) -> Iterator[None]:
+    """Say which file or directory is damaged, where what is read of it does not know.
+
+    Args:
+        place: its path.
+
+    Raises:
+        CheckpointError: within, something was refused.
+
+    Example:
+        >>> with placed("runs/mine/model"):
+        ...     raise CheckpointError("bias[1] is nan")
+        Traceback (most recent call last):
+        ...
+        recurra.errors.CheckpointError: runs/mine/model: bias[1] is nan
+    """
+    try:
+        yield
+    except (CheckpointError, DataError) as error:
+        if getattr(error, "needs", None) or str(place) in str(error):
+            raise
+        raise CheckpointError(f"{place}: {error}") from error
