@@ -75,7 +75,7 @@ ORDER = {
         *
         device
     """,
-    "recurra.nn.kernels.compiler": "compiled\n forked\n team",
+    "recurra.nn.kernels.compiler": "library\n kept\n compiled\n forked\n team",
     "recurra.nn.kernels.products": "matmul packed\n sequence\n linear",
     "recurra.nn.kernels.losses": "exponentials\n linear_cross_entropy\n *",
     "recurra.nn.kernels.scans": "channels\n *",
@@ -87,6 +87,7 @@ ORDER = {
     "recurra.learning": """
         event metric options written
         config weights
+        threads
         task
         optimization
         averaging epochs

@@ -17,6 +17,9 @@ from recurra.machine import (
     is_out_of_memory,
     keep_freed_memory,
     native_bfloat16,
+    on_threads,
+    usable_cores,
+    worth_threads,
 )
 
 
@@ -116,3 +119,54 @@ def test_native_bfloat16_is_what_torch_says() -> None:
     supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     assert native_bfloat16(torch.device("cpu")) is bool(supported)
     assert native_bfloat16(torch.device("meta")) is False
+
+
+def older(quota: str) -> dict[str, str]:
+    """Return the files of a control group of the first version."""
+    return {"cpu/a/cpu.cfs_quota_us": quota, "cpu/a/cpu.cfs_period_us": "100000"}
+
+
+def groups(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("of_process", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "max 100000\n"}, 8),
+        ("0::/", {"cpu.max": "250000 100000\n"}, 2),
+        ("0::/a/b", {"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "400000 100000\n"}, 1),
+        ("0::/a", {"a/cpu.max": "50000 100000\n"}, 1),
+        ("4:cpu,cpuacct:/a", older("300000"), 3),
+        ("4:cpu:/a", older("-1"), 8),
+        ("4:memory:/a", older("100000"), 8),
+        ("0::/", {"cpu.max": "what\n"}, 8),
+        ("0::/gone", {}, 8),
+    ],
+)  # fmt: skip
+def test_cores_are_those_within_the_quota(
+    of_process: str, files: dict[str, str], cores: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    read = Path.read_text
+    told(monkeypatch, lambda p: of_process if p == Path("/proc/self/cgroup") else read(p))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(machine, "CGROUPS", groups(tmp_path, files))
+    assert usable_cores() == cores
+
+
+def test_threads_follow_from_work_and_cores_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 3)
+    monkeypatch.setattr("os.getloadavg", lambda: (90.0, 90.0, 90.0), raising=False)
+    assert (worth_threads(machine.WORTH - 1), worth_threads(machine.WORTH)) == (1, 3)
+
+
+def test_torch_has_its_threads_back_whatever_happens() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(RunError), on_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise RunError("no")
+    assert torch.get_num_threads() == before

@@ -8,6 +8,8 @@ The public names stand in `__init__.pyi`, each once, and are imported when first
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 
 __version__ = "0.1.0"
 
@@ -25,6 +27,17 @@ def _public() -> dict[str, str]:
 _MODULES = _public()
 _PUBLIC = [*sorted(_MODULES), "__version__"]
 __all__ = list(_PUBLIC)
+
+
+def _use_one_thread() -> None:
+    """Have torch do all itself in a process that was forked, where no other thread is left."""
+    set_threads = getattr(sys.modules.get("torch"), "set_num_threads", None)
+    if set_threads is not None:
+        set_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)
 
 
 def __getattr__(name: str) -> object:

@@ -1,8 +1,11 @@
-"""What this machine has: memory, and a device to compute on."""
+"""What this machine has: memory, cores, and a device to compute on."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,7 +18,15 @@ __all__ = [
     "is_out_of_memory",
     "keep_freed_memory",
     "native_bfloat16",
+    "on_threads",
+    "usable_cores",
+    "worth_threads",
 ]
+
+CGROUPS = Path("/sys/fs/cgroup")
+WORTH = 2**28
+"""Fewest products of a training step's forward pass that are worth more than one thread: a step of
+some 20 ms. Below it the threads' meeting costs what they gain, and on busy cores much more."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -34,6 +45,86 @@ def available_memory() -> int | None:
         return None
     kilobytes = {name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines)}
     return int(kilobytes["MemAvailable"]) * 1024 if "MemAvailable" in kilobytes else None
+
+
+def usable_cores() -> int:
+    """Return the cores this process may use, at least 1: those it may run on, within its quota.
+
+    Example:
+        >>> usable_cores() >= 1
+        True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min([cores, *(int(quota) for quota in _quotas())]))
+
+
+def _quotas() -> Iterator[float]:
+    """Yield how many cores' time each control group leaves this process."""
+    try:
+        groups = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for group in groups:
+        _, controllers, place = group.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = CGROUPS / "cpu" if controllers else CGROUPS
+        inner = root / place.lstrip("/")
+        for folder in (inner, *inner.parents):
+            if folder.is_relative_to(root) and (quota := _quota(folder)):
+                yield quota
+
+
+def _quota(folder: Path) -> float | None:
+    """Return the cores' time of one control group, of either version; None where it has no end."""
+    try:
+        if (file := folder / "cpu.max").exists():
+            time, period = file.read_text().split()
+        else:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            time, period = ((folder / name).read_text().strip() for name in names)
+        return float(time) / float(period) if time != "max" and float(time) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def worth_threads(work: int) -> int:
+    """Return how many threads a training is worth, by its size and the cores alone.
+
+    What else runs on the machine has no part in it, as the number has one in the last bits.
+
+    Args:
+        work: products of the forward pass of a step: weights times positions.
+
+    Example:
+        >>> worth_threads(15)
+        1
+    """
+    return usable_cores() if work >= WORTH else 1
+
+
+@contextmanager
+def on_threads(threads: int | None) -> Iterator[None]:
+    """Let torch use some threads within the block, and as many as before after it.
+
+    Args:
+        threads: how many; None leaves the number as it is.
+
+    Example:
+        >>> with on_threads(1):
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_device(name: str) -> torch.device:

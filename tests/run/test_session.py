@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from recurra import machine
 from recurra.errors import CheckpointError, ConfigError, DataError, RecurraError, RunError
 from recurra.labels.classifier import Classifier
 from recurra.labels.entry import LabelRun
@@ -23,7 +24,9 @@ from recurra.labels.options import LabelNetworkOptions, LabelOptions
 from recurra.language.entry import LanguageRun, NgramRun
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.mixture import MixtureModel
+from recurra.language.models.network import NetworkModel
 from recurra.language.options import MixtureOptions, NetworkOptions, NgramOptions, TextOptions
+from recurra.language.task import LanguageTask
 from recurra.learning.config import GIVEN, RunConfig, fields
 from recurra.learning.event import Finished, Saved, Started, Stepped, Stopped, Validated, Warned
 from recurra.learning.options import TrainOptions
@@ -31,7 +34,7 @@ from recurra.learning.task import Task
 from recurra.run import session
 from recurra.run.presets import preset
 from recurra.run.session import Opened, Reported, evaluate, train
-from recurra.run.tasks import TASKS, task_class
+from recurra.run.tasks import TASKS, load_model, task_class
 from recurra.series.entry import SeriesRun
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.use.forecaster import Forecaster
@@ -165,7 +168,8 @@ def test_events_of_a_whole_run(finished: tuple[Path, list[Any]]) -> None:
     opened = events[0]
     assert (opened.config, opened.directory) == (CONFIG, run)
     assert (opened.metric, opened.unit) == ("perplexity", "tokens")
-    assert set(opened.facts) == {"corpus", "tokens", "vocabulary", "network", "unknown"}
+    assert set(opened.facts) == {"corpus", "tokens", "vocabulary", "network", "unknown", "threads"}
+    assert opened.facts["threads"] == "1, as its config says"
 
 
 def test_the_report_is_what_the_interface_says(finished: tuple[Path, list[Any]]) -> None:
@@ -859,3 +863,87 @@ def test_what_is_no_config_is_refused_and_told_how_to_make_one(
         list(train(given, data=data, out=tmp_path / "run"))
     assert len(str(why.value)) < 200
     assert not (tmp_path / "run").exists()
+
+
+# Threads
+
+
+def events_of(config: LanguageRun, run: Path, **options: Any) -> list[Any]:
+    return list(train(config, out=run, **options))
+
+
+def test_the_number_of_threads_is_chosen_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    opened = events_of(changed(threads=None), tmp_path / "run", should_stop=after(3))[0]
+    assert opened.config.threads == 1
+    assert opened.facts["threads"] == "1, as the network is small"
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["threads"] == 1
+    assert torch.get_num_threads() == before
+    monkeypatch.setattr(machine, "WORTH", 1)  # elsewhere it would be another
+    events = events_of(changed(threads=None), tmp_path / "run")
+    assert [event for event in events if isinstance(event, Warned)] == []
+    assert events[0].facts["threads"] == "1, as its config says"
+    chosen = events_of(changed(threads=None), tmp_path / "other", should_stop=after(1))[0]
+    assert chosen.facts["threads"] == "2, as many as this process may use cores"
+
+
+def test_other_threads_on_a_run_are_a_warning_and_no_other_run(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    events_of(CONFIG, run, should_stop=after(3))
+    seen: list[int] = []
+
+    def stop() -> bool:
+        seen.append(torch.get_num_threads())
+        return len(seen) == 3
+
+    warned, opened = events_of(changed(threads=2), run, should_stop=stop)[:2]
+    assert isinstance(warned, Warned)
+    assert "this run had --threads 1 until now and is asked to go on with 2" in warned.message
+    assert (opened.config.threads, set(seen)) == (2, {2})
+    assert not any(isinstance(event, Warned) for event in events_of(changed(threads=None), run))
+    assert json.loads((run / "config.json").read_text())["threads"] == 2
+    (again,) = events_of(CONFIG, run)
+    assert isinstance(again, Reported)
+
+
+def test_fewer_cores_than_the_run_had_are_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    events_of(changed(threads=2), run, should_stop=after(3))
+    monkeypatch.setattr(session, "usable_cores", lambda: 1)
+    warned, opened, *_ = events_of(changed(threads=None), run)
+    assert isinstance(warned, Warned)
+    assert "goes on with --threads 2, but may use only 1 of the cores" in warned.message
+    assert opened.config.threads == 2
+
+
+def test_a_run_is_evaluated_and_used_on_its_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    events_of(CONFIG, run)
+    torch.set_num_threads(2)
+    seen: list[int] = []
+    score = NetworkModel.score
+    monkeypatch.setattr(
+        LanguageTask,
+        "evaluate",
+        lambda *_: seen.append(torch.get_num_threads()) or {},
+    )
+    evaluate(run)
+    assert (seen, torch.get_num_threads()) == ([1], 2)
+    assert load_model(run, "score").score.__func__ is score
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(2)
+    load_model(run / "model", "score")
+    assert torch.get_num_threads() == 1
+    for odd in ("null", "4096000", "-1", "true", '"2"', "[]", "1e999"):
+        text = (run / "config.json").read_text()
+        (run / "config.json").write_text(text.replace('"threads": 1', f'"threads": {odd}'))
+        load_model(run, "score")
+        assert torch.get_num_threads() <= 2
+        (run / "config.json").write_text(text)

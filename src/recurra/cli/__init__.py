@@ -30,6 +30,9 @@ _INTERRUPTED = 130
 COMPLETING = "_RECURRA_COMPLETE"
 """Set by the shell's completion, which `--install-completion` installs."""
 
+SPINS = "1000"
+"""How often a waiting thread of libgomp looks again before it sleeps: some microseconds."""
+
 app = typer.Typer(
     name="recurra",
     pretty_exceptions_enable=False,
@@ -93,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _ended(words: list[str]) -> int:
     """Carry out a command; return the exit code, whatever happened."""
     debug = "--debug" in words  # may stand anywhere
+    _wait_passively()
     teller = Teller(lambda now: interrupt.check())
     with Interrupt(teller.busy, teller.say) as interrupt:
         try:
@@ -113,6 +117,15 @@ def _ended(words: list[str]) -> int:
             code = interrupt.exit_code if heeded else _explain(error, words)
         _flush_or_silence()
         return code
+
+
+def _wait_passively() -> None:
+    """Have torch's threads sleep soon while they wait, so that busy cores are left to who has work.
+
+    They read it when torch is imported. What the environment says stands.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def _carry_out(words: list[str]) -> int:

@@ -147,10 +147,13 @@ def saying_what_compiles() -> Iterator[None]:
     """Say once on stderr that kernels are being compiled, should any be: it takes a while."""
     import logging  # help does without
 
-    log = logging.getLogger("recurra.nn.kernels.compiler.compiled")
+    log = logging.getLogger("recurra.nn.kernels.compiler.kept")
 
     class Once(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno > logging.INFO:
+                say(record.getMessage())
+                return
             log.removeHandler(self)
             say("compiling kernels for this processor, once: some seconds")
 

@@ -46,7 +46,10 @@ class RunConfig(BaseModel):
     task: str = Field(description="what is learned")
     seed: int = Field(1, ge=0, lt=2**63, description="where every random stream derives from")
     threads: int | None = Field(
-        None, ge=1, le=4096, description="processor threads; as many as there are cores"
+        None,
+        ge=1,
+        le=4096,
+        description="processor threads; none: by the network's size and the cores",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where tensors live; auto is cuda where there is one"
@@ -177,7 +180,8 @@ def settings(config: BaseModel, prefix: str = "") -> dict[str, Any]:
 def differences(there: RunConfig, asked: RunConfig) -> list[str]:
     """Return one line for every setting in which two runs differ; none if one resumes the other.
 
-    What `train.minutes` froze into a run, steps, sizes and what is left out, is no difference.
+    What `train.minutes` froze into a run, steps, sizes and what is left out, is no difference;
+    nor are threads, which change the last places alone.
 
     Args:
         there: the config of the run that exists.
@@ -196,6 +200,7 @@ def differences(there: RunConfig, asked: RunConfig) -> list[str]:
             new["train.validations"] = old["train.validations"]
         if old.get("train.sized") and new.get("train.sized"):
             new |= {name: old[name] for name in there.sized}
+    old.pop("threads"), new.pop("threads")
     lines = []
     for name in dict.fromkeys([*old, *new]):
         before, after = old.get(name, "nothing"), new.get(name, "nothing")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from recurra.errors import ConfigError
 from recurra.learning.config import GIVEN, RunConfig, differences, settings, with_data
 from recurra.learning.event import Event, Finished, Saving, Started, Stopped, Warned
 from recurra.learning.metric import Metrics
 from recurra.learning.task import Task
-from recurra.machine import choose_device, keep_freed_memory
+from recurra.machine import choose_device, keep_freed_memory, on_threads, usable_cores
 from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
 from recurra.run.plot import curves
@@ -103,7 +101,7 @@ def train(
         if restart:
             _refuse_own_weights(config.start_from, directory.path)
         elif (there := directory.config()) is not None:
-            config = _same(there, config, directory.path)
+            config = yield from _same(there, config, directory)
             if (report := directory.report()) is not None:
                 yield Reported(report)
                 return
@@ -139,16 +137,47 @@ def _refuse_own_weights(start_from: str | None, path: Path) -> None:
         )
 
 
-def _same(there: RunConfig, asked: RunConfig, path: Path) -> RunConfig:
+def _same(
+    there: RunConfig, asked: RunConfig, directory: RunDirectory
+) -> Generator[Warned, None, RunConfig]:
+    """Return the config to go on with, and warn where its threads are others than before."""
     if lines := differences(there, asked):
         raise ConfigError(
-            f"{path} holds another run ({'; '.join(lines)}). Give another --out, the same "
-            "settings to go on, or --restart to start over"
+            f"{directory.path} holds another run ({'; '.join(lines)}). Give another --out, the "
+            "same settings to go on, or --restart to start over"
         )
-    return there
+    config = there.model_copy(update={"threads": asked.threads or there.threads})
+    if there.threads is None or config.threads is None or directory.report() is not None:
+        return config
+    cores = usable_cores()
+    if config.threads != there.threads:
+        yield Warned(
+            f"this run had --threads {there.threads} until now and is asked to go on with "
+            f"{config.threads}: its last places may differ from those of a run that keeps to one"
+        )
+    elif config.threads > cores:
+        yield Warned(
+            f"this run goes on with --threads {config.threads}, but may use only {cores} of the "
+            "cores: it is slower, and libraries that take fewer by themselves may round otherwise"
+        )
+    return config
 
 
-def _run(
+def _threads(config: RunConfig, given: bool) -> dict[str, str]:
+    """Return in words how many threads are taken, and why; nothing where none were chosen."""
+    if config.threads is None:
+        return {}
+    small = config.threads == 1 < usable_cores()
+    chosen = "as the network is small" if small else "as many as this process may use cores"
+    return {"threads": f"{config.threads}, {'as its config says' if given else chosen}"}
+
+
+def _run(config: RunConfig, *how: Any) -> Iterator[Event | Opened | Reported]:
+    with on_threads(config.threads or usable_cores()):
+        yield from _learn(config, *how)
+
+
+def _learn(
     config: RunConfig,
     data: object,
     directory: RunDirectory,
@@ -158,8 +187,7 @@ def _run(
     named: Iterable[str],
 ) -> Iterator[Event | Opened | Reported]:
     keep_freed_memory()
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    decided = config.threads is not None
     given = () if data is None or isinstance(data, str | Path) else (data,)
     if not given:
         _require_name(config)
@@ -167,7 +195,8 @@ def _run(
         task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
     directory.write_config(config, restart=restart)
-    yield Opened(config, directory.path, task.facts(), task.metric, task.unit)
+    facts = task.facts() | _threads(config, decided)
+    yield Opened(config, directory.path, facts, task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
         if isinstance(event, Started):
             yield from map(Warned, directory.metrics.rewind(event.step))
@@ -278,7 +307,9 @@ def evaluate(
     name = config.task if config else task_of(run)
     given = str(data) if isinstance(data, str | Path) else data
     named = [*allow_import, given] if isinstance(given, str) else allow_import
-    with working(f"measuring on {split}"), named_by_file(run, named):
+    kept = config.threads if config else None
+    threads = on_threads(min(kept, usable_cores()) if kept else None)
+    with working(f"measuring on {split}"), named_by_file(run, named), threads:
         return dict(task_class(name).evaluate(Path(run), config, given, split, context))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,8 @@ def task_of(run: Path | str) -> str:
 def load_model(run: Path | str, ability: str, *, allow_import: Iterable[str] = ()) -> Any:
     """Return a finished model that can do something, whichever task it is of.
 
+    Torch is left with as many threads as the run took, of the cores that there are.
+
     Args:
         run: a run directory, the `model` directory in one, or a single file.
         ability: what is asked of it, by the name of the command, as `"score"`.
@@ -110,7 +113,24 @@ def load_model(run: Path | str, ability: str, *, allow_import: Iterable[str] = (
             f"cannot {ability}; it can {', '.join(sorted(kind.can))}"
         )
     with working("reading the model"):
-        return kind.from_pretrained(run, allow_import=allow_import)
+        model = kind.from_pretrained(run, allow_import=allow_import)
+    if (threads := _threads_of(Path(run))) is not None:
+        import torch  # presets are listed without it
+
+        from recurra.machine import usable_cores
+
+        torch.set_num_threads(min(threads, usable_cores()))
+    return model
+
+
+def _threads_of(run: Path) -> int | None:
+    """Return the threads that a run took, by its config or that of the run it lies in."""
+    place = next((p for p in (run, run.parent) if (p / "config.json").is_file()), None)
+    try:
+        threads = json.loads((place / "config.json").read_bytes())["threads"] if place else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return threads if type(threads) is int and threads >= 1 else None
 
 
 def metric_of(name: str) -> Metric:

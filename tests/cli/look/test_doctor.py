@@ -51,20 +51,28 @@ def test_it_says_in_words_what_is_fine(recurra):
 
 def test_it_counts_the_functions_that_are_kept(recurra, tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))
-    for name in ("recurra.nn.a.0123/f.45", "recurra.nn.a.0123/g.45", "others_67/h.nbi"):
+    for name in ("recurra/f.45", "recurra/g.45", "others_67/h.nbi"):
         (tmp_path / "kept" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "kept" / name).touch()
     kernels = recurra("doctor", "--json").json["kernels"]
-    assert (kernels["compiled"], kernels["folder"]) == (2, str(tmp_path / "kept"))
-    assert f"; 2 functions are kept in {tmp_path / 'kept'}" in recurra("doctor").out
+    folder = tmp_path / "kept" / "recurra"
+    assert (kernels["compiled"], kernels["folder"]) == (2, str(folder))
+    assert f"; 2 functions are kept in {folder}" in recurra("doctor").out
+    folder.chmod(0o777)
+    said = f"others may write to {folder} (mode 777): chmod go-w it"
+    assert recurra("doctor", "--json").json["kernels"]["distrusted"] == said
+    told = " ".join(recurra("doctor").out.split())
+    assert f"none are kept, as others could change them: {said}" in told
     monkeypatch.delenv("NUMBA_CACHE_DIR")
     folder = recurra("doctor", "--json").json["kernels"]["folder"]
-    assert folder == str(Path(os.environ["RECURRA_CACHE"], "compiled"))
+    assert folder == str(Path(os.environ["RECURRA_CACHE"], "kernels"))
 
 
 @pytest.fixture
 def facts(recurra) -> dict:
-    return recurra("doctor", "--json").json
+    found = recurra("doctor", "--json").json
+    found["processor"]["load"] = 0.0
+    return found
 
 
 def words(facts: dict) -> dict[str, bool]:
@@ -94,6 +102,14 @@ def test_too_many_threads_are_not_fine(facts):
     facts["processor"] |= {"cores": 2, "threads": 8}
     said = next(what for what, fine in words(facts).items() if not fine)
     assert said.startswith("torch uses 8 threads on 2 cores: more threads than cores slow")
+
+
+def test_busy_cores_are_told(facts):
+    facts["processor"] |= {"cores": 2, "load": 2.2}
+    assert words(facts)["2.2 programs wanted a core in the last minute, of which there are 2"]
+    facts["processor"]["load"] = 5.03
+    said = next(what for what, fine in words(facts).items() if not fine)
+    assert said.startswith("5.0 programs wanted a core in the last minute, of which there are 2: ")
 
 
 def test_little_memory_is_not_fine(facts):

@@ -83,24 +83,18 @@ def _processor() -> dict[str, Any]:
 
     import torch
 
-    from recurra.machine import native_bfloat16
+    from recurra.machine import native_bfloat16, usable_cores
 
     return {
         "machine": platform.machine(),
         "system": platform.platform(terse=True),
-        "cores": _cores(),
+        "cores": usable_cores(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "bfloat16": native_bfloat16(torch.device("cpu")),
         "amx": bool(torch.cpu._is_amx_tile_supported()),
     }
-
-
-def _cores() -> int:
-    """Return the cores this process may use, which may be fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _gpu() -> dict[str, Any] | None:
@@ -120,16 +114,17 @@ def _gpu() -> dict[str, Any] | None:
 
 def _kernels() -> dict[str, Any]:
     """Return whether kernels can be compiled here, on whose threads they run, and what is kept."""
-    from recurra.nn.kernels.compiler.compiled import missing
+    from recurra.nn.kernels.compiler.compiled import compiled_folder, missing
+    from recurra.nn.kernels.compiler.kept import distrusted
     from recurra.nn.kernels.compiler.team import on_torchs_team
-    from recurra.storage.folders import cache_folder
 
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled").absolute()
+    folder = (compiled_folder() or Path(os.devnull)).absolute()
     return {
         "missing": missing(),
         "torch_threads": on_torchs_team(),
-        "compiled": sum(1 for path in folder.glob("recurra.*/*") if path.is_file()),
+        "compiled": sum(1 for path in folder.glob("*") if path.is_file()),
         "folder": str(folder),
+        "distrusted": distrusted(folder) if folder.is_dir() else None,
     }
 
 
@@ -169,6 +164,7 @@ def _findings(facts: dict[str, Any]) -> list[dict[str, Any]]:
             f"torch uses {threads} threads on {cores} cores",
             "more threads than cores slow each other down: set OMP_NUM_THREADS or --threads",
         ),
+        *_judge_load(processor),
         _finding(
             True,
             f"{processor['instructions']} instructions; "
@@ -202,14 +198,28 @@ def _findings(facts: dict[str, Any]) -> list[dict[str, Any]]:
     return findings
 
 
+def _judge_load(processor: dict[str, Any]) -> list[dict[str, Any]]:
+    load, cores = processor["load"], processor["cores"]
+    if load is None:
+        return []
+    what = f"{load:.1f} programs wanted a core in the last minute, of which there are {cores}"
+    how = "all that is trained now takes longer; threads that wait leave the cores to others"
+    return [_finding(load <= cores + 0.5, what, how)]
+
+
 def _judge_kernels(kernels: dict[str, Any], numba: str | None) -> dict[str, Any]:
     if kernels["missing"]:
         what = f"no compiled kernels: {kernels['missing']}"
         how = "networks run slower, on torch alone; mend that, or pip install numba"
         return _finding(False, what, how)
     threads = "torch's own threads" if kernels["torch_threads"] else "a pool of threads"
+    said = f"kernels compiled by numba {numba} run on {threads}"
+    if kernels["distrusted"]:
+        return _finding(
+            False, f"{said}; none are kept, as others could change them", kernels["distrusted"]
+        )
     kept = f"{kernels['compiled']} functions are kept in {kernels['folder']}"
-    return _finding(True, f"kernels compiled by numba {numba} run on {threads}; {kept}")
+    return _finding(True, f"{said}; {kept}")
 
 
 def _judge_folder(name: str, folder: dict[str, Any], complete: bool) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from recurra.nn.kernels.compiler import compiled as module
+from recurra.nn.kernels.compiler import kept
 from recurra.nn.kernels.compiler.compiled import Compiled, _missing, compiled, missing, served, view
 
 SOURCE = """
@@ -50,7 +51,7 @@ def load(tmp_path: Path) -> Callable[..., ModuleType]:
 @pytest.fixture
 def folder(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    return cache / "compiled"
+    return cache / "kernels"
 
 
 @pytest.fixture(autouse=True)
@@ -91,9 +92,9 @@ def test_a_called_kernel_in_another_file_counts_as_source(
 ) -> None:
     inner = load(1, "one_file").inner
     outer = compiled(lambda x: inner(x) * 3)
-    before = module._folder(outer)
+    before = module._mark(outer)
     inner = load(2, "one_file").inner
-    assert before != module._folder(compiled(lambda x: inner(x) * 3))
+    assert before != module._mark(compiled(lambda x: inner(x) * 3))
 
 
 def test_a_file_that_changes_after_its_import_is_not_what_was_compiled(
@@ -112,7 +113,7 @@ def test_a_number_from_another_file_counts_too() -> None:
         function = FunctionType((lambda x: x + NUMBER).__code__, names)  # type: ignore[name-defined]  # noqa: F821
         return compiled(function)
 
-    assert module._folder(made(1)) == module._folder(made(1)) != module._folder(made(2))
+    assert module._mark(made(1)) == module._mark(made(1)) != module._mark(made(2))
 
 
 def named_by(kernel: Compiled[..., Any]) -> Iterator[tuple[str, Any]]:
@@ -184,7 +185,7 @@ def test_a_disk_that_takes_nothing_costs_the_copy_alone(
 
     assert load(1).inner(2) == 3
     known = files(folder)
-    monkeypatch.setattr(module, "write_bytes", refuse)
+    monkeypatch.setattr(kept, "write_bytes", refuse)
     again = load(1)
     assert (again.inner(2), hits(again.inner)) == (3, 1)
     assert (again.outer(2), hits(again.outer)) == (6, 0)
@@ -199,7 +200,6 @@ def test_a_copy_is_not_for_another_numba_or_processor(
     assert first(2) == 3
     if other == "numba":
         monkeypatch.setattr("numba.__version__", "0.0")
-        monkeypatch.setattr(module, "_disk_cache", module._disk_cache.__wrapped__)
     else:
         codegen = type(first.dispatcher.targetctx.codegen())
         monkeypatch.setattr(

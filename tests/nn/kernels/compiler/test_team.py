@@ -189,7 +189,6 @@ def test_a_child_calls_kernels_that_its_parent_called() -> None:
         "if not child:\n"
         "    after = gru_sequence(x, torch.zeros(4, 16), weights)[0]\n"
         "    sums = sequence_linear(x, weights[0], weights[2])  # not called before\n"
-        "    torch.set_num_threads(1)  # torch's own would wait for the parent's\n"
         "    expected = torch.einsum('btk,mk->btm', x, weights[0]) + weights[2]\n"
         "    same = torch.equal(after, before) and torch.allclose(sums, expected, atol=1e-5)\n"
         "    os._exit(7 if same else 1)\n"
@@ -197,3 +196,32 @@ def test_a_child_calls_kernels_that_its_parent_called() -> None:
     )
     command = [sys.executable, "-W", "ignore", "-c", code, str(Path(__file__).parent)]
     assert subprocess.run(command, timeout=120).returncode == 7
+
+
+KINDS = ("lstm", "gru", "layer_norm_lstm", "projected_lstm", "mgu", "slstm", "min_gru", "rwkv")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_runs_every_kind_of_loop_and_torch_s_own() -> None:
+    code = (
+        "import multiprocessing as mp, sys, torch, recurra as rc\n"
+        "torch.set_num_threads(2)\n"
+        "x = torch.randn(8, 12, 32)\n"
+        "cells = [rc.CELLS[name](32, 64) for name in sys.argv[1:]]\n"
+        "plain, wide = torch.nn.LSTM(32, 64), torch.randn(400, 400)\n"
+        "def numbers():\n"
+        "    given = x.clone().requires_grad_()\n"
+        "    found = [rc.unroll(cell, given)[0] for cell in cells]\n"
+        "    found += [plain(given)[0], wide @ wide]\n"
+        "    sum(y.sum() for y in found).backward()\n"
+        "    return [y.detach() for y in found] + [given.grad]\n"
+        "before = numbers()\n"
+        "def child(_):\n"
+        "    return all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) "
+        "for a, b in zip(numbers(), before))\n"
+        "with mp.get_context('fork').Pool(2) as pool:\n"
+        "    print(pool.map(child, range(2)), torch.get_num_threads())\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, *KINDS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "[True, True] 2\n"

@@ -7,13 +7,11 @@ else under the cache folder; where neither can be written, each process compiles
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +23,9 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ConfigError
-from recurra.storage.files import write_bytes
+from recurra.nn.kernels.compiler import kept, library
+from recurra.nn.kernels.compiler.kept import Kept
+from recurra.nn.kernels.compiler.library import pipeline
 from recurra.storage.folders import cache_folder
 from recurra.work import working
 
@@ -33,6 +33,7 @@ __all__ = [
     "ByPrecision",
     "Compiled",
     "compiled",
+    "compiled_folder",
     "is_transformed",
     "missing",
     "served",
@@ -48,9 +49,6 @@ FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 
 NUMBERS = (bool, int, float, np.number)
 """What a compiled function has in it as it was."""
-
-LOG = logging.getLogger(__name__)
-"""Told of each function that is not on disk and so takes a second or more."""
 
 _making = threading.Lock()
 
@@ -82,10 +80,10 @@ class Compiled(Generic[P, R]):
         """What numba makes of the function; calling it saves a microsecond."""
         numba = _numba()
         with _making:
-            made = numba.njit(**self.options)(self.function)
-            folder = _folder(self)
-            if folder is not None:
-                made._cache = _disk_cache()(self, folder)
+            mark = _mark(self)
+            made = numba.njit(pipeline_class=pipeline(mark), **self.options)(self.function)
+            if mark is not None and (folder := compiled_folder()) is not None:
+                made._cache = Kept(self.function, folder, mark, self.prepare)
         return made
 
     def prepare(self, kinds: tuple[Any, ...]) -> None:
@@ -94,12 +92,6 @@ class Compiled(Generic[P, R]):
         Args:
             kinds: numba's types of the arguments that the code is for.
         """
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # By this numba's cache tells apart the loops that one function makes around several.
-        function = cast("FunctionType", self.function)
-        cells = [cell.cell_contents for cell in function.__closure__ or ()]
-        return _named, (function.__module__, function.__qualname__, *cells)
 
     def typed(self) -> Any:
         """Return the type that numba gives it within other functions."""
@@ -173,10 +165,6 @@ def compiled(function: Callable[P, R]) -> Compiled[P, R]:
         6.0
     """
     return Compiled(function)
-
-
-def _named(module: str, name: str, *cells: Any) -> Any:
-    return getattr(import_module(module), name)
 
 
 def missing() -> str | None:
@@ -285,18 +273,42 @@ def _tell_of_compiling() -> None:
     events.register("numba:compile", Telling())
 
 
-def _folder(kernel: Compiled[..., Any]) -> Path | None:
-    """Return the folder of a compiled function, named by its sources; None for nowhere."""
+def compiled_folder() -> Path | None:
+    """Return the folder that compiled code is kept in; None where there is none.
+
+    Example:
+        >>> compiled_folder() is None
+        False
+    """
     given = os.environ.get("NUMBA_CACHE_DIR")
-    facts = _facts(kernel, set()) | {_HASH}
     try:
-        place = Path(given) if given else cache_folder() / "compiled"
+        return Path(given) / "recurra" if given else cache_folder() / "kernels"
     except (OSError, ConfigError):
         return None
+
+
+def _mark(kernel: Compiled[..., Any]) -> str | None:
+    """Return what tells a function and all that its code depends on; None where that is unknown."""
+    facts = _facts(kernel, set()) | _OF_THE_COMPILER
     if None in facts:
         return None
-    digest = hashlib.sha256("\n".join(sorted(map(str, facts))).encode()).hexdigest()
-    return place / f"{kernel.function.__module__}.{digest[:16]}"
+    whole = "\n".join([_identity(kernel), *sorted(map(str, facts))])
+    return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+def _identity(value: Any) -> str:
+    """Return what tells apart the functions that one function makes around several."""
+    if isinstance(value, ByPrecision):
+        return f"{_identity(value.single)}|{_identity(value.double)}"
+    if not isinstance(value, Compiled):
+        return repr(value)
+    function = cast("FunctionType", value.function)
+    code, closed = function.__code__, function.__closure__ or ()
+    parts = [_identity(cell.cell_contents) for cell in closed]
+    options = {k: sorted(v) if isinstance(v, set) else v for k, v in value.options.items()}
+    name = f"{function.__module__}.{function.__qualname__}:{code.co_firstlineno}"
+    facts = (type(value).__name__, name, code.co_code.hex(), parts, sorted(options.items()))
+    return repr(facts)
 
 
 def _hash_of(source: str) -> str | None:
@@ -313,7 +325,7 @@ def _hash_of_version(source: str, changed: int, size: int) -> str:
     return hashlib.sha256(Path(source).read_bytes()).hexdigest()
 
 
-_HASH = _hash_of(__file__)
+_OF_THE_COMPILER = {_hash_of(file) for file in (__file__, library.__file__, kept.__file__)}
 
 
 def _facts(kernel: Compiled[..., Any], seen: set[Any]) -> set[str | None]:
@@ -337,53 +349,3 @@ def _names(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
-
-
-@cache
-def _disk_cache() -> Any:
-    """Return numba's cache of a function, kept in a given folder; a fault of it is a miss.
-
-    A file holds one kind of arguments. Its name is a hash of all that its code depends on beside
-    the folder's sources; it begins with a hash of that name and of its bytes, as machine code
-    that lost a bit would end the process.
-    """
-    caching, compiler = (import_module(f"numba.core.{name}") for name in ("caching", "compiler"))
-    dumps = import_module("numba.core.serialize").dumps
-    versions = sys.version, _numba().__version__
-
-    class DiskCache(caching.FunctionCache):  # type: ignore[misc,name-defined]
-        def __init__(self, kernel: Compiled[..., Any], folder: Path) -> None:
-            self._kernel, self._py_func = kernel, kernel.function
-            self._cache_path = str(folder)
-
-        def load_overload(self, signature: Any, context: Any) -> Any:
-            context.refresh()
-            self._kernel.prepare(getattr(signature, "args", signature))
-            with suppress(Exception):  # on a system that has changed anything may be raised
-                path = self._place(signature, context.codegen())
-                whole = path.read_bytes()
-                if whole[:32] == _seal(path, whole[32:]):
-                    return compiler.CompileResult._rebuild(context, *pickle.loads(whole[32:]))
-            LOG.info("compiling %s", self._py_func.__qualname__)
-            return None
-
-        def save_overload(self, signature: Any, result: Any) -> None:
-            path = self._place(signature, result.codegen)
-            if result.library.has_dynamic_globals:  # addresses of this process
-                return
-            with suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                content = dumps(result._reduce())
-                write_bytes(path, _seal(path, content) + content)
-
-        def _place(self, signature: Any, codegen: Any) -> Path:
-            function, key = self._py_func, self._index_key(signature, codegen)
-            facts = repr((versions, function.__qualname__, function.__code__.co_firstlineno, key))
-            digest = hashlib.sha256(facts.encode()).hexdigest()
-            return Path(self._cache_path) / f"{function.__name__}.{digest[:32]}"
-
-    return DiskCache
-
-
-def _seal(path: Path, content: bytes) -> bytes:
-    return hashlib.sha256(path.name.encode() + content).digest()

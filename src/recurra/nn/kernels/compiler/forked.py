@@ -48,10 +48,7 @@ def forked(loop: Compiled[..., None]) -> Compiled[..., int]:
 
 
 class _OnTeam(Compiled[..., int]):
-    """What wakes a team for a loop, and has a copy of that loop's code.
-
-    The copy was optimised once more, so its last places may be others. It stands back behind code
-    of the same name that is there before it, as the loop's own is, which one thread runs too.
+    """What wakes a team for a loop. It has no copy of the loop's code, which one thread runs too.
 
     Args:
         function: what to compile.
@@ -63,7 +60,7 @@ class _OnTeam(Compiled[..., int]):
         self.loop = loop
 
     def prepare(self, kinds: tuple[Any, ...]) -> None:
-        """Compile or load the loop itself."""
+        """Compile or load the loop itself, whose name this code is linked to."""
         self.loop.dispatcher.compile(_of_loop(kinds[1]))
 
 
@@ -85,9 +82,6 @@ class _Fork(Compiled[..., int]):
         self.text = loop.text
         self.loop = loop
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Fork, (self.loop,)
-
     @cached_property
     def dispatcher(self) -> Any:
         """What numba makes of it."""
@@ -99,7 +93,6 @@ class _Fork(Compiled[..., int]):
             def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
                 loop.dispatcher.compile(kinds)
                 made = loop.dispatcher.overloads[kinds]
-                context.active_code_library.add_linking_library(made.library)
                 return _emit(context, builder, made, values)
 
             return types.int64(addresses, args, rows, parts), write
