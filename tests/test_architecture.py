@@ -87,14 +87,13 @@ ORDER = {
     "recurra.learning": """
         event metric options written
         config weights
-        threads
         task
         optimization
         averaging epochs
         checkpoint
         resumed
         loop
-        minutes
+        plan
     """,
     "recurra.search": "edit_distance rows truncation\n beam",
     "recurra.language": """

@@ -221,7 +221,7 @@ def test_the_same_seed_gives_the_same_network_and_another_another(waves, tmp_pat
 @pytest.mark.parametrize(("minutes", "expected"), [(0.5, 2850), (1e-6, 1)])
 def test_minutes_freeze_the_steps_that_fit(waves, monkeypatch, minutes, expected):
     monkeypatch.setattr(
-        "recurra.learning.minutes.measure_seconds_per_step", lambda learner, options: 0.01
+        "recurra.learning.plan.measure_seconds_per_step", lambda learner, options: 0.01
     )
     task = LabelTask(change(waves, train={"minutes": minutes, "steps": None}), CPU)
     assert task.config.train.steps == expected

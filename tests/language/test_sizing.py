@@ -15,8 +15,8 @@ from recurra.language.entry import LanguageRun
 from recurra.language.options import SIZED, NetworkOptions
 from recurra.language.sizing import RECIPES, sized, tokens_per_second, with_size
 from recurra.learning.config import fields
-from recurra.learning.minutes import BUDGET
 from recurra.learning.options import TrainOptions
+from recurra.learning.plan import BUDGET
 from recurra.run.presets import preset
 
 NETWORK = NetworkOptions(tied=True, dropout=0.77)

@@ -28,8 +28,8 @@ from recurra.language.task import LanguageTask, NgramTask
 from recurra.language.text.corpora.grammar import Grammar
 from recurra.language.text.dataset import TextDataset
 from recurra.learning.event import Event, Finished, Started, Stepped, Validated
-from recurra.learning.minutes import measure_seconds_per_step
 from recurra.learning.options import TrainOptions
+from recurra.learning.plan import measure_seconds_per_step
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.state import flatten
 from recurra.randomness import generator
@@ -375,7 +375,7 @@ def test_minutes_freeze_the_steps_that_fit(
     monkeypatch: pytest.MonkeyPatch, minutes: float, expected: int
 ) -> None:
     monkeypatch.setattr(
-        "recurra.learning.minutes.measure_seconds_per_step", lambda learner, options: 0.01
+        "recurra.learning.plan.measure_seconds_per_step", lambda learner, options: 0.01
     )
     run = config(train={"minutes": minutes})
     task = LanguageTask(run, CPU)
@@ -384,7 +384,7 @@ def test_minutes_freeze_the_steps_that_fit(
         update={"train": run.train.model_copy(update={"steps": expected, "left_out": {}})}
     )
     again = LanguageTask(task.config, CPU)  # frozen: what is measured then does not matter
-    monkeypatch.setattr("recurra.learning.minutes.measure_seconds_per_step", None)
+    monkeypatch.setattr("recurra.learning.plan.measure_seconds_per_step", None)
     assert LanguageTask(task.config, CPU).config == again.config == task.config
 
 
@@ -393,7 +393,7 @@ def test_measuring_does_not_change_what_is_learned(
 ) -> None:
     original = measure_seconds_per_step
     monkeypatch.setattr(
-        "recurra.learning.minutes.measure_seconds_per_step",
+        "recurra.learning.plan.measure_seconds_per_step",
         lambda *given: 1e9 * original(*given, warmup=1, least_seconds=0.01) + 1e9,
     )
     measured = LanguageTask(config(train={"minutes": 1.0}, network={"dropout": 0.3}), CPU)

@@ -36,9 +36,9 @@ from recurra.learning.event import (
     Warned,
 )
 from recurra.learning.loop import learn
-from recurra.learning.minutes import measure_seconds_per_step, with_steps
 from recurra.learning.optimization import learning_rate
 from recurra.learning.options import TrainOptions
+from recurra.learning.plan import measure_seconds_per_step, with_steps
 from recurra.learning.weights import load_weights
 
 Kind = TypeVar("Kind")
@@ -968,7 +968,7 @@ def test_minutes_become_the_steps_that_fit_with_a_reserve(
     monkeypatch: pytest.MonkeyPatch, minutes: float, seconds: float, steps: int
 ) -> None:
     monkeypatch.setattr(
-        "recurra.learning.minutes.measure_seconds_per_step", lambda learner, options: seconds
+        "recurra.learning.plan.measure_seconds_per_step", lambda learner, options: seconds
     )
     options = OPTIONS.model_copy(update={"minutes": minutes})
     found = with_steps(options, Copier())
@@ -977,7 +977,7 @@ def test_minutes_become_the_steps_that_fit_with_a_reserve(
 
 def test_steps_that_are_known_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "recurra.learning.minutes.measure_seconds_per_step", lambda *_: pytest.fail("measured")
+        "recurra.learning.plan.measure_seconds_per_step", lambda *_: pytest.fail("measured")
     )
     for update in ({}, {"steps": 3}, {"steps": 3, "minutes": 1.0, "left_out": {}}):
         options = OPTIONS.model_copy(update=update)
@@ -987,7 +987,7 @@ def test_steps_that_are_known_are_not_measured(monkeypatch: pytest.MonkeyPatch) 
 def test_becoming_steps_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     original = measure_seconds_per_step
     monkeypatch.setattr(
-        "recurra.learning.minutes.measure_seconds_per_step",
+        "recurra.learning.plan.measure_seconds_per_step",
         lambda learner, options: original(learner, options, warmup=1, least_seconds=0.001),
     )
     learner, plain = Copier(), Copier()

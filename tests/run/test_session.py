@@ -598,7 +598,7 @@ def test_minutes_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         measured.append(1.0)
         return 4.6 / len(measured)
 
-    monkeypatch.setattr("recurra.learning.minutes.measure_seconds_per_step", measure)
+    monkeypatch.setattr("recurra.learning.plan.measure_seconds_per_step", measure)
     config = changed(train={"steps": None, "minutes": 0.4, "validate_epochs": 10.0})
     first = list(train(config, out=tmp_path / "run", should_stop=after(2)))
     assert first[0].config.train.steps == 4  # of 22.8 seconds, 4.6 each

@@ -355,11 +355,11 @@ def test_it_begins_with_another_runs_weights_and_features(
 def test_minutes_freeze_the_steps_and_change_nothing_that_is_learned(
     tmp_path: Path, panel_of: PanelOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recurra.learning.minutes import measure_seconds_per_step
+    from recurra.learning.plan import measure_seconds_per_step
 
     original = measure_seconds_per_step
     monkeypatch.setattr(
-        "recurra.learning.minutes.measure_seconds_per_step",
+        "recurra.learning.plan.measure_seconds_per_step",
         lambda *given: 0 * original(*given, warmup=1, least_seconds=0.001) + 10.0,
     )
     minutes = config(train={"steps": None, "minutes": 0.75}, network={"dropout": 0.2})

@@ -27,9 +27,8 @@ from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event
 from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
-from recurra.learning.minutes import attempted, seconds_each, timed, with_steps
+from recurra.learning.plan import attempted, seconds_each, timed, with_steps, with_threads
 from recurra.learning.task import Task
-from recurra.learning.threads import with_threads
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import derive_seed, generator
 from recurra.storage.finite import not_finite
@@ -88,8 +87,7 @@ class LabelTask(Task):
             "classes": hashlib.sha256(classes).hexdigest(),
         }
         self._said: dict[str, NDArray[np.float64]] = {}
-        weights = sum(each.numel() for each in network.parameters())
-        config = with_threads(config, weights, config.train.batch_size * self.data.lengths[1])
+        config = with_threads(config, network, config.train.batch_size * self.data.lengths[1])
         options = with_steps(config.train, self.learner, lambda: self._costs(config))
         network.train()
         self._out = dict(options.left_out or {})

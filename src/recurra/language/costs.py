@@ -19,7 +19,7 @@ from recurra.language.models.network import NetworkModel
 from recurra.language.models.ngram import NgramModel
 from recurra.language.options import MixtureOptions, NgramOptions
 from recurra.language.text.dataset import TextDataset
-from recurra.learning.minutes import seconds_each, timed
+from recurra.learning.plan import seconds_each, timed
 
 __all__ = ["after_training", "seconds_of_validation"]
 

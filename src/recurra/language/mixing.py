@@ -27,7 +27,7 @@ from recurra.language.models.ngram import NgramModel
 from recurra.language.models.unigram_cache import UnigramCacheModel, unigram_cache
 from recurra.language.options import MixtureOptions
 from recurra.language.text.dataset import TextDataset
-from recurra.learning.minutes import attempted
+from recurra.learning.plan import attempted
 from recurra.work import worked_on, working
 
 __all__ = ["Mixed", "Part", "Scores", "components", "learn_mixture", "ngram_parts", "streams"]

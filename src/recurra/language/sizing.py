@@ -15,9 +15,9 @@ from recurra.errors import ConfigError
 from recurra.language.entry import LanguageRun
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
-from recurra.learning.minutes import BUDGET, measure_seconds_per_step
 from recurra.learning.optimization import takes_sparse_gradients
 from recurra.learning.options import TrainOptions
+from recurra.learning.plan import BUDGET, measure_seconds_per_step
 from recurra.nn.state import State, detach
 from recurra.randomness import generator
 from recurra.work import worked_on

@@ -28,9 +28,8 @@ from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Started, Validated
 from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
-from recurra.learning.minutes import attempted, with_steps
 from recurra.learning.optimization import takes_sparse_gradients
-from recurra.learning.threads import with_threads
+from recurra.learning.plan import attempted, with_steps, with_threads
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.nn.state import State, detach, flatten, unflatten
 from recurra.randomness import generator
@@ -206,11 +205,9 @@ class LanguageTask(_TextTask):
             raise ConfigError("mix: weights are learned on validation; the text has no such split")
         self.learner = _Learner(network, self.dataset, config, device)
         self._counted: dict[int, Mapping[str, Part]] = {}
-        weights = sum(each.numel() for each in network.parameters())
-        if not config.network.tied:  # then rows of the embedding are looked up, and no more
-            weights -= network.embedding.numel()
+        looked_up = 0 if config.network.tied else network.embedding.numel()
         positions = config.train.batch_size * config.data.chunk_length
-        config = with_threads(config, weights, positions)
+        config = with_threads(config, network, positions, looked_up)
         given = self.learner.scorer, self.dataset
         train = with_steps(
             config.train,

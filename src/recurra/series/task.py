@@ -17,9 +17,8 @@ from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Warned
 from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
-from recurra.learning.minutes import seconds_each, with_steps
+from recurra.learning.plan import seconds_each, with_steps, with_threads
 from recurra.learning.task import Task
-from recurra.learning.threads import with_threads
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.randomness import generator
 from recurra.series.baselines import BASELINES
@@ -102,9 +101,8 @@ class SeriesTask(Task):
             self.network, self.dataset, windows, config.train.batch_size, config.seed, device
         )
         self._forecasts: dict[str, Floats] = {}
-        weights = sum(each.numel() for each in self.network.parameters())
         portions = -(-shape.context // shape.segment)
-        config = with_threads(config, weights, config.train.batch_size * portions)
+        config = with_threads(config, self.network, config.train.batch_size * portions)
         self.config = config
         train = with_steps(config.train, self.learner, lambda: self._costs(config.network))
         self._out = dict(train.left_out or {})

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
-from recurra.learning.minutes import attempted, timed
+from recurra.learning.plan import attempted, timed
 from recurra.series.baselines import BASELINES
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial

@@ -10,8 +10,8 @@ from torch import nn
 
 from recurra.learning.config import RunConfig, differences
 from recurra.learning.loop import Learner
-from recurra.learning.minutes import measure_seconds_per_step, with_steps
 from recurra.learning.options import TrainOptions
+from recurra.learning.plan import measure_seconds_per_step, with_steps
 
 
 class Still(Learner):
@@ -37,7 +37,7 @@ class Still(Learner):
 
 @pytest.fixture
 def steps_of_10_ms(monkeypatch):
-    place = "recurra.learning.minutes.measure_seconds_per_step"
+    place = "recurra.learning.plan.measure_seconds_per_step"
     monkeypatch.setattr(place, lambda learner, options: 0.01)
 
 

@@ -1,4 +1,7 @@
-"""What minutes become, frozen into a run: steps, validations, and what there is no time for."""
+"""What is planned before a training, and kept in its run: what minutes become, and threads.
+
+Minutes become steps, validations, and what there is no time for; sizes and cores become threads.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
+from torch import nn
+
+from recurra.learning.config import RunConfig
 from recurra.learning.loop import Learner, Training
 from recurra.learning.options import TrainOptions
+from recurra.machine import worth_threads
 from recurra.work import working
 
 __all__ = [
@@ -22,6 +30,7 @@ __all__ = [
     "seconds_each",
     "timed",
     "with_steps",
+    "with_threads",
     "without_room",
 ]
 
@@ -35,6 +44,7 @@ VALIDATING = 0.5
 """The share of `minutes` that validations may take beside; else there are fewer of them."""
 
 Found = TypeVar("Found")
+Config = TypeVar("Config", bound=RunConfig)
 Costs = Iterable[tuple[str, Callable[[], float]]]
 """Names of what comes after the training, the dearest to the reader first, and what measures the
 seconds of each."""
@@ -226,3 +236,26 @@ def measure_seconds_per_step(
                 break
     learner.model.load_state_dict(kept)
     return statistics.median(times[warmup:] or times[1:])
+
+
+def with_threads(config: Config, network: nn.Module, positions: int, looked_up: int = 0) -> Config:
+    """Return a config that says how many threads its run takes, and have torch take them.
+
+    Args:
+        config: the run's; returned as it is where it says so already.
+        network: whose weights each position of a batch is multiplied with.
+        positions: of a batch: rows times steps.
+        looked_up: how many of the weights are looked up by row, and multiplied with nothing.
+
+    Example:
+        >>> threads = torch.get_num_threads()
+        >>> with_threads(RunConfig(preset="mine", task="own"), nn.Linear(3, 5), 120).threads
+        1
+        >>> torch.set_num_threads(threads)
+    """
+    if config.threads is not None:
+        return config
+    weights = sum(each.numel() for each in network.parameters()) - looked_up
+    threads = worth_threads(weights * positions)
+    torch.set_num_threads(threads)
+    return config.model_copy(update={"threads": threads})

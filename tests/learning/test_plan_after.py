@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from recurra.learning.minutes import (
+from recurra.learning.plan import (
     attempted,
     seconds_after,
     seconds_each,
@@ -62,7 +62,7 @@ def test_a_part_tells_how_long_the_rest_takes():
 
 
 def test_where_measuring_takes_too_long_the_rest_is_left_out_unmeasured(monkeypatch):
-    monkeypatch.setattr("recurra.learning.minutes.LEAST_MEASURING", 0.001)
+    monkeypatch.setattr("recurra.learning.plan.LEAST_MEASURING", 0.001)
 
     def slow() -> float:
         time.sleep(0.02)
