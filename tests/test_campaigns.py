@@ -49,3 +49,13 @@ def test_another_name_lists_those_there_are(campaigns, tmp_path, capsys, words):
     assert campaigns.main(words, tmp_path) == 2
     assert "make campaign NAME, one of: quick" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_every_guard_that_is_taken_out_stands_in_its_place_once(monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+    mutations = importlib.import_module("mutations")
+    root = HERE.parents[1]
+    for guard in mutations.GUARDS.values():
+        assert guard.text(root) != (root / guard.file).read_text()
+        file, _, name = guard.test.partition("::")
+        assert f"def {name}" in (root / file).read_text()
