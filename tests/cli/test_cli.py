@@ -6,8 +6,10 @@ import errno
 import importlib.metadata
 import io
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -114,6 +116,33 @@ def test_whatever_is_raised_ends_in_one_line(recurra, monkeypatch, error, code, 
     answer = recurra("doctor")
     assert answer.code == code
     assert said in answer.err and answer.err.count("\n") <= 1
+
+
+def test_an_interruption_that_a_library_and_then_we_made_an_error_of_is_one(recurra, monkeypatch):
+    """As what validates settings does, of what comes while its module is imported."""
+
+    def fail(words):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except BaseException as error:
+            raise errors.CheckpointError("config.json: cannot be imported") from error
+
+    monkeypatch.setattr(cli, "_carry_out", fail)
+    answer = recurra("compare")
+    assert (answer.code, answer.err) == (143, "stopped\n")
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 129), (5, 5)])
+def test_a_signal_with_the_last_line_is_no_success(recurra, monkeypatch, before, after):
+    """Its handler may never be called: the thread alone has heard of it, and said so."""
+
+    def late(words, teller, interrupt):
+        interrupt.signal = signal.SIGHUP
+        return before
+
+    monkeypatch.setattr(cli, "_interruptible", late)
+    assert recurra("doctor").code == after
 
 
 @pytest.mark.parametrize("place", [0, 2])

@@ -138,6 +138,14 @@ def test_neither_a_held_terminal_nor_a_swallowed_exception_is_in_the_way():
     os.close(writer)
 
 
+def test_an_interruption_within_a_finalizer_prints_no_traceback():
+    before = "class Closed:\n    def __del__(self): time.sleep(60)"
+    started = program("Closed()\ntime.sleep(60)", before=before)
+    time.sleep(0.2)
+    code, err, seconds = ended(started, signal.SIGTERM)
+    assert (code, err) == (143, "stopped\n") and seconds < two_seconds()
+
+
 def two_seconds() -> float:
     """Return two seconds, and more where this machine is busy: by how long a process takes."""
     begun = time.monotonic()

@@ -175,6 +175,13 @@ def test_values_of_1e300_and_3e38_to_a_classifier(value):
             ask(odd)
 
 
+@pytest.mark.parametrize("value", [10**400, 1j, "much"])
+def test_what_is_no_number_to_a_classifier(value):
+    odd = [SEQUENCES[0], [[0.0, value]]]
+    with pytest.raises(DataError, match="sequence 2 holds what is no number: "):
+        make().predict(odd)
+
+
 def test_no_label_without_a_probability():
     classifier = make(cell="rnn", standardize=False)
     with torch.no_grad():

@@ -228,7 +228,7 @@ def broken(value: float) -> Broken:
     return model
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 8.3])
 @pytest.mark.parametrize("buckets", ["none", "previous"])
 def test_a_mixture_with_one_part_that_is_nan_on_validation(value: float, buckets: str) -> None:
     data = dataset("train", "valid", "test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from pydantic import ValidationError
@@ -53,6 +54,17 @@ def test_every_field_is_described_and_every_default_allowed(kind):
         assert field.description and not field.description.endswith("."), name
     assert parse_config(run.model_dump()) == run
     assert list(settings(run)) == [name for name, _ in fields(kind)]
+
+
+@pytest.mark.parametrize("kind", [TASKS[task].config for task in TASKS])
+def test_every_number_has_bounds_so_that_its_run_can_be_read_again(kind):
+    """A number of more than 64 bits stood in a config that no later command would read."""
+    for name, field in fields(kind):
+        if allowed(field).startswith(("a number", "a whole number")):
+            words = allowed(field)
+            assert re.search("at most|below", words) and re.search("at least|above", words), name
+            with pytest.raises(ConfigError, match=name):
+                with_settings(kind(preset="mine"), [f"{name}={10**40}"])
 
 
 @pytest.mark.parametrize(
@@ -205,7 +217,7 @@ def test_the_steps_that_minutes_froze_are_no_difference():
     ("field", "words"),
     [
         (TrainOptions.model_fields["momentum"], "a number, at least 0, below 1"),
-        (TrainOptions.model_fields["clip_norm"], "a number, above 0, or none"),
+        (TrainOptions.model_fields["clip_norm"], "a number, above 0, at most 1e+30, or none"),
         (TrainOptions.model_fields["keep"], "one of last, best"),
         (NetworkOptions.model_fields["tied"], "true or false"),
         (TextOptions.model_fields["corpus"], "text"),

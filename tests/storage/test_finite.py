@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recurra.storage.finite import not_finite
+from recurra.storage.finite import not_finite, real_numbers
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -31,3 +31,10 @@ def test_nothing_and_a_number_alone_are_asked_too() -> None:
     assert not_finite(np.zeros((0, 2))) is None
     assert not_finite(1.0) is None
     assert not_finite(float("nan")) == ()
+
+
+@pytest.mark.parametrize("odd", [10**400, 1j, "x", np.datetime64("2020"), np.timedelta64(1, "D")])
+def test_what_numpy_would_make_numbers_of_is_refused(odd: object) -> None:
+    with pytest.raises(ValueError):
+        real_numbers([odd, odd])
+    assert real_numbers([1, None, 2.5])[::2].tolist() == [1.0, 2.5]

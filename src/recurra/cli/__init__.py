@@ -95,28 +95,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _ended(words: list[str]) -> int:
     """Carry out a command; return the exit code, whatever happened."""
-    debug = "--debug" in words  # may stand anywhere
     _wait_passively()
     teller = Teller(lambda now: interrupt.check())
     with Interrupt(teller.busy, teller.say) as interrupt:
-        try:
-            with teller.listening():
-                code = _carry_out([word for word in words if word != "--debug"])
-            sys.stdout.flush()
-            return code
-        except BrokenPipeError:
-            _silence_stdout()
-            return 141
-        except KeyboardInterrupt:
-            code = interrupt.exit_code if interrupt() else _INTERRUPTED
-        except Exception as error:
-            if debug:
-                raise
-            # an interruption may come out of other libraries as an error of theirs
-            heeded = interrupt() and not isinstance(error, RecurraError)
-            code = interrupt.exit_code if heeded else _explain(error, words)
-        _flush_or_silence()
+        code = _interruptible(words, teller, interrupt)
+    # one that comes with the last line was said to stop the command
+    return interrupt.exit_code if interrupt() and not code else code
+
+
+def _interruptible(words: list[str], teller: Teller, interrupt: Interrupt) -> int:
+    debug = "--debug" in words  # may stand anywhere
+    try:
+        with teller.listening():
+            code = _carry_out([word for word in words if word != "--debug"])
+        sys.stdout.flush()
         return code
+    except BrokenPipeError:
+        _silence_stdout()
+        return 141
+    except KeyboardInterrupt:
+        code = interrupt.exit_code if interrupt() else _INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        # an interruption may come out of other libraries as an error of theirs, or of ours then
+        heeded = interrupt() and (interrupt.raised or not isinstance(error, RecurraError))
+        code = interrupt.exit_code if heeded else _explain(error, words)
+    _flush_or_silence()
+    return code
 
 
 def _wait_passively() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from types import FrameType
+from typing import Any
 
 from recurra.cli.console import say
 
@@ -57,12 +58,14 @@ class Interrupt:
         end for a loop, in which only what is `busy` is interrupted."""
         self.unsaved = False
         """Whether there is that to lose which a loop with patience would save."""
+        self.raised = False
+        """Whether `Interrupted` was raised: what fails after that fails because of it."""
         self.hint = ""
         """How to go on; said of what is ended at once."""
         self._before: dict[int, object] = {}
         self._pipe: tuple[int, int] | None = None
-        self._raised = False
         self._saying: threading.Timer | None = None
+        self._unraisable: Callable[[Any], object] | None = None
 
     def __call__(self) -> bool:
         """Whether a signal has come."""
@@ -89,14 +92,15 @@ class Interrupt:
             Interrupted: one has come.
         """
         deaf = self.patience < math.inf or not self.busy()
-        if self() and not self._raised and not (self.patience and deaf):
-            self._raised = True  # once: what tidies up is left alone
+        if self() and not self.raised and not (self.patience and deaf):
+            self.raised = True  # once: what tidies up is left alone
             raise Interrupted
 
     def __enter__(self) -> Interrupt:
         self._outer = _current.set(self)
         if threading.current_thread() is not threading.main_thread():
             return self  # only the main thread may say what a signal does
+        self._unraisable, sys.unraisablehook = sys.unraisablehook, self._swallowed
         if sys.platform != "win32":
             self._pipe = os.pipe()
             os.set_blocking(self._pipe[1], False)
@@ -111,6 +115,8 @@ class Interrupt:
 
     def __exit__(self, *error: object) -> None:
         _current.reset(self._outer)
+        if self._unraisable:
+            sys.unraisablehook = self._unraisable
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         if self._pipe:
@@ -128,6 +134,11 @@ class Interrupt:
             self.say(self._said())
         self.signal = self.signal or number
         self.check()
+
+    def _swallowed(self, unraisable: Any) -> None:
+        """Say nothing of an interruption that came in a finalizer, where none can be raised."""
+        if self._unraisable and not isinstance(unraisable.exc_value, Interrupted):
+            self._unraisable(unraisable)
 
     def _watch(self, pipe: int) -> None:
         """Hear of signals while the main thread may be deaf, and end the process if it stays so."""

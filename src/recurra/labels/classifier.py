@@ -23,7 +23,7 @@ from recurra.labels.sequences import LabelledSequences, require_numbers
 from recurra.learning.options import Options
 from recurra.learning.weights import restored
 from recurra.learning.written import placed, typed
-from recurra.storage.finite import not_finite
+from recurra.storage.finite import not_finite, real_numbers
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
 from recurra.table import named_by_file
 
@@ -77,7 +77,12 @@ class Classifier:
                     f"sequence {number} has the shape {shape}, expected (steps, "
                     f"{self.network.input_size}) with a step at least"
                 )
-            require_numbers(np.asarray(sequence, np.float64), f"sequence {number}")
+            try:
+                require_numbers(real_numbers(sequence), f"sequence {number}")
+            except DataError:
+                raise
+            except ValueError as error:
+                raise DataError(f"sequence {number} holds what is no number: {error}") from error
         outputs = self.network.predict(sequences).double()
         found: NDArray[np.float64] = torch.log_softmax(outputs, dim=1).cpu().numpy()
         if (place := not_finite(found.max(axis=1))) is not None:

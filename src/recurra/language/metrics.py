@@ -20,6 +20,7 @@ __all__ = ["TextMetrics", "format_perplexity", "no_log_prob"]
 
 RESAMPLES = 1_000
 LONGEST_BLOCK = 200  # tokens
+ROUNDING = 1e-3  # nats above 0, which single precision and few digits may leave
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _interval(nats: NDArray[np.float64], seed: int) -> tuple[float, float]:
 def no_log_prob(log_probs: NDArray[np.float64]) -> int | None:
     """Return the first place where there is no log-probability; None where all of them are.
 
-    Minus infinity is one, of what cannot be.
+    Minus infinity is one, of what cannot be; what is above 0 by more than rounding is none.
 
     Args:
         log_probs: `(N,)`, or `(..., N)`, of which the last axis is told.
@@ -148,8 +149,11 @@ def no_log_prob(log_probs: NDArray[np.float64]) -> int | None:
     Example:
         >>> no_log_prob(np.array([-1.0, -np.inf])), no_log_prob(np.array([-1.0, np.nan]))
         (None, 1)
+        >>> no_log_prob(np.array([1e-7, 8.3]))
+        1
     """
-    place = not_finite(np.where(np.isneginf(log_probs), 0.0, log_probs))
+    wrong = np.where(log_probs > ROUNDING, np.inf, log_probs)
+    place = not_finite(np.where(np.isneginf(wrong), 0.0, wrong))
     return None if place is None else place[-1]
 
 

@@ -52,7 +52,10 @@ class TextOptions(Options):
         description="most tokens kept, the rarest become <unk>; all, of bpe 8,000",
     )
     min_count: int = Field(
-        1, ge=1, description="occurrences a training token needs to be kept, in counts"
+        1,
+        ge=1,
+        le=1_000_000_000,
+        description="occurrences a training token needs to be kept, in counts",
     )
     errors: Literal["strict", "replace"] = Field(
         "strict", description="what bytes that are not UTF-8 do: end the run, or become U+FFFD"
@@ -97,6 +100,7 @@ class NetworkOptions(Options):
     sampled: int | None = Field(
         None,
         ge=1,
+        le=1_000_000_000,
         description="words that in training stand for all but a chunk's own and the 1,000 most "
         "frequent in a full softmax; every word",
     )
@@ -135,10 +139,16 @@ class NetworkOptions(Options):
         False, description="whether one dropout mask serves a whole chunk, not a mask per step"
     )
     activation_penalty: float = Field(
-        0.0, ge=0, description="times the mean square of the last layer's outputs, after dropout"
+        0.0,
+        ge=0,
+        le=1e6,
+        description="times the mean square of the last layer's outputs, after dropout",
     )
     temporal_penalty: float = Field(
-        0.0, ge=0, description="times the mean square of how the last layer's outputs change a step"
+        0.0,
+        ge=0,
+        le=1e6,
+        description="times the mean square of how the last layer's outputs change a step",
     )
     init_scale: float = Field(
         0.1,
@@ -160,7 +170,10 @@ class NetworkOptions(Options):
         True, description="whether the cells' biases start at zero, not at random"
     )
     forget_bias: float = Field(
-        1.0, description="what an LSTM's forget gate bias starts at, on top of the above"
+        1.0,
+        ge=-1000,
+        le=1000,
+        description="what an LSTM's forget gate bias starts at, on top of the above",
     )
     precision: Literal["auto", "bfloat16", "float32"] = Field(
         "auto",

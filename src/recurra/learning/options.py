@@ -20,7 +20,10 @@ class TrainOptions(Options):
 
     epochs: float = Field(1.0, gt=0, le=100_000, description="passes over the training data")
     steps: int | None = Field(
-        None, ge=1, description="optimizer steps, in place of epochs; frozen by minutes"
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="optimizer steps, in place of epochs; frozen by minutes",
     )
     minutes: float | None = Field(
         None,
@@ -46,21 +49,33 @@ class TrainOptions(Options):
     schedule: Literal["constant", "tutorial", "linear", "cosine"] = Field(
         "constant", description="tutorial is flat, then multiplied by decay at every epoch"
     )
-    warmup_steps: int = Field(0, ge=0, description="first steps of a linear rise from 0")
-    flat_epochs: int = Field(0, ge=0, description="of tutorial: epochs before decay sets in")
+    warmup_steps: int = Field(
+        0, ge=0, le=1_000_000_000, description="first steps of a linear rise from 0"
+    )
+    flat_epochs: int = Field(
+        0, ge=0, le=1_000_000_000, description="of tutorial: epochs before decay sets in"
+    )
     decay: float = Field(1.0, gt=0, le=1, description="of tutorial: factor at each later epoch")
     clip_norm: float | None = Field(
-        None, gt=0, description="most the gradient's global L2 norm may be; none"
+        None, gt=0, le=1e30, description="most the gradient's global L2 norm may be; none"
     )
-    validate_epochs: float = Field(1.0, gt=0, description="passes between two validations")
+    validate_epochs: float = Field(
+        1.0, gt=0, le=100_000, description="passes between two validations"
+    )
     validations: int | None = Field(
-        None, ge=1, description="evenly spaced validations of a run, in place of validate_epochs"
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="evenly spaced validations of a run, in place of validate_epochs",
     )
     keep: Literal["last", "best"] = Field(
         "last", description="which weights become the model: the last, or the best validated"
     )
     patience: int | None = Field(
-        None, ge=1, description="validations without a new best before training ends; never"
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="validations without a new best before training ends; never",
     )
     average: Literal["none", "ema", "asgd"] = Field(
         "none",
@@ -74,9 +89,17 @@ class TrainOptions(Options):
         0.0, ge=0, lt=1, description="of ema: share of the training before it begins"
     )
     average_patience: int = Field(
-        5, ge=0, description="of asgd: newest validations that one is not compared with"
+        5,
+        ge=0,
+        le=1_000_000_000,
+        description="of asgd: newest validations that one is not compared with",
     )
     average_steps: int = Field(
-        1, ge=1, description="steps from one set of weights that enters the average to the next"
+        1,
+        ge=1,
+        le=1_000_000_000,
+        description="steps from one set of weights that enters the average to the next",
     )
-    save_seconds: float = Field(60.0, ge=0, description="time between checkpoints, in seconds")
+    save_seconds: float = Field(
+        60.0, ge=0, le=1e9, description="time between checkpoints, in seconds"
+    )

@@ -44,13 +44,19 @@ class SeriesOptions(Options):
         "mask", description="what a gap becomes: left out, the value before, a line, an error"
     )
     test: int | None = Field(
-        None, ge=1, description="last steps of a series, for the test; the horizon"
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="last steps of a series, for the test; the horizon",
     )
     valid: int | None = Field(
-        None, ge=1, description="steps before those, for validation; the horizon"
+        None, ge=1, le=1_000_000_000, description="steps before those, for validation; the horizon"
     )
     stride: int | None = Field(
-        None, ge=1, description="steps between the windows that are scored; the horizon"
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="steps between the windows that are scored; the horizon",
     )
     judge: Literal["mase", "smape", "rmse", "mae", "mse", "crps"] = Field(
         "mase", description="the metric that is compared with the baselines'"

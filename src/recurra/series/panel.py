@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recurra.errors import DataError, ShapeError
 from recurra.series.calendar.frequency import STEPS, Frequency
+from recurra.series.calendar.limits import nanoseconds
 from recurra.storage.finite import MOST, not_finite
 
 __all__ = ["Panel", "Series"]
@@ -97,8 +98,8 @@ def _matrix(values: Any) -> NDArray[np.float64]:
 
 
 def _as_stamps(stamps: NDArray[Any]) -> NDArray[Any]:
-    dated = np.issubdtype(np.asarray(stamps).dtype, np.datetime64)
-    return np.asarray(stamps, "datetime64[ns]" if dated else np.float64)
+    given = np.asarray(stamps)
+    return nanoseconds(given) if given.dtype.kind == "M" else np.asarray(given, np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

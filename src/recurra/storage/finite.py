@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["MOST", "not_finite"]
+__all__ = ["MOST", "not_finite", "real_numbers"]
 
 MOST = 1e30
 """Of what a network reads: what is larger overflows single precision once it is multiplied."""
+
+KINDS = {"c": "complex numbers", "M": "dates", "m": "durations"}
+"""What numpy would make numbers of, without a word or with a warning."""
 
 
 def not_finite(
@@ -38,3 +42,27 @@ def not_finite(
     numbers = np.asarray(values)
     sound = np.isfinite(numbers) if most == math.inf else np.abs(numbers) <= most
     return None if sound.all() else tuple(np.argwhere(~sound)[0].tolist())
+
+
+def real_numbers(given: Any) -> npt.NDArray[np.float64]:
+    """Return what was given as an array of its own; None, where no number is, becomes NaN.
+
+    Args:
+        given: an array or nested lists of anything.
+
+    Raises:
+        ValueError: there is something else than numbers in it, or one has more digits than fit.
+
+    Example:
+        >>> real_numbers([1, 2.5]), real_numbers([1j])
+        Traceback (most recent call last):
+        ...
+        ValueError: complex numbers
+    """
+    try:
+        found = np.asarray(given)
+        if found.dtype.kind in KINDS:
+            raise ValueError(KINDS[found.dtype.kind])
+        return np.array(found, np.float64)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(str(error)) from error

@@ -59,6 +59,8 @@ def test_the_caller_s_array_is_left_alone():
         (np.ones((5, 1)), "is 5 series of one step: a 2-D array is .series, steps.; transpose it"),
         (["a", "b"], "is a list, which holds other things than numbers"),
         (object(), "is a object, which holds other things than numbers"),
+        ([10**400, 1], "holds other things than numbers: int too large"),
+        (np.ones(9) + 1j, "holds other things than numbers: complex numbers"),
         ([[1, 2], "ab"], "holds other things than numbers"),
         ([np.ones((3, 2)), np.ones(4)], "series '0' has 2 variables, but series '1' 1"),
         ([[1, 2], [1, np.inf]], "data row 2: series '1' is infinite"),

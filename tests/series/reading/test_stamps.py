@@ -78,6 +78,8 @@ def test_one_zone_becomes_utc_and_is_told():
         (["01/02/2020", "02/03/2020"], "row 1: .*'01/02/2020': its day and month cannot be told"),
         (["1066-10-14", "2020-01-01"], r"data row 1: .* in the year 1066; .* 1678 \.\.\. 2261"),
         (["2020-01-01", "9999-12-31"], "data row 2: .* in the year 9999"),
+        (["1", "1e400"], "data row 2: .* is inf; give numbers of at most"),
+        (["1", "1e300"], r"data row 2: .* is 1e\+300; give numbers of at most"),
     ],
 )
 def test_what_is_no_stamp(cells, said):

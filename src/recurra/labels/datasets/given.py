@@ -12,6 +12,7 @@ from recurra.errors import DataError
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.options import LabelOptions
 from recurra.labels.ts_file import NamedExamples
+from recurra.storage.finite import real_numbers
 
 __all__ = ["Given"]
 
@@ -62,5 +63,5 @@ class Given(LabelSource):
 
 
 def _sequence(row: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
-    sequence = np.asarray(row, np.float64)
+    sequence = real_numbers(row)
     return sequence.reshape(-1, 1) if sequence.ndim == 1 else sequence

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
-from recurra.series.calendar.limits import require_dates
+from recurra.series.calendar.limits import numbers_after, require_dates
 
 __all__ = ["STEPS", "Frequency", "infer", "infer_season"]
 
@@ -101,7 +101,7 @@ class Frequency:
         """
         ahead = np.arange(1, n + 1)
         if self.unit == "step":
-            return np.asarray(float(last_stamp) + ahead * self.count, np.float64)
+            return numbers_after(float(last_stamp), ahead * self.count)
         last = np.datetime64(last_stamp, "ns")
         if self.unit == "nanosecond":
             reach = int(last.astype(np.int64)) + n * int(self.count)

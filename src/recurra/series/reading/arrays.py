@@ -11,6 +11,7 @@ from recurra.errors import DataError
 from recurra.series.options import SeriesOptions
 from recurra.series.reading.columns import rows_in_words
 from recurra.series.reading.draft import Draft, Source
+from recurra.storage.finite import real_numbers
 
 __all__ = ["read_arrays"]
 
@@ -84,8 +85,8 @@ def _several(data: Any, place: str) -> list[NDArray[np.float64]]:
 
 def _numbers(data: Any, place: str) -> NDArray[np.float64]:
     try:
-        return np.array(np.asarray(data), np.float64)
-    except (TypeError, ValueError) as error:
+        return real_numbers(data)
+    except ValueError as error:
         told = " ".join(str(error).split())[:100]
         raise DataError(
             f"{place} is a {type(data).__name__}, which holds other things than numbers: {told}"

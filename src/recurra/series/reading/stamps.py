@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recurra.errors import DataError
 from recurra.series.reading.columns import Coded, Columns, Numbers, to_numbers
+from recurra.storage.finite import not_finite
 
 __all__ = ["StampColumn", "are_dates", "read_stamps"]
 
@@ -28,6 +29,7 @@ ALIKE = {(10, ""): "%Y-%m-%d", (16, " "): "%Y-%m-%d %H:%M", (19, " "): "%Y-%m-%d
 """Which of these a stamp in ISO fits as well, by its length and what stands before the time."""
 WANTED = "YYYY-MM-DD, and HH:MM:SS where there is a time"
 YEARS = (1678, 2261)  # that 64 bits of nanoseconds can tell
+FURTHEST = 2.0**63  # from 0: nanoseconds since 1970 reach as far
 COMPACT = (19_000_101, 22_001_231)  # numbers that are read as YYYYMMDD
 
 
@@ -86,11 +88,15 @@ def read_stamps(columns: Columns, name: str) -> tuple[NDArray[Any], tuple[str, .
             stamps, zone = _read(cells)
             if zone not in (None, "Z", "UTC", "+00:00", "+0000"):
                 notes = (f"stamps in column {name!r} are turned from {zone} into UTC",)
-        unknown = np.isnat(stamps) if stamps.dtype.kind == "M" else ~np.isfinite(stamps)
+        unknown = np.isnat(stamps) if stamps.dtype.kind == "M" else np.isnan(stamps)
         if unknown.any():
             raise _BadStampError(int(np.flatnonzero(unknown)[0]), "is empty")
         if stamps.dtype.kind == "M":
             return _in_range(stamps), notes
+        if (place := not_finite(stamps, FURTHEST)) is not None:
+            raise _BadStampError(
+                place[0], f"is {stamps[place]:g}; give numbers of at most {FURTHEST:g}, or dates"
+            )
     except _BadStampError as bad:
         raise DataError(
             f"{columns.place}, {columns.row(bad.index)}: the stamp in column {name!r} {bad.why}"

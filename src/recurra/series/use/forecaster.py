@@ -31,7 +31,7 @@ from recurra.series.panel import Panel
 from recurra.series.use.forecasts import Distribution, Forecasts, interval
 from recurra.series.use.history import extended, stamps_after, tail
 from recurra.series.use.saved import Saved
-from recurra.storage.finite import MOST, not_finite
+from recurra.storage.finite import MOST, not_finite, real_numbers
 from recurra.storage.pretrained import open_pretrained, save_pretrained
 from recurra.table import named_by_file, nearest
 from recurra.work import worked_on
@@ -156,7 +156,7 @@ class Forecaster:
         """
         if not isinstance(observation, Observation):
             observation = Observation(observation)
-        value = torch.as_tensor(observation.value, dtype=torch.float64, device=self._device)
+        value = _observed(observation.value).to(self._device)
         new = value.reshape(-1, 1)
         if len(new) != len(state.values):
             raise ShapeError(
@@ -245,7 +245,7 @@ class Forecaster:
             DataError: the history lacks a column, or cannot be used; or a forecast is not finite.
         """
         wanted = self.horizon if horizon is None else horizon
-        if not 1 <= wanted <= LONGEST:
+        if not isinstance(wanted, int | np.integer) or not 1 <= wanted <= LONGEST:
             raise ConfigError(f"horizon is {horizon}; give the steps to forecast, 1 to {LONGEST:,}")
         if len(levels) > MOST_LEVELS:
             raise ConfigError(f"{len(levels)} levels are asked; at most {MOST_LEVELS} are told")
@@ -387,3 +387,13 @@ class Forecaster:
         """
         with named_by_file(run, allow_import), placed(run):
             return Forecaster(*Saved.restored(open_pretrained(run, FORMAT)))
+
+
+def _observed(value: Any) -> Tensor:
+    """Return numbers of a stream in double precision; raise where they are none."""
+    if isinstance(value, Tensor):
+        return value.double()
+    try:
+        return torch.from_numpy(real_numbers(value))
+    except ValueError as error:
+        raise DataError(f"a stream got what is no number: {error}; give NaN for a gap") from error
