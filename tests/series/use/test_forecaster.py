@@ -155,7 +155,7 @@ def test_what_is_stepped_is_told_in_its_own_shape(
         told, _ = fc.step(several, fc.initial_state(2))
         assert told.median.shape == (2, 6)
     for odd in (10**400, 1j, "much"):
-        with pytest.raises(DataError, match="a stream got what is no number: .*; give NaN"):
+        with pytest.raises(DataError, match=r"a stream got what is no number: .*; give NaN"):
             fc.step(odd, fc.initial_state())
     with pytest.raises(ShapeError, match="got 2 observations for 3 streams"):
         fc.step(torch.zeros(2), fc.initial_state(3))
