@@ -105,7 +105,7 @@ def train(
             if (report := directory.report()) is not None:
                 yield Reported(report)
                 return
-        directory.require_replaceable(whole=restart)
+        directory.require_replaceable(whole=restart, task=config.task)
         yield from _run(config, data, directory, should_stop, begun, restart, named)
 
 
