@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import stat
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from recurra.errors import ConfigError, DataError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora.base import SPLITS, Corpus, digest
+from recurra.storage.files import sha256
 from recurra.storage.reading import opened
 
 __all__ = ["DirectoryCorpus", "FileCorpus"]
@@ -170,8 +170,8 @@ class FileCorpus(Corpus):
 
 
 def _sha256(path: Path) -> str:
-    with opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with opened(path):
+        return sha256(path)
 
 
 def _line_start(path: Path, target: int) -> int:
