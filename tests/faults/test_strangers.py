@@ -249,6 +249,28 @@ def test_a_run_with_a_cell_of_ones_own_asks_for_it_in_every_later_command(
     assert main(["evaluate", "own", "--allow-import", "mine_strange:Mine"]) == 0
 
 
+def test_a_cell_of_ones_own_may_look_up_another(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "mine_made.py").write_text(
+        "import recurra as rc\nfrom recurra.nn.cells.lstm import LSTMCell\n"
+        "class Made(LSTMCell):\n"
+        "    def __init__(self, *sizes, **options):\n"
+        "        rc.CELLS['mine_strange:Mine']\n"
+        "        super().__init__(*sizes, **options)\n"
+    )
+    words = ["train", "words", "--data", "text.txt", "--set", "network.cell=mine_made:Made"]
+    words += ["--set", "train.steps=2", "--set", "network.hidden_size=4", "--out", "own"]
+    assert main(words) == 0
+    for name in ("mine_strange", "mine_made"):
+        monkeypatch.delitem(sys.modules, name)
+    command = ["evaluate", "own"]
+    for _ in "ab":  # each refusal names one more, and prints the command that gives it
+        assert main(command) == 4
+        command = shlex.split(capsys.readouterr().err.partition("; here: recurra ")[2])
+    assert main(command) == 0
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("run", LOADS)
 def test_weights_that_are_no_numbers_are_refused(runs: Path, run: str, value: float) -> None:
