@@ -10,7 +10,7 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import CheckpointError, ConfigError, DataError
 from recurra.estimators.forecaster import SeriesForecaster
 from recurra.learning.config import GIVEN
 from recurra.learning.options import TrainOptions
@@ -172,5 +172,5 @@ def test_before_it_is_fitted():
 def test_what_it_saves_names_no_dataset(fitted, tmp_path):
     fitted.forecaster_.save_pretrained(tmp_path)
     assert Forecaster.from_pretrained(tmp_path).data.dataset == GIVEN
-    with pytest.raises(ConfigError, match="given"):
+    with pytest.raises(CheckpointError, match="given"):
         evaluate(tmp_path)

@@ -334,8 +334,8 @@ MUTATIONS = {
     "manifest": ("learning.checkpoint", "open_sealed(path, KIND, VERSION)", LISTING, "damage"),
     "passing over": (
         "learning.checkpoint",
-        "except CheckpointError as error:",
-        "except ZeroDivisionError as error:",
+        "except CheckpointError as error:\n                damage",
+        "except ZeroDivisionError as error:\n                damage",
         "damage",
     ),
     "keeping one before": ("learning.checkpoint", "[-self.keep :]", "[-1:]", "order damage"),

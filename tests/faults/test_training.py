@@ -25,7 +25,7 @@ from recurra.language.task import LanguageTask, _Learner
 from recurra.learning import checkpoint, loop
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Saved, Started, Stepped, Validated, Warned
-from recurra.learning.loop import _Training
+from recurra.learning.loop import Training
 from recurra.learning.options import TrainOptions
 from recurra.run.directory import MetricLog
 from recurra.run.session import train
@@ -108,28 +108,28 @@ def keep_all_but(part: str) -> Callable[[pytest.MonkeyPatch], None]:
     """Let resuming leave one part of the training as a fresh one has it."""
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        original = _Training.resume
+        original = Training.resume
 
-        def resume(self: _Training, checkpoints: Checkpoints) -> list[str]:
+        def resume(self: Training, checkpoints: Checkpoints) -> list[str]:
             fresh = getattr(self, part)
             notes = original(self, checkpoints)
             setattr(self, part, fresh)
             return notes
 
-        patch.setattr(_Training, "resume", resume)
+        patch.setattr(Training, "resume", resume)
 
     return mutate
 
 
 def position_one_off(patch: pytest.MonkeyPatch) -> None:
-    original = _Training.resume
+    original = Training.resume
 
-    def resume(self: _Training, checkpoints: Checkpoints) -> list[str]:
+    def resume(self: Training, checkpoints: Checkpoints) -> list[str]:
         notes = original(self, checkpoints)
         self.step += self.step > 0
         return notes
 
-    patch.setattr(_Training, "resume", resume)
+    patch.setattr(Training, "resume", resume)
 
 
 def carry_half_restored(patch: pytest.MonkeyPatch) -> None:
@@ -154,13 +154,13 @@ def masks_from_a_stream_that_runs_on(patch: pytest.MonkeyPatch) -> None:
         return streams.setdefault((seed, len(resumed)), torch.Generator().manual_seed(seed))
 
     resumed: list[int] = []
-    original = _Training.resume
+    original = Training.resume
 
-    def resume(self: _Training, checkpoints: Checkpoints) -> list[str]:
+    def resume(self: Training, checkpoints: Checkpoints) -> list[str]:
         resumed.append(1)
         return original(self, checkpoints)
 
-    patch.setattr(_Training, "resume", resume)
+    patch.setattr(Training, "resume", resume)
     patch.setattr(loop, "generator", generator)
 
 
@@ -227,7 +227,7 @@ def test_the_oracle_sees_a_log_that_is_not_rewound(
 
     assert cut_and_resumed(tmp_path / "run", run_ahead) == expected
     (tmp_path / "run").rename(tmp_path / "first")
-    monkeypatch.setattr(MetricLog, "rewind", lambda self, step: None)
+    monkeypatch.setattr(MetricLog, "rewind", lambda self, step: [])
     assert cut_and_resumed(tmp_path / "run", run_ahead) != expected
 
 

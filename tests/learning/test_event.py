@@ -31,6 +31,7 @@ def test_fields_are_what_readers_of_events_rely_on() -> None:
         "Stepped": ["step", "epoch", "loss", "items", "learning_rate", "gradient_norm", "seconds"],
         "Validated": ["step", "epoch", "metrics", "best", "seconds"],
         "Averaged": ["step", "epoch"],
+        "Saving": ["step"],
         "Saved": ["step", "path"],
         "Warned": ["message"],
         "Stopped": ["step"],

@@ -424,6 +424,7 @@ def test_a_split_that_is_not_there_is_null(tmp_path: Path, small_text: Path) -> 
     assert report["baselines"]["kn5"]["tokens"] == report["valid"]["tokens"]
     (tmp_path / "only").mkdir()
     small_text.rename(tmp_path / "only" / "train.txt")
+    config = changed(train={"batch_size": 4, "steps": 2})
     report = report_of(list(train(config, data=tmp_path / "only", out=tmp_path / "alone")))
     assert (report["valid"], report["test"], report["baselines"]) == (None, None, {})
     assert report["verdict"] == "there is neither a test nor a validation split to judge by"
@@ -763,7 +764,7 @@ def test_forecasts_are_a_run_too(tmp_path: Path) -> None:
     opened, *_, reported = list(train(SERIES, out=run))
     assert (opened.metric, opened.unit) == ("mase", "windows")
     report = reported.report
-    assert report.keys() == INTERFACE
+    assert report.keys() == INTERFACE | {"notes"}
     assert (report["task"], report["throughput"]["unit"]) == ("series", "windows/s")
     assert report["judged"] == {"metric": "mase", "better": "lower"}
     assert report["test"]["horizon"] == 12

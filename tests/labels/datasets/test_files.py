@@ -148,7 +148,7 @@ def test_a_single_feature_without_a_header_loses_no_row(tmp_path):
     ("name", "text", "said"),
     [
         ("w.csv", "1,2,3,4\n", "has 4 columns, expected 2 of numbers, and at most one of labels"),
-        ("w.csv", "1,2\n3,nan\n", "example 2 holds what is no finite number"),
+        ("w.csv", "1,2\n3,nan\n", "example 2, step 1, feature 2 is nan: give finite numbers"),
         ("w.csv", "1,2\n3\n", "row 2: expected 2 cells, found 1"),
         ("w.ts", "@data\n1,2\n", "example 1 has 1 features, the classifier learned 2"),
         ("w.ts", "@classLabel true\n@data\na\n", "line 3: expected numbers, a colon and a label"),

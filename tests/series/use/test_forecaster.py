@@ -567,7 +567,7 @@ def test_a_history_with_another_step_is_bad_data(
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"horizon": 0}, "horizon is 0; give the steps to forecast, at least 1"),
+        ({"horizon": 0}, "horizon is 0; give the steps to forecast, 1 to 100,000"),
         ({"horizon": -3}, "horizon is -3"),
         ({"levels": (80, 100)}, "an interval holds 100%"),
     ],
