@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from inspect import isabstract
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from recurra.errors import CheckpointError, ConfigError
+from recurra.errors import CheckpointError, ConfigError, DataError
 
-__all__ = ["Table", "first_of", "imported", "named_by_file", "nearest"]
+__all__ = ["Table", "first_of", "imported", "located", "named_by_file", "nearest"]
 
 MOST_LIKELY, LONGEST = 10_000, 100  # names that are compared, and characters of one
 
@@ -60,6 +61,27 @@ def nearest(name: str, names: list[str]) -> str:
     likely = [each for each in names[:MOST_LIKELY] if len(each) <= LONGEST]
     close = difflib.get_close_matches(name[:LONGEST], likely, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def located(name: str) -> tuple[Path, bool]:
+    """Return the path that a name may stand for, `~` being the user's home, and if it is there.
+
+    Args:
+        name: of data, by anyone.
+
+    Raises:
+        DataError: it can be no path.
+
+    Example:
+        >>> located("nowhere.csv")
+        (PosixPath('nowhere.csv'), False)
+    """
+    try:
+        path = Path(name).expanduser()
+        return path, path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise DataError(f"{name[:80]!r} cannot be a file: {said}") from error
 
 
 @contextmanager
@@ -165,7 +187,7 @@ class Table(Mapping[str, Any]):
             )
         found = self._already(name, file) if file else self._own(name)
         base = imported(self.base, self.kind)
-        of_it = isinstance(found, type) and issubclass(found, base)
+        of_it = isinstance(found, type) and issubclass(found, base) and not isabstract(found)
         if not (isinstance(found, base) if base is FunctionType else of_it):
             what = self.base.replace(":", ".").removeprefix("types.FunctionType")
             advice = f"derive it from {what}" if what else "it must be a function"
@@ -181,6 +203,8 @@ class Table(Mapping[str, Any]):
     def _already(self, name: str, file: _Reading) -> Any:
         """Return what a file names if this process holds it already; nothing is run for it."""
         module_name, _, attribute = name.partition(":")
+        if module_name.partition(".")[0] == __package__ and name not in self.places.values():
+            raise _refusal(file, f"{name!r:.80} is no {self.kind} that has a name")
         module = sys.modules.get(module_name)
         there = vars(module) if isinstance(module, ModuleType) else {}  # getattr could run code
         if attribute in there:

@@ -53,7 +53,7 @@ def test_without_a_memory_the_optimizer_begins_again():
 def test_a_memory_holds_no_data():
     memory = Memory()
     train(network(), examples(), OPTIONS, 1, "cross_entropy", None, memory)
-    assert memory.learner is None and memory.newest() == (None, [])
+    assert memory.learner is None and memory.newest(0) == (None, [])
     assert {name.split(".")[1] for name in memory.optimizer} == {"exp_avg", "exp_avg_sq", "step"}
 
 

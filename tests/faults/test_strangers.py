@@ -173,6 +173,50 @@ def test_data_that_a_config_names_are_not_imported(
         assert rc.evaluate(run, allow_import=["mine_strange:Text"])["tokens"]
 
 
+def test_series_that_a_forecaster_names_are_not_imported(runs: Path) -> None:
+    edit(runs / "airline" / "model" / "model.json", "data", "dataset", to="mine_strange:Text")
+    forecaster = rc.Forecaster.from_pretrained("airline")
+    with pytest.raises(CheckpointError, match="the forecaster names the dataset of series"):
+        rc.backtest(forecaster, forecaster.data)
+    assert not (runs / "imported").exists()
+    with pytest.raises(ConfigError, match="is not a dataset of series"):
+        rc.backtest(forecaster, forecaster.data, allow_import=["mine_strange:Text"])
+    assert (runs / "imported").exists(), "by consent"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "recurra.language.text.corpora.base:Corpus",
+        "recurra.series.datasets.base:SeriesSource",
+        "recurra.labels.datasets.base:LabelSource",
+        "recurra.labels.datasets.given:Given",
+        "recurra.language.text.corpora.files:FileCorpus",
+        "~nobody-of-this-name/data.csv",
+        "a" * 300,
+        "/proc/self/mem",
+        "\0",
+    ],
+)
+@pytest.mark.parametrize(
+    ("run", "field"), [("words", "corpus"), ("iris", "dataset"), ("airline", "dataset")]
+)
+def test_whatever_data_a_config_names_is_found_or_refused(
+    runs: Path, run: str, field: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(runs / run / "config.json", "data", field, to=name)
+    assert main(["evaluate", run]) in (3, 4)
+    assert "unexpected" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["recurra.nn.wrappers.stack:Stack", "recurra.nn.cells.base:Cell"])
+@pytest.mark.parametrize("run", LOADS)
+def test_no_class_of_the_package_is_a_cell_without_a_name(runs: Path, run: str, name: str) -> None:
+    edit(runs / run / "model" / "model.json", "network", "cell", to=name)
+    with pytest.raises(CheckpointError, match="is no cell that has a name"):
+        LOADS[run](run)
+
+
 @pytest.mark.parametrize("name", ["os:kill", "mine_strange:no_cell", "torch.nn:LSTM", "os:environ"])
 @pytest.mark.parametrize("run", LOADS)
 def test_nothing_but_a_cell_is_called(runs: Path, run: str, name: str) -> None:
@@ -203,6 +247,28 @@ def test_a_run_with_a_cell_of_ones_own_asks_for_it_in_every_later_command(
     assert main(["evaluate", "own"]) == 4
     assert "--allow-import mine_strange:Mine" in capsys.readouterr().err
     assert main(["evaluate", "own", "--allow-import", "mine_strange:Mine"]) == 0
+
+
+def test_a_cell_of_ones_own_may_look_up_another(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "mine_made.py").write_text(
+        "import recurra as rc\nfrom recurra.nn.cells.lstm import LSTMCell\n"
+        "class Made(LSTMCell):\n"
+        "    def __init__(self, *sizes, **options):\n"
+        "        rc.CELLS['mine_strange:Mine']\n"
+        "        super().__init__(*sizes, **options)\n"
+    )
+    words = ["train", "words", "--data", "text.txt", "--set", "network.cell=mine_made:Made"]
+    words += ["--set", "train.steps=2", "--set", "network.hidden_size=4", "--out", "own"]
+    assert main(words) == 0
+    for name in ("mine_strange", "mine_made"):
+        monkeypatch.delitem(sys.modules, name)
+    command = ["evaluate", "own"]
+    for _ in "ab":  # each refusal names one more, and prints the command that gives it
+        assert main(command) == 4
+        command = shlex.split(capsys.readouterr().err.partition("; here: recurra ")[2])
+    assert main(command) == 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -327,6 +393,36 @@ def test_a_checkpoint_that_lacks_what_a_training_needs_is_refused(runs: Path) ->
         edit(runs / "stopped" / "checkpoints" / "step-00000020" / "facts.json", *place, to=value)
         with pytest.raises(CheckpointError, match=said):
             list(rc.train(config, out="stopped", should_stop=lambda: True))
+
+
+@pytest.mark.parametrize("name", ["weights", "optimizer", "extra"])
+def test_gigabytes_of_a_sparse_checkpoint_are_refused_unread(runs: Path, name: str) -> None:
+    config = RunDirectory("stopped").config()
+    assert config is not None
+    for place in (runs / "stopped" / "checkpoints").iterdir():
+        path = place / f"{name}.safetensors"
+        with path.open("wb") as file:
+            file.truncate(2**33)
+        manifest = json.loads((place / "manifest.json").read_text())
+        manifest["files"][path.name] = {"size": 2**33, "sha256": "0" * 64}
+        (place / "manifest.json").write_text(json.dumps(manifest))
+    begun = time.monotonic()
+    with pytest.raises(CheckpointError, match=r"bytes, over the [\d,]+ of such a training"):
+        list(rc.train(config, out="stopped", should_stop=lambda: True))
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("step", [-1, 0, 19, 10**17])
+def test_a_checkpoint_of_another_step_is_refused(runs: Path, step: int) -> None:
+    config = RunDirectory("stopped").config()
+    assert config is not None
+    place = runs / "stopped" / "checkpoints" / "step-00000020"
+    shutil.rmtree(place.with_name("step-00000019"))
+    edit(place / "facts.json", "step", to=step)
+    if step > 20:  # under its name it is intact, and beyond the end
+        place.rename(place.with_name(f"step-{step}"))
+    with pytest.raises(CheckpointError, match=r"expected step and facts|lies beyond the \d+ steps"):
+        list(rc.train(config, out="stopped", should_stop=lambda: True))
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc")

@@ -193,8 +193,8 @@ def finished(directory: RunDirectory) -> RunDirectory:
         directory.metrics.path.write_bytes(b'{"step": 1}\n')
         for place in (directory.model_path, directory.path / "mixture"):
             seal(place, MODEL, "recurra-language-model", 1)
-        directory.curves_path.write_bytes(b"\x89PNG")
-        directory.write_report({"steps": 7})
+        directory.curves_path.write_bytes(b"\x89PNG Recurra")
+        directory.write_report({"run": "mine"})
     for name in THEIRS:
         path = directory.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -330,6 +330,62 @@ def test_a_marked_run_with_a_damaged_config_may_be_started_over(finished):
             finished.config()
         finished.write_config(OTHER, restart=True)
     assert finished.config() == OTHER and finished.report() is None
+
+
+FOREIGN = {
+    "config.json": b'{\n  "name": "thesis"\n}\n',
+    "report.json": b"my report",
+    "metrics.jsonl": b'{"loss": 3.0}\n',
+    "curves.png": b"\x89PNG of the sea",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_copied_mark_makes_no_file_ours(directory, name, whole):
+    """What has a name that we write, and does not begin as ours does, is someone else's."""
+    directory.path.mkdir(parents=True)
+    (directory.path / MARK).write_bytes(MARKED)
+    (directory.path / name).write_bytes(FOREIGN[name])
+    before = held(directory.path)
+    with directory.opened(), pytest.raises(RunError, match=f"{name} .* was not written by this"):
+        directory.require_replaceable(whole=whole)
+    assert {**held(directory.path), **before} == held(directory.path)
+
+
+@pytest.mark.parametrize(
+    "log", [b"", b"\0" * 99, b'{"st', b'{"step": 1}\n', b'{"stfp": 1}\n{"step": 2}\n']
+)
+def test_a_log_that_was_cut_or_damaged_is_still_ours(directory, log):
+    with directory.opened():
+        directory.write_config(CONFIG)
+        directory.metrics.path.write_bytes(log)
+        directory.require_replaceable(whole=True)
+
+
+@pytest.mark.parametrize("name", ["model", "mixture", "checkpoints"])
+def test_a_link_into_another_run_is_refused(finished, tmp_path, name):
+    other = RunDirectory(tmp_path / "other")
+    with other.opened():
+        other.write_config(CONFIG)
+        (other.path / name).symlink_to(finished.path / name)
+        for whole in (False, True):
+            with pytest.raises(RunError, match=f"leads to the {name} of another run"):
+                other.require_replaceable(whole=whole)
+
+
+@pytest.mark.parametrize("name", ["model", "model/new", "mixture/x/y", "checkpoints", "model/"])
+def test_no_run_begins_where_another_keeps_its_own(directory, name):
+    with directory.opened():
+        directory.write_config(CONFIG)  # as while it trains: they are not there yet
+    with (
+        pytest.raises(RunError, match="would lie in the "),
+        RunDirectory(f"{directory.path}/{name}").opened(),
+    ):
+        pass
+    assert not (directory.path / name).exists()
+    with RunDirectory(directory.path / "tuned").opened():  # a name that is its owner's
+        pass
 
 
 def test_a_run_of_an_older_version_needs_no_mark(finished):

@@ -136,3 +136,20 @@ def test_writing_tells_which_file_the_disk_refused() -> None:
         with pytest.raises(kind, match="report cannot be written: "):
             with outputs.writing(Path("report")):
                 raise OSError(code, os.strerror(code))
+
+
+@pytest.mark.parametrize("name", ["model/new", "model/notes.csv", "link/deep/new"])
+def test_nothing_is_put_into_a_sealed_directory(tmp_path: Path, name: str) -> None:
+    seal(tmp_path / "model", {"words.txt": b"a"}, "recurra-words", 1)
+    (tmp_path / "link").symlink_to("model")
+    for refuse in (require_model, lambda path: require_file(path, "--out", lambda head: True)):
+        with pytest.raises(
+            ConfigError, match=r"would lie in .*model, a recurra-words; give another"
+        ):
+            refuse(tmp_path / name)
+
+
+def test_a_home_that_no_shell_has_written_out_is_refused() -> None:
+    for refuse in (require_model, require_usual):
+        with pytest.raises(ConfigError, match="begins with ~"):
+            refuse(Path("~/models"))

@@ -16,7 +16,8 @@ def place(given: str | Path) -> Path:
         given: after an option.
 
     Raises:
-        BadParameter: it is empty, as a variable of the shell that is not set.
+        BadParameter: it is empty, as a variable of the shell that is not set; or begins with the
+            home of nobody, `~` being what a shell leaves after `--out=`.
 
     Example:
         >>> place("runs/mine").name
@@ -24,4 +25,7 @@ def place(given: str | Path) -> Path:
     """
     if not str(given).strip():
         raise typer.BadParameter("it is empty; give a name")
-    return Path(given)
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise typer.BadParameter(f"{given} names no home folder ({error})") from None

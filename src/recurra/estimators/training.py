@@ -65,8 +65,12 @@ class Memory:
         self.facts: dict[str, Any] | None = None
         self.learner: SequenceLearner | None = None
 
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return where the training before left off; None where there was none."""
+    def newest(self, most: int) -> tuple[Checkpoint | None, list[str]]:
+        """Return where the training before left off; None where there was none.
+
+        Args:
+            most: bytes that a file might have.
+        """
         if self.facts is None or self.learner is None:
             return None, []
         tensors = {

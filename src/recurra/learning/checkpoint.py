@@ -24,7 +24,7 @@ from recurra.learning.weights import require_finite
 from recurra.storage.files import Content, make_directory
 from recurra.storage.leftovers import Names, sweep
 from recurra.storage.reading import MOST_JSON, read_json
-from recurra.storage.sealed import kind_in, open_sealed, remove, seal
+from recurra.storage.sealed import kind_in, remove, seal, sealed_files
 from recurra.storage.tensors import load_tensors, write_tensors
 
 __all__ = [
@@ -122,12 +122,15 @@ class Checkpoints:
                 remove(saved[step], NAMES.knows)
         return path
 
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+    def newest(self, most: int | None = None) -> tuple[Checkpoint | None, list[str]]:
         """Return the newest checkpoint that is good, and a line for each thing put right.
 
         Good is what is intact, and whose numbers have not blown up.
 
         Clears what interrupted writes left. Without any checkpoint, returns None.
+
+        Args:
+            most: bytes that all of a checkpoint may have; what is larger is not read.
 
         Raises:
             CheckpointError: when there are checkpoints and none is good; names the damage.
@@ -141,7 +144,7 @@ class Checkpoints:
         damage: list[str] = []
         for path in reversed(self._saved().values()):
             try:
-                return _load(path), notes + damage
+                return _load(path, most), notes + damage
             except CheckpointError as error:
                 damage.append(f"passed over {path.name}: {error}")
         if damage:
@@ -203,11 +206,16 @@ def _facts_bytes(checkpoint: Checkpoint) -> bytes:
     return data
 
 
-def _load(path: Path) -> Checkpoint:
-    files = open_sealed(path, KIND, VERSION)
+def _load(path: Path, most: int | None) -> Checkpoint:
+    sealed = sealed_files(path, KIND, VERSION)
+    if most is not None and (size := sum(file.size for file in sealed.values())) > most:
+        raise CheckpointError(f"{path} has {size:,} bytes, over the {most:,} of such a training")
+    files = {name: file.verified() for name, file in sealed.items()}
     document = read_json(files.pop(FACTS, path / FACTS), finite=False)
     match document:
-        case {"step": int(step), "facts": dict(facts)} if len(document) == 2:
+        case {"step": int(step), "facts": dict(facts)} if (
+            len(document) == 2 and f"step-{step:08d}" == path.name
+        ):
             parts = {name.removesuffix(SUFFIX): load_tensors(file) for name, file in files.items()}
             found = Checkpoint(step, parts, facts)
             if (where := blown_up(found)) is not None:

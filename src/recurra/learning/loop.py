@@ -38,7 +38,7 @@ from recurra.learning.event import (
 )
 from recurra.learning.optimization import learning_rate, make_optimizer, take_step
 from recurra.learning.options import TrainOptions
-from recurra.learning.resumed import require_state
+from recurra.learning.resumed import most_held, require_state
 from recurra.learning.weights import load_weights, require_fit
 from recurra.randomness import generator
 from recurra.work import working
@@ -345,10 +345,10 @@ class Training:
         Args:
             checkpoints: where from.
         """
-        checkpoint, notes = checkpoints.newest()
+        checkpoint, notes = checkpoints.newest(most_held(self.learner, self.carry))
         if checkpoint is None:
             return notes
-        require_state(checkpoint)
+        require_state(checkpoint, self.steps if self.epochs.uneven else None)
         tensors, facts = checkpoint.tensors, checkpoint.facts
         self._refuse_other_data(facts["fingerprint"])
         if facts["device"] != self.device.type:

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
 
 from recurra.errors import CheckpointError
 from recurra.learning.checkpoint import Checkpoint
 from recurra.learning.written import typed
 
-__all__ = ["require_state"]
+__all__ = ["most_held", "require_state"]
 
 PARTS = ("weights", "optimizer", "carry")
+
+LEAST, TIMES = 64 * 2**20, 16
+"""Bytes of any checkpoint, and how often what a training begins with may be in one of its own."""
+
+
+class _Held(Protocol):
+    """What of a training is kept."""
+
+    model: nn.Module
+
+    def pack(self, carry: Any) -> dict[str, Tensor]: ...
+
+
+def most_held(learner: _Held, carry: Any) -> int:
+    """Return the bytes that a checkpoint of a training may have: beyond, it is of another one.
+
+    Args:
+        learner: what is trained.
+        carry: the state that it begins with.
+    """
+    held = {**learner.model.state_dict(), **learner.pack(carry)}
+    return LEAST + TIMES * sum(int(tensor.nbytes) for tensor in held.values())
 
 
 class _Facts(BaseModel):
@@ -47,11 +70,12 @@ class _State(_Facts):
     average: _Average | None = None
 
 
-def require_state(checkpoint: Checkpoint) -> None:
+def require_state(checkpoint: Checkpoint, steps: int | None = None) -> None:
     """Raise unless a checkpoint holds all that a training needs to go on.
 
     Args:
         checkpoint: as it was read.
+        steps: that the training has in all, where a checkpoint beyond it is none of its own.
 
     Raises:
         CheckpointError: names the part that is missing, or the field that is of another kind.
@@ -66,3 +90,5 @@ def require_state(checkpoint: Checkpoint) -> None:
     if lacking := [part for part in PARTS if part not in checkpoint.tensors]:
         raise CheckpointError(f"{place} lacks {lacking[0]}")
     typed(_State, checkpoint.facts, place)
+    if steps is not None and checkpoint.step > steps:
+        raise CheckpointError(f"{place} lies beyond the {steps:,} steps of the training")

@@ -38,6 +38,9 @@ __all__ = ["COMPANIONS", "RunDirectory"]
 COMPANIONS = ("mixture",)
 """The models that may lie beside the one that the run is of."""
 
+KEPT = ("model", *COMPANIONS, "checkpoints")
+"""The folders in a run."""
+
 MOST_LINE = 2**16
 """Bytes of a line of metrics; what is longer is damaged."""
 
@@ -49,6 +52,15 @@ MARK = ".recurra"
 MARKED = b"a run of recurra; what else lies here is left as it is\n"
 
 
+BEGINS = {
+    "config.json": rb'\{\s*("preset": |$)',
+    "report.json": rb'\{\s*("run": |$)',
+    "metrics.jsonl": rb'(.*\n)?(\{"step": |\{["step: ]{0,9}$)',  # its first line may be damaged
+    ".png": rb"\x89PNG.*Recurra",
+}
+"""What the files of a run begin with: another one of such a name is someone else's."""
+
+
 def _names() -> Names:
     """Return what is written into a run, but for its checkpoints."""
     pictures = [name for task in TASKS for name in TASKS[task].pictures]
@@ -58,7 +70,7 @@ def _names() -> Names:
     folders, inner, plain = (
         "|".join(map(re.escape, each)) for each in (["model", *COMPANIONS], within, ours)
     )
-    return Names(folders, inner, plain, marker="config.json")
+    return Names(folders, inner, plain, "config.json", BEGINS)
 
 
 def _checkpoints() -> Names:
@@ -105,6 +117,7 @@ class RunDirectory:
         with contextlib.ExitStack() as held:
             try:
                 require_usual(self.path)
+                self._require_outside()
                 files.make_directory(self.path)
                 if not os.access(self.path, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -143,6 +156,16 @@ class RunDirectory:
             return self.config() is not None
         return False
 
+    def _require_outside(self) -> None:
+        """Refuse what lies where another run keeps, or will keep, its model or checkpoints."""
+        place = self.path.resolve()
+        for path in (place, *place.parents):
+            if path.name in KEPT and RunDirectory(path.parent).is_ours():
+                raise RunError(
+                    f"{self.path} would lie in the {path.name} of the run {path.parent}; "
+                    "give another directory with --out"
+                )
+
     def _require_ours(self) -> None:
         """Refuse a directory that is neither empty nor a run, by the first thing in it."""
         if self.is_ours():
@@ -160,17 +183,28 @@ class RunDirectory:
         old = sweep(self.checkpoints_path, _checkpoints(), gone) if begun_anew else []
         return old + sweep(self.path, _names(), gone)
 
-    def require_replaceable(self, *, whole: bool) -> None:
+    def require_replaceable(self, *, whole: bool, task: str | None = None) -> None:
         """Refuse to work where what would be replaced in the end holds something that is not ours.
 
         Args:
             whole: whether all of the run is, checkpoints too, as it is started over.
+            task: whose pictures will be drawn, beside the curves; those of others are left.
 
         Raises:
             RunError: something foreign lies in a model, or in place of a file; names it.
         """
         names = _names()
+        for path in (self.path / name for name in KEPT):
+            above = path.resolve().parent
+            if path.is_symlink() and above != self.path.resolve() and RunDirectory(above).is_ours():
+                raise RunError(
+                    f"{path} leads to the {path.resolve().name} of another run, {above}, which is "
+                    "left as it is; remove the link, and give the same command again"
+                )
+        drawn = [self.curves_path.name, *(TASKS[task].pictures if task else ())]
         for path in sorted(self.path.iterdir()):
+            if path.suffix == ".png" and path.name not in drawn:
+                continue
             if re.fullmatch(f"{names.folders}|{names.files}", path.name) and not names.has(path):
                 if whole or not path.is_symlink() or not path.is_dir():
                     raise _foreign(path, names)  # else it is a folder that lies elsewhere

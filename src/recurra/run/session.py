@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def train(
             if (report := directory.report()) is not None:
                 yield Reported(report)
                 return
-        directory.require_replaceable(whole=restart)
+        directory.require_replaceable(whole=restart, task=config.task)
         yield from _run(config, data, directory, should_stop, begun, restart, named)
 
 
@@ -191,7 +192,9 @@ def _learn(
     given = () if data is None or isinstance(data, str | Path) else (data,)
     if not given:
         _require_name(config)
-    with working("preparing"), named_by_file(config.start_from, named):  # all else is asked for
+    # all that no other run says is asked for, and so is what one's own code looks up
+    reading = named_by_file(config.start_from, named) if config.start_from else nullcontext()
+    with working("preparing"), reading:
         task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
     directory.write_config(config, restart=restart)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from recurra.storage.files import Content, create, remove_file, sync_directory, token
@@ -24,6 +24,8 @@ LEFT_OVER = re.compile(r"(.+)\.(tmp|old)-(?=\d*[a-f])([0-9a-f]{8})")
 
 BEGINNINGS = (b'{\n  "', b'{"step": ', b"\x89PNG")
 """What the files begin with that we write whole: JSON, a log of metrics, a picture."""
+HEAD = 4096
+"""Bytes of a file that are looked at to see whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Names:
         within: the names of the files in these.
         files: the names of files.
         marker: the file by whose being there the rest is valid; it goes last.
+        begins: the name of a file, or the ending of several -> what it begins with, a pattern.
 
     Example:
         >>> Names("model", "weights").has(Path("nowhere"), "model")
@@ -45,6 +48,7 @@ class Names:
     within: str
     files: str = "(?!)"
     marker: str = ""
+    begins: Mapping[str, bytes] = field(default_factory=dict)
 
     def knows(self, name: str) -> bool:
         """Return whether files of this name are in our sealed directories.
@@ -64,7 +68,18 @@ class Names:
         if re.fullmatch(self.folders, name or path.name):
             return first_foreign(path, self.knows) is None
         ours = re.fullmatch(self.files, name or path.name) is not None
-        return ours and os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode)
+        regular = ours and os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode)
+        return regular and (name is not None or self._begins(path))
+
+    def _begins(self, path: Path) -> bool:
+        """Return whether a file begins as we begin those of its name; a crash may leave zeros."""
+        pattern = self.begins.get(path.name) or self.begins.get(path.suffix) or b""
+        try:
+            with path.open("rb") as file:
+                head = file.read(HEAD)
+        except OSError:
+            return False
+        return not head.strip(b"\0") or re.match(pattern, head, re.DOTALL) is not None
 
     def left(self, path: Path) -> bool:
         """Return whether an interrupted write of ours left what lies at `path`.

@@ -51,6 +51,7 @@ def require_file(
     """
     if is_stream(path):
         return
+    _require_outside(path)
     if path.is_symlink():
         raise ConfigError(f"{path} is a link, which is left as it is; give {option} a file")
     if path.is_dir():
@@ -103,6 +104,8 @@ def require_model(directory: Path) -> Path:
         'model'
     """
     place = directory.resolve()
+    _require_outside(directory)
+    _require_no_tilde(directory)
     if not os.path.lexists(place):
         return place
     if not place.is_dir():
@@ -121,8 +124,20 @@ def require_model(directory: Path) -> Path:
     return place
 
 
+def _require_outside(path: Path) -> None:
+    """Refuse what would lie in a sealed directory, which holds its own files and no other."""
+    for above in path.resolve().parents:
+        if (kind := kind_in(above)) is not None:
+            raise ConfigError(f"{path} would lie in {above}, a {kind:.40}; give another place")
+
+
+def _require_no_tilde(folder: Path) -> None:
+    if folder.parts[:1] == ("~",):
+        raise ConfigError(f"{folder} begins with ~, which is a folder's name here; write it out")
+
+
 def require_usual(folder: Path) -> None:
-    """Refuse a folder that is never meant for results: the user's home, or the root of a disk.
+    """Refuse a folder that is never meant for results: the home, the root of a disk, or `~`.
 
     Args:
         folder: where results are to go.
@@ -133,6 +148,7 @@ def require_usual(folder: Path) -> None:
     Example:
         >>> require_usual(Path("runs/mine"))
     """
+    _require_no_tilde(folder)
     place = folder.resolve()
     home = None
     with suppress(RuntimeError, OSError):

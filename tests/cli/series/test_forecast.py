@@ -144,3 +144,30 @@ def test_data_that_have_no_name_are_asked_for(recurra, run, tmp_path):
 def test_too_many_windows_are_bad_data(recurra, run):
     answer = recurra("backtest", run, "--windows=99")
     assert answer.code == 3 and "give fewer windows" in answer.err
+
+
+def test_one_place_takes_one_result_and_no_input(recurra, run, tmp_path):
+    for option in ("--plot", "--data"):
+        place = tmp_path / "same.png"
+        place.write_text("unique_id,ds,yhat\n" if option == "--data" else "")
+        before = place.read_text()
+        done = recurra("forecast", run, "--out", place, option, place)
+        assert done.code == 2 and f"--out and {option} are both" in done.err
+        assert place.read_text() == before
+
+
+def test_a_table_that_only_begins_as_a_forecast_is_not_replaced(recurra, run, tmp_path):
+    place = tmp_path / "notes.csv"
+    place.write_text("unique_id,ds,yhat,my notes\n")
+    done = recurra("forecast", run, "--out", place)
+    assert done.code == 2 and "none that Recurra wrote" in done.err
+
+
+def test_out_knows_the_home_that_a_shell_leaves_after_an_equals_sign(
+    recurra, run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for _ in "ab":  # and a forecast of ours is replaced
+        assert recurra("forecast", run, "--out=~/ahead.csv").code == 0
+    assert (tmp_path / "ahead.csv").is_file() and not Path("~").exists()
+    assert recurra("forecast", run, "--out=~nobody-of-this-name/a.csv").code == 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from recurra.series.use.forecasts import Forecasts
 
 __all__ = ["backtest", "forecast"]
+
+_HEADER = re.compile(rb"unique_id,ds,yhat(,(lo|hi)-[0-9.]+)*\r?\n")
+"""What a forecast of ours begins with."""
 
 Data = Annotated[
     str | None,
@@ -77,7 +81,8 @@ def forecast(
     if plot is not None:
         require_picture(plot)
     if out is not None:
-        require_file(out, "--out", lambda head: head.startswith(b"unique_id,ds,yhat"))
+        require_file(out, "--out", lambda head: _HEADER.match(head) is not None)
+        _require_another(out, {"--data": data, "--plot": plot})
     forecaster: Forecaster = load_model(run, "forecast", allow_import=allow_import or ())
     history = forecaster.history if data is None else forecaster.read(data)
     found = forecaster.predict(horizon, history, percents)
@@ -139,6 +144,12 @@ def backtest(
             "[dim]The network is the run's own: an origin within what it learned from flatters "
             "it; --refit trains anew at each."
         )
+
+
+def _require_another(out: Path, others: Mapping[str, str | Path | None]) -> None:
+    for option, path in others.items():
+        if path is not None and Path(path).resolve() == out.resolve():
+            raise typer.BadParameter(f"--out and {option} are both {out}; give another")
 
 
 def _percents(levels: str) -> list[float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from recurra.labels.datasets.given import Given
 from recurra.labels.options import LabelOptions
 from recurra.labels.sequences import LabelledSequences, digest_arrays, shuffled_classes
 from recurra.labels.ts_file import NamedExamples
-from recurra.table import Table, first_of
+from recurra.table import Table, first_of, located
 
 __all__ = ["DATASETS", "LabelData", "label", "open_labels", "open_source"]
 
@@ -99,11 +98,11 @@ def open_source(options: LabelOptions, given: object = None) -> LabelSource:
     """
     if given is not None:
         return Given(options, given)
-    name, path = options.dataset, Path(options.dataset).expanduser()
-    if name not in DATASETS.places and (
-        path.exists() or (":" not in name and (len(path.parts) > 1 or path.suffix))
-    ):
-        return LabelFiles(options)
+    name = options.dataset
+    if name not in DATASETS.places:
+        path, there = located(name)
+        if there or (":" not in name and (len(path.parts) > 1 or path.suffix)):
+            return LabelFiles(options)
     source: LabelSource = DATASETS[name](options)
     return source
 

@@ -16,7 +16,7 @@ from recurra.series.datasets.files import FileSource
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.reading import read_data
-from recurra.table import Table
+from recurra.table import Table, located
 
 __all__ = ["DATASETS", "open_panel", "open_source"]
 
@@ -46,12 +46,9 @@ def open_source(options: SeriesOptions) -> SeriesSource:
         >>> open_source(SeriesOptions(dataset="airline")).split.test
         12
     """
-    name, path = options.dataset, Path(options.dataset).expanduser()
+    name = options.dataset
     if name not in DATASETS.places:
-        try:
-            there = path.exists()
-        except (OSError, ValueError) as error:
-            raise DataError(f"{name[:80]!r} cannot be a file: {error}"[:200]) from error
+        path, there = located(name)
         if there or (":" not in name and (len(path.parts) > 1 or path.suffix)):
             return FileSource(options.model_copy(update={"dataset": str(path)}))
     source: SeriesSource = DATASETS[name](options)

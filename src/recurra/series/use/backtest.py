@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from recurra.series.judging.trial import Trial
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.use.forecaster import Forecaster
+from recurra.table import named_by_file
 from recurra.work import worked_on, working
 
 __all__ = ["Backtest", "Fold", "backtest"]
@@ -89,12 +91,12 @@ def backtest(
     step: int | None = None,
     refit: Refit | None = None,
     baselines: Sequence[str] = tuple(BASELINES),
+    allow_import: Iterable[str] = (),
 ) -> Backtest:
     """Judge a forecaster at several origins, the last of them a horizon before the end.
 
-    Without `refit` all windows of all series go through the network as one batch, and the network
-    is the one given: where it learned from what follows an origin, that fold flatters it. The
-    baselines, and the scale of MASE, are fitted to what is before each origin alone.
+    Without `refit` the network given does all: where it learned from what follows an origin, that
+    fold flatters it. Baselines and the scale of MASE are of what is before each origin alone.
 
     Args:
         forecaster: whose forecasts.
@@ -104,8 +106,10 @@ def backtest(
         step: between them, in steps; the horizon by default.
         refit: trains anew for each fold.
         baselines: names in `BASELINES`, or `module:Name`.
+        allow_import: series of someone's own that the forecaster itself may name.
 
     Raises:
+        CheckpointError: the forecaster's options name what is not allowed.
         ConfigError: there are to be no windows, or no steps between them.
         DataError: no series is long enough for so many origins, or a forecast is not finite.
     """
@@ -116,8 +120,7 @@ def backtest(
             f"got windows={windows} and step={step}; give 1 to {MOST_WINDOWS:,} windows, and 1 to "
             f"{MOST_STEP:,} steps between them"
         )
-    wanted = options.model_copy(update={"horizon": horizon, "test": horizon, "valid": horizon})
-    dataset = SeriesDataset.open(wanted, data)
+    dataset = _opened(forecaster, options, data, allow_import)
     ends = [horizon + step * back for back in reversed(range(windows))]
     trials = [_trial(dataset, end) for end in ends]
     out: dict[str, str] = {}
@@ -139,6 +142,17 @@ def backtest(
         name: whole.score(np.concatenate(list(each.values()))) for name, each in told.items()
     }
     return Backtest(folds, whole.score(np.concatenate(ours)), together, refit is not None, out)
+
+
+def _opened(
+    forecaster: Forecaster, options: SeriesOptions, data: Any, allow_import: Iterable[str]
+) -> SeriesDataset:
+    """Return the series; what the forecaster itself names, a file may have said."""
+    horizon = forecaster.horizon
+    wanted = options.model_copy(update={"horizon": horizon, "test": horizon, "valid": horizon})
+    theirs = options.dataset == forecaster.data.dataset
+    with named_by_file("the forecaster", allow_import) if theirs else nullcontext():
+        return SeriesDataset.open(wanted, data)
 
 
 def _trial(dataset: SeriesDataset, end: int) -> Trial:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from recurra.errors import ConfigError, DataError
+from recurra.errors import ConfigError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora.base import Corpus
 from recurra.language.text.corpora.files import DirectoryCorpus, FileCorpus
-from recurra.table import Table
+from recurra.table import Table, located
 
 __all__ = ["CORPORA", "open_corpus"]
 
@@ -37,17 +35,15 @@ def open_corpus(options: TextOptions) -> Corpus:
         >>> open_corpus(TextOptions(corpus="grammar")).splits()
         ('train', 'valid', 'test')
     """
-    name, path = options.corpus, Path(options.corpus).expanduser()
+    name = options.corpus
     if name not in CORPORA.places:
-        located = options.model_copy(update={"corpus": str(path)})
-        try:
-            if path.is_dir():
-                _require_own_splits(options)
-                return DirectoryCorpus(located)
-            if path.exists() or (":" not in name and (len(path.parts) > 1 or path.suffix)):
-                return FileCorpus(located)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        path, there = located(name)
+        own = options.model_copy(update={"corpus": str(path)})
+        if path.is_dir():
+            _require_own_splits(options)
+            return DirectoryCorpus(own)
+        if there or (":" not in name and (len(path.parts) > 1 or path.suffix)):
+            return FileCorpus(own)
     if name in CORPORA.places:
         _require_own_splits(options)
     corpus: Corpus = CORPORA[name](options)

@@ -59,7 +59,7 @@ class DirectoryCorpus(Corpus):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the files' own."""
-        files = {split: sha256(path) for split, path in self._paths.items()}
+        files = {split: _sha256(path) for split, path in self._paths.items()}
         return digest("files", files, self.options.errors)
 
     def found(self) -> str:
@@ -146,7 +146,7 @@ class FileCorpus(Corpus):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the file's own and of how it is divided."""
-        return digest("file", sha256(self._path), self._cuts, self.options.errors)
+        return digest("file", _sha256(self._path), self._cuts, self.options.errors)
 
     def found(self) -> str:
         """Return the file's path."""
@@ -169,9 +169,14 @@ class FileCorpus(Corpus):
         return [0, *np.maximum.accumulate(cuts).tolist(), size]
 
 
+def _sha256(path: Path) -> str:
+    with opened(path):
+        return sha256(path)
+
+
 def _line_start(path: Path, target: int) -> int:
     """Return the offset of the first line at or after `target`, else the nearest thing to it."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         begin = max(0, target - WINDOW // 2)
         file.seek(begin)
         window = file.read(WINDOW)
@@ -206,7 +211,7 @@ def _character_starts(path: Path, shares: list[Fraction]) -> list[int]:
 def _starts(path: Path) -> Iterator[NDArray[np.int64]]:
     """Yield the offsets at which characters start; CRLF is one, a byte-order mark none."""
     offset, before = 0, 0
-    with path.open("rb") as file:
+    with opened(path) as file:
         while block := file.read(WINDOW):
             data = np.frombuffer(block, np.uint8)
             starts = (data & 0xC0) != 0x80
