@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -198,10 +199,11 @@ def test_ended_while_mixing_the_same_command_goes_on_at_the_mixing(recurra, tmp_
         return learn(*given)
 
     monkeypatch.setattr(task, "learn_mixture", slow)
+    monkeypatch.setattr(sys, "argv", ["recurra", *words])
     stopped = recurra(*words)
     assert (stopped.code, stopped.out) == (143, "")
     last = stopped.err.splitlines()[-1]
-    assert last.startswith("stopped; to go on: recurra ")
+    assert last == f"stopped; to go on: {shlex.join(['recurra', *words])}"
     assert not (tmp_path / "run" / "report.json").exists()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
