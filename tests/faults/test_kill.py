@@ -330,7 +330,8 @@ def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_stops_at_once(start: Start, number: signal.Signals) -> None:
     trainer = start("slow", words(network__cell="slow:SlowCell", data__chunk_length=100))
-    trainer.until(lambda: (trainer.folder / "run" / "metrics.jsonl").exists())
+    log = trainer.folder / "log"
+    trainer.until(lambda: log.exists() and f"{LAST} steps" in trainer.log())
     os.kill(trainer.pid, number)  # a step takes four seconds
     trainer.until(lambda: "once more stops at once" in trainer.log())
     assert trainer.kill(number) == 128 + number

@@ -282,7 +282,6 @@ ASIDE = 'place.rename(beside(place, "old"))'
 HASH = "if digest != self.sha256:"
 HIDE = 'discard(directory.rename(beside(directory, "tmp")), known)'
 SEAL = "        seal(path, files, KIND, VERSION, NAMES.knows)\n"
-LISTING = "{file.name: file for file in path.iterdir() if file.name[0] != 'm'}"
 
 # What is cut out: the module, its text and what stands there instead; and the checks it turns red.
 MUTATIONS = {
@@ -331,7 +330,7 @@ MUTATIONS = {
     ),
     "hiding before removal": ("storage.sealed", HIDE, "discard(directory, known)", "order"),
     "hashes": ("storage.sealed", HASH, "if False:", "damage"),
-    "manifest": ("learning.checkpoint", "open_sealed(path, KIND, VERSION)", LISTING, "damage"),
+    "manifest": ("learning.checkpoint", "file.verified()", "file.path", "damage"),
     "passing over": (
         "learning.checkpoint",
         "except CheckpointError as error:\n                damage",

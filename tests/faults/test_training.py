@@ -22,7 +22,7 @@ from recurra.cli import main
 from recurra.language.entry import LanguageRun
 from recurra.language.options import NetworkOptions, TextOptions
 from recurra.language.task import LanguageTask, _Learner
-from recurra.learning import checkpoint, loop
+from recurra.learning import loop
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Saved, Started, Stepped, Validated, Warned
 from recurra.learning.loop import Training
@@ -30,6 +30,7 @@ from recurra.learning.options import TrainOptions
 from recurra.run.directory import MetricLog
 from recurra.run.session import train
 from recurra.storage.files import sha256
+from recurra.storage.sealed import SealedFile
 
 CONFIG = LanguageRun(
     preset="mine",
@@ -245,10 +246,7 @@ def test_the_oracle_sees_a_manifest_that_no_one_checks(
     assert cut_and_resumed(run, damage) == expected
     run.rename(tmp_path / "first")
 
-    def trusting(directory: Path, kind: str, version: int) -> dict[str, Path]:
-        return {path.name: path for path in directory.iterdir() if path.name != "manifest.json"}
-
-    monkeypatch.setattr(checkpoint, "open_sealed", trusting)
+    monkeypatch.setattr(SealedFile, "verified", lambda file: file.path)
     assert cut_and_resumed(run, damage) != expected
 
 

@@ -252,7 +252,7 @@ def test_only_an_update_that_leaves_absent_rows_alone_takes_sparse_gradients() -
 
 BOUNDS = {
     "epochs": ([1e-6, 100_000], [0, -1, 100_001, math.nan, math.inf, "many", None]),
-    "steps": ([1, None, 10**12], [0, -5, 1.5, "none"]),
+    "steps": ([1, None, 10**9], [0, -5, 1.5, "none", 10**9 + 1]),
     "minutes": ([0.01, None], [0, -1, math.inf]),
     "left_out": ([None, {}, {"dynamic": "would take 300 s"}], ["dynamic", {"a": 1}]),
     "sized": ([False, True], ["perhaps", None]),

@@ -215,7 +215,7 @@ def test_buckets_have_weights_of_their_own_and_empty_ones_the_common() -> None:
     draws = np.random.default_rng(5)
     buckets = draws.choice([0, 1, 3], 30_000)
     parts = random_parts(2, 30_000, 6)
-    parts[0, buckets == 1] += 2  # there the first part is much better
+    parts[1, buckets == 1] -= 2  # there the first part is much better
     rows = fit_weights(parts, buckets, 5)
     common = fit_weights(parts)
     assert rows.shape == (5, 2)
