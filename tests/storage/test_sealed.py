@@ -221,3 +221,14 @@ def test_a_file_that_the_disk_cannot_read_is_a_checkpoint_error(
     monkeypatch.setattr(sealed, "sha256", fail)
     with pytest.raises(CheckpointError, match=r"a\.txt cannot be read: Input/output error"):
         open_sealed(place, "words", 3)
+
+
+@pytest.mark.parametrize("act", [lambda place: seal(place, {}, "words", 1), sealed.discard])
+def test_what_holds_a_foreign_file_is_neither_replaced_nor_removed(tmp_path, act) -> None:
+    place = tmp_path / "model"
+    seal(place, {"words.txt": b"a b c"}, "words", 1)
+    (place / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"notes\.txt"):
+        act(place)
+    assert (place / "notes.txt").read_text() == "mine"
+    assert open_sealed(place, "words", 1)["words.txt"].read_bytes() == b"a b c"
