@@ -64,7 +64,10 @@ def nearest(name: str, names: list[str]) -> str:
 
 
 def located(name: str) -> tuple[Path, bool]:
-    """Return the path that a name may stand for, `~` being the user's home, and if it is there.
+    """Return the path that a name may stand for, and whether it is one by what it looks like.
+
+    It is where something lies there, or where it is written as a path is and not as a place
+    `module:Name`; `~` is the user's home.
 
     Args:
         name: of data, by anyone.
@@ -73,12 +76,12 @@ def located(name: str) -> tuple[Path, bool]:
         DataError: it can be no path.
 
     Example:
-        >>> located("nowhere.csv")
-        (PosixPath('nowhere.csv'), False)
+        >>> located("nowhere.csv"), located("airline")
+        ((PosixPath('nowhere.csv'), True), (PosixPath('airline'), False))
     """
     try:
         path = Path(name).expanduser()
-        return path, path.exists()
+        return path, path.exists() or (":" not in name and bool(len(path.parts) > 1 or path.suffix))
     except (OSError, RuntimeError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise DataError(f"{name[:80]!r} cannot be a file: {said}") from error

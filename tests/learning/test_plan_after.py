@@ -45,8 +45,9 @@ def test_a_failure_is_a_line():
     assert said["linear"].startswith("failed with ValueError: this is wrong")
     assert "\n" not in said["linear"] and len(said["linear"]) <= 160
     assert attempted("linear", lambda: 3) == 3
+    assert attempted("linear", lambda: 3, said) is None  # named already
     with pytest.raises(KeyboardInterrupt):
-        attempted("linear", lambda: (_ for _ in ()).throw(KeyboardInterrupt), said)
+        attempted("theta", lambda: (_ for _ in ()).throw(KeyboardInterrupt), said)
 
 
 def test_a_part_tells_how_long_the_rest_takes():

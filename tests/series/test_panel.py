@@ -53,7 +53,7 @@ def test_series_and_panels_do_not_change():
         ({"values": np.ones((5, 1, 1))}, DataError, "has no observations|its values are"),
         ({"values": [1, 2, 3, 4, np.inf]}, DataError, "step 5: inf in its values"),
         ({"past": [1, 2, 3, 4, -np.inf]}, DataError, "step 5: -inf in its past"),
-        ({"static": [np.inf]}, DataError, "step 1: inf in its static"),
+        ({"static": [np.inf]}, DataError, "^series .a.: inf in its static"),
         ({"stamps": DAYS[:4]}, ShapeError, r"has 5 values, but stamps \(4,\)"),
         ({"past": np.ones((4, 1))}, ShapeError, "5 values, but 4 past covariates"),
         ({"future": np.ones((4, 1))}, ShapeError, "5 values, but 4 future covariates"),

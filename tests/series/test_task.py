@@ -170,6 +170,7 @@ def test_it_is_measured_by_the_trial_of_its_forecasts(tmp_path: Path, panel_of: 
 def test_a_split_without_a_window_is_not_measured(tmp_path: Path, panel_of: PanelOf) -> None:
     task = SeriesTask(config(train={"steps": 1}), CPU, panel_of())
     task.dataset.valid = 1000
+    task.learner.trial = Trial.of(task.dataset, "valid")
     assert task.measure("valid") is None
     assert task.measure("test") is not None
     assert set(task.baselines()["naive"]) == {"test"}

@@ -18,11 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 from recurra.errors import DataError
 from recurra.estimators.inputs import read_weights
 from recurra.estimators.training import Course, Examples, Memory, seed_of, train
-from recurra.labels.network import SequenceNetwork
+from recurra.labels.network import SequenceNetwork, require_answers
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.options import TrainOptions
 from recurra.randomness import derive_seed, generator
-from recurra.storage.finite import not_finite
 
 __all__ = ["NetworkEstimator", "Plan", "Sequences"]
 
@@ -167,9 +166,5 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the network's outputs `(n, O)`."""
         check_is_fitted(self, "network_")
         outputs: NDArray[np.floating] = self.network_.predict(self._read(X, reset=False)).numpy()
-        if (place := not_finite(outputs)) is not None:
-            raise DataError(
-                f"sequence {place[0] + 1} is too far from what was learned: the network's answer "
-                "is no finite number; scale its numbers as those that it learned from"
-            )
+        require_answers(outputs)
         return outputs

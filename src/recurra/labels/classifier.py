@@ -17,13 +17,13 @@ from pydantic import Field
 from recurra.errors import CheckpointError, DataError, ShapeError
 from recurra.labels.entry import FORMAT
 from recurra.labels.metrics import LabelMetrics, score
-from recurra.labels.network import SequenceNetwork
+from recurra.labels.network import SequenceNetwork, require_answers
 from recurra.labels.options import LabelNetworkOptions
 from recurra.labels.sequences import LabelledSequences, require_numbers
 from recurra.learning.options import Options
 from recurra.learning.weights import restored
 from recurra.learning.written import placed, typed
-from recurra.storage.finite import not_finite, real_numbers
+from recurra.storage.finite import real_numbers
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
 from recurra.table import named_by_file
 
@@ -78,18 +78,13 @@ class Classifier:
                     f"{self.network.input_size}) with a step at least"
                 )
             try:
-                require_numbers(real_numbers(sequence), f"sequence {number}")
-            except DataError:
-                raise
+                numbers = real_numbers(sequence)
             except ValueError as error:
                 raise DataError(f"sequence {number} holds what is no number: {error}") from error
+            require_numbers(numbers, f"sequence {number}")
         outputs = self.network.predict(sequences).double()
         found: NDArray[np.float64] = torch.log_softmax(outputs, dim=1).cpu().numpy()
-        if (place := not_finite(found.max(axis=1))) is not None:
-            raise DataError(
-                f"sequence {place[0] + 1} is too far from what was learned: the network's answer "
-                "is no finite number; scale its numbers as those that it learned from"
-            )
+        require_answers(found.max(axis=1))
         return found
 
     def predict_proba(self, sequences: Sequences) -> NDArray[np.float64]:

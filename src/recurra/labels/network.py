@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.errors import ConfigError, ShapeError
+from recurra.errors import ConfigError, DataError, ShapeError
 from recurra.labels.options import LabelNetworkOptions
 from recurra.labels.sequences import Ragged
 from recurra.nn.cells import CELLS
@@ -23,9 +23,10 @@ from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.stack import Stack
+from recurra.storage.finite import not_finite
 from recurra.work import worked_on
 
-__all__ = ["SequenceNetwork"]
+__all__ = ["SequenceNetwork", "require_answers"]
 
 ROWS = 256
 """Sequences that are predicted at once."""
@@ -250,6 +251,28 @@ class _Recurrent(nn.Module):
             return end
         size = top.inner(0).output_size
         return torch.cat([end[:, :size], y[:, 0, size:]], dim=1)
+
+
+def require_answers(answers: NDArray[np.floating]) -> None:
+    """Refuse what a network has said where it is no number.
+
+    Args:
+        answers: of n sequences, `(n,)` or `(n, O)`.
+
+    Raises:
+        DataError: names the sequence.
+
+    Example:
+        >>> require_answers(np.array([0.5, np.inf]))
+        Traceback (most recent call last):
+        ...
+        recurra.errors.DataError: sequence 2 is too far from what was learned: the network's ...
+    """
+    if (place := not_finite(answers)) is not None:
+        raise DataError(
+            f"sequence {place[0] + 1} is too far from what was learned: the network's answer "
+            "is no finite number; scale its numbers as those that it learned from"
+        )
 
 
 def _layer(

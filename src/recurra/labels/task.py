@@ -129,8 +129,7 @@ class LabelTask(Task):
         found: dict[str, dict[str, Metrics]] = {}
         for name in BASELINES:
             judged = partial(_judged, name, self.data)
-            told = None if name in self._out else attempted(name, judged, self._out)
-            if told is not None:
+            if (told := attempted(name, judged, self._out)) is not None:
                 found[name] = told
         return found
 

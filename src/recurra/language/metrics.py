@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from recurra.language.text.dataset import SplitFacts
 from recurra.randomness import generator
-from recurra.storage.finite import not_finite
 
 __all__ = ["TextMetrics", "format_perplexity", "no_log_prob"]
 
@@ -152,9 +151,8 @@ def no_log_prob(log_probs: NDArray[np.float64]) -> int | None:
         >>> no_log_prob(np.array([1e-7, 8.3]))
         1
     """
-    wrong = np.where(log_probs > ROUNDING, np.inf, log_probs)
-    place = not_finite(np.where(np.isneginf(wrong), 0.0, wrong))
-    return None if place is None else place[-1]
+    wrong = np.argwhere(~(log_probs <= ROUNDING))
+    return int(wrong[0][-1]) if len(wrong) else None
 
 
 def _exp(nats: float) -> float:

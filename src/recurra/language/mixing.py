@@ -182,8 +182,7 @@ def components(
     out = {} if left_out is None else left_out
 
     def add(name: str, make: Callable[[], Part]) -> Part | None:
-        made = None if name in out else attempted(name, make, out)
-        if made is not None:
+        if (made := attempted(name, make, out)) is not None:
             parts[name] = made
         return made
 

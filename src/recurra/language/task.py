@@ -245,7 +245,6 @@ class LanguageTask(_TextTask):
                 kept = self.learner.scores
             yield event
         self.scores = kept if isinstance(event, Finished) else self._unread()
-        self.scores.splits = self._unread().splits
 
     def _unread(self) -> Scores:
         return Scores(self.dataset, without=self._out)
@@ -296,7 +295,7 @@ class LanguageTask(_TextTask):
         Nothing where there is no time for them, or they cannot be counted.
         """
         name = f"kn{order}"
-        if order not in self._counted and name not in self._out:
+        if order not in self._counted:
 
             def count() -> Mapping[str, Part]:
                 return ngram_parts(_count(self.dataset, NgramOptions(order=order)))

@@ -145,13 +145,15 @@ def attempted(
     Args:
         name: of what is made.
         make: makes it.
-        left_out: is told of it: name -> why.
+        left_out: is told of it: name -> why; what is named there already is not tried.
 
     Example:
         >>> said = {}
         >>> attempted("halves", lambda: 1 / 0, said) is None, said
         (True, {'halves': 'failed with ZeroDivisionError: division by zero'})
     """
+    if left_out is not None and name in left_out:
+        return None
     try:
         return make()
     except Exception as error:

@@ -41,9 +41,6 @@ COMPANIONS = ("mixture",)
 KEPT = ("model", *COMPANIONS, "checkpoints")
 """The folders in a run."""
 
-MOST_LINE = 2**16
-"""Bytes of a line of metrics; what is longer is damaged."""
-
 LOCK = ".lock"
 """The file that who writes to the directory holds."""
 
@@ -61,10 +58,14 @@ BEGINS = {
 """What the files of a run begin with: another one of such a name is someone else's."""
 
 
+def _pictures() -> set[str]:
+    """Return the names of the pictures that tasks draw."""
+    return {name for task in TASKS for name in TASKS[task].pictures}
+
+
 def _names() -> Names:
     """Return what is written into a run, but for its checkpoints."""
-    pictures = [name for task in TASKS for name in TASKS[task].pictures]
-    ours = ["config.json", "metrics.jsonl", "report.json", "curves.png", *pictures]
+    ours = ["config.json", "metrics.jsonl", "report.json", "curves.png", *sorted(_pictures())]
     within = ["model.json", "weights.safetensors"]
     within += [name for task in TASKS for name in TASKS[task].format.files]
     folders, inner, plain = (
@@ -259,12 +260,11 @@ class RunDirectory:
 
     def _belongings(self) -> list[Path]:
         """Return what an earlier run has left, but for its config; the pictures of its own task."""
-        pictures = {name for task in TASKS for name in TASKS[task].pictures}
+        keeps: set[str] = set()
         with contextlib.suppress(CheckpointError):
             if (config := self.config()) is not None:
-                pictures = {*TASKS[config.task].pictures}
+                keeps = _pictures().difference(TASKS[config.task].pictures)
         names = _names()
-        keeps = {name for task in TASKS for name in TASKS[task].pictures} - pictures
         found = [
             path
             for path in sorted(self.path.iterdir())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from recurra.errors import CheckpointError, ConfigError
 from recurra.learning.config import RunConfig, validated
 from recurra.learning.metric import Metric
 from recurra.learning.task import TaskEntry
+from recurra.storage.reading import read_json
 from recurra.table import Table, imported
 from recurra.work import working
 
@@ -127,8 +127,8 @@ def _threads_of(run: Path) -> int | None:
     """Return the threads that a run took, by its config or that of the run it lies in."""
     place = next((p for p in (run, run.parent) if (p / "config.json").is_file()), None)
     try:
-        threads = json.loads((place / "config.json").read_bytes())["threads"] if place else None
-    except (OSError, ValueError, KeyError, TypeError):
+        threads = read_json(place / "config.json")["threads"] if place else None
+    except (CheckpointError, KeyError, TypeError):
         return None
     return threads if type(threads) is int and threads >= 1 else None
 

@@ -81,8 +81,9 @@ class Series:
         for name in ("values", "past", "future", "static"):
             numbers = getattr(self, name)
             if (place := not_finite(np.where(np.isnan(numbers), 0.0, numbers), MOST)) is not None:
+                step = f", step {place[0] + 1}" if numbers.ndim > 1 else ""
                 raise DataError(
-                    f"{where}, step {place[0] + 1}: {numbers[place]:g} in its {name}; give finite "
+                    f"{where}{step}: {numbers[place]:g} in its {name}; give finite "
                     f"numbers of at most {MOST:g}, NaN where one is not known"
                 )
         if self.stamps is not None and not (self.stamps[1:] > self.stamps[:-1]).all():

@@ -28,7 +28,7 @@ from recurra.series.entry import SeriesRun
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.rivals import costs_of_rivals, require_finite, rivals
 from recurra.series.judging.trial import Trial
-from recurra.series.network.learner import CALIBRATED, MOST_VALIDATED, SeriesLearner
+from recurra.series.network.learner import CALIBRATED, SeriesLearner
 from recurra.series.network.model import MIDDLE, ForecastNetwork, Shape
 from recurra.series.network.sizing import sized
 from recurra.series.options import ForecastOptions
@@ -146,7 +146,7 @@ class SeriesTask(Task):
 
     def measure(self, split: str) -> Metrics | None:
         """Return the forecaster's metrics on a part of the data; None where it has no window."""
-        trial = Trial.of(self.dataset, split)
+        trial = self._test if split == "test" else Trial.of(self.dataset, split)
         if not len(trial) or split in self._out:
             return None
         scored = trial.score(self._forecast(split, trial)).as_dict()
@@ -233,7 +233,7 @@ class SeriesTask(Task):
     @cached_property
     def _judged(self) -> dict[str, Trial]:
         """The windows that baselines are judged by."""
-        trials = {"valid": Trial.of(self.dataset, "valid", MOST_VALIDATED), "test": self._test}
+        trials = {"valid": self.learner.trial, "test": self._test}
         return {split: trial for split, trial in trials.items() if split not in self._out}
 
     @cached_property
@@ -247,7 +247,7 @@ class SeriesTask(Task):
 
     def _costs(self, options: ForecastOptions) -> Iterator[tuple[str, Callable[[], float]]]:
         """Yield what comes after the training, and what measures its seconds by a part of it."""
-        trials = {split: Trial.of(self.dataset, split) for split in ("test", "valid")}
+        trials = {"test": self._test, "valid": Trial.of(self.dataset, "valid")}
         windows = {split: len(trial) for split, trial in trials.items()}
         channels, origins = trials["test"].channels, trials["test"].origins
 
@@ -265,9 +265,7 @@ class SeriesTask(Task):
         if options.calibrate:
             yield "calibration", lambda: min(CALIBRATED, windows["valid"]) * each()
         yield "valid", lambda: windows["valid"] * each()
-        yield from costs_of_rivals(
-            [trials["test"], Trial.of(self.dataset, "valid", MOST_VALIDATED)]
-        )
+        yield from costs_of_rivals([self._test, self.learner.trial])
 
     @cached_property
     def _points(self) -> ShownPoints | None:

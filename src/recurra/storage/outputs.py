@@ -78,7 +78,6 @@ def require_folder(path: Path, option: str) -> None:
         option: which named it, as `"--out"`.
 
     Raises:
-        ConfigError: it has no name.
         RunError: nothing can be written there.
         ResourceError: the disk is full.
     """

@@ -100,8 +100,8 @@ def open_source(options: LabelOptions, given: object = None) -> LabelSource:
         return Given(options, given)
     name = options.dataset
     if name not in DATASETS.places:
-        path, there = located(name)
-        if there or (":" not in name and (len(path.parts) > 1 or path.suffix)):
+        _, is_path = located(name)
+        if is_path:
             return LabelFiles(options)
     source: LabelSource = DATASETS[name](options)
     return source

@@ -35,7 +35,7 @@ def nanoseconds(stamps: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
             f"the stamp {days[wrong][0]} is out of range: dates are told in 1678 ... 2261; give "
             "numbers for others"
         )
-    return stamps.astype("datetime64[ns]")
+    return stamps.astype("datetime64[ns]", copy=False)
 
 
 def require_dates(step: str, n: int, nanoseconds: int, days: NDArray[np.datetime64]) -> None:

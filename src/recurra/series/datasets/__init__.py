@@ -48,8 +48,8 @@ def open_source(options: SeriesOptions) -> SeriesSource:
     """
     name = options.dataset
     if name not in DATASETS.places:
-        path, there = located(name)
-        if there or (":" not in name and (len(path.parts) > 1 or path.suffix)):
+        path, is_path = located(name)
+        if is_path:
             return FileSource(options.model_copy(update={"dataset": str(path)}))
     source: SeriesSource = DATASETS[name](options)
     return source

@@ -43,8 +43,7 @@ def rivals(
         def ask(name: str = name) -> dict[str, Floats]:
             return {key: _told(trial, name) for key, trial in trials.items() if len(trial)}
 
-        told = None if name in left_out else attempted(name, ask, left_out)
-        if told is not None:
+        if (told := attempted(name, ask, left_out)) is not None:
             found[name] = told
     return found
 
@@ -84,11 +83,12 @@ def costs_of_rivals(trials: Iterable[Trial]) -> Iterator[tuple[str, Callable[[],
     for trial in trials:
         columns = [column for one in trial.dataset.panel.series for column in one.values.T]
         season = trial.dataset.season
-        for channel in np.unique(trial.channels):
-            before = int(trial.origins[trial.channels == channel].min())
-            fitted += before
-            if len(sample) < SAMPLED:
-                sample.append(columns[channel][max(0, before - LONGEST) : before])
+        order = np.lexsort((trial.origins, trial.channels))
+        channels, first = np.unique(trial.channels[order], return_index=True)
+        before = trial.origins[order][first]
+        fitted += int(before.sum())
+        for channel, end in zip(channels[: SAMPLED - len(sample)], before.tolist()):
+            sample.append(columns[channel][max(0, end - LONGEST) : end])
     shown = sum(map(len, sample))
     for name in BASELINES if shown else ():
 

@@ -91,7 +91,8 @@ def planned(head: Columns, options: SeriesOptions) -> dict[str, Any]:
         ['ds', 'y']
     """
     roles = _Asked.of(head, options)
-    left = [name for name in head.cells if name not in {*roles.all, roles.time}]
+    taken = {*roles.all, roles.time}
+    left = [name for name in head.cells if name not in taken]
     numbers = [*roles.past, *roles.future, *roles.static, *roles.targets]
     if roles.time is None:
         numbers += [name for name in left if name.lower() in COUNTS]

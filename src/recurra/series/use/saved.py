@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import CheckpointError, RecurraError
-from recurra.learning.weights import described, require_fit, require_room, restored
+from recurra.learning.weights import described, load_weights, require_fit, require_room
 from recurra.learning.written import typed
 from recurra.series.calendar.frequency import LAST_DAY, Frequency
 from recurra.series.data.dataset import Features
@@ -116,7 +116,8 @@ class Saved(NamedTuple):
             raise CheckpointError(
                 f"{path} describes no forecaster: {type(error).__name__}: {told:.400}"
             ) from error
-        network = restored(make, layout, lambda: _under("network.", tensors))
+        network = make()
+        load_weights(network, _under("network.", tensors))
         return cls(network, options, data, features, history, deviations)
 
 

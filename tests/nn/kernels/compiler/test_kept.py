@@ -6,8 +6,8 @@ import os
 import pickle
 import stat
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,17 +27,11 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system 
 
 
 @pytest.fixture
-def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+def found(begun: Callable[[str], ModuleType]) -> Callable[[], bool]:
     """A function that runs `twice` as a process does that begins, and says if it was found."""
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    path = tmp_path / "twice_of_a_test.py"
-    path.write_text(SOURCE)
 
     def run() -> bool:
-        spec = spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = begun(SOURCE)
         assert module.twice(4) == 8
         return bool(module.twice.dispatcher.stats.cache_hits)
 

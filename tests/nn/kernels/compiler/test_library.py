@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,20 +86,9 @@ def test_what_a_function_returns_is_said_in_words() -> None:
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], ModuleType]:
+def made(begun: Callable[[str], ModuleType]) -> Callable[[], ModuleType]:
     """A function that imports the source as a process does that begins."""
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    path = tmp_path / "rows_of_a_test.py"
-    path.write_text(SOURCE)
-
-    def load() -> ModuleType:
-        spec = spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
+    return lambda: begun(SOURCE)
 
 
 def test_a_caller_is_the_same_code_whether_what_it_calls_was_compiled_or_loaded(

@@ -37,12 +37,12 @@ def open_corpus(options: TextOptions) -> Corpus:
     """
     name = options.corpus
     if name not in CORPORA.places:
-        path, there = located(name)
+        path, is_path = located(name)
         own = options.model_copy(update={"corpus": str(path)})
         if path.is_dir():
             _require_own_splits(options)
             return DirectoryCorpus(own)
-        if there or (":" not in name and (len(path.parts) > 1 or path.suffix)):
+        if is_path:
             return FileCorpus(own)
     if name in CORPORA.places:
         _require_own_splits(options)
