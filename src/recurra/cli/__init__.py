@@ -30,7 +30,7 @@ _INTERRUPTED = 130
 COMPLETING = "_RECURRA_COMPLETE"
 """Set by the shell's completion, which `--install-completion` installs."""
 
-SPINS = "1000"
+SPINS = "3000"
 """How often a waiting thread of libgomp looks again before it sleeps: some microseconds."""
 
 app = typer.Typer(
