@@ -30,7 +30,11 @@ TEXT = COMMON | {"data.chunk_length": 10, "train.batch_size": 100, "train.valida
 LOSSES: dict[str, dict[str, Any]] = {
     "sampled": {"network.sampled": 64, "network.tied": "true"},
     "mixture": {"network.softmax": "mixture", "network.experts": 3},
-    "adaptive": {"network.softmax": "adaptive", "network.cutoffs": "20/60"},
+    "adaptive": {
+        "network.softmax": "adaptive",
+        "network.cutoffs": "20/60",
+        "network.tied": "false",
+    },
     "bfloat16": {"network.precision": "bfloat16"},
 }
 WRAPPERS: dict[str, dict[str, Any]] = {

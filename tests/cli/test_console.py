@@ -58,11 +58,11 @@ def test_what_compiles_is_said_once_and_what_is_kept_not(capfd, monkeypatch, tmp
     assert capfd.readouterr() == ("", "")
 
 
-HOSTILE = "\x1b]0;owned\x07cat\x9b31m\x7f\x00"
+HOSTILE = "\x1b]0;owned\x07cat\x9b31m\x7f\x00\u202egnp\u2066"
 
 
 def test_what_a_terminal_would_obey_is_shown_through_every_door(capfd):
-    safe = "\ufffd]0;owned\ufffdcat\ufffd31m\ufffd\ufffd"
+    safe = "\ufffd]0;owned\ufffdcat\ufffd31m\ufffd\ufffd\ufffdgnp\ufffd"
     assert printable(HOSTILE) == safe and printable("a\nb", "\n") == "a\nb"
     say(HOSTILE)
     assert capfd.readouterr().err == f"{safe}\n"
@@ -72,7 +72,7 @@ def test_what_a_terminal_would_obey_is_shown_through_every_door(capfd):
     print_json({HOSTILE: [HOSTILE]})
     out = capfd.readouterr().out
     assert json.loads(out) == {HOSTILE: [HOSTILE]}
-    assert not any(sign in out for sign in "\x1b\x07\x9b\x7f\x00")
+    assert not any(sign in out for sign in "\x1b\x07\x9b\x7f\x00\u202e\u2066")
 
 
 @pytest.mark.parametrize("json", [False, True])

@@ -36,8 +36,9 @@ __all__ = [
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Lines = Annotated[bool, typer.Option("--json", help="Print a JSON object a line on stdout.")]
 _PIPED_WIDTH = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_CONTROL_IN_JSON = re.compile(r"[\x7f-\x9f]")
+_REORDERING = r"\u202a-\u202e\u2066-\u2069"  # shows what follows in another order
+_CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f{_REORDERING}]")
+_CONTROL_IN_JSON = re.compile(rf"[\x7f-\x9f{_REORDERING}]")
 
 AllowImport = Annotated[
     list[str] | None,
