@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from recurra.randomness import generator
-from recurra.series.calendar.frequency import Frequency, infer
+from recurra.series.calendar.found import infer
+from recurra.series.calendar.frequency import Frequency
 from recurra.series.data.dataset import Features, SeriesDataset
 from recurra.series.datasets.base import Split
 from recurra.series.network.model import ForecastNetwork

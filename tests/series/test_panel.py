@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recurra.errors import DataError, ShapeError
-from recurra.series.calendar.frequency import infer
+from recurra.series.calendar.found import infer
 from recurra.series.panel import Panel, Series
 
 DAYS = np.arange("2020-01-01", "2020-01-06", dtype="datetime64[D]")

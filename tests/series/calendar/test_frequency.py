@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from recurra.errors import DataError
 from recurra.learning.written import typed
-from recurra.series.calendar.frequency import STEPS, Frequency, infer, infer_season
+from recurra.series.calendar.found import infer
+from recurra.series.calendar.frequency import STEPS, Frequency
+from recurra.series.calendar.seasons import infer_season
 
 # Step as numpy writes it -> name, season, all seasons, and how many columns tell of the calendar.
 FIXED = {
@@ -102,12 +104,21 @@ def test_missing_stamps_do_not_matter(step, missing):
     assert found.grid(left).tolist() == sorted(set(range(40)) - missing)
 
 
-def test_a_stamp_off_the_grid_makes_it_irregular():
+def test_one_stamp_of_ten_off_the_grid_leaves_the_rest_its_calendar():
     stamps = every("1h", 10)
+    due = stamps.copy()
     stamps[4] += np.timedelta64(7, "m")
     found = infer(stamps)
+    places, laid = found.laid(stamps)
+    assert found == infer(due) and places.tolist() == [*range(10)] and (laid == due).all()
+
+
+def test_two_of_ten_stamps_off_the_grid_make_it_irregular():
+    stamps = every("1h", 10)
+    stamps[[4, 7]] += np.timedelta64(20, "m")
+    found = infer(stamps)
     assert not found.regular and found.name == "hourly"
-    assert found.delta(stamps)[[4, 5]].tolist() == pytest.approx([67 / 60, 53 / 60])
+    assert found.delta(stamps)[[4, 5]].tolist() == pytest.approx([80 / 60, 40 / 60])
 
 
 def test_observations_far_apart_on_a_fine_grid_are_irregular():

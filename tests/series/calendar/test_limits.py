@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from recurra.errors import DataError
-from recurra.series.calendar.frequency import STEPS, infer
+from recurra.series.calendar.found import infer
+from recurra.series.calendar.frequency import STEPS
 from recurra.series.panel import Series
 
 

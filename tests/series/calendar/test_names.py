@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recurra.errors import ConfigError, DataError
-from recurra.series.calendar.frequency import infer
+from recurra.series.calendar.found import infer
 from recurra.series.calendar.names import STEPS, named
 from recurra.series.datasets import open_panel
 from recurra.series.options import SeriesOptions

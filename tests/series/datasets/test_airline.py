@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recurra.series.calendar.frequency import infer_season
+from recurra.series.calendar.seasons import infer_season
 from recurra.series.datasets.airline import AirlineSource
 from recurra.series.options import SeriesOptions
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recurra.errors import DataError
-from recurra.series.calendar.frequency import infer_season
+from recurra.series.calendar.seasons import infer_season
 from recurra.series.datasets import m4
 from recurra.series.datasets.m4 import M4HourlySource
 from recurra.series.options import SeriesOptions

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recurra.series.calendar.frequency import infer_season
+from recurra.series.calendar.seasons import infer_season
 from recurra.series.datasets.sine import SineSource
 from recurra.series.options import SeriesOptions
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from recurra.errors import DataError
-from recurra.series.calendar.frequency import infer_season
+from recurra.series.calendar.seasons import infer_season
 from recurra.series.datasets.sunspots import SunspotsSource
 from recurra.series.options import SeriesOptions
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import DataError
-from recurra.series.calendar.frequency import infer_season
+from recurra.series.calendar.seasons import infer_season
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel, Series
 from recurra.series.reading import read_content, read_data, read_file

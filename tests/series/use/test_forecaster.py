@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recurra.errors import CheckpointError, ConfigError, DataError, ShapeError
-from recurra.series.calendar.frequency import infer
+from recurra.series.calendar.found import infer
 from recurra.series.data.dataset import Features
 from recurra.series.data.windows import Observation
 from recurra.series.entry import FORMAT

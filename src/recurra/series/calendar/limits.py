@@ -38,26 +38,25 @@ def nanoseconds(stamps: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     return stamps.astype("datetime64[ns]", copy=False)
 
 
-def require_dates(step: str, n: int, nanoseconds: int, days: NDArray[np.datetime64]) -> None:
+def require_dates(step: str, n: int, last: int, ahead: float) -> None:
     """Refuse dates past the last one that can be told; without this they would wrap around.
 
     Args:
         step: the frequency in a word, for the message.
         n: how many steps they are ahead.
-        nanoseconds: the furthest of them, where it is told so; else 0.
-        days: them, where they are told so; else none.
+        last: that they follow, in nanoseconds since 1970.
+        ahead: about how far they reach from there, in nanoseconds.
 
     Raises:
         DataError: they lead further.
 
     Example:
-        >>> require_dates("yearly", 300, 0, np.array(["2310-01-01"], "datetime64[D]"))
+        >>> require_dates("yearly", 300, 0, 300 * 365.25 * DAY)
         Traceback (most recent call last):
         ...
         recurra.errors.DataError: 300 yearly steps ahead lead past the year 2261, where dates ...
     """
-    last = int(LAST.astype(np.int64))
-    if nanoseconds > last * DAY or (days > LAST).any():
+    if last + ahead > int(LAST.astype(np.int64)) * DAY:
         raise DataError(
             f"{n:,} {step} steps ahead lead past the year {LAST.astype(object).year}, where dates "
             "end; give a shorter horizon, or numbers for stamps"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recurra.series.calendar.frequency import infer
+from recurra.series.calendar.found import infer
 from recurra.series.datasets.base import SeriesSource, Split
 from recurra.series.panel import Panel, Series
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recurra.series.calendar.frequency import infer
+from recurra.series.calendar.found import infer
 from recurra.series.datasets.base import SeriesSource, Split
 from recurra.series.panel import Panel, Series
 from recurra.storage.published import PublishedFile

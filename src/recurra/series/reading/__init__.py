@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from recurra.errors import DataError
-from recurra.series.calendar.frequency import Frequency, infer_season
+from recurra.series.calendar.frequency import Frequency
+from recurra.series.calendar.seasons import infer_season
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel, Series
 from recurra.series.reading.arrays import read_arrays

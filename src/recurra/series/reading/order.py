@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from recurra.errors import DataError
-from recurra.series.calendar.frequency import STEPS, Frequency, infer
+from recurra.series.calendar.found import infer
+from recurra.series.calendar.frequency import STEPS, Frequency
 from recurra.series.reading.columns import rows_in_words
 from recurra.series.reading.draft import ADDED, Draft, Source, names_of
 

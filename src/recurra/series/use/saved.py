@@ -14,7 +14,8 @@ from torch import Tensor
 from recurra.errors import CheckpointError, RecurraError
 from recurra.learning.weights import described, load_weights, require_fit, require_room
 from recurra.learning.written import typed
-from recurra.series.calendar.frequency import LAST_DAY, Frequency
+from recurra.series.calendar.frequency import Frequency
+from recurra.series.calendar.months import LAST_DAY
 from recurra.series.data.dataset import Features
 from recurra.series.data.windows import Scaling
 from recurra.series.network.model import ForecastNetwork, Shape

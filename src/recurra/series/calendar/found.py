@@ -1,0 +1,298 @@
+"""The calendar that stamps follow: of the rules that may, the one that explains most of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.errors import DataError
+from recurra.series.calendar.frequency import WORKDAYS, Frequency
+from recurra.series.calendar.lattice import DAY, WEEK
+from recurra.series.calendar.months import likely
+from recurra.series.calendar.words import name_of_months, name_of_span, seasons_of, slots_in_words
+
+__all__ = ["by_months", "by_slots", "by_span", "by_weekdays", "infer"]
+
+MINUTE = 60 * 10**9  # nanoseconds
+MOST_SPREAD = 10  # steps per observation; what is sparser is no grid with gaps
+MOST_OFF = 0.1  # of the stamps that may lie beside the grid
+FEW = 200  # stamps of a series that tell which rules may hold
+JITTER = 0.25  # of a step, by which stamps may lie beside a grid that none is exactly on
+NICE = 0.005  # of a step, by which the mean one may differ from a whole one
+WHOLE = sorted({n * unit for unit, most in ((10**9, 60), (MINUTE, 60), (60 * MINUTE, 24))
+                for n in range(1, most) if most % n == 0} | {DAY, WEEK})  # fmt: skip
+"""Steps that devices are set to, in nanoseconds."""
+FULL = 0.9  # of the steps in a week's open hours that are there, where hours are seen to be closed
+
+Stamps = NDArray[Any]
+Whole = NDArray[np.int64]
+
+
+def infer(*stamps: Stamps, zone: str | None = None) -> Frequency:
+    """Return the frequency of one or more series.
+
+    Of the rules that may hold (spans, days, weekdays, hours of the week, days of months) that
+    one is taken on whose grid all stamps lie; else the one that explains nine in ten of them.
+    Missing observations do not matter so long as the others lie on one grid.
+
+    Args:
+        stamps: of each series, increasing: `datetime64`, or numbers.
+        zone: by whose clock days begin, where the stamps, in UTC, are of one.
+
+    Raises:
+        DataError: there are not two stamps in any series.
+
+    Example:
+        >>> infer(np.array(["1949-01-01", "1949-02-01"], "datetime64[D]")).name
+        'monthly'
+        >>> infer(np.array([0.0, 1.0, 2.7])).regular
+        False
+    """
+    several = [one for one in stamps if len(one) > 1]
+    if not several:
+        raise DataError("no frequency can be inferred from a single stamp; give two or more rows")
+    if not np.issubdtype(several[0].dtype, np.datetime64):
+        step = float(_middle([np.diff(one) for one in several]))
+        found = Frequency("steps", count=step)
+        sound = all(_are_places(found.grid(one)) for one in several)
+        return found if sound and _is_dense(found, several) else replace(found, regular=False)
+    several = [one.astype("datetime64[ns]", copy=False) for one in several]
+    few = [one[:FEW] for one in several[:: max(1, len(several) // FEW)]]
+    first = _best(few, zone)
+    if first is not None and (len(few) == 1 == len(several) and len(few[0]) == len(several[0])):
+        return first.frequency
+    if first is not None and first.share == 1 and _fit(first.frequency, several).share == 1:
+        return first.frequency
+    whole = _best(several, zone)
+    if whole is not None:
+        return whole.frequency
+    step = int(_middle([np.diff(one).astype(np.int64) for one in several]))
+    seasons = seasons_of(step)
+    name = name_of_span(step)
+    return Frequency(name, "nanosecond", step, seasons[0], seasons, regular=False, zone=zone)
+
+
+class _Fit(NamedTuple):
+    """How well a frequency explains stamps: the share that lies on its grid, 0 where none can."""
+
+    frequency: Frequency
+    share: float
+
+
+def _best(stamps: Sequence[Stamps], zone: str | None) -> _Fit | None:
+    """The rule that explains most of the stamps, the plainest of several; None where none does."""
+    best: _Fit | None = None
+    for found in _candidates(stamps, zone):
+        fit = _fit(found, stamps)
+        if fit.share == 1:
+            return fit
+        if best is None or fit.share > best.share:
+            best = fit
+    if best is not None and best.share >= 1 - MOST_OFF:
+        return best
+    return _with_jitter(stamps, zone)
+
+
+def _fit(found: Frequency, stamps: Sequence[Stamps]) -> _Fit:
+    on = total = spread = 0
+    for one in stamps:
+        places, due = found.laid(one)
+        if not (places[1:] > places[:-1]).all():
+            return _Fit(found, 0.0)
+        on += int((due == one).sum())
+        total += len(one)
+        spread += int(places[-1]) + 1
+    return _Fit(found, on / total if spread <= MOST_SPREAD * total else 0.0)
+
+
+def _candidates(stamps: Sequence[Stamps], zone: str | None) -> Iterator[Frequency]:
+    """What the stamps may follow, the plainest first."""
+    plain = Frequency("", "nanosecond", DAY, zone=zone)
+    shown = [plain.shown(one) for one in stamps]
+    step = int(_middle([np.diff(one) for one in shown]))
+    if step > 20 * DAY:
+        months = [
+            one.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64) for one in shown
+        ]
+        count = int(_middle([np.diff(one) for one in months]))
+        days = (np.concatenate(shown) // DAY).astype("datetime64[D]")
+        for place in dict.fromkeys(likely(days)) if count else ():
+            yield by_months(count, (place,), zone)
+    if step % DAY:
+        step = int(_middle([np.diff(one).astype(np.int64) for one in stamps]))
+    if step < 1:
+        return
+    spans = by_span(step, zone)
+    if DAY < step < WEEK:
+        yield from _of_weekdays(shown, zone)
+    if step < DAY or step == DAY:
+        yield from _of_weeks(
+            step,
+            [spans.shown(one) if step < DAY else each for one, each in zip(stamps, shown)],
+            zone,
+        )
+    yield spans
+    if 12 * DAY < step < 18 * DAY:
+        yield from _twice_a_month((np.concatenate(shown) // DAY).astype("datetime64[D]"), zone)
+
+
+def _twice_a_month(days: NDArray[np.datetime64], zone: str | None) -> Iterator[Frequency]:
+    of_month = (days - days.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
+    early = 2 * of_month < of_month.min() + of_month.max()
+    for first in likely(days[early])[:1] if early.any() else ():
+        for second in likely(days[~early])[:2]:
+            yield by_months(1, (first, second), zone)
+
+
+def by_months(count: int, places: tuple[str, ...], zone: str | None = None) -> Frequency:
+    """Return the frequency of some days of every so many months.
+
+    Args:
+        count: months.
+        places: of the days in a month, in words, in their order.
+        zone: by whose clock they begin.
+
+    Example:
+        >>> by_months(3, ("last business day",)).name
+        'quarterly (last business day)'
+    """
+    season = 12 * len(places) // count if 12 % count == 0 else 1
+    name, day = name_of_months(count, places), 1
+    if len(places) == 1 and (places[0] == "last day" or places[0].startswith("day ")):
+        day, places = int(places[0].removeprefix("day ").replace("last day", "31")), ()
+    return Frequency(name, "month", count, season, (season,), day=day, places=places, zone=zone)
+
+
+def by_span(step: int, zone: str | None = None) -> Frequency:
+    """Return the frequency of a fixed step.
+
+    Args:
+        step: nanoseconds.
+        zone: by whose clock days begin.
+
+    Example:
+        >>> by_span(DAY).seasons
+        (7,)
+    """
+    seasons = seasons_of(step)
+    return Frequency(name_of_span(step), "nanosecond", step, seasons[0], seasons, zone=zone)
+
+
+def by_weekdays(count: int, zone: str | None = None) -> Frequency:
+    """Return the frequency of every so many weekdays.
+
+    Args:
+        count: weekdays.
+        zone: by whose clock they begin.
+
+    Example:
+        >>> by_weekdays(1).name, by_weekdays(2).name
+        ('weekdays', '2 weekdays')
+    """
+    name, season = "weekdays" if count == 1 else f"{count} weekdays", 1 if 5 % count else 5 // count
+    return Frequency(name, "weekday", count, season, (season,), zone=zone)
+
+
+def by_slots(step: int, slots: tuple[int, ...], zone: str | None = None) -> Frequency:
+    """Return the frequency of some of a week's steps.
+
+    Args:
+        step: nanoseconds.
+        slots: the places of those that are observed; Monday's first is 0.
+        zone: by whose clock the week begins.
+
+    Example:
+        >>> by_slots(DAY, (0, 1, 2, 3, 4, 5)).name
+        'daily (Mon-Sat)'
+    """
+    each, days = len(slots), len({slot * step // DAY for slot in slots})
+    daily = each // days if each % days == 0 else 1
+    seasons = tuple(sorted({daily, each} - {1})) or (1,)
+    name = f"{name_of_span(step)} ({slots_in_words(slots, step)})"
+    return Frequency(name, "nanosecond", step, seasons[0], seasons, slots=slots, zone=zone)
+
+
+def _of_weeks(step: int, shown: Sequence[Whole], zone: str | None) -> Iterator[Frequency]:
+    """The days, or the hours, of a week that are observed, where others never are."""
+    if WEEK % step or DAY % step or step < MINUTE:
+        return
+    span = max(int(one[-1] - one[0]) for one in shown)
+    together = np.concatenate(shown)
+    size, monday = WEEK // step, 4 * DAY
+    slots = (together - together[0] % step - monday) // step
+    counts = np.bincount(slots % size, minlength=size)
+    days = tuple(np.flatnonzero(counts.reshape(7, -1).any(1)).tolist())
+    if step == DAY and span >= WEEK and set(days) <= set(WORKDAYS):
+        yield by_weekdays(1, zone)
+        return
+    if span < 2 * WEEK and step < DAY and span >= 2 * DAY:
+        of_day = counts.reshape(7, -1).any(0)
+        counts = np.where(of_day, 1, 0)[None].repeat(7, 0)
+        if set(days) <= set(WORKDAYS) and len(days) > 2:
+            counts[5:] = 0
+        counts = counts.ravel()
+    elif span < 2 * WEEK:
+        return
+    there = tuple(np.flatnonzero(counts).tolist())
+    if len(there) in (size, 0) or len(there) * 10 > size * 9:
+        return
+    found = by_slots(step, there, zone)
+    lengths = [int(found.lattice(int(one[0])).nearest(one[[0, -1]]) @ [-1, 1]) + 1 for one in shown]
+    if len(together) >= FULL * sum(lengths):
+        yield found
+
+
+def _of_weekdays(shown: Sequence[Whole], zone: str | None) -> Iterator[Frequency]:
+    """Every so many weekdays, where there is no stamp on another day."""
+    days = [(one // DAY).astype("datetime64[D]") for one in shown]
+    if all(np.is_busday(one).all() for one in days):
+        count = int(_middle([np.busday_count(one[:-1], one[1:]) for one in days]))
+        yield by_weekdays(count, zone)
+
+
+def _with_jitter(stamps: Sequence[Stamps], zone: str | None) -> _Fit | None:
+    """A whole step that all stamps are near, though none need be on its grid."""
+    step = int(_middle([np.diff(one).astype(np.int64) for one in stamps]))
+    if step < 1:
+        return None
+    sums = np.zeros(2)
+    for one in stamps:
+        spans = np.diff(one).astype(np.int64)
+        sums += spans.sum(), np.maximum(1, np.round(spans / step)).sum()
+    mean = sums[0] / sums[1]
+    near = [each for each in WHOLE if abs(each - mean) <= NICE * each]
+    for each in near:
+        found = by_span(each, zone)
+        lays = [found.laid(one) for one in stamps]
+        increasing = all((places[1:] > places[:-1]).all() for places, _ in lays)
+        off = max(
+            float(np.abs((one - due).astype(np.int64)).max()) for one, (_, due) in zip(stamps, lays)
+        )
+        if increasing and off <= JITTER * each and _is_dense(found, stamps):
+            return _Fit(found, 0.0)
+    return None
+
+
+def _middle(differences: Sequence[Stamps]) -> Any:
+    """The median, the lower one where two stand in the middle."""
+    together = np.concatenate(differences)
+    middle = (len(together) - 1) // 2
+    together.partition(middle)
+    return together[middle]
+
+
+def _is_dense(found: Frequency, stamps: Sequence[Stamps]) -> bool:
+    spread = sum(float(found.grid(one[[0, -1]])[1]) + 1 for one in stamps)
+    return spread <= MOST_SPREAD * sum(map(len, stamps))
+
+
+def _are_places(steps: NDArray[np.float64]) -> bool:
+    """Whether numbers are whole and increase; they are spoiled."""
+    places = np.round(steps)
+    steps -= places
+    increasing = bool((places[1:] > places[:-1]).all())
+    return increasing and bool(np.abs(steps, out=steps).max() < 1e-6)
