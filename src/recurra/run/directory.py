@@ -112,7 +112,7 @@ class RunDirectory:
         Raises:
             RunError: it is a file, it may not be written to, it holds something else than a run,
                 or another run holds it.
-            CheckpointError: it is a run, but its `config.json` cannot be understood.
+            ConfigError: it is the home, the root of a disk, or `~`.
         """
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         with contextlib.ExitStack() as held:
@@ -303,6 +303,7 @@ class RunDirectory:
 
         Raises:
             ResourceError: the disk is full.
+            RunError: it refuses otherwise.
         """
         with writing(self.report_path):
             self.metrics.flush()
