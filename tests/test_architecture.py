@@ -149,7 +149,14 @@ ORDER = {
         task
     """,
     "recurra.series.pictures": "*",
-    "recurra.series.calendar": "limits\n frequency\n names",
+    "recurra.series.calendar": """
+        limits months zones seasons
+        lattice
+        words
+        frequency
+        found
+        names
+    """,
     "recurra.series.reading": "columns\n draft stamps\n *",
     "recurra.series.datasets": "base\n *",
     "recurra.series.data": "dataset\n windows",

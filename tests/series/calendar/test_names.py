@@ -12,7 +12,7 @@ from recurra.series.options import SeriesOptions
 
 @pytest.mark.parametrize("name", [*STEPS, "15 minutes", "2 weeks", "2 months", "10 days"])
 def test_a_name_is_that_of_what_would_be_inferred(name):
-    assert named(name).name == name
+    assert named(name).is_called(name)
     assert named(name).regular
 
 
@@ -28,20 +28,35 @@ def test_no_frequency(name):
         named(name)
 
 
-def test_it_overrides_what_is_inferred(tmp_path):
-    days = ["2024-01-31", "2024-02-29", "2024-03-01", "2024-03-02", "2024-03-31"]
+def test_an_asked_calendar_places_stamps_and_finds_gaps(tmp_path):
+    days = ["2024-01-31", "2024-02-29", "2024-03-29", "2024-05-31", "2024-06-27"]
     rows = "\n".join(f"{day},{n}" for n, day in enumerate(days))
     (tmp_path / "own.csv").write_text(f"ds,y\n{rows}\n")
-    options = SeriesOptions(dataset=str(tmp_path / "own.csv"))
-    assert open_panel(options)[0].frequency.name != "monthly"
-    asked = options.model_copy(update={"frequency": "monthly"})
+    asked = SeriesOptions(dataset=str(tmp_path / "own.csv"), frequency="monthly")
     panel, _ = open_panel(asked)
-    assert (panel.frequency.name, panel.frequency.season) == ("monthly", 12)
-    assert panel.notes[-1] == "frequency monthly, season 12 (as asked)"
-    after = panel.stamps_after(panel.series[0], 2).astype("datetime64[D]").astype(str)
-    assert after.tolist() == ["2024-04-30", "2024-05-31"]
+    (one,) = panel.series
+    assert (panel.frequency.name, panel.frequency.season) == ("monthly (last business day)", 12)
+    assert panel.notes == (
+        "1 stamp lies beside the calendar, the first at data row 5: 2024-06-27 is taken for "
+        "2024-06-28",
+        "1 stamp is missing, the first after data row 3: added as gaps",
+        "1 gap, the first after data row 3: left as gaps",
+        "frequency monthly (last business day), season 12 (as asked)",
+    )
+    assert one.stamps.astype("datetime64[D]").astype(str).tolist() == [
+        *days[:3], "2024-04-30", "2024-05-31", "2024-06-28",
+    ]  # fmt: skip
+    after = panel.stamps_after(one, 2).astype("datetime64[D]").astype(str)
+    assert after.tolist() == ["2024-07-31", "2024-08-30"]
     both = asked.model_copy(update={"season": 4})
     assert open_panel(both)[0].frequency.seasons == (4,)
+
+
+def test_stamps_that_an_asked_calendar_has_one_place_for_are_refused(tmp_path):
+    (tmp_path / "own.csv").write_text("ds,y\n2024-01-31,1\n2024-02-29,2\n2024-03-01,3\n")
+    options = SeriesOptions(dataset=str(tmp_path / "own.csv"), frequency="monthly")
+    with pytest.raises(DataError, match=r"data rows 2 and 3: .* two stamps for 2024-02-29"):
+        open_panel(options)
 
 
 def test_series_without_dates_have_no_named_frequency():

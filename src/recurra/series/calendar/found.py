@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
-from recurra.series.calendar.frequency import WORKDAYS, Frequency
+from recurra.series.calendar.frequency import WORKDAYS, Frequency, Points
 from recurra.series.calendar.lattice import DAY, WEEK
 from recurra.series.calendar.months import likely
 from recurra.series.calendar.words import name_of_months, name_of_span, seasons_of, slots_in_words
@@ -73,7 +73,9 @@ def infer(*stamps: Stamps, zone: str | None = None) -> Frequency:
     step = int(_middle([np.diff(one).astype(np.int64) for one in several]))
     seasons = seasons_of(step)
     name = name_of_span(step)
-    return Frequency(name, "nanosecond", step, seasons[0], seasons, regular=False, zone=zone)
+    return Frequency(
+        name, "nanosecond", step, seasons[0], seasons, regular=False, points=Points(zone=zone)
+    )
 
 
 class _Fit(NamedTuple):
@@ -111,7 +113,7 @@ def _fit(found: Frequency, stamps: Sequence[Stamps]) -> _Fit:
 
 def _candidates(stamps: Sequence[Stamps], zone: str | None) -> Iterator[Frequency]:
     """What the stamps may follow, the plainest first."""
-    plain = Frequency("", "nanosecond", DAY, zone=zone)
+    plain = Frequency("", "nanosecond", DAY, points=Points(zone=zone))
     shown = [plain.shown(one) for one in stamps]
     step = int(_middle([np.diff(one) for one in shown]))
     if step > 20 * DAY:
@@ -164,7 +166,9 @@ def by_months(count: int, places: tuple[str, ...], zone: str | None = None) -> F
     name, day = name_of_months(count, places), 1
     if len(places) == 1 and (places[0] == "last day" or places[0].startswith("day ")):
         day, places = int(places[0].removeprefix("day ").replace("last day", "31")), ()
-    return Frequency(name, "month", count, season, (season,), day=day, places=places, zone=zone)
+    return Frequency(
+        name, "month", count, season, (season,), day=day, points=Points(places, zone=zone)
+    )
 
 
 def by_span(step: int, zone: str | None = None) -> Frequency:
@@ -179,7 +183,9 @@ def by_span(step: int, zone: str | None = None) -> Frequency:
         (7,)
     """
     seasons = seasons_of(step)
-    return Frequency(name_of_span(step), "nanosecond", step, seasons[0], seasons, zone=zone)
+    return Frequency(
+        name_of_span(step), "nanosecond", step, seasons[0], seasons, points=Points(zone=zone)
+    )
 
 
 def by_weekdays(count: int, zone: str | None = None) -> Frequency:
@@ -194,7 +200,7 @@ def by_weekdays(count: int, zone: str | None = None) -> Frequency:
         ('weekdays', '2 weekdays')
     """
     name, season = "weekdays" if count == 1 else f"{count} weekdays", 1 if 5 % count else 5 // count
-    return Frequency(name, "weekday", count, season, (season,), zone=zone)
+    return Frequency(name, "weekday", count, season, (season,), points=Points(zone=zone))
 
 
 def by_slots(step: int, slots: tuple[int, ...], zone: str | None = None) -> Frequency:
@@ -213,7 +219,9 @@ def by_slots(step: int, slots: tuple[int, ...], zone: str | None = None) -> Freq
     daily = each // days if each % days == 0 else 1
     seasons = tuple(sorted({daily, each} - {1})) or (1,)
     name = f"{name_of_span(step)} ({slots_in_words(slots, step)})"
-    return Frequency(name, "nanosecond", step, seasons[0], seasons, slots=slots, zone=zone)
+    return Frequency(
+        name, "nanosecond", step, seasons[0], seasons, points=Points(slots=slots, zone=zone)
+    )
 
 
 def _of_weeks(step: int, shown: Sequence[Whole], zone: str | None) -> Iterator[Frequency]:

@@ -16,7 +16,7 @@ from recurra.series.calendar.limits import numbers_after, require_dates
 from recurra.series.calendar.months import LAST_DAY, MonthDay
 from recurra.series.calendar.zones import instants, on_the_wall
 
-__all__ = ["MONTH", "STEPS", "Frequency"]
+__all__ = ["STEPS", "WORKDAYS", "Frequency", "Points"]
 
 HOUR = 3_600 * 10**9  # nanoseconds
 MONTH = 2_629_746 * 10**9  # a twelfth of the Gregorian calendar's mean year
@@ -24,6 +24,26 @@ WORKDAYS = (0, 1, 2, 3, 4)
 SAMPLE = 1_000  # stamps that tell which of them most lie in one line with
 
 Stamps = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Where in a month or a week a calendar has its points, and by whose clock.
+
+    Args:
+        places: in words, the days of a month that no number tells, as `"last business day"`.
+        slots: of the steps of a week, Monday's first is 0, those that are observed; all where
+            none are named.
+        zone: the name of the zone by whose clock days begin; stamps are in UTC then.
+
+    Example:
+        >>> Points(places=("third Friday",)).slots
+        ()
+    """
+
+    places: tuple[str, ...] = ()
+    slots: tuple[int, ...] = ()
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +60,11 @@ class Frequency:
         seasons: all customary ones in steps, the longest last.
         regular: every stamp is a whole number of steps from every other.
         day: of the month that stamps fall on where the unit is `"month"`; 31 is its last day.
-        places: in words, the days of a month that are told otherwise, as `"last business day"`.
-        slots: of the steps of a week, Monday's first is 0, those that are observed; all where
-            none are named.
-        zone: the name of the zone by whose clock days begin; stamps are in UTC then.
+        points: which of the steps are observed, and by whose clock.
 
     Example:
-        >>> daily = Frequency("daily", "nanosecond", DAY, 7, (7,), zone="America/New_York")
+        >>> clock = Points(zone="America/New_York")
+        >>> daily = Frequency("daily", "nanosecond", DAY, 7, (7,), points=clock)
         >>> daily.after(np.datetime64("2023-03-12T05:00"), 2).astype("datetime64[h]")
         array(['2023-03-13T04', '2023-03-14T04'], dtype='datetime64[h]')
     """
@@ -58,18 +76,20 @@ class Frequency:
     seasons: tuple[int, ...] = (1,)
     regular: bool = True
     day: int = 1
-    places: tuple[str, ...] = ()
-    slots: tuple[int, ...] = ()
-    zone: str | None = None
+    points: Points = Points()
 
     def facts(self) -> dict[str, Any]:
-        """Return the fields as JSON holds them.
+        """Return the fields as JSON holds them; the points where they say something.
 
         Example:
             >>> STEPS.facts()["seasons"]
             [1]
         """
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        found = asdict(self) | {"seasons": list(self.seasons)}
+        points = found.pop("points")
+        if self.points != Points():
+            found["points"] = {k: list(v) if isinstance(v, tuple) else v for k, v in points.items()}
+        return found
 
     @property
     def rule(self) -> tuple[Any, ...]:
@@ -79,27 +99,41 @@ class Frequency:
             >>> STEPS.rule == Frequency("steps", season=12).rule
             True
         """
-        day = self.day if self.unit == "month" and not self.places else 0
-        return self.unit, self.count, self.regular, day, self.places, self.slots
+        points = self.points
+        day = self.day if self.unit == "month" and not points.places else 0
+        return self.unit, self.count, self.regular, day, points.places, points.slots
+
+    def is_called(self, name: str) -> bool:
+        """Return whether this is the calendar of a name, whichever days of a month it goes by.
+
+        Args:
+            name: as `data.frequency` takes it.
+
+        Example:
+            >>> Frequency("monthly (last business day)").is_called("monthly")
+            True
+        """
+        return name in (self.name, self.name.partition(" (")[0])
 
     @property
-    def by_the_clock(self) -> bool:
-        """Whether stamps are judged by the clock on the wall, and not by the time that passes."""
-        return self.unit != "nanosecond" or bool(self.slots) or self.count % DAY == 0
+    def _clock(self) -> str | None:
+        """The zone by whose clock stamps are judged; None where the time that passes counts."""
+        by_days = self.unit != "nanosecond" or bool(self.points.slots) or self.count % DAY == 0
+        return self.points.zone if by_days else None
 
     def lattice(self, anchor: int) -> Lattice:
         """Return its points.
 
         Args:
-            anchor: one of them, in nanoseconds, by the clock if `by_the_clock`.
+            anchor: one of them, in nanoseconds, as `shown` returns it.
         """
         if self.unit == "month":
             last = "last day" if self.day == LAST_DAY else f"day {self.day}"
-            days = [MonthDay(words) for words in self.places or (last,)]
+            days = [MonthDay(words) for words in self.points.places or (last,)]
             return Months(int(self.count), anchor, days)
         if self.unit == "weekday":
             return Every(int(self.count), anchor, Spans(DAY, anchor, WORKDAYS))
-        return Spans(int(self.count), anchor, self.slots)
+        return Spans(int(self.count), anchor, self.points.slots)
 
     def shown(self, stamps: Stamps) -> NDArray[np.int64]:
         """Return stamps as the clock that it is judged by shows them, `(T,)` in nanoseconds.
@@ -108,10 +142,10 @@ class Frequency:
             stamps: `(T,)`, dates.
         """
         whole = stamps.astype("datetime64[ns]").astype(np.int64)
-        return on_the_wall(whole, self.zone) if self.zone and self.by_the_clock else whole
+        return on_the_wall(whole, self._clock) if self._clock else whole
 
     def _stamps(self, shown: NDArray[np.int64]) -> Stamps:
-        whole = instants(shown, self.zone) if self.zone and self.by_the_clock else shown
+        whole = instants(shown, self._clock) if self._clock else shown
         return whole.astype("datetime64[ns]")
 
     def laid(self, stamps: Stamps) -> tuple[NDArray[np.int64], Stamps]:
@@ -218,8 +252,8 @@ class Frequency:
         phases: list[NDArray[np.float64]] = []
         if step:
             time = stamps.astype("datetime64[ns]")
-            if self.zone:
-                time = on_the_wall(time.astype(np.int64), self.zone).astype("datetime64[ns]")
+            if self.points.zone:
+                time = on_the_wall(time.astype(np.int64), self.points.zone).astype("datetime64[ns]")
             day, month = time.astype("datetime64[D]"), time.astype("datetime64[M]")
             year = time.astype("datetime64[Y]")
             of_month = (day - month).astype(np.int64)
@@ -238,7 +272,7 @@ class Frequency:
     def _nanoseconds(self) -> float:
         """The length of a step: the mean one of months, the usual one of weeks with gaps."""
         units = {"nanosecond": 1.0, "weekday": float(DAY), "month": float(MONTH)}
-        return self.count * units[self.unit] / max(1, len(self.places))
+        return self.count * units[self.unit] / max(1, len(self.points.places))
 
 
 STEPS = Frequency("steps")

@@ -55,12 +55,13 @@ class MonthDay:
             months: `(N,)` as `datetime64[M]`.
         """
         first = months.astype("datetime64[D]")
-        last = (months + 1).astype("datetime64[D]") - np.timedelta64(1, "D")
+        last: Days = np.asarray((months + 1).astype("datetime64[D]") - 1, "datetime64[D]")
         if self._day:
             return np.asarray(np.minimum(first + np.timedelta64(self._day - 1, "D"), last))
         if self._kind == "day":
-            nth = 0 if self._nth == "last" else NTH.index(self._nth)
-            return last if self._nth == "last" else first + np.timedelta64(nth, "D")
+            if self._nth == "last":
+                return last
+            return np.asarray(first + np.timedelta64(NTH.index(self._nth), "D"), "datetime64[D]")
         if self._nth == "last":
             return np.busday_offset(last, 0, "backward", weekmask=self._mask)
         return np.busday_offset(first, NTH.index(self._nth), "forward", weekmask=self._mask)

@@ -97,7 +97,8 @@ def asked(name: str, stamps: Sequence[NDArray[Any]], zone: str | None) -> Freque
         >>> asked("monthly", [days], None).name
         'monthly (last business day)'
     """
-    found = replace(named(name), zone=zone)
+    found = named(name)
+    found = replace(found, points=replace(found.points, zone=zone))
     if found.unit != "month" or "(" in name or name == "twice a month":
         return found
     days = np.concatenate([found.shown(one) for one in stamps]) // DAY

@@ -10,7 +10,7 @@ import numpy as np
 
 from recurra.errors import DataError
 from recurra.series.calendar.frequency import Frequency
-from recurra.series.calendar.names import named
+from recurra.series.calendar.names import asked
 from recurra.series.datasets.base import SeriesSource, Split
 from recurra.series.datasets.files import FileSource
 from recurra.series.options import SeriesOptions
@@ -79,24 +79,21 @@ def open_panel(options: SeriesOptions, data: Any = None) -> tuple[Panel, Split |
         panel, split = source.open(), source.split
     else:
         panel, split = read_data(data, options), None
-    if options.season is None and options.frequency is None:
-        return panel, split
     frequency = panel.frequency
-    if options.frequency is not None:
-        frequency = _asked(panel, options.frequency)
+    if options.frequency is not None and not frequency.is_called(options.frequency):
+        frequency = _asked(panel, options.frequency)  # a panel, or a dataset that brings its own
     if options.season is not None:
         frequency = replace(frequency, season=options.season, seasons=(options.season,))
+    if options.season is None and frequency is panel.frequency:
+        return panel, split
     notes = tuple(note for note in panel.notes if not note.startswith("frequency "))
     told = f"frequency {frequency.name}, season {frequency.season} (as asked)"
     return replace(panel, frequency=frequency, notes=(*notes, told)), split
 
 
 def _asked(panel: Panel, name: str) -> Frequency:
-    """Return the frequency of a name, on the day of the month that the series' stamps have."""
-    stamps = panel.series[0].stamps
-    if stamps is None or not np.issubdtype(stamps.dtype, np.datetime64):
+    """Return the frequency of a name, on the days of the month that the series' stamps have."""
+    stamps = [one.stamps for one in panel.series if one.stamps is not None]
+    if not stamps or not np.issubdtype(stamps[0].dtype, np.datetime64):
         raise DataError(f"data.frequency is {name!r}, but the series have no dates")
-    day = stamps[-1].astype("datetime64[D]")
-    of_month = int((day - day.astype("datetime64[M]")).astype(np.int64)) + 1
-    last = (day + np.timedelta64(1, "D")).astype("datetime64[M]") != day.astype("datetime64[M]")
-    return replace(named(name), day=31 if last else of_month)
+    return asked(name, stamps, panel.frequency.points.zone)

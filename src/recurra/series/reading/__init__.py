@@ -120,13 +120,14 @@ def _mapped(data: Mapping[Any, Any]) -> Columns:
 def _panel(source: Source, drafts: list[Draft], notes: list[str], options: SeriesOptions) -> Panel:
     _require_numbers(source, drafts)
     drafts, moved = sorted_once(source, drafts)
-    drafts, frequency, added = on_grid(source, drafts)
+    drafts, frequency, added = on_grid(source, drafts, options.frequency)
     drafts, gaps = filled(source, drafts, options.fill)
     drafts, covariates = covered(source, drafts)
     shortest = min(len(one.values) for one in drafts)  # a test is no more than a fifth unasked
     held = max(options.test or 0, options.horizon or 0) or shortest // 5
     frequency = _with_season(frequency, drafts, held)
-    told = f"frequency {frequency.name}, season {frequency.season} (inferred)"
+    how = "inferred" if options.frequency is None else "as asked"
+    told = f"frequency {frequency.name}, season {frequency.season} ({how})"
     series = tuple(
         Series(
             one.unique_id,

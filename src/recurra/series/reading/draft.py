@@ -41,6 +41,7 @@ class Source:
         future: names of the F covariates known ahead.
         static: names of the S numbers that do not change.
         time: name of the column of stamps; None where there is none.
+        zone: by whose clock days begin, where the stamps, in UTC, are of one.
     """
 
     place: str
@@ -49,6 +50,7 @@ class Source:
     future: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     time: str | None = None
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recurra.errors import DataError
 from recurra.series.calendar.found import infer
 from recurra.series.calendar.frequency import STEPS, Frequency
+from recurra.series.calendar.names import asked
 from recurra.series.reading.columns import rows_in_words
 from recurra.series.reading.draft import ADDED, Draft, Source, names_of
 
 __all__ = ["on_grid", "sorted_once"]
+
+ENOUGH = 8
+"""Stamps of a series that tell a calendar of its own."""
 
 
 def sorted_once(source: Source, drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
@@ -72,49 +78,131 @@ def _refuse_twice(source: Source, one: Draft) -> None:
         )
 
 
-def on_grid(source: Source, drafts: Sequence[Draft]) -> tuple[list[Draft], Frequency, list[str]]:
+def on_grid(
+    source: Source, drafts: Sequence[Draft], name: str | None = None
+) -> tuple[list[Draft], Frequency, list[str]]:
     """Return the series without a stamp missing where they are regular; frequency; and notes.
 
-    Where all stamps lie on the grid of their median step, a row that holds nothing is added for
-    every point of it that is missing. Others are irregular, and stay as they are.
+    Where stamps follow a calendar, a row that holds nothing is added for every point of it that
+    is missing, and the few stamps beside it are moved to the points that they are nearest to.
+    Others are irregular, and stay as they are.
 
     Args:
         source: what the series have in common.
         drafts: the series, sorted.
+        name: of the calendar, where one is asked for.
+
+    Raises:
+        ConfigError: there is no such calendar.
+        DataError: series follow several calendars, or stamps do not fit the one that is asked for.
     """
     stamps = [one.stamps for one in drafts if one.stamps is not None]
     if not stamps:
+        if name is not None:
+            raise DataError(f"data.frequency is {name!r}, but the series have no dates")
         return list(drafts), STEPS, []
-    frequency = infer(*stamps)
+    frequency = _asked(name, stamps, source) if name else infer(*stamps, zone=source.zone)
+    if not name:
+        _require_one_calendar(source, drafts, frequency)
     if not frequency.regular:
         return (
             list(drafts),
             frequency,
             [f"stamps are irregular, their median step {_step(frequency)}"],
         )
-    found = [_completed(one, frequency) for one in drafts]
+    found = [_completed(source, one, frequency) for one in drafts]
+    return found, frequency, [*_moves(drafts, found), *_additions(drafts, found)]
+
+
+def _asked(name: str, stamps: Sequence[NDArray[Any]], source: Source) -> Frequency:
+    if not np.issubdtype(stamps[0].dtype, np.datetime64):
+        raise DataError(f"data.frequency is {name!r}, but the series have no dates")
+    return asked(name, stamps, source.zone)
+
+
+def _require_one_calendar(source: Source, drafts: Sequence[Draft], frequency: Frequency) -> None:
+    """Refuse series of which each follows a calendar, but not the same one."""
+    if frequency.unit == "step" or len(drafts) < 2:
+        return
+    told: dict[Any, tuple[str, str]] = {}
+    for one in drafts:
+        if one.stamps is None or len(one.stamps) < ENOUGH:
+            continue
+        own = frequency
+        if not _follows(one.stamps, frequency):
+            own = infer(one.stamps, zone=source.zone)
+        if own.regular:
+            told.setdefault(own.rule, (own.name, one.unique_id))
+        if len(told) > 1:
+            (name, first), (other, second) = told.values()
+            raise DataError(
+                f"{source.place}: series {first!r} is {name}, series {second!r} is {other}; learn "
+                "from each calendar by itself, or set data.frequency"
+            )
+
+
+def _follows(stamps: NDArray[Any], frequency: Frequency) -> bool:
+    """Whether one series is of a calendar, and not of one that has a point at some of its own."""
+    if not frequency.regular:
+        return False
+    places, due = frequency.laid(stamps)
+    return bool((due == stamps).mean() > 0.5 and np.gcd.reduce(np.diff(places)) == 1)
+
+
+def _moves(drafts: Sequence[Draft], found: Sequence[Draft]) -> list[str]:
+    """In words, which stamps were moved onto the calendar."""
+    count, first = 0, ""
+    for one, now in zip(drafts, found):
+        assert one.stamps is not None and now.stamps is not None
+        due = now.stamps[now.rows != ADDED]
+        moved = np.flatnonzero(due != one.stamps)
+        if moved.size and not count:
+            place = int(moved[0])
+            first = f"{rows_in_words(int(one.rows[place]))}: {_told(one.stamps[place])} is taken "
+            first += f"for {_told(due[place])}"
+        count += moved.size
+    word = "stamp lies" if count == 1 else "stamps lie"
+    return [f"{count:,} {word} beside the calendar, the first at {first}"] if count else []
+
+
+def _told(stamp: Any) -> str:
+    return str(stamp).removesuffix(".000000000").replace("T", " ").removesuffix(" 00:00:00")
+
+
+def _additions(drafts: Sequence[Draft], found: Sequence[Draft]) -> list[str]:
     added = sum(map(len, found)) - sum(map(len, drafts))
     if not added:
-        return found, frequency, []
+        return []
     first = next(one for one in found if (one.rows == ADDED).any())
     row = int(first.rows[np.flatnonzero(first.rows == ADDED)[0] - 1])
     word = "stamp is" if added == 1 else "stamps are"
-    note = f"{added} {word} missing, the first after {rows_in_words(row)}: added as gaps"
-    return found, frequency, [note]
+    return [f"{added} {word} missing, the first after {rows_in_words(row)}: added as gaps"]
 
 
 def _step(frequency: Frequency) -> str:
     return f"{frequency.count:g}" if frequency.unit == "step" else frequency.name
 
 
-def _completed(one: Draft, frequency: Frequency) -> Draft:
+def _completed(source: Source, one: Draft, frequency: Frequency) -> Draft:
+    """A series on its calendar, with a row that holds nothing wherever one is missing."""
     assert one.stamps is not None
-    places = np.round(frequency.grid(one.stamps)).astype(np.int64)
+    if frequency.unit == "step":
+        places = np.round(frequency.grid(one.stamps)).astype(np.int64)
+        due = one.stamps
+    else:
+        places, due = frequency.laid(one.stamps)
+    same = np.flatnonzero(places[1:] == places[:-1])
+    if same.size:
+        both = one.rows[same[0] : same[0] + 2].tolist()
+        raise DataError(
+            f"{source.place}, {rows_in_words(*both)}: series {one.unique_id!r} has two stamps for "
+            f"{_told(due[same[0]])}, as data.frequency is {frequency.name}"
+        )
     size = int(places[-1]) + 1
     if size == len(one):
-        return one
-    stamps = np.concatenate([one.stamps[:1], frequency.after(one.stamps[0], size - 1)])
-    stamps[places] = one.stamps
+        return replace(one, stamps=due)
+    stamps = np.concatenate([due[:1], frequency.after(due[0], size - 1)])
+    stamps[places] = due
     rows = np.full(size, ADDED)
     rows[places] = one.rows
     spread = []
