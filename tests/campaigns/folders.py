@@ -82,7 +82,7 @@ def _quiet(folder: Path) -> Iterator[None]:
     from recurra.storage import picture
 
     def drawn(figure: Any, file: Any, **more: Any) -> None:
-        file.write(f"\x89PNG {more['metadata'].get('Software')}".encode())
+        file.write(b"\x89PNG " + more["metadata"]["Software"].encode())
 
     before = Path.cwd()
     places = {"RECURRA_CACHE": str(folder / "cache"), "HOME": str(folder / "home")}

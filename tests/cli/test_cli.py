@@ -14,6 +14,7 @@ import time
 import pytest
 
 from recurra import cli, errors
+from recurra.cli.interrupt import current
 
 UNASKED = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"
 
@@ -100,7 +101,7 @@ def test_other_errors_end_with_their_own_code(recurra, tmp_path, words, code, sa
     [
         (errors.RunError("a lock\nis held"), 1, "recurra: a lock is held\n"),
         (errors.ResourceError("disk"), 5, "recurra: disk\n"),
-        (MemoryError(), 5, "recurra: out of memory; a smaller batch helps"),
+        (MemoryError(), 5, "recurra: out of memory; give a smaller file"),
         (RuntimeError("[enforce] can't allocate memory"), 5, "recurra: out of memory"),
         (OSError(28, "No space left on device", "x"), 5, "No space left on device"),
         (OSError(13, "Permission denied", "x"), 1, "Permission denied"),
@@ -261,3 +262,24 @@ def test_the_advice_fits_the_command(recurra, monkeypatch, command, advice):
     monkeypatch.setattr(cli, "_carry_out", fail)
     answer = recurra(command, "run", "file")
     assert (answer.code, answer.err) == (5, f"recurra: out of memory; {advice}\n")
+
+
+def test_a_signal_while_an_error_is_explained_ends_the_command_as_any(recurra, monkeypatch):
+    def explain(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(cli, "_explain", explain)
+    assert recurra("train", "--learning-rat", "3").code == 143
+
+
+def test_a_last_save_that_failed_is_told(recurra, monkeypatch):
+    def stopped(words):
+        current().raised, current().signal = True, signal.SIGTERM
+        raise errors.ResourceError("the checkpoint of step 9 cannot be written")
+
+    monkeypatch.setattr(cli, "_carry_out", stopped)
+    answer = recurra("train")
+    assert (answer.code, answer.err) == (
+        143, "recurra: the checkpoint of step 9 cannot be written\n"
+    )  # fmt: skip

@@ -114,6 +114,19 @@ def test_a_signal_that_is_sent_twice_at_a_time_is_one():
     assert ended(started, signal.SIGHUP)[0] == 7
 
 
+def test_a_signal_to_a_forked_child_is_not_the_commands():
+    body = """
+import multiprocessing
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(pool.map(abs, [-1, -2]), flush=True)
+time.sleep(1.5)  # the watch would have ended it
+print("whole")
+"""
+    started = program(body)
+    assert started.communicate(timeout=60) == ("[1, 2]\nwhole\n", "")
+    assert started.returncode == 0
+
+
 def test_what_is_ignored_stays_so():
     before = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     started = program("time.sleep(0.2); os._exit(7)", before=before)

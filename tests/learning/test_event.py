@@ -27,7 +27,7 @@ def test_every_event_is_listed_frozen_and_holds_nothing_else() -> None:
 
 def test_fields_are_what_readers_of_events_rely_on() -> None:
     assert {kind.__name__: [field.name for field in fields(kind)] for kind in get_args(Event)} == {
-        "Started": ["step", "steps", "steps_per_epoch", "parameters", "device"],
+        "Started": ["step", "steps", "steps_per_epoch", "parameters", "device", "unjudged"],
         "Stepped": ["step", "epoch", "loss", "items", "learning_rate", "gradient_norm", "seconds"],
         "Validated": ["step", "epoch", "metrics", "best", "seconds"],
         "Averaged": ["step", "epoch"],

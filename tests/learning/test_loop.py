@@ -29,6 +29,7 @@ from recurra.learning.event import (
     Event,
     Finished,
     Saved,
+    Saving,
     Started,
     Stepped,
     Stopped,
@@ -40,6 +41,7 @@ from recurra.learning.optimization import learning_rate
 from recurra.learning.options import TrainOptions
 from recurra.learning.plan import measure_seconds_per_step, with_steps
 from recurra.learning.weights import load_weights
+from recurra.work import heard
 
 Kind = TypeVar("Kind")
 
@@ -343,31 +345,32 @@ def test_stopped_after_any_step_it_resumes_to_the_bit(
 
 
 class GivenUp(Copier):
-    """One that is interrupted in its n-th validation, or in the loss of its n-th step."""
+    """One that is interrupted in its n-th validation, as it is begun, or in its n-th loss."""
 
-    def __init__(self, validation: int = 0, loss: int = 0) -> None:
+    def __init__(self, validation: int = 0, loss: int = 0, begun: int = 0) -> None:
         super().__init__()
-        self.left = {"validate": validation, "loss": loss}
+        self.left = {"validate": validation, "loss": loss, "begun": begun}
 
-    def _count(self, what: str) -> None:
+    def count(self, what: str) -> None:
         self.left[what] -= 1
         if self.left[what] == 0:
             raise KeyboardInterrupt
 
     def validate(self) -> Mapping[str, float | int | None] | None:
-        self._count("validate")
+        self.count("validate")
         return super().validate()
 
     def loss(
         self, batch: tuple[int, Tensor], carry: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, int]:
-        self._count("loss")
+        self.count("loss")
         return super().loss(batch, carry, generator)
 
 
 @pytest.mark.parametrize("name", ["sgd", "ema, the best", "asgd, the best"])
 @pytest.mark.parametrize(
-    "given_up", [{"validation": 1}, {"validation": 3}, {"loss": 1}, {"loss": 5}]
+    "given_up",
+    [{"validation": 1}, {"validation": 3}, {"begun": 1}, {"begun": 3}, {"loss": 1}, {"loss": 5}],
 )
 def test_interrupted_within_a_validation_or_a_step_it_resumes_to_the_bit(
     tmp_path: Path, name: str, given_up: dict[str, int]
@@ -377,10 +380,12 @@ def test_interrupted_within_a_validation_or_a_step_it_resumes_to_the_bit(
     uninterrupted = run(tmp_path / "whole", options)
     first: list[Event] = []
     learner, place = GivenUp(**given_up), tmp_path / "cut"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), heard(lambda now: now and learner.count("begun")):
         for event in learn(learner, options, 7, Checkpoints(place)):
             first.append(timeless(event))
+    assert [type(event) for event in first[-2:]] == [Saving, Saved]  # so that the log is synced
     second = run(place, options)
+    assert of(second, Started)[0].unjudged == ("loss" not in given_up)
     assert of(second, Started)[0].step == len(of(first, Stepped))
     for kind in (Stepped, Validated, Averaged, Finished):
         assert of(first, kind) + of(second, kind) == of(uninterrupted, kind)

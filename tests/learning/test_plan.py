@@ -48,7 +48,7 @@ def costs() -> Iterator[tuple[str, Callable[[], float]]]:
 
 def test_what_is_left_out_is_frozen_and_not_asked_again(steps_of_10_ms):
     found = with_steps(TrainOptions(minutes=0.2), Still(), costs)
-    assert found.left_out == {"dynamic": "would take 300 s, 35 s were left"}
+    assert found.left_out == {"dynamic": "would take 300 s, 26 s were left"}
     assert found.steps == 1139
     again = with_steps(found, Still(), lambda: pytest.fail("asked"), lambda: pytest.fail("asked"))
     assert again is found

@@ -403,6 +403,9 @@ def test_a_mark_that_a_crash_has_cut_short_is_one(directory, mark):
     (directory.path / MARK).write_bytes(mark)
     with directory.opened():
         assert directory.is_ours()
+        directory.write_config(CONFIG)
+    assert (directory.path / MARK).read_bytes() == MARKED
+    (directory.path / "config.json").unlink()
     (directory.path / MARK).write_bytes(b"my own file of that name")
     with pytest.raises(RunError, match=r"holds \.recurra and is not a run"), directory.opened():
         pass

@@ -49,6 +49,14 @@ def test_a_step_and_a_validation_have_a_line_and_others_none(log):
     ]
 
 
+def test_a_validation_that_is_done_again_is_dropped(log):
+    for event in (stepped(1), validated(1), stepped(2), validated(2), stepped(3)):
+        log.append(event)
+    lines = log.path.read_bytes().splitlines(keepends=True)
+    assert log.rewind(2) == [] and log.path.read_bytes() == b"".join(lines[:4])
+    assert log.rewind(2, unjudged=True) == [] and log.path.read_bytes() == b"".join(lines[:3])
+
+
 def test_what_is_not_finite_is_null():
     assert metric(stepped(1, loss=float("nan")))["loss"] is None
 

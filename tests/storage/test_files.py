@@ -176,6 +176,22 @@ def test_appending_follows_no_link(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
 
 
+def test_of_a_line_that_is_refused_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def refused(descriptor: int, data: bytes) -> int:
+        write(descriptor, data[:2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    files.append(tmp_path / "log", b"one\n")
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(os, "write", refused)
+        files.append(tmp_path / "log", b"two\n")
+    assert (tmp_path / "log").read_bytes() == b"one\n"
+
+
 WINDOWS = """
 import pathlib, shutil, sys, types
 folder = pathlib.Path(sys.argv[1])

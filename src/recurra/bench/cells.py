@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from recurra.bench.tasks.base import Task
 from recurra.bench.trial import CLIP_NORM, Job, Outcome, judged_batches
 from recurra.bench.verdict import verdict
 from recurra.bench.workers import Workers
+from recurra.machine import usable_cores
 from recurra.work import worked_on
 
 __all__ = ["DEFAULT_CELLS", "BenchOptions", "Compared", "Planned", "Tried", "compare_cells"]
@@ -111,12 +111,12 @@ def compare_cells(
         RunError: a trial failed.
     """
     begun = time.perf_counter()
-    tasks = {name: _opened(name) for name in dict.fromkeys(options.tasks)}
+    tasks: dict[str, Task] = {name: TASKS[name]() for name in dict.fromkeys(options.tasks)}
     entries: dict[tuple[str, str], Entry] = {}
     for name, task in worked_on(tasks.items(), "sizing and timing", "tasks"):
         if not should_stop():
             entries |= {(each.cell, name): each for each in _measured(name, task, options)}
-    count = _cores() if options.workers is None else options.workers
+    count = usable_cores() if options.workers is None else options.workers
     judged = {name: judged_batches(task) for name, task in tasks.items()}
     spent = time.perf_counter() - begun
     share = _share(options, *_seconds(entries.values(), judged, count), spent)
@@ -138,11 +138,6 @@ def compare_cells(
             "verdict": verdict(shown, rows),
         }
     )
-
-
-def _opened(name: str) -> Task:
-    task: Task = TASKS[name]()
-    return task
 
 
 def _measured(name: str, task: Task, options: BenchOptions) -> list[Entry]:
@@ -190,12 +185,6 @@ def _tried(entries: dict[tuple[str, str], Entry], workers: Workers) -> Iterator[
         for chosen in entries[job.cell, job.task].add(job, outcome):
             workers.add(chosen, soon=True)
         yield Tried(job, outcome, done, trials)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _facts(options: BenchOptions, share: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recurra.bench.network import TaskNetwork
 from recurra.bench.tasks.base import Batch, Task
+from recurra.machine import on_threads
 from recurra.nn.unroll import plan
 from recurra.work import worked_on
 
@@ -66,9 +67,8 @@ def costs(
         for name, network in networks.items():
             whole = alone = _training_seconds(network, task, batch)
             if threads > 1:
-                torch.set_num_threads(1)
-                alone = _training_seconds(network, task, batch)
-                torch.set_num_threads(threads)
+                with on_threads(1):
+                    alone = _training_seconds(network, task, batch)
             if number:
                 times[name].append((whole, alone, _step_seconds(network, batch)))
     found = {}

@@ -17,6 +17,7 @@ from recurra.errors import RunError
 from recurra.learning.event import Finished
 from recurra.learning.loop import learn
 from recurra.learning.options import TrainOptions
+from recurra.machine import on_threads
 from recurra.nn.state import State, detach
 
 __all__ = ["Job", "Outcome", "judged_batches", "run", "training"]
@@ -115,12 +116,8 @@ def run(job: Job, should_stop: Callable[[], bool] = lambda: False) -> Outcome | 
         job: what.
         should_stop: asked after every step.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with on_threads(1):
         return _run(job, should_stop)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _run(job: Job, should_stop: Callable[[], bool]) -> Outcome | None:

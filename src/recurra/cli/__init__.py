@@ -25,7 +25,6 @@ from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceE
 
 __all__ = ["app", "main"]
 
-READERS = ("score", "suggest", "generate", "explain", "forecast", "classify", "evaluate")
 _INTERRUPTED = 130
 COMPLETING = "_RECURRA_COMPLETE"
 """Set by the shell's completion, which `--install-completion` installs."""
@@ -97,8 +96,12 @@ def _ended(words: list[str]) -> int:
     """Carry out a command; return the exit code, whatever happened."""
     _wait_passively()
     teller = Teller(lambda now: interrupt.check())
-    with Interrupt(teller.busy, teller.say) as interrupt:
-        code = _interruptible(words, teller, interrupt)
+    interrupt = Interrupt(teller.busy, teller.say)
+    try:
+        with interrupt:
+            code = _interruptible(words, teller, interrupt)
+    except KeyboardInterrupt:  # while an error was explained
+        code = interrupt.exit_code
     # one that comes with the last line was said to stop the command
     return interrupt.exit_code if interrupt() and not code else code
 
@@ -120,6 +123,8 @@ def _interruptible(words: list[str], teller: Teller, interrupt: Interrupt) -> in
             raise
         # an interruption may come out of other libraries as an error of theirs, or of ours then
         heeded = interrupt() and (interrupt.raised or not isinstance(error, RecurraError))
+        if heeded and isinstance(error, ResourceError):
+            say(f"recurra: {error}")  # the last save failed
         code = interrupt.exit_code if heeded else _explain(error, words)
     _flush_or_silence()
     return code
@@ -188,9 +193,9 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
 
 def _less(words: Sequence[str]) -> str:
     """Return what takes less memory, of the command that ran out of it."""
-    if words[0] in READERS:
-        return "give a smaller file, or divide it"
-    return "a smaller batch helps: --set train.batch_size=N"
+    if words[0] == "train":
+        return "a smaller batch helps: --set train.batch_size=N"
+    return "give a smaller file, or divide it"
 
 
 def _consent(error: RecurraError, words: Sequence[str]) -> str:

@@ -91,10 +91,13 @@ class Interrupt:
         Raises:
             Interrupted: one has come.
         """
-        deaf = self.patience < math.inf or not self.busy()
-        if self() and not self.raised and not (self.patience and deaf):
+        if self() and not self.raised and self._given_up():
             self.raised = True  # once: what tidies up is left alone
             raise Interrupted
+
+    def _given_up(self) -> bool:
+        """Whether what runs now is not waited for."""
+        return not self.patience or (self.patience == math.inf and self.busy())
 
     def __enter__(self) -> Interrupt:
         self._outer = _current.set(self)
@@ -125,6 +128,13 @@ class Interrupt:
             self._thread.join(GRACE)
         if self._saying:
             self._saying.join(GRACE)
+
+    def _left_to_the_parent(self) -> None:
+        """Let signals do in a forked child, as a pool's, what they did before the command."""
+        if self._pipe:
+            signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         """Heed a signal in the main thread."""
@@ -158,8 +168,7 @@ class Interrupt:
                     self._say_soon()
                 elif number != self.signal or now - first > _twin(number):
                     _end(number)
-            busy = self.patience == math.inf and self.busy()
-            patient = self.patience and (self.unsaved or not busy)
+            patient = not self._given_up() or (self.patience and self.unsaved)
             if first < math.inf and now > (first + self.patience if patient else due):
                 _end(self.signal or signal.SIGTERM)
             if patient:
@@ -183,6 +192,10 @@ _current: ContextVar[Interrupt | None] = ContextVar("interrupt", default=None)
 def current() -> Interrupt:
     """Return that of the command which is carried out, or one that no signal reaches."""
     return _current.get() or Interrupt()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: current()._left_to_the_parent())
 
 
 def _twin(number: int) -> float:

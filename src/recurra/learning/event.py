@@ -25,13 +25,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Training begins, or goes on at `step` of `steps`; `steps_per_epoch` may be of the first."""
+    """Training begins, or goes on at `step` of `steps`; `steps_per_epoch` may be of the first.
+
+    `unjudged` says that the validation of that step is still to come.
+    """
 
     step: int
     steps: int
     steps_per_epoch: int
     parameters: int
     device: str
+    unjudged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

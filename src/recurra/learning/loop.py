@@ -115,8 +115,9 @@ def learn(
         should_stop: asked after every step.
 
     Raises:
-        RunError: three steps in a row had no finite loss or gradient, or the last step left
-            weights that are not finite.
+        RunError: three steps in a row, or the weights in the end, were not finite.
+        CheckpointError: the newest checkpoint does not fit the network.
+        ConfigError: it was made on other data.
         ResourceError: the last checkpoint could not be written.
     """
     training = Training(learner, options, seed)
@@ -130,6 +131,7 @@ def learn(
         steps_per_epoch=learner.steps_per_epoch,
         parameters=sum(parameter.numel() for parameter in training.parameters),
         device=str(training.device),
+        unjudged=training.unjudged,
     )
     while not training.done():
         try:
@@ -139,7 +141,7 @@ def learn(
                 yield from training.validate()
         except KeyboardInterrupt:
             if checkpoints and training.whole and (training.step > started or not started):
-                list(training.save(checkpoints, last=True))
+                yield from training.save(checkpoints, last=True)
             raise
         stop = should_stop()
         if checkpoints and (stop or training.done() or training.save_due()):
@@ -263,8 +265,8 @@ class Training:
         self.whole = False
         with self.average.applied():
             model.eval()
+            self.whole = True  # given up here, it is as before
             with working("validating"):
-                self.whole = True  # given up here, it is as before
                 metrics = self.learner.validate()
                 self.whole = self.unjudged = False
             model.train()

@@ -87,7 +87,7 @@ def without_room(costs: Costs, minutes: float) -> dict[str, str]:
     Example:
         >>> costs = {"baselines": 5.0, "dynamic": 300.0, "cache": 9.0}
         >>> without_room([(name, partial(float, each)) for name, each in costs.items()], 0.2)
-        {'dynamic': 'would take 300 s, 40 s were left'}
+        {'dynamic': 'would take 300 s, 31 s were left'}
     """
     begun, limit = time.monotonic(), seconds_after(minutes)
     spent, out = 0.0, {}
@@ -96,8 +96,8 @@ def without_room(costs: Costs, minutes: float) -> dict[str, str]:
             out[name] = "no time was left to measure how long it takes"
             continue
         seconds = measure()
-        if spent + seconds > PLANNED * limit:
-            out[name] = f"would take {seconds:,.0f} s, {max(0.0, limit - spent):,.0f} s were left"
+        if seconds > (left := PLANNED * limit - spent):
+            out[name] = f"would take {seconds:,.0f} s, {max(0.0, left):,.0f} s were left"
         else:
             spent += seconds
     return out

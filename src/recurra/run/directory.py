@@ -112,7 +112,7 @@ class RunDirectory:
         Raises:
             RunError: it is a file, it may not be written to, it holds something else than a run,
                 or another run holds it.
-            CheckpointError: it is a run, but its `config.json` cannot be understood.
+            ConfigError: it is the home, the root of a disk, or `~`.
         """
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         with contextlib.ExitStack() as held:
@@ -248,15 +248,24 @@ class RunDirectory:
         """
         content = files.json_bytes(config.model_dump(mode="json"))
         with writing(self.config_path):
-            if not os.path.lexists(self.path / MARK):
-                files.create(self.path / MARK, MARKED)
-                files.sync_directory(self.path)
+            self._mark()
             if not restart:
                 files.write_bytes(self.config_path, content)
                 return
             renew(self.config_path, content, self._belongings())
         with contextlib.suppress(OSError):  # the new one stands, and the next opening sweeps
             self._sweep()
+
+    def _mark(self) -> None:
+        """Write the mark, where it is not there or a crash has left the beginning alone."""
+        path = self.path / MARK
+        if not os.path.lexists(path):
+            files.create(path, MARKED)
+            files.sync_directory(self.path)
+            return
+        with contextlib.suppress(CheckpointError):
+            if regular_size(path) < len(MARKED) and MARKED.startswith(path.read_bytes()):
+                files.write_bytes(path, MARKED)
 
     def _belongings(self) -> list[Path]:
         """Return what an earlier run has left, but for its config; the pictures of its own task."""
@@ -303,6 +312,7 @@ class RunDirectory:
 
         Raises:
             ResourceError: the disk is full.
+            RunError: it refuses otherwise.
         """
         with writing(self.report_path):
             self.metrics.flush()

@@ -73,17 +73,23 @@ class MetricLog:
         """Return all records in order, without damaged lines."""
         return [record for _, record in _sound(self._lines()).values()]
 
-    def rewind(self, step: int) -> list[str]:
+    def rewind(self, step: int, *, unjudged: bool = False) -> list[str]:
         """Drop the records of steps after `step`, which are taken again, and damaged lines.
 
         Returns a line that says which were damaged, if any were.
 
         Args:
             step: where the run resumes; 0 drops all.
+            unjudged: whether the validation of that step is done again too.
         """
         lines = list(self._lines())
         sound = _sound(lines)
-        kept = {n: line for n, (line, record) in sound.items() if record["step"] <= step}
+        kept = {
+            n: line
+            for n, (line, record) in sound.items()
+            if record["step"] < step
+            or (record["step"] == step and not (unjudged and "valid" in record))
+        }
         with writing(self.path):
             files.write_bytes(self.path, b"".join(kept.values()))
         until = min(sound.keys() - kept.keys(), default=len(lines) + 1)

@@ -75,9 +75,9 @@ def train(
             `["module:Name"]`; those that the config names need not be among them.
 
     Raises:
-        ConfigError: the directory holds a run of another config, and lists the differences; or
-            something else than a config is given.
+        ConfigError: no config is given, or the directory holds a run of another; lists how.
         RunError: the directory cannot be used, or training failed.
+        CheckpointError: it, or the run to start from, is damaged or names what is not allowed.
         DataError: the data cannot be used.
         ResourceError: memory or disk ran out.
 
@@ -202,7 +202,7 @@ def _learn(
     yield Opened(config, directory.path, facts, task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
         if isinstance(event, Started):
-            yield from map(Warned, directory.metrics.rewind(event.step))
+            yield from map(Warned, directory.metrics.rewind(event.step, unjudged=event.unjudged))
         if isinstance(event, Finished):
             finished = event
         yield from _logged(event, directory)

@@ -268,7 +268,7 @@ def append(path: Path, data: bytes) -> int:
         data: of which a part may be written, where the disk is nearly full.
 
     Raises:
-        OSError: when the disk refuses.
+        OSError: when the disk refuses; the file is as before, where that can be.
 
     Example:
         >>> import tempfile
@@ -277,8 +277,13 @@ def append(path: Path, data: bytes) -> int:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NO_LINK | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o666)
+    size = os.fstat(descriptor).st_size
     try:
         return os.write(descriptor, data)
+    except OSError:
+        with suppress(OSError):  # some disks keep the beginning of what they refuse
+            os.ftruncate(descriptor, size)
+        raise
     finally:
         os.close(descriptor)
 

@@ -133,3 +133,13 @@ def test_long_names_and_lost_trainings_stay_within_the_line():
     lines = list(bench.lines(result))
     assert max(map(len, lines)) <= 100
     assert "ran away" in lines[3] and lines[4].split() == ["linear", "90.0%", "-"]
+
+
+def test_a_reader_that_is_gone_costs_no_result(recurra, tmp_path, monkeypatch):
+    def gone(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(bench, "print_lines", gone)
+    monkeypatch.setattr("recurra.cli._silence_stdout", lambda: None)
+    assert recurra("bench", "cells", "rnn", *QUICK).code == 141
+    assert json.loads((tmp_path / "bench/cells.json").read_bytes())["results"]

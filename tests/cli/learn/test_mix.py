@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from recurra.cli.learn import mix
 from recurra.language import mixing
 from recurra.language.entry import LanguageRun, NgramRun
 from recurra.language.models.base import LanguageModel
@@ -223,3 +224,13 @@ def test_an_arpa_file_is_evaluated_like_the_run_it_is_from(recurra, runs):
     theirs = recurra("evaluate", "counts.arpa", "--data", "text", "--json").json
     assert theirs["perplexity"] == pytest.approx(ours["perplexity"], rel=1e-9)
     assert recurra("evaluate", "counts.arpa").code == 2
+
+
+def test_a_reader_that_is_gone_costs_no_mixture(recurra, runs, monkeypatch):
+    def gone(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(mix, "print_lines", gone)
+    monkeypatch.setattr("recurra.cli._silence_stdout", lambda: None)
+    assert recurra("mix", "net", "counts", "--out", "both").code == 141
+    assert LanguageModel.from_pretrained("both").inner

@@ -105,14 +105,7 @@ def cells(
             progress.show(event)
             if isinstance(event, Compared):
                 result = event.result
-    if json:
-        print_json(result)
-    else:
-        print_lines(lines(result))
-    if result["results"]:
-        _keep(result, out, drawn)
-        if not json:
-            print_lines([f"\n{out / 'cells.json'}, {drawn}"])
+    _tell_and_keep(result, out, drawn, json=json)
     interrupt.at_once()
 
 
@@ -143,6 +136,19 @@ def _require(out: Path, drawn: Path, option: str) -> None:
 
     require_picture(drawn, option, makes_folder=True)
     require_file(out / "cells.json", "--out", lambda head: head.startswith(_BEGINS), True)
+
+
+def _tell_and_keep(result: dict[str, Any], out: Path, drawn: Path, *, json: bool) -> None:
+    try:
+        if json:
+            print_json(result)
+        else:
+            print_lines(lines(result))
+    finally:  # told where it cannot be kept, and kept where no one reads
+        if result["results"]:
+            _keep(result, out, drawn)
+    if result["results"] and not json:
+        print_lines([f"\n{out / 'cells.json'}, {drawn}"])
 
 
 def _keep(result: dict[str, Any], out: Path, drawn: Path) -> None:

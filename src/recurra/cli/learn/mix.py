@@ -73,13 +73,7 @@ def mix(
         }
         first = _first_of_the_same(models)
         mixed = _learn(models, options, _dataset(runs[0], data, first))
-    if json:
-        print_json({"model": str(out), **_report(mixed)})
-    else:
-        print_lines(_tell(_report(mixed)))
-    mixed.model.save_pretrained(out)
-    if not json:
-        print_lines(["", f"model  {out}"])
+    _tell_and_keep(mixed, out, json=json)
 
 
 def _learn(
@@ -97,6 +91,18 @@ def _learn(
     parts = components(models, options, counted, scores, out)
     mixed = learn_mixture(parts, scores, options.buckets)
     return replace(mixed, left_out=out | mixed.left_out)
+
+
+def _tell_and_keep(mixed: Mixed, out: Path, *, json: bool) -> None:
+    try:
+        if json:
+            print_json({"model": str(out), **_report(mixed)})
+        else:
+            print_lines(_tell(_report(mixed)))
+    finally:  # told where it cannot be kept, and kept where no one reads
+        mixed.model.save_pretrained(out)
+    if not json:
+        print_lines(["", f"model  {out}"])
 
 
 def _report(mixed: Mixed) -> dict[str, Any]:

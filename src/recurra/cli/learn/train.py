@@ -136,12 +136,12 @@ def _heeding(events: Iterator[Any], interrupt: Interrupt) -> Iterator[Any]:
     try:
         for event in events:
             match event:
-                case Started():
+                case Started() if event.parameters:  # what is counted asks for no signal
                     looping, step, interrupt.patience = True, event.step, math.inf
                 case Stepped():
-                    step, interrupt.unsaved = event.step, True
+                    interrupt.unsaved = True
                 case Saved():
-                    interrupt.unsaved = False
+                    step, interrupt.unsaved = event.step, False
                 case Stopped():
                     interrupt.patience = 0.0
                 case Finished():
@@ -149,7 +149,9 @@ def _heeding(events: Iterator[Any], interrupt: Interrupt) -> Iterator[Any]:
                     looping = False
             yield event
     except Interrupted:
-        if not looping:
+        lost = interrupt.unsaved
+        interrupt.patience, interrupt.unsaved = 0.0, False
+        if not looping or lost:
             raise
         yield Stopped(step)
 

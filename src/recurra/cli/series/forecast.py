@@ -168,7 +168,7 @@ def _keep(rows: Sequence[dict[str, Any]], out: Path, *, json: bool) -> None:
         write_bytes(out, text.encode())
     except OSError:
         if not json:
-            typer.echo(text, nl=False)
+            print_text(text, end="")
         raise
 
 
