@@ -124,21 +124,34 @@ def test_other_kinds_of_cells(polars):
     assert panel.series[0].past[:, 0].tolist() == [1, 0]
 
 
-def test_zones_become_utc(pandas, polars):
+def test_zones_stay(pandas, polars):
     hours = pandas.date_range("2020-03-29", periods=5, freq="h", tz="Europe/Berlin")
     panel = read(pandas.DataFrame({"ds": hours, "y": range(5)}))  # the clocks go forward here
     assert panel.frequency.regular and len(panel.series[0]) == 5
+    assert panel.frequency.points.zone == "Europe/Berlin"
     assert panel.series[0].stamps[0] == np.datetime64("2020-03-28T23:00")
     frame = polars.DataFrame({"ds": hours.tz_convert("Asia/Tokyo").to_list(), "y": range(5)})
     assert (read(frame).series[0].stamps == panel.series[0].stamps).all()
 
 
-def test_mixed_zones_of_a_frame(pandas):
+@pytest.mark.parametrize("step", ["D", "ME", "B", "W", "BME", "QS", "h", "3h"])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC"])
+def test_a_calendar_of_a_zone_goes_on_as_pandas_does(pandas, step, zone):
+    stamps = pandas.date_range("2021-01-01", periods=160, freq=step, tz=zone)
+    panel = read(pandas.DataFrame({"ds": stamps[:120], "y": range(120)}))
+    after = panel.stamps_after(panel.series[0], 40)
+    assert panel.frequency.regular and len(panel.series[0]) == 120
+    assert (after == stamps[120:].tz_convert("UTC").tz_localize(None).to_numpy()).all()
+
+
+def test_zones_that_differ_in_a_frame_tell_instants(pandas):
     zones = ["UTC", "Asia/Tokyo"]
     stamps = [pandas.Timestamp("2020-01-01", tz=zone) for zone in zones]
-    frame = pandas.DataFrame({"ds": pandas.Series(stamps, dtype=object), "y": [1, 2]})
-    with pytest.raises(DataError, match=r"data rows 1 and 2: column 'ds' mixes zones, \+00:00 and"):
-        read(frame)
+    frame = pandas.DataFrame({"ds": pandas.Series(stamps[::-1], dtype=object), "y": [1, 2]})
+    panel = read(frame)
+    assert panel.series[0].stamps.astype("datetime64[h]").astype(str).tolist() == [
+        "2019-12-31T15", "2020-01-01T00",
+    ]  # fmt: skip
 
 
 def test_empty_cells_where_they_must_not_be(pandas):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ __all__ = [
     "Coded",
     "Columns",
     "Numbers",
+    "Zoned",
     "rows_in_words",
     "to_number",
     "to_numbers",
@@ -170,6 +171,18 @@ class Numbers:
         return np.frombuffer(self._numbers)
 
 
+class Zoned(NamedTuple):
+    """A column of stamps of a zone.
+
+    Args:
+        stamps: `(T,)`, `datetime64` in UTC.
+        zone: the name of the zone.
+    """
+
+    stamps: NDArray[Any]
+    zone: str
+
+
 def _is_number(cell: str) -> bool:
     try:
         to_number(cell)
@@ -185,7 +198,7 @@ class Columns:
     Args:
         place: what they are from, for messages.
         cells: by name: texts as they stand in a file, an array of float64 or `datetime64`, or
-            what was kept of a file while it was read; None where nothing was.
+            stamps of a zone, or what was kept of a file while it was read; None where nothing was.
         rows: the number of each row, from 1; a header is not counted.
 
     Example:
@@ -233,8 +246,8 @@ class Columns:
             DataError: a cell says something else, or a number is infinite.
         """
         cells = self.cells[name]
-        if isinstance(cells, np.ndarray):
-            if cells.dtype.kind == "M":
+        if isinstance(cells, np.ndarray | Zoned):
+            if isinstance(cells, Zoned) or cells.dtype.kind == "M":
                 raise DataError(f"{self.place}: column {name!r} holds dates, not numbers")
             numbers = cells.astype(np.float64, copy=False)
         else:
@@ -275,8 +288,8 @@ class Columns:
         cells = self.cells[name]
         if isinstance(cells, Numbers):
             return cells.odd is None and not np.isnan(cells.array()).all()
-        if isinstance(cells, np.ndarray):
-            return bool(cells.dtype.kind == "f")
+        if isinstance(cells, np.ndarray | Zoned):
+            return isinstance(cells, np.ndarray) and bool(cells.dtype.kind == "f")
         try:
             return not np.isnan(to_numbers(cells)).all()
         except ValueError:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
-from recurra.series.reading.columns import Coded, Columns
+from recurra.series.reading.columns import Coded, Columns, Zoned
 from recurra.storage.reading import SETTING, most_unpacked
 
 __all__ = ["is_frame", "read_frame", "read_parquet"]
@@ -116,7 +116,7 @@ def read_frame(data: Any, place: str = "the frame") -> Columns:
     """Return the columns of a frame, or of one column of a frame.
 
     A pandas index that holds dates, or has a name, is a column as the others, named `ds` where it
-    has no name. Lazy frames are collected. Stamps with a zone are turned into UTC.
+    has no name. Lazy frames are collected.
 
     Args:
         data: of pandas, polars, pyarrow, or anything else that narwhals knows.
@@ -168,17 +168,23 @@ def _with_index(data: Any) -> Any:
     return data.reset_index()
 
 
-def _cells(narwhals: ModuleType, column: Any) -> Sequence[str] | NDArray[Any]:
+def _cells(narwhals: ModuleType, column: Any) -> Sequence[str] | NDArray[Any] | Zoned:
     kind = column.dtype
     if kind.is_numeric() or kind == narwhals.Boolean:
         numbers = column.cast(narwhals.Float64).to_numpy()
         return np.asarray(numbers, np.float64)
     if isinstance(kind, narwhals.Datetime):
-        if kind.time_zone is not None:
+        zone = kind.time_zone
+        if zone is not None:
             column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return np.asarray(column.to_numpy()).astype("datetime64[us]")
+        stamps = np.asarray(column.to_numpy()).astype("datetime64[us]")
+        return stamps if zone in (None, "UTC") else Zoned(stamps, str(zone))
     if kind == narwhals.Date:
         return np.asarray(column.cast(narwhals.Datetime("us")).to_numpy()).astype("datetime64[us]")
+    native = column.to_native()
+    if (zone := getattr(getattr(native, "dtype", None), "tz", None)) is not None:  # one with an underscore in it
+        stamps = native.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+        return Zoned(stamps.astype("datetime64[us]"), str(zone))
     words = Coded()
     for start in range(0, len(column), PIECE):
         words.feed([_text(cell) for cell in column[start : start + PIECE].to_list()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,9 @@ def read_long_form(
     single = source.targets[0] if len(source.targets) == 1 else "series"
     stamps, rows = None, columns.rows
     if source.time is not None:
-        stamps, more = read_stamps(columns, source.time)
-        columns.let_go(source.time)
+        stamps, zone, more = read_stamps(columns, source.time)
+        source = replace(source, zone=zone)
+        columns.let_go(str(source.time))
         notes += more
     names, order, cuts = _groups(columns, roles.identity, single)
     if roles.identity is not None:

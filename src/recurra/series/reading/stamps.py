@@ -1,4 +1,4 @@
-"""Dates and times as people write them; zones are turned into UTC, and never mixed."""
+"""Dates and times as people write them; what is written with an offset is turned into UTC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
-from recurra.series.reading.columns import Coded, Columns, Numbers, to_numbers
+from recurra.series.calendar.zones import require_zone
+from recurra.series.reading.columns import Coded, Columns, Numbers, Zoned, to_numbers
 from recurra.storage.finite import not_finite
 
 __all__ = ["StampColumn", "are_dates", "read_stamps"]
@@ -27,6 +28,7 @@ OTHERWISE = tuple(date + time for date in FORMATS for time in TIMES)
 DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 ALIKE = {(10, ""): "%Y-%m-%d", (16, " "): "%Y-%m-%d %H:%M", (19, " "): "%Y-%m-%d %H:%M:%S"}
 """Which of these a stamp in ISO fits as well, by its length and what stands before the time."""
+AT_GREENWICH = ("Z", "UTC", "+00:00", "+0000")
 WANTED = "YYYY-MM-DD, and HH:MM:SS where there is a time"
 YEARS = (1678, 2261)  # that 64 bits of nanoseconds can tell
 FURTHEST = 2.0**63  # from 0: nanoseconds since 1970 reach as far
@@ -51,8 +53,8 @@ def are_dates(cells: Any) -> bool:
         >>> are_dates(["2020-01-01", "2020-01-02"]), are_dates(["1", "2"]), are_dates(["north"])
         (True, False, False)
     """
-    if isinstance(cells, np.ndarray):
-        return bool(cells.dtype.kind == "M")
+    if isinstance(cells, np.ndarray | Zoned):
+        return isinstance(cells, Zoned) or bool(cells.dtype.kind == "M")
     if not isinstance(cells, Sequence):
         return isinstance(cells, StampColumn)  # of a file, whose first cells were asked before
     column = StampColumn()
@@ -60,8 +62,10 @@ def are_dates(cells: Any) -> bool:
     return column.dated
 
 
-def read_stamps(columns: Columns, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return a column as `datetime64[ns]` in UTC, or as float64 where it holds numbers; and notes.
+def read_stamps(columns: Columns, name: str) -> tuple[NDArray[Any], str | None, tuple[str, ...]]:
+    """Return a column as `datetime64[ns]`, or as float64 where it holds numbers; its zone; notes.
+
+    Stamps of a zone, or with offsets, are in UTC then.
 
     Whole numbers that can be nothing but YYYYMMDD are dates; so are years in a column that is
     named so. Nothing finer than a microsecond is kept of texts.
@@ -75,24 +79,28 @@ def read_stamps(columns: Columns, name: str) -> tuple[NDArray[Any], tuple[str, .
 
     Example:
         >>> columns = Columns("data.csv", {"ds": ["2020-01-01T02:00+02:00"]}, np.array([1]))
-        >>> stamps, notes = read_stamps(columns, "ds")
+        >>> stamps, zone, notes = read_stamps(columns, "ds")
         >>> str(stamps[0])[:16], notes
         ('2020-01-01T00:00', ("stamps in column 'ds' are turned from +02:00 into UTC",))
     """
     cells = columns.cells[name]
     notes: tuple[str, ...] = ()
+    zone = cells.zone if isinstance(cells, Zoned) else None
+    if zone is not None:
+        require_zone(zone)
     try:
-        if isinstance(cells, np.ndarray):
-            stamps = cells
+        if isinstance(cells, np.ndarray | Zoned):
+            stamps = cells if isinstance(cells, np.ndarray) else cells.stamps
         else:
-            stamps, zone = _read(cells)
-            if zone not in (None, "Z", "UTC", "+00:00", "+0000"):
-                notes = (f"stamps in column {name!r} are turned from {zone} into UTC",)
+            stamps, offsets = _read(cells)
+            if told := [each for each in offsets if each not in (None, *AT_GREENWICH)]:
+                words = told[0] if len(offsets) == 1 else f"{len(offsets)} offsets"
+                notes = (f"stamps in column {name!r} are turned from {words} into UTC",)
         unknown = np.isnat(stamps) if stamps.dtype.kind == "M" else np.isnan(stamps)
         if unknown.any():
             raise _BadStampError(int(np.flatnonzero(unknown)[0]), "is empty")
         if stamps.dtype.kind == "M":
-            return _in_range(stamps), notes
+            return _in_range(stamps), zone, notes
         if (place := not_finite(stamps, FURTHEST)) is not None:
             raise _BadStampError(
                 place[0], f"is {stamps[place]:g}; give numbers of at most {FURTHEST:g}, or dates"
@@ -103,10 +111,10 @@ def read_stamps(columns: Columns, name: str) -> tuple[NDArray[Any], tuple[str, .
         ) from bad
     except _MixedZonesError as mixed:
         raise DataError(
-            f"{columns.place}, {columns.row(*mixed.indices)}: column {name!r} mixes zones, "
-            f"{mixed.zones[0]} and {mixed.zones[1]}; write all stamps in one, best in UTC"
+            f"{columns.place}, {columns.row(*mixed.indices)}: in column {name!r} one stamp has no "
+            "offset from UTC, and one has; write all stamps with one, or none"
         ) from mixed
-    return _as_dates(stamps, name), notes
+    return _as_dates(stamps, name), None, notes
 
 
 def _as_dates(numbers: NDArray[np.float64], name: str) -> NDArray[Any]:
@@ -127,11 +135,11 @@ def _as_dates(numbers: NDArray[np.float64], name: str) -> NDArray[Any]:
 
 
 class _MixedZonesError(Exception):
-    """Two cells, by their indices, are of different zones."""
+    """Of two cells, by their indices, one has an offset from UTC, and one has none."""
 
-    def __init__(self, indices: tuple[int, int], zones: tuple[str, str]) -> None:
-        super().__init__(zones)
-        self.indices, self.zones = indices, zones
+    def __init__(self, indices: tuple[int, int]) -> None:
+        super().__init__(indices)
+        self.indices = indices
 
 
 class StampColumn:
@@ -150,7 +158,7 @@ class StampColumn:
         self._numbers: array[float] | None = array("d")  # None where they are no numbers
         self._dates = {"iso": array("q")}  # by each way to write that fits so far, microseconds
         self._shapes: set[tuple[int, str]] = set()  # of those in ISO
-        self._zones: list[str | None] = []  # the one of all
+        self._offsets: dict[str | None, int] = {}  # from UTC, and the first cell of each
         self._unclear: tuple[int, str] | None = None  # a cell, read differently in two ways
         self._bad: _BadStampError | _MixedZonesError | None = None
 
@@ -175,18 +183,18 @@ class StampColumn:
                 self._bad = error
             self._count += len(cells)
 
-    def read(self) -> tuple[NDArray[Any], str | None]:
-        """Return the stamps, and the zone that they were all written in."""
+    def read(self) -> tuple[NDArray[Any], tuple[str | None, ...]]:
+        """Return the stamps, and the offsets from UTC that they were written with."""
         if self._bad is not None:
             raise self._bad
         if self._numbers is not None:
-            return np.frombuffer(self._numbers), None
+            return np.frombuffer(self._numbers), ()
         if self._unclear and self._is_unclear():
             index, text = self._unclear
             why = f"is {text!r}: its day and month cannot be told apart; write {WANTED}"
             raise _BadStampError(index, why)
         found = next(iter(self._dates.values()))
-        return np.frombuffer(found, "datetime64[us]"), (self._zones or [None])[0]
+        return np.frombuffer(found, "datetime64[us]"), tuple(self._offsets)
 
     def _is_unclear(self) -> bool:
         first, *others = self._dates.values()
@@ -228,17 +236,20 @@ class StampColumn:
         matches = list(map(ISO.fullmatch, texts[:1] if _are_alike(texts) else texts))
         if not all(matches):
             return matches.index(None)
-        zones = [match[1] if match else None for match in matches]
-        self._zones = self._zones or zones[:1]
-        zone = self._zones[0]
-        if (other := next((i for i, each in enumerate(zones) if each != zone), None)) is not None:
-            told = (zone or "none", zones[other] or "none")
-            raise _MixedZonesError((0, self._count + other), told)
-        local = texts if zone is None else [text[: -len(zone)].rstrip() for text in texts]
-        stamps = _to_microseconds(local, self._count)
-        if zone not in (None, "Z", "UTC"):
-            minutes = int(zone[1:3]) * 60 + int(zone[-2:])
-            stamps = stamps - np.timedelta64(minutes if zone[0] == "+" else -minutes, "m")
+        offsets = [match[1] if match else None for match in matches]
+        for offset in dict.fromkeys(offsets):
+            self._offsets.setdefault(offset, self._count + offsets.index(offset))
+        if None in self._offsets and len(self._offsets) > 1:
+            first, second, *_ = self._offsets.values()
+            raise _MixedZonesError((first, second))
+        if len(set(offsets)) == 1:  # of very many stamps, as a rule
+            offset = offsets[0]
+            local = texts if offset is None else [text[: -len(offset)].rstrip() for text in texts]
+            ahead: Any = _minutes(offset)
+        else:
+            local = [text[: -len(each or "")].rstrip() for text, each in zip(texts, offsets)]
+            ahead = np.array([_minutes(each) for each in offsets])
+        stamps = _to_microseconds(local, self._count) - 60_000_000 * ahead
         self._dates["iso"].frombytes(stamps.tobytes())
         if len(self._shapes) < 2:
             self._shapes.update((len(text), text[10:11]) for text, _ in zip(texts, matches))
@@ -263,6 +274,14 @@ class StampColumn:
                     self._unclear = self._count + index, texts[index]
 
 
+def _minutes(offset: str | None) -> int:
+    """The minutes by which a clock is ahead of UTC."""
+    if offset is None or offset in ("Z", "UTC"):
+        return 0
+    minutes = int(offset[1:3]) * 60 + int(offset[-2:])
+    return minutes if offset[0] == "+" else -minutes
+
+
 def _are_alike(texts: list[str]) -> bool:
     """Whether texts differ in their digits alone, and not by the digits of a zone."""
     whole = "\n".join(texts).encode("utf-8", "surrogatepass").translate(DIGITS)
@@ -276,10 +295,10 @@ def _are_alike(texts: list[str]) -> bool:
     )
 
 
-def _read(cells: Any) -> tuple[NDArray[Any], str | None]:
-    """The stamps of a column, and the zone that they were all written in."""
+def _read(cells: Any) -> tuple[NDArray[Any], tuple[str | None, ...]]:
+    """The stamps of a column, and the offsets from UTC that they were written with."""
     if isinstance(cells, Numbers):
-        return cells.array(), None
+        return cells.array(), ()
     if isinstance(cells, StampColumn):
         return cells.read()
     column = StampColumn()
@@ -289,13 +308,13 @@ def _read(cells: Any) -> tuple[NDArray[Any], str | None]:
     column.feed(cells.words)
     codes = cells.codes
     try:
-        stamps, zone = column.read()
+        stamps, offsets = column.read()
     except _BadStampError as bad:
         raise _BadStampError(int((codes == bad.index).argmax()), bad.why) from bad
     except _MixedZonesError as mixed:
         one, other = (int((codes == index).argmax()) for index in mixed.indices)
-        raise _MixedZonesError((one, other), mixed.zones) from mixed
-    return stamps[codes], zone
+        raise _MixedZonesError((one, other)) from mixed
+    return stamps[codes], offsets
 
 
 def _to_microseconds(texts: list[str], before: int) -> NDArray[Any]:
