@@ -154,7 +154,7 @@ ORDER = {
         lattice
         words
         frequency
-        found
+        found written
         names
     """,
     "recurra.series.reading": "columns\n draft stamps\n *",

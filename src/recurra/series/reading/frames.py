@@ -182,7 +182,9 @@ def _cells(narwhals: ModuleType, column: Any) -> Sequence[str] | NDArray[Any] | 
     if kind == narwhals.Date:
         return np.asarray(column.cast(narwhals.Datetime("us")).to_numpy()).astype("datetime64[us]")
     native = column.to_native()
-    if (zone := getattr(getattr(native, "dtype", None), "tz", None)) is not None:  # one with an underscore in it
+    if (
+        zone := getattr(getattr(native, "dtype", None), "tz", None)
+    ) is not None:  # one with an underscore in it
         stamps = native.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
         return Zoned(stamps.astype("datetime64[us]"), str(zone))
     words = Coded()

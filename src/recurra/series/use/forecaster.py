@@ -279,7 +279,8 @@ class Forecaster:
                 f"the forecast of {names[place[0]]!r}, {place[1] + 1} steps ahead, is not finite: "
                 f"{RUNS_AWAY}"
             )
-        return Forecasts(names, stamps, quantiles, tuple(levels))
+        zone = panel.frequency.points.zone
+        return Forecasts(names, stamps, quantiles, tuple(levels), zone)
 
     @cached_property
     def _end(self) -> Window:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recurra.errors import ConfigError
 from recurra.series.baselines.base import normal_quantiles
+from recurra.series.calendar.written import written
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.network.model import MIDDLE
 
@@ -58,12 +59,14 @@ class Forecasts:
         stamps: of the steps ahead, `(N, H)`: dates, or numbers.
         quantiles: at `LEVELS`, `(N, H, Q)`.
         percents: of the intervals that are told.
+        zone: by whose clock dates are told, which are in UTC then.
     """
 
     names: tuple[str, ...]
     stamps: NDArray[Any]
     quantiles: Floats
     percents: tuple[float, ...] = (80, 95)
+    zone: str | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -85,9 +88,10 @@ class Forecasts:
         """Yield one step after another: `unique_id, ds, yhat, lo-80, hi-80, ...`."""
         median = self.median
         bounds = {f"{percent:g}": self.interval(percent) for percent in self.percents}
+        told = iter(written(self.stamps.reshape(-1), self.zone))
         for n, name in enumerate(self.names):
-            for h, stamp in enumerate(self.stamps[n]):
-                row = {"unique_id": name, "ds": _shown(stamp), "yhat": float(median[n, h])}
+            for h in range(self.stamps.shape[1]):
+                row = {"unique_id": name, "ds": next(told), "yhat": float(median[n, h])}
                 for level, (low, high) in bounds.items():
                     row[f"lo-{level}"], row[f"hi-{level}"] = float(low[n, h]), float(high[n, h])
                 yield row
@@ -136,11 +140,3 @@ def at_levels(quantiles: Floats, levels: Sequence[float]) -> Floats:
         left = quantiles[..., right - 1]
         found.append(left + share * (quantiles[..., right] - left))
     return np.stack(found, axis=-1)
-
-
-def _shown(stamp: Any) -> str | int | float:
-    """Return a stamp as JSON holds it: a date without the part of a day that is zero."""
-    if isinstance(stamp, np.datetime64):
-        text = str(stamp.astype("datetime64[s]")).replace("T", " ")
-        return text.removesuffix(" 00:00:00")
-    return int(stamp) if float(stamp).is_integer() else float(stamp)
