@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def make_panel(
     return Panel(
         tuple(series),
         tuple(f"y{v}" for v in range(variables)),
-        Frequency(**{**frequency.facts(), "season": season, "seasons": (season,)}),
+        replace(frequency, season=season, seasons=(season,)),
         tuple(f"p{v}" for v in range(past)),
         tuple(f"f{v}" for v in range(future)),
         tuple(f"s{v}" for v in range(static)),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,7 +130,7 @@ def test_observations_far_apart_on_a_fine_grid_are_irregular():
 def test_irregular_months_count_mean_months():
     stamps = np.array(["2020-01-10", "2020-02-10", "2020-03-10"], "datetime64[ns]")
     found = infer(stamps)
-    late = Frequency(**{**found.facts(), "seasons": (12,), "regular": False})
+    late = replace(found, seasons=(12,), regular=False)
     assert late.delta(stamps).tolist() == pytest.approx([1, 31 / 30.436875, 29 / 30.436875])
 
 

@@ -84,10 +84,10 @@ def test_forecasts_are_rows_of_stamps_middles_and_bounds() -> None:
     rows = list(forecasts)
     assert len(forecasts) == 2
     assert [row["ds"] for row in rows] == [
-        "2024-01-31",
-        "2024-02-29",
+        "2024-01-31 00:00:00",
+        "2024-02-29 00:00:00",
         "2024-01-31 12:30:00",
-        "2024-02-29",
+        "2024-02-29 00:00:00",
     ]
     assert [row["unique_id"] for row in rows] == ["a", "a", "b", "b"]
     assert list(rows[0]) == ["unique_id", "ds", "yhat", "lo-80", "hi-80", "lo-99.5", "hi-99.5"]

@@ -237,14 +237,8 @@ def _of_weeks(step: int, shown: Sequence[Whole], zone: str | None) -> Iterator[F
     if step == DAY and span >= WEEK and set(days) <= set(WORKDAYS):
         yield by_weekdays(1, zone)
         return
-    if span < 2 * WEEK and step < DAY and span >= 2 * DAY:
-        of_day = counts.reshape(7, -1).any(0)
-        counts = np.where(of_day, 1, 0)[None].repeat(7, 0)
-        if set(days) <= set(WORKDAYS) and len(days) > 2:
-            counts[5:] = 0
-        counts = counts.ravel()
-    elif span < 2 * WEEK:
-        return
+    if span < 2 * WEEK:
+        counts = _of_a_few_days(counts.reshape(7, -1), days, span)
     there = tuple(np.flatnonzero(counts).tolist())
     if len(there) in (size, 0) or len(there) * 10 > size * 9:
         return
@@ -252,6 +246,17 @@ def _of_weeks(step: int, shown: Sequence[Whole], zone: str | None) -> Iterator[F
     lengths = [int(found.lattice(int(one[0])).nearest(one[[0, -1]]) @ [-1, 1]) + 1 for one in shown]
     if len(together) >= FULL * sum(lengths):
         yield found
+
+
+def _of_a_few_days(counts: Whole, days: Sequence[int], span: int) -> Whole:
+    """The hours of any day that are observed, at the weekend too where none has passed yet."""
+    hours = counts.any(0)
+    if hours.all() or span < 2 * DAY:
+        return np.ones(counts.size, np.int64)
+    weekend = span >= WEEK and set(days) <= set(WORKDAYS)
+    found = np.tile(hours.astype(np.int64), (7, 1))
+    found[5:] *= not weekend
+    return found.ravel()
 
 
 def _of_weekdays(shown: Sequence[Whole], zone: str | None) -> Iterator[Frequency]:
