@@ -166,8 +166,10 @@ def faults_of(place: Place, whole: Done, number: signal.Signals, moment: float) 
     if stopped.code == 0:  # it had ended before
         return [] if stopped.outcome == whole.outcome else ["ended, but otherwise"]
     found = []
-    early = moment < 0.1 * slow  # as Python itself starts, the system ends it
-    if stopped.code != CODES[number] and not (early and stopped.code == -number):
+    early = moment < 0.1 * slow and "recurra" not in stopped.said  # Python itself still starts
+    if early and stopped.code in (-number, 1):
+        stopped.said = ""
+    elif stopped.code != CODES[number]:
         found.append(f"code {stopped.code}: {stopped.said[-300:]}")
     if stopped.seconds > (2.0 + STEP_AND_SAVE * ("stopping after" in stopped.said)) * slow:
         found.append(f"{stopped.seconds:.1f} s")
