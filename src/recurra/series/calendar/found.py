@@ -15,7 +15,7 @@ from recurra.series.calendar.lattice import DAY, WEEK
 from recurra.series.calendar.months import likely
 from recurra.series.calendar.words import name_of_months, name_of_span, seasons_of, slots_in_words
 
-__all__ = ["by_months", "by_slots", "by_span", "by_weekdays", "infer"]
+__all__ = ["MOST_OFF", "by_months", "by_slots", "by_span", "by_weekdays", "infer"]
 
 MINUTE = 60 * 10**9  # nanoseconds
 MOST_SPREAD = 10  # steps per observation; what is sparser is no grid with gaps

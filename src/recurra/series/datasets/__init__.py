@@ -55,13 +55,16 @@ def open_source(options: SeriesOptions) -> SeriesSource:
     return source
 
 
-def open_panel(options: SeriesOptions, data: Any = None) -> tuple[Panel, Split | None]:
+def open_panel(
+    options: SeriesOptions, data: Any = None, calendar: Frequency | None = None
+) -> tuple[Panel, Split | None]:
     """Return the series, and how they were published to be divided, if they were.
 
     Args:
         options: the dataset, its columns, frequency and season where these are not inferred.
         data: something in memory, instead of the dataset that the options name: a frame, arrays
             (see `recurra.series.reading.read_data`), or the path of a file.
+        calendar: that the stamps of a file or frame are laid on; found from them by default.
 
     Raises:
         ConfigError: nothing is named so, or an extra is not installed.
@@ -76,9 +79,10 @@ def open_panel(options: SeriesOptions, data: Any = None) -> tuple[Panel, Split |
         options, data = options.model_copy(update={"dataset": str(data)}), None
     if data is None:
         source = open_source(options)
-        panel, split = source.open(), source.split
+        panel = source.open(calendar) if isinstance(source, FileSource) else source.open()
+        split = source.split
     else:
-        panel, split = read_data(data, options), None
+        panel, split = read_data(data, options, calendar), None
     frequency = panel.frequency
     if options.frequency is not None and not frequency.is_called(options.frequency):
         frequency = _asked(panel, options.frequency)  # a panel, or a dataset that brings its own

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recurra.errors import DataError
+from recurra.series.calendar.frequency import Frequency
 from recurra.series.datasets.base import SeriesSource
 from recurra.series.panel import Panel
 from recurra.series.reading import read_file
@@ -27,14 +28,18 @@ class FileSource(SeriesSource):
         [1.0, 2.0, 4.0]
     """
 
-    def open(self) -> Panel:
-        """Read the file."""
+    def open(self, calendar: Frequency | None = None) -> Panel:
+        """Read the file.
+
+        Args:
+            calendar: that stamps are laid on; found from them by default.
+        """
         path = Path(self.options.dataset)
         if path.is_dir():
             raise DataError(f"{path} is a directory; give a CSV or Parquet file of series")
         if path.exists() and not path.is_file():
             raise DataError(f"{path} is not a regular file; give a CSV or Parquet file of series")
-        return read_file(path, self.options)
+        return read_file(path, self.options, calendar)
 
     def found(self) -> str | None:
         """Return the file's path."""

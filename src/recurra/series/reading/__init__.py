@@ -32,12 +32,13 @@ from recurra.storage.finite import MOST, not_finite
 __all__ = ["read_content", "read_data", "read_file"]
 
 
-def read_file(path: Path, options: SeriesOptions) -> Panel:
+def read_file(path: Path, options: SeriesOptions, calendar: Frequency | None = None) -> Panel:
     """Return the series of a CSV file (plain or `.gz`) or a Parquet file (`.parquet`, `.pq`).
 
     Args:
         path: of the file.
         options: which columns are what, and what a gap becomes.
+        calendar: that stamps are laid on; found from them by default.
 
     Raises:
         ConfigError: it is Parquet, and pyarrow is not installed.
@@ -57,7 +58,8 @@ def read_file(path: Path, options: SeriesOptions) -> Panel:
         frequency daily, season 7 (inferred)
     """
     read = read_parquet if path.suffix.lower() in {".parquet", ".pq"} else read_csv
-    return _panel(*read_long_form(read(path, partial(planned, options=options)), options), options)
+    columns = read(path, partial(planned, options=options))
+    return _panel(*read_long_form(columns, options), options, calendar)
 
 
 def read_content(content: bytes, place: str, options: SeriesOptions) -> Panel:
@@ -75,7 +77,7 @@ def read_content(content: bytes, place: str, options: SeriesOptions) -> Panel:
     return _panel(*read_long_form(parse_csv(content, place, plan), options), options)
 
 
-def read_data(data: Any, options: SeriesOptions) -> Panel:
+def read_data(data: Any, options: SeriesOptions, calendar: Frequency | None = None) -> Panel:
     """Return the series of something in memory.
 
     Args:
@@ -83,6 +85,7 @@ def read_data(data: Any, options: SeriesOptions) -> Panel:
             an array `(T,)`, `(n, T)` or `(n, T, V)`, a list of arrays `(T,)` or `(T, V)`; a panel
             is returned as it is.
         options: which columns are what, and what a gap becomes.
+        calendar: that stamps are laid on; found from them by default.
 
     Raises:
         ConfigError: it is a frame, and narwhals is not installed.
@@ -95,10 +98,10 @@ def read_data(data: Any, options: SeriesOptions) -> Panel:
     if isinstance(data, Panel):
         return data
     if isinstance(data, Mapping):
-        return _panel(*read_long_form(_mapped(data), options), options)
+        return _panel(*read_long_form(_mapped(data), options), options, calendar)
     if is_frame(data):
-        return _panel(*read_long_form(read_frame(data), options), options)
-    return _panel(*read_arrays(data, options), options)
+        return _panel(*read_long_form(read_frame(data), options), options, calendar)
+    return _panel(*read_arrays(data, options), options, calendar)
 
 
 def _mapped(data: Mapping[Any, Any]) -> Columns:
@@ -117,10 +120,16 @@ def _mapped(data: Mapping[Any, Any]) -> Columns:
     return Columns("the data given", cells, np.arange(1, max(lengths.values()) + 1))
 
 
-def _panel(source: Source, drafts: list[Draft], notes: list[str], options: SeriesOptions) -> Panel:
+def _panel(
+    source: Source,
+    drafts: list[Draft],
+    notes: list[str],
+    options: SeriesOptions,
+    calendar: Frequency | None = None,
+) -> Panel:
     _require_numbers(source, drafts)
-    drafts, moved = sorted_once(source, drafts)
-    drafts, frequency, added = on_grid(source, drafts, options.frequency)
+    drafts, moved = sorted_once(source, drafts, least=1 if calendar else 2)
+    drafts, frequency, added = on_grid(source, drafts, options.frequency, calendar)
     drafts, gaps = filled(source, drafts, options.fill)
     drafts, covariates = covered(source, drafts)
     shortest = min(len(one.values) for one in drafts)  # a test is no more than a fifth unasked

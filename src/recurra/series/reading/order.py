@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
-from recurra.series.calendar.found import infer
+from recurra.series.calendar.found import MOST_OFF, infer
 from recurra.series.calendar.frequency import STEPS, Frequency
 from recurra.series.calendar.names import asked
 from recurra.series.reading.columns import rows_in_words
@@ -22,19 +22,22 @@ ENOUGH = 8
 """Stamps of a series that tell a calendar of its own."""
 
 
-def sorted_once(source: Source, drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
+def sorted_once(
+    source: Source, drafts: Sequence[Draft], least: int = 2
+) -> tuple[list[Draft], list[str]]:
     """Return the series sorted by their stamps, each stamp once, and what was done, in words.
 
     Args:
         source: what they have in common.
         drafts: the series.
+        least: rows that a series has.
 
     Raises:
-        DataError: a series has one row alone, or a stamp twice.
+        DataError: a series has fewer rows, or a stamp twice.
     """
     found, moved = [], []
     for one in drafts:
-        if len(one) < 2:
+        if len(one) < least:
             raise DataError(
                 f"{source.place}, {rows_in_words(*one.rows)}: series {one.unique_id!r} has one row "
                 "alone; nothing can be learned from it, leave it out or give more rows"
@@ -79,7 +82,10 @@ def _refuse_twice(source: Source, one: Draft) -> None:
 
 
 def on_grid(
-    source: Source, drafts: Sequence[Draft], name: str | None = None
+    source: Source,
+    drafts: Sequence[Draft],
+    name: str | None = None,
+    calendar: Frequency | None = None,
 ) -> tuple[list[Draft], Frequency, list[str]]:
     """Return the series without a stamp missing where they are regular; frequency; and notes.
 
@@ -91,6 +97,7 @@ def on_grid(
         source: what the series have in common.
         drafts: the series, sorted.
         name: of the calendar, where one is asked for.
+        calendar: that is known already, of dates.
 
     Raises:
         ConfigError: there is no such calendar.
@@ -101,8 +108,13 @@ def on_grid(
         if name is not None:
             raise DataError(f"data.frequency is {name!r}, but the series have no dates")
         return list(drafts), STEPS, []
-    frequency = _asked(name, stamps, source) if name else infer(*stamps, zone=source.zone)
-    if not name:
+    if calendar and np.issubdtype(stamps[0].dtype, np.datetime64):
+        frequency = replace(calendar, points=replace(calendar.points, zone=source.zone))
+        _require_near(source, drafts, frequency)
+    elif name:
+        frequency = _asked(name, stamps, source)
+    else:
+        frequency = infer(*stamps, zone=source.zone)
         _require_one_calendar(source, drafts, frequency)
     if not frequency.regular:
         return (
@@ -118,6 +130,21 @@ def _asked(name: str, stamps: Sequence[NDArray[Any]], source: Source) -> Frequen
     if not np.issubdtype(stamps[0].dtype, np.datetime64):
         raise DataError(f"data.frequency is {name!r}, but the series have no dates")
     return asked(name, stamps, source.zone)
+
+
+def _require_near(source: Source, drafts: Sequence[Draft], frequency: Frequency) -> None:
+    """Refuse series whose stamps lie beside a calendar that is known, but for a few of them."""
+    for one in drafts:
+        assert one.stamps is not None
+        places, due = frequency.laid(one.stamps)
+        beside = np.flatnonzero((due != one.stamps) | (np.diff(places, prepend=-1) < 1))
+        if beside.size > max(1, MOST_OFF * len(one)):
+            own = infer(one.stamps, zone=source.zone) if len(one) > 1 else None
+            told = own.name if own and own.regular else "irregular"
+            raise DataError(
+                f"{source.place}, {rows_in_words(int(one.rows[beside[0]]))}: series "
+                f"{one.unique_id!r} is {told}, not {frequency.name}: {_told(one.stamps[beside[0]])}"
+            )
 
 
 def _require_one_calendar(source: Source, drafts: Sequence[Draft], frequency: Frequency) -> None:

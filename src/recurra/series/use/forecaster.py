@@ -330,7 +330,9 @@ class Forecaster:
         data = self.data.model_copy(update={"season": season})
         if isinstance(history, np.ndarray | list | tuple):  # these have no names of columns
             data = SeriesOptions(season=season, fill=data.fill)
-        panel, _ = open_panel(data, history)
+        there = self.history.frequency
+        calendar = there if there.regular and there.unit != "step" else None
+        panel, _ = open_panel(data, history, calendar)
         self._require_columns(panel)
         return panel
 
