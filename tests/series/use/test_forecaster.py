@@ -610,8 +610,22 @@ def test_irregular_stamps_are_refused_where_every_step_was_learned(
     fc: Forecaster = forecaster_of(panel_of((60,), stamps="hours"), calendar=True).forecaster
     stamps = np.array([0, 1, 5, 300, 304], "timedelta64[m]") + np.datetime64("2020-01-01T00", "m")
     rows = {"ds": stamps, "y": np.arange(5.0)}
-    with pytest.raises(DataError, match="the history is irregular; the forecaster learned from h"):
+    with pytest.raises(DataError, match="series 'y' is irregular, not hourly: 2020-01-01 00:05:00"):
         fc.predict(history=rows)
+
+
+@pytest.mark.parametrize("places", [[0, 1, 2, 3, 4, 7, 8, 9, 10, 11], [0, 2, 4, 6, 8], [3]])
+def test_a_new_history_lies_on_the_calendar_that_was_learned(
+    panel_of: PanelOf, forecaster_of: Callable[..., Any], places: list[int]
+) -> None:
+    fc: Forecaster = forecaster_of(panel_of((60,), stamps="hours"), calendar=True).forecaster
+    stamps = np.datetime64("2024-03-04T00", "ns") + np.array(places) * np.timedelta64(1, "h")
+    read = fc.read({"ds": stamps, "y": np.arange(float(len(places)))})
+    (one,) = read.series
+    assert len(one) == places[-1] - places[0] + 1
+    assert np.flatnonzero(~np.isnan(one.values[:, 0])).tolist() == [p - places[0] for p in places]
+    told = list(fc.predict(history=read))
+    assert told[0]["ds"] == str(stamps[-1] + np.timedelta64(1, "h"))[:19].replace("T", " ")
 
 
 def test_a_stream_goes_on_where_what_was_learned_from_ends(panel_of, forecaster_of) -> None:
