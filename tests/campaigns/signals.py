@@ -193,6 +193,8 @@ def faults_of(place: Place, whole: Done, number: signal.Signals, moment: float) 
 
 def run(seed: int, moments: int = MOMENTS) -> dict[str, Any]:
     """Interrupt commands at so many moments, drawn by the seed; one in ten compiles its kernels."""
+    for number in CODES:  # ignored in the background or under nohup, which processes inherit
+        signal.signal(number, signal.SIG_DFL)
     draws = random.Random(seed)
     known = commands()
     faults: dict[str, list[str]] = {}
