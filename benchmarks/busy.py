@@ -3,7 +3,7 @@
 Two programs that never rest run beside `recurra train vowels` and `ptb-quick`, both shrunk to some
 steps; then the same on idle cores. What is told is the time that training took, each way in turn.
 
-    python benchmarks/busy.py [--rounds 3] [--out benchmarks/results/busy.json]
+    python benchmarks/busy.py [PRESET ...] [--rounds 3] [--out benchmarks/results/busy.json]
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ def seconds(preset: str, words: list[str], folder: Path) -> float:
 def main() -> None:
     """Measure, and write down."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("presets", nargs="*", default=list(RUNS), help="vowels, ptb-quick")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out")
     options = parser.parse_args()
     found: dict[str, object] = {"load_before": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as place:
-        for preset, shrunk in RUNS.items():
+        for preset in options.presets:
+            shrunk = RUNS[preset]
             for count in (BUSY, 0):
                 times: dict[str, list[float]] = {way: [] for way in WAYS}
                 with busy(count):

@@ -63,11 +63,11 @@ def nearest(name: str, names: list[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def located(name: str) -> tuple[Path, bool]:
-    """Return the path that a name may stand for, and whether it is one by what it looks like.
+def located(name: str) -> Path | None:
+    """Return the path that a name is, `~` being the user's home; None where it is none.
 
-    It is where something lies there, or where it is written as a path is and not as a place
-    `module:Name`; `~` is the user's home.
+    It is one where something lies there, or where it is written as paths are, and not as a place
+    `module:Name`.
 
     Args:
         name: of data, by anyone.
@@ -77,11 +77,12 @@ def located(name: str) -> tuple[Path, bool]:
 
     Example:
         >>> located("nowhere.csv"), located("airline")
-        ((PosixPath('nowhere.csv'), True), (PosixPath('airline'), False))
+        (PosixPath('nowhere.csv'), None)
     """
     try:
         path = Path(name).expanduser()
-        return path, path.exists() or (":" not in name and bool(len(path.parts) > 1 or path.suffix))
+        written = ":" not in name and (len(path.parts) > 1 or path.suffix)
+        return path if written or path.exists() else None
     except (OSError, RuntimeError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise DataError(f"{name[:80]!r} cannot be a file: {said}") from error

@@ -114,15 +114,19 @@ def test_a_signal_that_is_sent_twice_at_a_time_is_one():
     assert ended(started, signal.SIGHUP)[0] == 7
 
 
-def test_a_signal_to_a_forked_child_is_not_the_commands():
-    body = """
-import multiprocessing
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    print(pool.map(abs, [-1, -2]), flush=True)
-time.sleep(1.5)  # the watch would have ended it
-print("whole")
+POOL = """import multiprocessing, threading
+def work():
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(pool.map(abs, [-1, -2]), flush=True)
 """
-    started = program(body)
+
+
+@pytest.mark.parametrize(
+    "forked", ["work()", "thread = threading.Thread(target=work); thread.start(); thread.join()"]
+)
+def test_a_signal_to_a_forked_child_is_not_the_commands(forked):
+    body = f"{forked}\ntime.sleep(1.5)  # the watch would have ended it\nprint('whole')"
+    started = program(body, before=POOL)
     assert started.communicate(timeout=60) == ("[1, 2]\nwhole\n", "")
     assert started.returncode == 0
 

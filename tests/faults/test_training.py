@@ -228,7 +228,7 @@ def test_the_oracle_sees_a_log_that_is_not_rewound(
 
     assert cut_and_resumed(tmp_path / "run", run_ahead) == expected
     (tmp_path / "run").rename(tmp_path / "first")
-    monkeypatch.setattr(MetricLog, "rewind", lambda self, step: [])
+    monkeypatch.setattr(MetricLog, "rewind", lambda self, step, unjudged: [])
     assert cut_and_resumed(tmp_path / "run", run_ahead) != expected
 
 

@@ -387,7 +387,7 @@ def test_minutes_leave_out_by_name_what_does_not_fit(waves, monkeypatch):
     monkeypatch.setattr(module, "_seconds_of", lambda name, data: {"linear": 1e4}.get(name, 0.1))
     run = change(waves, train={"minutes": 0.01, "steps": 3}, data={"folds": 5})
     task = LabelTask(run, CPU)
-    assert task.config.train.left_out == {"linear": "would take 10,000 s, 45 s were left"}
+    assert task.config.train.left_out == {"linear": "would take 10,000 s, 36 s were left"}
     assert list(task.baselines()) == ["majority"]
     again = LabelTask(task.config, CPU)
     assert again.left_out() == task.left_out()

@@ -29,6 +29,10 @@ HANG_UP_TWIN = 1.0
 """The same of HUP, which the system and the shell both send as a terminal closes."""
 POLL = 0.05
 
+_NUMBERS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
 
 class Interrupted(KeyboardInterrupt):
     """A signal has come that ends the command."""
@@ -110,9 +114,8 @@ class Interrupt:
             self._woken_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
             self._thread = threading.Thread(target=self._watch, args=self._pipe[:1], daemon=True)
             self._thread.start()
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number and signal.getsignal(number) not in (signal.SIG_IGN, None):
+        for number in _NUMBERS:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -194,8 +197,16 @@ def current() -> Interrupt:
     return _current.get() or Interrupt()
 
 
+def _forked() -> None:
+    """Leave the signals of a child to it, whichever thread forked it."""
+    for number in _NUMBERS:
+        own = getattr(signal.getsignal(number), "__self__", None)
+        if isinstance(own, Interrupt):
+            own._left_to_the_parent()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: current()._left_to_the_parent())
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _twin(number: int) -> float:

@@ -99,10 +99,8 @@ def open_source(options: LabelOptions, given: object = None) -> LabelSource:
     if given is not None:
         return Given(options, given)
     name = options.dataset
-    if name not in DATASETS.places:
-        _, is_path = located(name)
-        if is_path:
-            return LabelFiles(options)
+    if name not in DATASETS.places and located(name) is not None:
+        return LabelFiles(options)
     source: LabelSource = DATASETS[name](options)
     return source
 

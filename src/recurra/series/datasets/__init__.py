@@ -47,10 +47,8 @@ def open_source(options: SeriesOptions) -> SeriesSource:
         12
     """
     name = options.dataset
-    if name not in DATASETS.places:
-        path, is_path = located(name)
-        if is_path:
-            return FileSource(options.model_copy(update={"dataset": str(path)}))
+    if name not in DATASETS.places and (path := located(name)) is not None:
+        return FileSource(options.model_copy(update={"dataset": str(path)}))
     source: SeriesSource = DATASETS[name](options)
     return source
 

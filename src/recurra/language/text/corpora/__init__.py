@@ -36,14 +36,12 @@ def open_corpus(options: TextOptions) -> Corpus:
         ('train', 'valid', 'test')
     """
     name = options.corpus
-    if name not in CORPORA.places:
-        path, is_path = located(name)
+    if name not in CORPORA.places and (path := located(name)) is not None:
         own = options.model_copy(update={"corpus": str(path)})
         if path.is_dir():
             _require_own_splits(options)
             return DirectoryCorpus(own)
-        if is_path:
-            return FileCorpus(own)
+        return FileCorpus(own)
     if name in CORPORA.places:
         _require_own_splits(options)
     corpus: Corpus = CORPORA[name](options)
