@@ -150,14 +150,16 @@ ORDER = {
     """,
     "recurra.series.pictures": "*",
     "recurra.series.calendar": """
-        limits months zones seasons
+        codes limits months zones seasons
         lattice
         words
         frequency
         found written
         names
     """,
-    "recurra.series.reading": "columns\n draft stamps\n *",
+    "recurra.series.reading": "numbers\n columns\n draft stamps\n files\n *",
+    "recurra.series.reading.stamps": "forms\n column\n *",
+    "recurra.series.reading.files": "pieces heading\n rows\n *",
     "recurra.series.datasets": "base\n *",
     "recurra.series.data": "dataset\n windows",
     "recurra.series.baselines": "base\n *",

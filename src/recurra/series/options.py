@@ -31,6 +31,12 @@ class SeriesOptions(Options):
     )
     id_column: str | None = Field(None, description="column of the series' names; unique_id")
     time_column: str | None = Field(None, description="column of the stamps; ds")
+    layout: Literal["long", "wide"] = Field(
+        "long", description="of a table: a row an observation, or a column a series"
+    )
+    decimal: Literal["point", "comma"] | None = Field(
+        None, description="decimal mark of a file's numbers; found"
+    )
     past_covariates: str | None = Field(
         None, description="columns known up to now only, by commas; none"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,10 @@ from recurra.series.calendar.frequency import STEPS, Frequency
 from recurra.series.calendar.limits import nanoseconds
 from recurra.storage.finite import MOST, not_finite
 
-__all__ = ["Panel", "Series"]
+__all__ = ["Panel", "Series", "least_length"]
+
+TELLING = 8
+"""Observations of a series, of which fewer say nothing of how a panel is to be divided."""
 
 
 def _nothing() -> NDArray[np.float64]:
@@ -182,3 +186,17 @@ class Panel:
                 if array is not None:
                     hashed.update(np.ascontiguousarray(array).view(np.uint8).data)
         return hashed.hexdigest()
+
+
+def least_length(lengths: Iterable[int]) -> int:
+    """Return the length of the shortest series, of those that are no mere beginnings.
+
+    Args:
+        lengths: of all.
+
+    Example:
+        >>> least_length([1, 120, 90]), least_length([1, 3])
+        (90, 1)
+    """
+    several = sorted(lengths)
+    return next((length for length in several if length >= TELLING), several[0])

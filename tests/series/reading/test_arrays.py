@@ -64,7 +64,7 @@ def test_the_caller_s_array_is_left_alone():
         ([[1, 2], "ab"], "holds other things than numbers"),
         ([np.ones((3, 2)), np.ones(4)], "series '0' has 2 variables, but series '1' 1"),
         ([[1, 2], [1, np.inf]], "data row 2: series '1' is infinite"),
-        ([[1, 2], [3]], "data row 1: series '1' has one row alone"),
+        ([[1], [3]], "is 2 series of one step"),
         ([1.0], "data row 1: series 'y' has one row alone"),
         ([np.nan, np.nan], "series 'y' has no value in column 'y'"),
     ],

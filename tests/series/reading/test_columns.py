@@ -4,23 +4,12 @@ import numpy as np
 import pytest
 
 from recurra.errors import DataError
-from recurra.series.reading.columns import MISSING, Columns, to_number
+from recurra.series.reading.columns import Columns
 
 
 def columns(**cells):
     size = len(next(iter(cells.values())))
     return Columns("data.csv", cells, np.arange(1, size + 1))
-
-
-@pytest.mark.parametrize("cell", ["", " ", *(word.upper() for word in sorted(MISSING)), "n/a"])
-def test_missing(cell):
-    assert np.isnan(to_number(cell))
-
-
-@pytest.mark.parametrize("cell", ["1_000", "one", "1,5", "0x10", "1 000"])
-def test_no_number(cell):
-    with pytest.raises(ValueError):
-        to_number(cell)
 
 
 def test_numbers():
@@ -33,9 +22,10 @@ def test_numbers():
     [
         (["1", "", "abc"], "data.csv, data row 3: 'abc' in column 'y' is no number; write one"),
         (
-            ["1,5"],
-            r"data row 1: '1,5' in column 'y' is no number \(the decimal sign is the point\)",
+            ["1.5", "2,5"],
+            "data row 2: '2,5' in column 'y' is no number with a decimal point, as others of the",
         ),
+        (["0,5", "1.25"], "data row 2: '1.25' in column 'y' is no number with a decimal comma"),
         (["1", "inf"], "data.csv, data row 2: column 'y' is infinite"),
         (np.array([1, -np.inf]), "data row 2: column 'y' is infinite"),
         (np.array(["2020"], "datetime64[us]"), "column 'y' holds dates, not numbers"),
@@ -66,3 +56,11 @@ def test_the_nearest_name_is_told():
     assert str(caught.value) == (
         "data.csv: no column is named 'valeu'. Did you mean 'value'? There are: value, day"
     )
+
+
+def test_what_was_chosen_is_told():
+    found = columns(y=["12", "1.001,75"])
+    assert found.numbers("y").tolist() == [12, 1001.75]
+    assert found.choices == [
+        "numbers of column 'y' are read with a decimal comma: '1.001,75' in data row 2 is 1001.75"
+    ]

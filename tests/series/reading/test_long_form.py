@@ -5,7 +5,7 @@ import pytest
 
 from recurra.errors import DataError
 from recurra.series.options import SeriesOptions
-from recurra.series.reading.csv_file import parse_csv
+from recurra.series.reading.files.csv_file import parse_csv
 from recurra.series.reading.long_form import read_long_form
 
 

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["backtest", "forecast"]
 
-_HEADER = re.compile(rb"unique_id,ds,yhat(,(lo|hi)-[0-9.]+)*\r?\n")
+_HEADER = re.compile(
+    rb"(unique_id,ds,yhat(,(lo|hi)-[0-9.]+)*|ds,[^\r\n]*-lo-[0-9.]+,[^\r\n]*-hi-[0-9.]+)\r?\n"
+)
 """What a forecast of ours begins with."""
 
 Data = Annotated[
@@ -71,7 +73,8 @@ def forecast(
 ) -> None:
     """Forecast what follows each series, as CSV.
 
-    Its columns are unique_id, ds, yhat (the median), and lo-80, hi-80, ... for each interval.
+    Its columns are unique_id, ds, yhat (the median), and lo-80, hi-80, ... for each interval; where
+    the data came as a wide table, ds, a column a series, and its bounds as a-lo-80, a-hi-80, ...
     """
     from recurra.run.tasks import load_model
     from recurra.storage.outputs import require_file
@@ -86,15 +89,18 @@ def forecast(
     forecaster: Forecaster = load_model(run, "forecast", allow_import=allow_import or ())
     history = forecaster.history if data is None else forecaster.read(data)
     found = forecaster.predict(horizon, history, percents)
-    rows = list(found)
+    rows = list(found.wide() if forecaster.data.layout == "wide" else found)
     if json:
-        print_json({"forecasts": rows})
+        print_json({"forecasts": list(found)})
     elif out is None:
-        safe = [{n: printable(v) if isinstance(v, str) else v for n, v in r.items()} for r in rows]
+        safe = [
+            {printable(n): printable(v) if isinstance(v, str) else v for n, v in r.items()}
+            for r in rows
+        ]
         print_text(_as_csv(safe), end="")
     if out is not None:
         _keep(rows, out, json=json)
-        say(f"{len(rows):,} steps of {len(found.names):,} series are in {out}")
+        say(f"{found.stamps.size:,} steps of {len(found.names):,} series are in {out}")
     if plot is not None:
         _draw(found, history, plot, title=f"{run.resolve().name}: what comes next")
 

@@ -28,13 +28,14 @@ Stamps = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Where in a month or a week a calendar has its points, and by whose clock.
+    """Where in a month or a week a calendar has its points, by whose clock, and in which code.
 
     Args:
         places: in words, the days of a month that no number tells, as `"last business day"`.
         slots: of the steps of a week, Monday's first is 0, those that are observed; all where
             none are named.
         zone: the name of the zone by whose clock days begin; stamps are in UTC then.
+        code: in which stamps came in and go out, as `"%Y%m"`; as dates where there is none.
 
     Example:
         >>> Points(places=("third Friday",)).slots
@@ -44,6 +45,7 @@ class Points:
     places: tuple[str, ...] = ()
     slots: tuple[int, ...] = ()
     zone: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from recurra.errors import ConfigError, DataError
 from recurra.series.datasets import open_panel
 from recurra.series.datasets.base import Split
 from recurra.series.options import SeriesOptions
-from recurra.series.panel import Panel, Series
+from recurra.series.panel import Panel, Series, least_length
 
 __all__ = ["Channel", "Features", "SeriesDataset"]
 
@@ -256,6 +256,6 @@ class SeriesDataset:
 
 def _customary_horizon(panel: Panel, season: int) -> int:
     """A season, or an eighth of the shortest series where there is none; never over a fifth."""
-    shortest = min(len(one) for one in panel.series)
+    shortest = least_length(len(one) for one in panel.series)
     wanted = season if season > 1 else min(12, shortest // 8)
     return max(1, min(wanted, shortest // 5))

@@ -14,7 +14,7 @@ __all__ = ["FileSource"]
 
 
 class FileSource(SeriesSource):
-    """A CSV file, plain or `.gz`, or a Parquet file, in long form or with one column of numbers.
+    """A CSV file, plain or `.gz`, a Parquet file or a workbook: long, wide, or of one column.
 
     Args:
         options: `dataset` is the file; columns and the filling of gaps are theirs.

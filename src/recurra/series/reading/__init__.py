@@ -18,11 +18,13 @@ from recurra.errors import DataError
 from recurra.series.calendar.frequency import Frequency
 from recurra.series.calendar.seasons import infer_season
 from recurra.series.options import SeriesOptions
-from recurra.series.panel import Panel, Series
+from recurra.series.panel import Panel, Series, least_length
 from recurra.series.reading.arrays import read_arrays
 from recurra.series.reading.columns import Columns, rows_in_words
-from recurra.series.reading.csv_file import parse_csv, read_csv
 from recurra.series.reading.draft import Draft, Source
+from recurra.series.reading.files.csv_file import parse_csv, read_csv
+from recurra.series.reading.files.rows import columns_of
+from recurra.series.reading.files.workbook import OTHERS, WORKBOOKS, rows_of_workbook
 from recurra.series.reading.frames import is_frame, read_frame, read_parquet
 from recurra.series.reading.gaps import constant, covered, filled
 from recurra.series.reading.long_form import planned, read_long_form
@@ -33,7 +35,7 @@ __all__ = ["read_content", "read_data", "read_file"]
 
 
 def read_file(path: Path, options: SeriesOptions, calendar: Frequency | None = None) -> Panel:
-    """Return the series of a CSV file (plain or `.gz`) or a Parquet file (`.parquet`, `.pq`).
+    """Return the series of a CSV file (plain or `.gz`), a Parquet file or a workbook (`.xlsx`).
 
     Args:
         path: of the file.
@@ -41,7 +43,7 @@ def read_file(path: Path, options: SeriesOptions, calendar: Frequency | None = N
         calendar: that stamps are laid on; found from them by default.
 
     Raises:
-        ConfigError: it is Parquet, and pyarrow is not installed.
+        ConfigError: it is Parquet or a workbook, and the library for it is not installed.
         DataError: it cannot be read, or not as series; the message names the rows.
 
     Example:
@@ -57,8 +59,13 @@ def read_file(path: Path, options: SeriesOptions, calendar: Frequency | None = N
         2 gaps, the first at data row 2: left as gaps
         frequency daily, season 7 (inferred)
     """
-    read = read_parquet if path.suffix.lower() in {".parquet", ".pq"} else read_csv
-    columns = read(path, partial(planned, options=options))
+    end, plan = path.suffix.lower(), partial(planned, options=options)
+    if end in OTHERS:
+        raise DataError(f"{path} is a {end} file, which is not read: save it as CSV or Parquet")
+    if end in WORKBOOKS:
+        columns = columns_of(rows_of_workbook(path), str(path), plan)
+    else:
+        columns = (read_parquet if end in {".parquet", ".pq"} else read_csv)(path, plan)
     return _panel(*read_long_form(columns, options), options, calendar)
 
 
@@ -108,9 +115,9 @@ def _mapped(data: Mapping[Any, Any]) -> Columns:
     cells: dict[str, Any] = {}
     for name, column in data.items():
         array = np.asarray(column)
-        if array.dtype.kind in "biuf":
+        if array.dtype.kind in "bf":
             cells[str(name)] = array.astype(np.float64)
-        elif array.dtype.kind == "M":
+        elif array.dtype.kind in "iuM":
             cells[str(name)] = array
         else:
             cells[str(name)] = ["" if cell is None else str(cell) for cell in array.tolist()]
@@ -132,7 +139,7 @@ def _panel(
     drafts, frequency, added = on_grid(source, drafts, options.frequency, calendar)
     drafts, gaps = filled(source, drafts, options.fill)
     drafts, covariates = covered(source, drafts)
-    shortest = min(len(one.values) for one in drafts)  # a test is no more than a fifth unasked
+    shortest = least_length(len(one.values) for one in drafts)  # a test is a fifth at most unasked
     held = max(options.test or 0, options.horizon or 0) or shortest // 5
     frequency = _with_season(frequency, drafts, held)
     how = "inferred" if options.frequency is None else "as asked"

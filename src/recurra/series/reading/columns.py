@@ -4,71 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
+from recurra.series.reading.numbers import AmbiguousError, Numbers
 from recurra.table import first_of, nearest
 
-__all__ = [
-    "MISSING",
-    "Coded",
-    "Columns",
-    "Numbers",
-    "Zoned",
-    "rows_in_words",
-    "to_number",
-    "to_numbers",
-]
-
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
-"""What a cell that holds no value may say, in any case of letters."""
-
-
-def to_number(cell: str) -> float:
-    """Return the number that a cell says; NaN where it is one of `MISSING`.
-
-    Args:
-        cell: as it stands in the file.
-
-    Raises:
-        ValueError: it says something else.
-
-    Example:
-        >>> to_number(" 1e3"), to_number("NA")
-        (1000.0, nan)
-    """
-    text = cell.strip()
-    if text.lower() in MISSING:
-        return float("nan")
-    if "_" in text:  # Python's own notation, no one else's
-        raise ValueError(text)
-    return float(text)
-
-
-def to_numbers(cells: Sequence[str]) -> array[float]:
-    """Return the numbers that cells say, as `to_number` does.
-
-    Args:
-        cells: as they stand in the file.
-
-    Raises:
-        ValueError: one says something else.
-
-    Example:
-        >>> to_numbers(["1", "", "2.5"])
-        array('d', [1.0, nan, 2.5])
-    """
-    try:
-        numbers = array("d", map(float, cells))
-    except ValueError:
-        return array("d", map(to_number, cells))
-    if "_" in "".join(cells):
-        raise ValueError("_")
-    return numbers
+__all__ = ["Coded", "Columns", "Zoned", "rows_in_words"]
 
 
 def rows_in_words(*numbers: int) -> str:
@@ -135,42 +81,6 @@ class Coded(Sequence[str]):
         return words[self._codes[index]]
 
 
-class Numbers:
-    """A column that holds numbers as far as is known; given piece by piece.
-
-    Example:
-        >>> column = Numbers()
-        >>> column.feed(["1", ""])
-        >>> column.feed(["2", "north"])
-        >>> column.odd
-        (3, 'north')
-    """
-
-    def __init__(self) -> None:
-        self._numbers = array("d")
-        self.odd: tuple[int, str] | None = None
-        """The first cell that says no number, and its index; what there was, is forgotten then."""
-
-    def feed(self, cells: Sequence[str]) -> None:
-        """Take the cells that come next.
-
-        Args:
-            cells: as they stand in the file.
-        """
-        if self.odd is not None:
-            return
-        try:
-            self._numbers.extend(to_numbers(cells))
-        except ValueError:
-            index, cell = next(each for each in enumerate(cells) if not _is_number(each[1]))
-            self.odd = len(self._numbers) + index, cell
-            self._numbers = array("d")
-
-    def array(self) -> NDArray[np.float64]:
-        """Return the numbers, NaN where a cell is empty."""
-        return np.frombuffer(self._numbers)
-
-
 class Zoned(NamedTuple):
     """A column of stamps of a zone.
 
@@ -183,14 +93,6 @@ class Zoned(NamedTuple):
     zone: str
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        to_number(cell)
-    except ValueError:
-        return False
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of a file or frame.
@@ -200,6 +102,8 @@ class Columns:
         cells: by name: texts as they stand in a file, an array of float64 or `datetime64`, or
             stamps of a zone, or what was kept of a file while it was read; None where nothing was.
         rows: the number of each row, from 1; a header is not counted.
+        separator: of the cells of a file.
+        choices: in words, how numbers were read that a program would write otherwise.
 
     Example:
         >>> columns = Columns("data.csv", {"y": ["1", "x"]}, np.array([1, 2]))
@@ -211,6 +115,8 @@ class Columns:
     place: str
     cells: Mapping[str, Any]
     rows: NDArray[np.integer]
+    separator: str = ","
+    choices: list[str] = field(default_factory=list)
 
     def row(self, *indices: int) -> str:
         """Return in words which rows are meant, for messages.
@@ -251,22 +157,39 @@ class Columns:
                 raise DataError(f"{self.place}: column {name!r} holds dates, not numbers")
             numbers = cells.astype(np.float64, copy=False)
         else:
-            read = cells
-            if not isinstance(cells, Numbers):
-                read = Numbers()
-                read.feed(cells)
-            if read.odd is not None:
-                index, cell = read.odd
-                comma = " (the decimal sign is the point)" if "," in cell else ""
-                raise DataError(
-                    f"{self.place}, {self.row(index)}: {cell!r:.80} in column {name!r} is no "
-                    f"number{comma}; write one, or leave the cell empty for a gap"
-                )
-            numbers = read.array()
+            numbers = self._read(name)
         if (infinite := np.flatnonzero(np.isinf(numbers))).size:
             raise DataError(
                 f"{self.place}, {self.row(int(infinite[0]))}: column {name!r} is infinite; "
                 "write a number, or leave the cell empty for a gap"
+            )
+        return numbers
+
+    def _read(self, name: str) -> NDArray[np.float64]:
+        """The numbers of a column of texts; told is how they were read, if not as usual."""
+        read = self.cells[name]
+        if not isinstance(read, Numbers):
+            read = Numbers()
+            read.feed(self.cells[name])
+        if read.odd is not None:
+            index, cell = read.odd
+            mark = f" with a decimal {read.mark}, as others of the column" if read.mark else ""
+            raise DataError(
+                f"{self.place}, {self.row(index)}: {cell!r:.80} in column {name!r} is no "
+                f"number{mark}; write one, or leave the cell empty for a gap"
+            )
+        try:
+            numbers = read.array()
+        except AmbiguousError as error:
+            raise DataError(
+                f"{self.place}, {self.row(error.index)}: {error.cell!r:.80} in column {name!r} is "
+                "one number with a decimal point and another with a comma: set data.decimal to "
+                "point or comma"
+            ) from error
+        if (choice := read.choice) is not None:
+            self.choices.append(
+                f"numbers of column {name!r} are read with a decimal {read.mark}: "
+                f"{choice.cell!r:.80} in {self.row(choice.place)} is {choice.number:.15g}"
             )
         return numbers
 
@@ -286,11 +209,10 @@ class Columns:
             name: of a column that is there.
         """
         cells = self.cells[name]
-        if isinstance(cells, Numbers):
-            return cells.odd is None and not np.isnan(cells.array()).all()
         if isinstance(cells, np.ndarray | Zoned):
-            return isinstance(cells, np.ndarray) and bool(cells.dtype.kind == "f")
-        try:
-            return not np.isnan(to_numbers(cells)).all()
-        except ValueError:
-            return False
+            return isinstance(cells, np.ndarray) and bool(cells.dtype.kind in "fiu")
+        if not isinstance(cells, Numbers):
+            numbers = Numbers()
+            numbers.feed(cells)
+            return numbers.any
+        return cells.any

@@ -42,6 +42,7 @@ class Source:
         static: names of the S numbers that do not change.
         time: name of the column of stamps; None where there is none.
         zone: by whose clock days begin, where the stamps, in UTC, are of one.
+        code: that stamps are written in, where it is none of dates.
     """
 
     place: str
@@ -51,6 +52,7 @@ class Source:
     static: tuple[str, ...] = ()
     time: str | None = None
     zone: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

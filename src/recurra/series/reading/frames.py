@@ -171,6 +171,8 @@ def _with_index(data: Any) -> Any:
 def _cells(narwhals: ModuleType, column: Any) -> Sequence[str] | NDArray[Any] | Zoned:
     kind = column.dtype
     if kind.is_numeric() or kind == narwhals.Boolean:
+        if kind.is_integer() and not column.null_count():
+            return np.asarray(column.to_numpy())  # as names of series they may have 64 bits
         numbers = column.cast(narwhals.Float64).to_numpy()
         return np.asarray(numbers, np.float64)
     if isinstance(kind, narwhals.Datetime):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,17 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import DataError
+from recurra.series.calendar.codes import code_of_numbers
 from recurra.series.options import SeriesOptions
-from recurra.series.reading.columns import MISSING, Coded, Columns, Numbers, rows_in_words
+from recurra.series.reading.columns import Coded, Columns, rows_in_words
 from recurra.series.reading.draft import Draft, Source
-from recurra.series.reading.stamps import StampColumn, are_dates, read_stamps
+from recurra.series.reading.numbers import Notation, Numbers
+from recurra.series.reading.stamps import COUNTS, are_dates, read_stamps
+from recurra.series.reading.stamps.column import StampColumn
 from recurra.table import first_of
 
 __all__ = ["planned", "read_long_form"]
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
-COUNTS = {"", "index", "step", "t", "time", "year"}
-"""Names, in any case of letters, of numeric columns that count time."""
+INDICES = {"", "index", "unnamed: 0", "level_0", "rownames", "row", "no", "nr", "#"}
+"""Names of columns that may count rows, beside one of dates."""
+OF_DATES = re.compile("date|time|datum|day|week|month|quarter|year|period|stamp|^ds$|^ts$|^dt$")
+NAMELESS = {"", "n/a", "nan"}
+"""What names no series, in any case of letters."""
 
 
 def read_long_form(
@@ -43,13 +50,16 @@ def read_long_form(
     """
     roles = _Asked.of(columns, options)
     source, notes = _settled(columns, roles)
-    single = source.targets[0] if len(source.targets) == 1 else "series"
     stamps, rows = None, columns.rows
     if source.time is not None:
-        stamps, zone, more = read_stamps(columns, source.time)
-        source = replace(source, zone=zone)
+        stamps, zone, code, more = read_stamps(columns, source.time)
+        source = replace(source, zone=zone, code=code)
         columns.let_go(str(source.time))
         notes += more
+    if roles.wide:
+        drafts = _side_by_side(columns, source, stamps)
+        return replace(source, targets=(TARGET,)), drafts, [*notes, *columns.choices]
+    single = source.targets[0] if len(source.targets) == 1 else "series"
     names, order, cuts = _groups(columns, roles.identity, single)
     if roles.identity is not None:
         columns.let_go(roles.identity)
@@ -73,7 +83,29 @@ def read_long_form(
                 _unchanging(source, name, rows[its], static[its]),
             )
         )
-    return source, drafts, notes
+    return source, drafts, [*notes, *columns.choices]
+
+
+def _side_by_side(columns: Columns, source: Source, stamps: NDArray[Any] | None) -> list[Draft]:
+    """Each target as a series of its own, from its first value on."""
+    past, future = _matrix(columns, source.past, None), _matrix(columns, source.future, None)
+    drafts = []
+    for name in source.targets:
+        values = columns.numbers(name)
+        its = slice(int((~np.isnan(values)).argmax()), None)
+        drafts.append(
+            Draft(
+                name,
+                columns.rows[its],
+                values[its, None],
+                None if stamps is None else stamps[its],
+                past[its],
+                future[its],
+                np.empty(0),
+            )
+        )
+        columns.let_go(name)
+    return drafts
 
 
 def planned(head: Columns, options: SeriesOptions) -> dict[str, Any]:
@@ -98,8 +130,9 @@ def planned(head: Columns, options: SeriesOptions) -> dict[str, Any]:
     if roles.time is None:
         numbers += [name for name in left if name.lower() in COUNTS]
     if not roles.targets:
-        numbers += [TARGET] if TARGET in left else left
-    kept: dict[str, Any] = {name: Numbers() for name in numbers}
+        numbers += [TARGET] if TARGET in left and not roles.wide else left
+    notation = Notation(options.decimal, head.separator)
+    kept: dict[str, Any] = {name: Numbers(notation) for name in numbers}
     if roles.time is not None:
         kept[roles.time] = StampColumn()
     if roles.identity is not None:
@@ -123,6 +156,7 @@ class _Asked:
         past: covariates.
         future: covariates.
         static: numbers.
+        wide: whether each target is a series.
     """
 
     all: frozenset[str | None]
@@ -132,6 +166,7 @@ class _Asked:
     past: tuple[str, ...]
     future: tuple[str, ...]
     static: tuple[str, ...]
+    wide: bool
 
     @classmethod
     def of(cls, columns: Columns, options: SeriesOptions) -> _Asked:
@@ -144,10 +179,16 @@ class _Asked:
             if name is not None:
                 columns.require(name)
         identity = options.id_column or (ID if ID in columns.cells and ID not in asked else None)
+        wide = options.layout == "wide"
+        if wide and (identity or static):
+            raise DataError(
+                f"{columns.place}: data.layout is wide, where a column is a series, but column "
+                f"{identity or static[0]!r} is of series in long form"
+            )
         taken = frozenset({*asked, identity})
         left = [name for name in columns.cells if name not in taken]
         time = options.time_column or _dated(columns, left)
-        return cls(taken, identity, time, targets, past, future, static)
+        return cls(taken, identity, time, targets, past, future, static, wide)
 
 
 def _settled(columns: Columns, roles: _Asked) -> tuple[Source, list[str]]:
@@ -155,7 +196,13 @@ def _settled(columns: Columns, roles: _Asked) -> tuple[Source, list[str]]:
     left = [name for name in columns.cells if name not in roles.all]
     time = _counting(columns, left) if roles.time is None else roles.time
     left = [name for name in left if name != time]
-    targets = roles.targets or (_target(columns, left),)
+    open_ones = [name for name in left if not (time and _counts_rows(columns, name))]
+    if roles.wide and not roles.targets:
+        targets = tuple(name for name in open_ones if columns.is_numeric(name))
+        if not targets:
+            raise DataError(f"{columns.place}: data.layout is wide, but no column is of numbers")
+    else:
+        targets = roles.targets or (_target(columns, open_ones or left),)
     notes = []
     if unused := [name for name in left if name not in targets]:
         notes.append(f"columns not used: {first_of(map(repr, unused))}")
@@ -174,8 +221,27 @@ def _dated(columns: Columns, left: Sequence[str]) -> str | None:
 
 
 def _counting(columns: Columns, left: Sequence[str]) -> str | None:
-    counting = [name for name in left if name.lower() in COUNTS and columns.is_numeric(name)]
-    return counting[0] if len(counting) < len(left) and counting else None
+    """The numeric column that counts time: by its name, or by the dates that its numbers are."""
+    numeric = [name for name in left if columns.is_numeric(name)]
+    coded = [name for name in numeric if _is_coded(columns, name)]
+    counting = [name for name in numeric if name.lower() in COUNTS]
+    return next(iter(coded + counting), None) if len(left) > 1 else None
+
+
+def _is_coded(columns: Columns, name: str) -> bool:
+    """Whether a column is named as dates are, and holds numbers that are dates in code."""
+    if not OF_DATES.search(name.lower()):
+        return False
+    numbers = columns.numbers(name)
+    return not np.isnan(numbers).any() and code_of_numbers(numbers) is not None
+
+
+def _counts_rows(columns: Columns, name: str) -> bool:
+    """Whether a column is the index that a program has written beside the others."""
+    if name.lower() not in INDICES or not columns.is_numeric(name):
+        return False
+    numbers = columns.numbers(name)
+    return bool((numbers == np.arange(len(numbers)) + numbers[0]).all() and numbers[0] in (0, 1))
 
 
 def _target(columns: Columns, left: Sequence[str]) -> str:
@@ -190,7 +256,7 @@ def _target(columns: Columns, left: Sequence[str]) -> str:
         columns.require(TARGET)
     raise DataError(
         f"{columns.place}: which column is to be forecast? {first_of(map(repr, numeric))} are all "
-        "numbers; name one or more with data.target"
+        "numbers; name one or more with data.target, or set data.layout to wide if each is a series"
     )
 
 
@@ -217,14 +283,16 @@ def _groups(
         return [single], None, np.array([0, len(columns.rows)])
     cells = columns.cells[identity]
     if isinstance(cells, np.ndarray):
-        whole = cells.dtype.kind == "f" and bool((cells == np.round(cells)).all())
+        whole = cells.dtype.kind in "iu" or (
+            cells.dtype.kind == "f" and bool((cells == np.round(cells)).all())
+        )
         cells = [str(int(cell) if whole else cell) for cell in cells]
     if not isinstance(cells, Coded):
         texts, cells = cells, Coded()
         cells.feed(texts)
     names, coded = cells.words, cells.codes
     for code, name in enumerate(names):
-        if name.lower() in MISSING - {"na", "none", "null"} or name == "NaT":
+        if name.lower() in NAMELESS or name == "NaT":
             index = int((coded == code).argmax())
             raise DataError(f"{columns.place}, {columns.row(index)}: column {identity!r} is empty")
     cuts = np.append(0, np.cumsum(np.bincount(coded)))

@@ -20,6 +20,8 @@ __all__ = ["on_grid", "sorted_once"]
 
 ENOUGH = 8
 """Stamps of a series that tell a calendar of its own."""
+HOUR = np.timedelta64(1, "h")
+LATEST_HOUR = 3  # at which clocks are put back
 
 
 def sorted_once(
@@ -30,55 +32,96 @@ def sorted_once(
     Args:
         source: what they have in common.
         drafts: the series.
-        least: rows that a series has.
+        least: rows that a series has, of which something is learned.
 
     Raises:
-        DataError: a series has fewer rows, or a stamp twice.
+        DataError: every series has fewer rows, or one has a stamp twice.
     """
-    found, moved = [], []
+    short = [one for one in drafts if len(one) < least]
+    if len(short) == len(drafts):
+        raise DataError(
+            f"{source.place}, {rows_in_words(*short[0].rows)}: series {short[0].unique_id!r} has "
+            "one row alone; nothing can be learned from it, give more rows"
+        )
+    found, moved, notes = [], [], []
     for one in drafts:
-        if len(one) < least:
-            raise DataError(
-                f"{source.place}, {rows_in_words(*one.rows)}: series {one.unique_id!r} has one row "
-                "alone; nothing can be learned from it, leave it out or give more rows"
-            )
         if one.stamps is None:
             found.append(one)
             continue
         back = np.flatnonzero(one.stamps[1:] < one.stamps[:-1])
         if back.size:
             moved.append((one.unique_id, int(one.rows[back[0] + 1])))
-            order = np.argsort(one.stamps, kind="stable")
-            one = replace(
-                one,
-                rows=one.rows[order],
-                values=one.values[order],
-                stamps=one.stamps[order],
-                past=one.past[order],
-                future=one.future[order],
-            )
-        _refuse_twice(source, one)
+            one = _only(one, np.argsort(one.stamps, kind="stable"))
+        one, told = _each_once(source, one)
         found.append(one)
-    if not moved:
-        return found, []
-    names = names_of([name for name, _ in moved])
-    return found, [
-        f"{names} sorted by {source.time} (first out of order: {rows_in_words(moved[0][1])})"
+        notes += told
+    if moved:
+        names = names_of([name for name, _ in moved])
+        first = rows_in_words(moved[0][1])
+        notes.append(f"{names} sorted by {source.time} (first out of order: {first})")
+    if short:
+        names = names_of([one.unique_id for one in short])
+        notes.append(f"one row alone, nothing is learned from it: {names}")
+    return found, notes
+
+
+def _only(one: Draft, places: NDArray[np.int64]) -> Draft:
+    assert one.stamps is not None
+    return replace(
+        one,
+        rows=one.rows[places],
+        values=one.values[places],
+        stamps=one.stamps[places],
+        past=one.past[places],
+        future=one.future[places],
+    )
+
+
+def _each_once(source: Source, one: Draft) -> tuple[Draft, list[str]]:
+    """A series with each stamp once: the mean of an hour that clocks show twice; and a note."""
+    assert one.stamps is not None
+    same = np.flatnonzero(one.stamps[1:] == one.stamps[:-1])
+    if not same.size:
+        return one, []
+    first = int(same[0])
+    both = rows_in_words(*one.rows[first : first + 2].tolist())
+    if not _is_put_back(one.stamps, same):
+        more = f", and {same.size - 1} more stamps twice" if same.size > 1 else ""
+        raise DataError(
+            f"{source.place}, {both}: series {one.unique_id!r} has the stamp "
+            f"{_told(one.stamps[first])} twice{more}; keep one row of each, or name the column "
+            "that tells the series apart: data.id_column"
+        )
+    once = _only(one, np.delete(np.arange(len(one)), same + 1))
+    kept = same - np.arange(same.size)
+    for name in ("values", "past", "future"):
+        first_ones, seconds = getattr(one, name)[same], getattr(one, name)[same + 1]
+        middle = np.where(np.isnan(seconds), first_ones, (first_ones + seconds) / 2)
+        getattr(once, name)[kept] = np.where(np.isnan(first_ones), seconds, middle)
+    return once, [
+        f"{_told(one.stamps[first])} stands twice in series {one.unique_id!r} ({both}), as where "
+        "clocks are put back: the mean is taken"
     ]
 
 
-def _refuse_twice(source: Source, one: Draft) -> None:
-    assert one.stamps is not None
-    same = np.flatnonzero(one.stamps[1:] == one.stamps[:-1])
-    if same.size:
-        first = int(same[0])
-        stamp = str(one.stamps[first]).removesuffix(".000000000")
-        more = f", and {same.size - 1} more stamps twice" if same.size > 1 else ""
-        raise DataError(
-            f"{source.place}, {rows_in_words(*one.rows[first : first + 2].tolist())}: series "
-            f"{one.unique_id!r} has the stamp {stamp} twice{more}; keep one row of each, "
-            "or name the column that tells the series apart: data.id_column"
-        )
+def _is_put_back(stamps: NDArray[Any], same: NDArray[np.int64]) -> bool:
+    """Whether stamps stand twice for an hour of a Sunday's night alone, once a year at most."""
+    if stamps.dtype.kind != "M" or np.median(np.diff(stamps)) > HOUR:
+        return False
+    twice = stamps[same]
+    days = np.unique(twice.astype("datetime64[D]"))
+    sundays = (days.astype(np.int64) + 3) % 7 == 6
+    hours = np.unique(twice.astype("datetime64[h]"))
+    nightly = (hours - hours.astype("datetime64[D]")).astype(np.int64) <= LATEST_HOUR
+    apart = np.diff(days).astype(np.int64) > 300
+    thrice = np.diff(same) == 1
+    return bool(
+        sundays.all()
+        and nightly.all()
+        and len(hours) == len(days)
+        and apart.all()
+        and not (thrice & (twice[1:] == twice[:-1])).any()
+    )
 
 
 def on_grid(
@@ -116,6 +159,8 @@ def on_grid(
     else:
         frequency = infer(*stamps, zone=source.zone)
         _require_one_calendar(source, drafts, frequency)
+    points = replace(frequency.points, zone=source.zone, code=source.code)
+    frequency = replace(frequency, points=points)
     if not frequency.regular:
         return (
             list(drafts),

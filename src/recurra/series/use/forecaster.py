@@ -29,7 +29,7 @@ from recurra.series.network.model import MIDDLE, ForecastNetwork
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel
 from recurra.series.use.forecasts import Distribution, Forecasts, interval
-from recurra.series.use.history import extended, stamps_after, tail
+from recurra.series.use.history import extended, require_alike, stamps_after, tail
 from recurra.series.use.saved import Saved
 from recurra.storage.finite import MOST, not_finite, real_numbers
 from recurra.storage.pretrained import open_pretrained, save_pretrained
@@ -217,7 +217,7 @@ class Forecaster:
         Raises:
             DataError: it lacks a column, or has another step.
         """
-        self._require_columns(panel)
+        require_alike(panel, self.history)
         if self.features.delta:  # told in the steps that it learned
             panel = replace(panel, frequency=self.history.frequency)
         channels = self.features.channels(panel, ahead)
@@ -279,8 +279,7 @@ class Forecaster:
                 f"the forecast of {names[place[0]]!r}, {place[1] + 1} steps ahead, is not finite: "
                 f"{RUNS_AWAY}"
             )
-        zone = panel.frequency.points.zone
-        return Forecasts(names, stamps, quantiles, tuple(levels), zone)
+        return Forecasts(names, stamps, quantiles, tuple(levels), panel.frequency.points)
 
     @cached_property
     def _end(self) -> Window:
@@ -333,24 +332,8 @@ class Forecaster:
         there = self.history.frequency
         calendar = there if there.regular and there.unit != "step" else None
         panel, _ = open_panel(data, history, calendar)
-        self._require_columns(panel)
+        require_alike(panel, self.history)
         return panel
-
-    def _require_columns(self, panel: Panel) -> None:
-        for name in ("targets", "past", "future", "static"):
-            here, there = getattr(panel, name), getattr(self.history, name)
-            if len(here) != len(there) or (name != "targets" and here != there):
-                raise DataError(
-                    f"the history has {name} {', '.join(here) or 'none'}; the forecaster learned "
-                    f"from {', '.join(there) or 'none'}"
-                )
-        here, there = panel.frequency, self.history.frequency
-        dated = "step" not in (here.unit, there.unit) and there.regular
-        if dated and (here.unit, here.count, here.regular) != (there.unit, there.count, True):
-            told = here.name if here.regular else "irregular"
-            raise DataError(
-                f"the history is {told}; the forecaster learned from {there.name} series"
-            )
 
     def _deviations(self, panel: Panel) -> Floats:
         """Return what each channel is divided by where the series' own scale is asked for.

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from recurra.errors import ConfigError
 from recurra.series.baselines.base import normal_quantiles
-from recurra.series.calendar.written import written
+from recurra.series.calendar.frequency import Points
+from recurra.series.calendar.written import AS_THEY_COME, written
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.network.model import MIDDLE
 
@@ -59,14 +60,14 @@ class Forecasts:
         stamps: of the steps ahead, `(N, H)`: dates, or numbers.
         quantiles: at `LEVELS`, `(N, H, Q)`.
         percents: of the intervals that are told.
-        zone: by whose clock dates are told, which are in UTC then.
+        points: by whose clock dates are told, which are in UTC then, and in which code.
     """
 
     names: tuple[str, ...]
     stamps: NDArray[Any]
     quantiles: Floats
     percents: tuple[float, ...] = (80, 95)
-    zone: str | None = None
+    points: Points = AS_THEY_COME
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,13 +89,34 @@ class Forecasts:
         """Yield one step after another: `unique_id, ds, yhat, lo-80, hi-80, ...`."""
         median = self.median
         bounds = {f"{percent:g}": self.interval(percent) for percent in self.percents}
-        told = iter(written(self.stamps.reshape(-1), self.zone))
+        told = iter(written(self.stamps.reshape(-1), self.points))
         for n, name in enumerate(self.names):
             for h in range(self.stamps.shape[1]):
                 row = {"unique_id": name, "ds": next(told), "yhat": float(median[n, h])}
                 for level, (low, high) in bounds.items():
                     row[f"lo-{level}"], row[f"hi-{level}"] = float(low[n, h]), float(high[n, h])
                 yield row
+
+    def wide(self) -> Iterator[dict[str, Any]]:
+        """Yield one stamp after another: `ds`, each series' median, and its bounds.
+
+        Series that have no forecast of a stamp are left empty there.
+        """
+        bounds = {f"{percent:g}": self.interval(percent) for percent in self.percents}
+        sides = tuple(enumerate(("lo", "hi")))
+        columns = [*self.names]
+        columns += [
+            f"{n}-{side}-{level}" for n in self.names for level in bounds for _, side in sides
+        ]
+        known: dict[Any, dict[str, float]] = {}
+        for n, name in enumerate(self.names):
+            for h, stamp in enumerate(self.stamps[n].tolist()):
+                row = known.setdefault(stamp, {})
+                row[name] = float(self.median[n, h])
+                for level, both in bounds.items():
+                    row |= {f"{name}-{side}-{level}": float(both[k][n, h]) for k, side in sides}
+        for stamp, told in zip(sorted(known), written(np.unique(self.stamps), self.points)):
+            yield {"ds": told} | {column: known[stamp].get(column, "") for column in columns}
 
 
 def interval(quantiles: Floats, percent: float) -> tuple[Floats, Floats]:

@@ -18,7 +18,7 @@ from recurra.series.calendar.frequency import Frequency
 from recurra.series.panel import Panel, Series
 from recurra.storage.finite import not_finite
 
-__all__ = ["Packed", "extended", "pack", "stamps_after", "tail", "unpack"]
+__all__ = ["Packed", "extended", "pack", "require_alike", "stamps_after", "tail", "unpack"]
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +45,30 @@ def extended(panel: Panel, values: Floats) -> Panel:
         ahead = np.vstack([one.values, part.T])
         series.append(replace(one, values=ahead, stamps=stamps, past=past, future=future))
     return replace(panel, series=tuple(series))
+
+
+def require_alike(panel: Panel, learned: Panel) -> None:
+    """Refuse a history that has other columns, or another step, than what was learned from.
+
+    Args:
+        panel: the history.
+        learned: what was learned from.
+
+    Raises:
+        DataError: it has.
+    """
+    for name in ("targets", "past", "future", "static"):
+        here, there = getattr(panel, name), getattr(learned, name)
+        if len(here) != len(there) or (name != "targets" and here != there):
+            raise DataError(
+                f"the history has {name} {', '.join(here) or 'none'}; the forecaster learned "
+                f"from {', '.join(there) or 'none'}"
+            )
+    here, there = panel.frequency, learned.frequency
+    dated = "step" not in (here.unit, there.unit) and there.regular
+    if dated and (here.unit, here.count, here.regular) != (there.unit, there.count, True):
+        told = here.name if here.regular else "irregular"
+        raise DataError(f"the history is {told}; the forecaster learned from {there.name} series")
 
 
 def stamps_after(panel: Panel, count: int) -> NDArray[Any]:

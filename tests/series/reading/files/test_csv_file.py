@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from recurra.errors import DataError
-from recurra.series.reading.csv_file import parse_csv, read_csv
+from recurra.series.reading.files.csv_file import parse_csv, read_csv
 
 
 def parse(text):
@@ -56,6 +56,10 @@ def test_a_blank_line_of_one_column_is_a_gap():
         ("ds,y\n1,2,3\n", "data row 1: 3 cells, where there are 2 columns"),
         ("y,y,x\n1,2,3\n", "2 columns are named 'y'"),
         ("1,2,3,4\n", "has 4 columns and no header; give the first line their names"),
+        ("ds,y\n1,2,5\n3,4,5\n", "data row 1: 3 cells, where there are 2 columns .quote cells"),
+        ("ds;y;\n1;2;3\n", "data row 1: '3' is in a column without a name"),
+        ("sep=;\n", "data.csv is empty"),
+        ("ds,y\n1\x00,2\n", "holds zero bytes, as no text in UTF-8 does"),
         ('ds,y\n1,"2' + "x" * 200_000, "not a CSV file: field larger than"),
     ],
 )
@@ -88,3 +92,43 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
         DataError, match=r"bomb.csv.gz unpacks to more than 1 MiB, from .* set RECUR"
     ):
         read_csv(tmp_path / "bomb.csv.gz")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\nds;y\n1;2,5\n3;4,5\n",
+        "SEP=;\r\nds;y\r\n1;2,5\r\n3;4,5\r\n",
+        "\ufeffds;y;;\n1;2,5;;\n3;4,5;;\n;;;\n;;;\n",
+        "ds;y\n1;2,5;;\n3;4,5\n;\n",
+        "ds;y;\n1;2,5\n3;4,5\n",
+        "ds|y\n1|2,5\n3|4,5\n",
+        "ds\ty\t\n1\t2,5\t\n3\t4,5\t\n",
+        '"ds";"y"\n"1";"2,5"\n"3";"4,5"\n',
+    ],
+)
+def test_what_spreadsheets_write_beside_a_table(text):
+    for content in (text.encode(), text.encode("utf-16"), text.encode("utf-32")):
+        assert parse_csv(content, "data.csv").cells == {"ds": ("1", "3"), "y": ("2,5", "4,5")}
+
+
+def test_an_index_without_a_name():
+    assert list(parse(",date,y\n0,2020-01-01,3\n").cells) == ["", "date", "y"]
+    assert list(parse("date,y\n1,2020-01-01,3\n2,2020-01-02,4\n").cells) == ["", "date", "y"]
+    with pytest.raises(DataError, match="data row 1: 3 cells"):
+        parse("date,y\n2020-01-01,3,5\n2020-01-02,4,5\n")  # decimal commas, not quoted
+
+
+def test_a_separator_within_words_or_quotes_parts_nothing():
+    assert parse("name,y\na;b,1\nc;d,2\n").cells["name"] == ("a;b", "c;d")
+    assert parse('"a;b",y\n"c;d",1\n').cells == {"a;b": ("c;d",), "y": ("1",)}
+    assert parse('ds;y\n"1,5;0";"2,5"\n').cells == {"ds": ("1,5;0",), "y": ("2,5",)}
+
+
+def test_blank_rows_within_a_table_are_rows():
+    assert parse("a,b\n1,2\n,\n3,4\n,\n").cells == {"a": ("1", "", "3"), "b": ("2", "", "4")}
+
+
+def test_a_text_that_is_not_what_it_says():
+    with pytest.raises(DataError, match="is not UTF-16, as its first bytes say"):
+        parse_csv("ds,y\n1,2\n".encode("utf-16")[:-1], "data.csv")

@@ -1,0 +1,1 @@
+"""Files of tables: what separates their cells, where their lines end, what heads them."""
