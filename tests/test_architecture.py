@@ -161,7 +161,7 @@ ORDER = {
     "recurra.series.reading.stamps": "forms\n column\n *",
     "recurra.series.reading.files": "pieces heading\n rows\n *",
     "recurra.series.datasets": "base\n *",
-    "recurra.series.data": "dataset\n windows",
+    "recurra.series.data": "dataset fills\n windows",
     "recurra.series.baselines": "base\n *",
     "recurra.series.judging": "metrics\n trial\n rivals",
     "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing",

@@ -47,7 +47,11 @@ class SeriesOptions(Options):
         None, description="columns that are one number a series, by commas; none"
     )
     fill: Literal["mask", "forward", "linear", "refuse"] = Field(
-        "mask", description="what a gap becomes: left out, the value before, a line, an error"
+        "mask",
+        description="what is seen in a gap: the season before, the value before, a line, an error",
+    )
+    nonnegative: bool | None = Field(
+        None, description="whether forecasts are never below 0; as what is learned from is not"
     )
     test: int | None = Field(
         None,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recurra.series.data.dataset import Features
-from recurra.series.data.windows import FLOOR, Scaling, Window, Windows, filled
+from recurra.series.data.windows import FLOOR, Scaling, Window, Windows
 from recurra.series.panel import Panel
 
 PanelOf = Callable[..., Panel]
@@ -115,24 +115,6 @@ def test_deviations_are_not_known_unless_given(panel_of: PanelOf) -> None:
     channels = Features.fit(panel, [10], True).channels(panel)
     window = Windows(channels, 4, 2).before(torch.tensor([0]), torch.tensor([9]))
     assert window.deviation.isnan().all()
-
-
-# Gaps
-
-
-@given(st.lists(st.one_of(st.none(), st.integers(-9, 9)), min_size=1, max_size=20))
-def test_a_gap_is_the_observation_before_it_or_the_first_there_is(
-    numbers: list[int | None],
-) -> None:
-    observed = torch.tensor([[number is not None for number in numbers]])
-    values = torch.tensor([[float(number or 0) for number in numbers]])
-    known = [number for number in numbers if number is not None]
-    last = known[0] if known else 0
-    expected = []
-    for number in numbers:
-        last = last if number is None else number
-        expected.append(float(last))
-    assert filled(values, observed).tolist() == [expected]
 
 
 # Scaling

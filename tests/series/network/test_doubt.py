@@ -65,7 +65,7 @@ def test_rows_are_as_wide_as_their_own_deviation_or_as_is_usual_for_their_target
     observed = [[0, 0, 0, 1, 1, 1]] * 3 + [[1, 1, 1, 1, 1, 1]]
     seen = window(observed, [7.0, math.nan, math.nan, 7.0])
     found = doubted(sure(4), seen, LEAST, USUAL, SCALING)
-    for row, deviation in enumerate([7.0, 10.0, 2.0, 0.0]):
+    for row, deviation in enumerate([7.0, 10.0, 2.0, 7.0]):  # the last is still, and changed before
         torch.testing.assert_close(found[row], sure(1, math.sqrt(2) * deviation)[0])
 
 
@@ -79,6 +79,17 @@ def test_deviations_of_logarithms_are_factors() -> None:
     told = doubted(sure(2), seen, LEAST, USUAL / 10, SCALING._replace(logarithm=True))
     torch.testing.assert_close(told[0, 0], 5 * (math.sqrt(2) * 0.2 * NORMAL).exp())
     assert torch.equal(told[1], sure(2)[1]), "no rounding by a logarithm and back"
+
+
+def test_of_a_window_that_is_one_number_that_number_is_the_median() -> None:
+    near = torch.full((3, 2, 11), 5.0 + 1e-9) + 1e-12 * NORMAL
+    told = doubted(near, window([[1] * 6] * 3, [0.0, math.nan, 2.0]), LEAST, USUAL, SCALING)
+    assert (told[..., LEVELS.index(0.5)] == 5.0).all()
+    assert (told[0] == 5.0).all(), "it has never changed"
+    torch.testing.assert_close(told[1] - 5, near[1] - near[1, :, 5:6], rtol=0, atol=1e-15)
+    torch.testing.assert_close(told[2], sure(1, math.sqrt(2) * 2.0)[0])
+    nothing = window([[1] * 6], [0.0])._replace(values=torch.zeros(1, 6).double())
+    assert (doubted(torch.full((1, 2, 11), 4.6e-42), nothing, LEAST, USUAL, SCALING) == 0).all()
 
 
 def test_usual_deviations_are_root_mean_squares_of_each_target() -> None:

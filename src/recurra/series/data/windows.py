@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.series.data.dataset import Channel
+from recurra.series.data.fills import Fill, filled
 
-__all__ = ["Observation", "Scaled", "Scaling", "Window", "Windows", "filled"]
+__all__ = ["Observation", "Scaled", "Scaling", "Window", "Windows"]
 
-FLOOR = 1e-6
+FLOOR = 1e-12
 """Least scale, as a share of the values' size: a constant window has none of its own."""
 
 
@@ -79,12 +80,16 @@ class Scaling(NamedTuple):
         residual: what the network corrects: the last season, the last value, or nothing.
         scale: by the window's own deviation, or the series'.
         logarithm: whether values are replaced by their logarithms.
+        fill: what stands where nothing was observed.
+        nonnegative: the variables that are never forecast below 0.
     """
 
     season: int
     residual: Literal["season", "last", "none"]
     scale: Literal["window", "series"] = "window"
     logarithm: bool = False
+    fill: Fill = "forward"
+    nonnegative: tuple[int, ...] = ()
 
     def apply(self, window: Window) -> Scaled:
         """Return a window in its own units.
@@ -93,7 +98,7 @@ class Scaling(NamedTuple):
             window: what is seen.
         """
         values = window.values.clamp_min(1e-9).log() if self.logarithm else window.values
-        values = filled(values, window.observed)
+        values = filled(values, window.observed, self.season, self.fill)
         season = min(self.season, values.shape[1])
         last = values[:, -season:]
         if self.residual == "none":
@@ -131,31 +136,25 @@ class Scaling(NamedTuple):
         values = scaled.centre.unsqueeze(-1) + scaled.scale.unsqueeze(-1) * values
         return values.exp() if self.logarithm else values
 
+    def bounded(self, quantiles: Tensor, window: Window) -> Tensor:
+        """Return quantiles `(B, H, Q)`, none below 0 where the values that are seen cannot be.
+
+        Args:
+            quantiles: as values are.
+            window: what is seen.
+        """
+        if not self.nonnegative:
+            return quantiles
+        bounded = torch.tensor(self.nonnegative, device=quantiles.device)
+        held = torch.isin(window.variable, bounded) & (window.values >= 0).all(1)
+        return torch.where(held[:, None, None], quantiles.clamp_min(0), quantiles)
+
     @staticmethod
     def _change(values: Tensor, season: int) -> Tensor:
         lag = season if season < values.shape[1] else 1
         if values.shape[1] == 1:
             return torch.zeros_like(values)
         return (values[:, lag:] - values[:, :-lag]).abs().mean(1, keepdim=True)
-
-
-def filled(values: Tensor, observed: Tensor) -> Tensor:
-    """Return `(B, L)` with each gap filled by the observation before it, or the first there is.
-
-    Args:
-        values: `(B, L)`.
-        observed: `(B, L)`, bool.
-
-    Example:
-        >>> filled(torch.tensor([[0.0, 3.0, 0.0]]), torch.tensor([[False, True, False]]))
-        tensor([[3., 3., 3.]])
-    """
-    if bool(observed.all()):
-        return values
-    places = torch.arange(values.shape[1], device=values.device)
-    before = torch.where(observed, places, -1).cummax(1).values
-    first = observed.to(torch.uint8).argmax(1, keepdim=True)
-    return values.gather(1, torch.where(before < 0, first, before))
 
 
 class Windows:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from recurra.series.baselines import BASELINES
 from recurra.series.data.dataset import SeriesDataset
+from recurra.series.data.fills import FILLS, filled
 from recurra.series.judging.metrics import LEVELS, ForecastMetrics, mase_scale, score
 from recurra.work import worked_on
 
@@ -134,6 +136,8 @@ class Trial:
     def rival(self, name: str) -> Floats:
         """Return a baseline's quantiles `(W, H, Q)`, fitted to what was before the trial.
 
+        It sees gaps filled as the network does, and is held above 0 where that is.
+
         Args:
             name: in `BASELINES`, or `module:Name`.
         """
@@ -143,11 +147,25 @@ class Trial:
         for channel in worked_on(np.unique(self.channels), f"fitting {name}", "series"):
             here = np.flatnonzero(self.channels == channel)
             origins, values = self.origins[here], columns[channel]
-            fitted = baseline.fit(values[: origins.min()], dataset.season)
+            fitted = baseline.fit(self._whole(values[None, : origins.min()])[0], dataset.season)
             length = origins.min() if len(here) == 1 else min(origins.min(), MOST_HISTORY)
             seen = values[origins[:, None] + np.arange(-length, 0)]
-            found[here] = fitted.predict(seen, dataset.horizon, LEVELS)
+            told = fitted.predict(self._whole(seen), dataset.horizon, LEVELS)
+            if int(channel) % len(dataset.panel.targets) in dataset.nonnegative:
+                held = ~(seen < 0).any(1)
+                told[held] = np.maximum(told[held], 0.0)
+            found[here] = told
         return found
+
+    def _whole(self, windows: Floats) -> Floats:
+        """Windows `(W, L)` with their gaps filled, but for those that hold nothing else."""
+        gaps = np.isnan(windows)
+        if not gaps.any():
+            return windows
+        options, season = self.dataset.options, self.dataset.season
+        values = torch.from_numpy(np.where(gaps, 0.0, windows))
+        whole = filled(values, torch.from_numpy(~gaps), season, FILLS[options.fill]).numpy()
+        return np.where(gaps.all(1, keepdims=True), np.nan, whole)
 
 
 def _scales(dataset: SeriesDataset, before: NDArray[np.int64]) -> Floats:

@@ -45,6 +45,8 @@ def doubted(
     Where fewer than `least` steps lie between the first and the last observation that are seen,
     their own scale says nothing: bounds are then no nearer to the median than those of a normal
     distribution with `sqrt(2)` of the series' deviation, as the difference of two observations has.
+    So where all that is seen is one number, but the series has changed before; of such a window
+    that number is the median.
 
     Args:
         quantiles: as the network tells them.
@@ -62,16 +64,24 @@ def doubted(
         >>> doubted(sure, seen, 2, torch.ones(1), Scaling(1, "last"))[0, 0, [1, 5, 9]]
         tensor([3.1876, 5.0000, 6.8124])
     """
-    if bool(window.observed.all()):
+    low = torch.where(window.observed, window.values, torch.inf).amin(1)
+    still = low == torch.where(window.observed, window.values, -torch.inf).amax(1)
+    if bool(window.observed.all()) and not bool(still.any()):
         return quantiles
     places = torch.arange(1, window.observed.shape[1] + 1, device=quantiles.device)
     last = (window.observed * places).amax(1)
     first = (window.observed * places.flip(0)).amax(1)
-    short = (last + first - len(places) < least)[:, None, None]
+    short = last + first - len(places) < least
+    still &= ~short
     usual = usual.to(quantiles.device)[window.variable]
-    deviation = torch.where(window.deviation.isnan(), usual, window.deviation)
-    told = quantiles.log() if scaling.logarithm else quantiles
+    known = ~window.deviation.isnan()
+    deviation = torch.where(known, window.deviation, usual * short)[:, None, None]
+    about = quantiles - quantiles[..., MIDDLE, None]
+    of_still = low[:, None, None] + torch.where(known[:, None, None], 0.0, about)
+    told = torch.where(still[:, None, None], of_still, quantiles)
+    middle = told[..., MIDDLE, None]
     normal = torch.tensor(NORMAL, dtype=told.dtype, device=told.device)
-    bounds = told[..., MIDDLE, None] + (2**0.5 * deviation)[:, None, None] * normal
+    off = 2**0.5 * deviation * normal
+    bounds = middle * off.exp() if scaling.logarithm else middle + off
     wider = torch.where(normal < 0, torch.minimum(told, bounds), torch.maximum(told, bounds))
-    return torch.where(short, wider.exp() if scaling.logarithm else wider, quantiles)
+    return torch.where((short | still)[:, None, None], wider, quantiles)

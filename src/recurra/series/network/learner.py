@@ -124,7 +124,8 @@ class SeriesLearner(Learner):
             yardstick = self.network.yardstick(window, scaled)
             loss = pinball(ahead, wanted, self.levels).mean(-1) / yardstick
             losses.append(loss[told])
-            quantiles.append(self.network.scaling.backward(ahead, scaled).cpu().numpy())
+            values = self.network.scaling.backward(ahead, scaled)
+            quantiles.append(self.network.scaling.bounded(values, window).cpu().numpy())
         scored = self.trial.score(np.concatenate(quantiles)).as_dict()
         return {"loss": float(torch.cat(losses).mean()), **scored}
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from recurra.errors import ConfigError
 from recurra.series.data.dataset import Channel, SeriesDataset
+from recurra.series.data.fills import FILLS
 from recurra.series.data.windows import Scaling
 from recurra.series.network.model import Shape
 from recurra.series.options import ForecastOptions
@@ -56,7 +57,8 @@ def sized(
         static=len(channel.static),
         variables=len(dataset.panel.targets),
     )
-    return shape, Scaling(season, residual, options.scale, options.logarithm)
+    fill, nonnegative = FILLS[dataset.options.fill], dataset.nonnegative
+    return shape, Scaling(season, residual, options.scale, options.logarithm, fill, nonnegative)
 
 
 def _segment(season: int, horizon: int) -> int:

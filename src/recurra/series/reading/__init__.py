@@ -26,7 +26,7 @@ from recurra.series.reading.files.csv_file import parse_csv, read_csv
 from recurra.series.reading.files.rows import columns_of
 from recurra.series.reading.files.workbook import OTHERS, WORKBOOKS, rows_of_workbook
 from recurra.series.reading.frames import is_frame, read_frame, read_parquet
-from recurra.series.reading.gaps import constant, covered, filled
+from recurra.series.reading.gaps import constant, covered, gaps_told
 from recurra.series.reading.long_form import planned, read_long_form
 from recurra.series.reading.order import on_grid, sorted_once
 from recurra.storage.finite import MOST, not_finite
@@ -137,7 +137,7 @@ def _panel(
     _require_numbers(source, drafts)
     drafts, moved = sorted_once(source, drafts, least=1 if calendar else 2)
     drafts, frequency, added = on_grid(source, drafts, options.frequency, calendar)
-    drafts, gaps = filled(source, drafts, options.fill)
+    drafts, gaps = gaps_told(source, drafts, options.fill)
     drafts, covariates = covered(source, drafts)
     shortest = least_length(len(one.values) for one in drafts)  # a test is a fifth at most unasked
     held = max(options.test or 0, options.horizon or 0) or shortest // 5

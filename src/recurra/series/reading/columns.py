@@ -209,6 +209,8 @@ class Columns:
             name: of a column that is there.
         """
         cells = self.cells[name]
+        if cells is None:
+            return False
         if isinstance(cells, np.ndarray | Zoned):
             return isinstance(cells, np.ndarray) and bool(cells.dtype.kind in "fiu")
         if not isinstance(cells, Numbers):

@@ -1,4 +1,4 @@
-"""Gaps are counted, told of, and filled as the user wishes; constant series are told of too."""
+"""Gaps are counted and told of, those of covariates filled; constant series are told of too."""
 
 from __future__ import annotations
 
@@ -12,48 +12,40 @@ from recurra.errors import DataError
 from recurra.series.reading.columns import rows_in_words
 from recurra.series.reading.draft import ADDED, Draft, Source, names_of
 
-__all__ = ["constant", "covered", "fill", "filled"]
+__all__ = ["constant", "covered", "fill", "gaps_told"]
 
 DONE = {
     "mask": "left as gaps",
-    "forward": "filled with the value before",
-    "linear": "filled along a line",
+    "forward": "seen as the value before",
+    "linear": "seen as along a line",
 }
 
 
-def fill(values: NDArray[np.float64], how: str) -> NDArray[np.float64]:
-    """Return values without gaps, but for those before the first value.
+def fill(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values of which each gap takes the value before, but for those before the first.
 
     Args:
         values: `(T, V)`, NaN is a gap.
-        how: `"forward"` takes the value before; `"linear"` a line to the value after, and the
-            value before where none is after, so that a gap learns of what came later; `"mask"`
-            leaves gaps as they are.
 
     Example:
-        >>> fill(np.array([[np.nan], [1.0], [np.nan], [2.0]]), "linear")[:, 0].tolist()
-        [nan, 1.0, 1.5, 2.0]
+        >>> fill(np.array([[np.nan], [1.0], [np.nan], [2.0]]))[:, 0].tolist()
+        [nan, 1.0, 1.0, 2.0]
     """
-    if how == "mask" or not values.size:
-        return values
     found = values.copy()
     places = np.arange(len(values))
     for column in found.T:
         known = np.flatnonzero(~np.isnan(column))
-        if not known.size:
-            continue
-        after = places[known[0] :]
-        if how == "linear":
-            column[after] = np.interp(after, known, column[known])
-        else:
+        if known.size:
+            after = places[known[0] :]
             column[after] = column[known[np.searchsorted(known, after, side="right") - 1]]
     return found
 
 
-def filled(source: Source, drafts: Sequence[Draft], how: str) -> tuple[list[Draft], list[str]]:
-    """Return the series with their gaps filled, and how many there were, in words.
+def gaps_told(source: Source, drafts: Sequence[Draft], how: str) -> tuple[list[Draft], list[str]]:
+    """Return the series, and how many gaps they have, in words.
 
-    Rows ahead, where covariates are known but no value is, are no gaps.
+    They stay: what a window sees in their place, it takes from what it holds. Rows ahead, where
+    covariates are known but no value is, are no gaps.
 
     Args:
         source: what the series have in common.
@@ -77,8 +69,7 @@ def filled(source: Source, drafts: Sequence[Draft], how: str) -> tuple[list[Draf
         count += int(gaps.sum())
         if first is None and gaps.any():
             first = (one, int(np.flatnonzero(gaps.any(1))[0]))
-        values = fill(one.values[:length], "mask" if how == "refuse" else how)
-        found.append(replace(one, values=values))
+        found.append(replace(one, values=one.values[:length]))
     if first is None:
         return found, []
     where = _place(source, *first)
@@ -124,13 +115,13 @@ def covered(source: Source, drafts: Sequence[Draft]) -> tuple[list[Draft], list[
             if gaps.any() and first is None:
                 first = _place(source, one, int(np.flatnonzero(gaps.any(1))[0]))
             count += int(gaps.sum())
-            whole[kind] = fill(values, "forward")
-        whole["future"] = fill(whole["future"][::-1], "forward")[::-1]
+            whole[kind] = fill(values)
+        whole["future"] = fill(whole["future"][::-1])[::-1]
         found.append(replace(one, past=whole["past"], future=whole["future"]))
     if first is None:
         return found, []
     word = "gap" if count == 1 else "gaps"
-    return found, [f"{count} {word} in covariates, the first {first}: {DONE['forward']}"]
+    return found, [f"{count} {word} in covariates, the first {first}: filled with the value before"]
 
 
 def constant(drafts: Sequence[Draft]) -> list[str]:

@@ -128,7 +128,7 @@ def planned(head: Columns, options: SeriesOptions) -> dict[str, Any]:
     left = [name for name in head.cells if name not in taken]
     numbers = [*roles.past, *roles.future, *roles.static, *roles.targets]
     if roles.time is None:
-        numbers += [name for name in left if name.lower() in COUNTS]
+        numbers += [n for n in left if n.lower() in COUNTS or OF_DATES.search(n.lower())]
     if not roles.targets:
         numbers += [TARGET] if TARGET in left and not roles.wide else left
     notation = Notation(options.decimal, head.separator)

@@ -205,7 +205,8 @@ class Forecaster:
     def _told(self, window: Window) -> Tensor:
         window = Window(*(tensor.to(self._device) for tensor in window))
         told = self.network.quantiles(window)
-        return doubted(told, window, self.network.least, self._usual, self.network.scaling)
+        told = doubted(told, window, self.network.least, self._usual, self.network.scaling)
+        return self.network.scaling.bounded(told, window)
 
     def windows(self, panel: Panel, ahead: int = 0) -> Windows:
         """Return the channels of a panel, as the network sees them.

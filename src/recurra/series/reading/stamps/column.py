@@ -151,7 +151,8 @@ class StampColumn:
         for offset in dict.fromkeys(offsets):
             self._offsets.setdefault(offset, self._count + offsets.index(offset))
         if None in self._offsets and len(self._offsets) > 1:
-            first, second, *_ = self._offsets.values()
+            other = next(place for offset, place in self._offsets.items() if offset)
+            first, second = sorted((self._offsets[None], other))
             raise MixedZonesError((first, second))
         if len(set(offsets)) == 1:  # of very many stamps, as a rule
             offset = offsets[0]
