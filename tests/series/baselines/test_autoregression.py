@@ -112,3 +112,12 @@ def test_an_explosive_recurrence_is_stopped():
     fitted = FittedAutoregression(0.0, 0.0, 1.0, 0.0, np.array([3.0]), 1.0)
     assert fitted.point(np.array([[1.0], [-1.0]]), 5_000)[:, -1].tolist() == [1e6, -1e6]
     assert np.isfinite(fitted.spread(5_000)).all()
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-9, 1e20])
+def test_any_scale_is_as_any_other(scale):
+    wave = 3 + np.sin(0.3 * np.arange(80)) + 0.1 * np.cos(np.arange(80))
+    one, other = (
+        Autoregression().fit(k * wave, 7).predict(k * wave[None], 5, [0.5]) for k in (1, scale)
+    )
+    np.testing.assert_allclose(other, scale * one, rtol=1e-6)

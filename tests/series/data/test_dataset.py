@@ -276,3 +276,12 @@ def test_it_opens_what_options_name_or_what_is_given() -> None:
     given = SeriesDataset.open(SeriesOptions(horizon=2, season=3), [np.arange(30.0), np.ones(20)])
     assert (given.season, given.lengths.tolist()) == (3, [30, 20])
     assert isinstance(given.panel.frequency, Frequency)
+
+
+def test_variables_that_are_never_below_zero_before_the_test() -> None:
+    values = np.column_stack([np.arange(30.0), np.arange(30.0) - 5, np.arange(30.0)])
+    values[-1, 2] = -1.0  # in the test, of which nothing is to be known
+    panel = Panel((Series("a", values),), ("u", "v", "w"))
+    for asked, expected in ((None, (0, 2)), (True, (0, 1, 2)), (False, ())):
+        options = SeriesOptions(horizon=3, nonnegative=asked)
+        assert SeriesDataset(panel, options, None).nonnegative == expected

@@ -188,3 +188,22 @@ def test_csv_needs_no_extra(monkeypatch, expected):
         monkeypatch.setitem(sys.modules, name, None)
     panel = read_content(CSV.encode(), "data.csv", SeriesOptions())
     assert panel.fingerprint == expected.fingerprint
+
+
+@pytest.mark.parametrize("name", ["pandas", "polars"])
+def test_names_of_64_bits_stay_what_they_are(name):
+    frames = pytest.importorskip(name)
+    names = [9007199254740993, 9007199254740993, 1234567890123456789, 1234567890123456790]
+    frame = frames.DataFrame({"unique_id": names, "ds": [1, 2, 1, 1], "y": [1, 2, 3, 4]})
+    panel = read_data(frame, SeriesOptions())
+    assert [one.unique_id for one in panel.series] == [str(each) for each in names[1:]]
+    assert panel.series[0].values[:, 0].tolist() == [1, 2]
+
+
+def test_a_wide_frame():
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2020-01-01", periods=9)
+    frame = pandas.DataFrame({"a": range(9), "b": [0.5] * 9}, index=days)
+    panel = read_data(frame, SeriesOptions(layout="wide"))
+    assert [one.unique_id for one in panel.series] == ["a", "b"]
+    assert panel.frequency.name == "daily"

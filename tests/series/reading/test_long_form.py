@@ -75,3 +75,51 @@ def test_rows_of_a_series_keep_their_order_and_numbers():
 def test_names_that_only_look_empty(name):
     columns = parse_csv(f"unique_id,y\n{name},1\n{name},2\n".encode(), "data.csv")
     assert read_long_form(columns, SeriesOptions())[1][0].unique_id == name
+
+
+WIDE = "ds,a,b,n\n2020-01-01,1,,x\n2020-01-02,2,5,y\n2020-01-03,3,6,z\n"
+
+
+def test_a_wide_table_is_a_series_a_column_from_its_first_value_on():
+    columns = parse_csv(WIDE.encode(), "data.csv")
+    source, drafts, notes = read_long_form(columns, SeriesOptions(layout="wide"))
+    assert source.targets == ("y",) and notes == ["columns not used: 'n'"]
+    assert {one.unique_id: one.values[:, 0].tolist() for one in drafts} == {
+        "a": [1, 2, 3],
+        "b": [5, 6],
+    }
+    assert drafts[1].stamps[0] == np.datetime64("2020-01-02")
+    columns = parse_csv(WIDE.encode(), "data.csv")
+    _, drafts, _ = read_long_form(columns, SeriesOptions(layout="wide", target="b"))
+    assert [one.unique_id for one in drafts] == ["b"]
+
+
+def test_a_wide_table_has_no_names_of_series_in_a_column():
+    with pytest.raises(DataError, match="is wide, where a column is a series, but column 'unique_"):
+        roles("unique_id,ds,y", layout="wide")
+    with pytest.raises(
+        DataError, match=r"data.target, or set data.layout to wide if each is a ser"
+    ):
+        roles("ds,a,b")
+    with pytest.raises(DataError, match=r"data.layout is wide, but no column is of numbers"):
+        roles("ds,a", row="x", layout="wide")
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("month,y\n201401,1\n201402,2\n", "month"),
+        ("observation_date,sales\n43831,1\n43832,2\n", "observation_date"),
+        ("sales,timestamp\n1,1577836800\n2,1577840400\n", "timestamp"),
+    ],
+)
+def test_numbers_that_are_dates_are_the_time_where_their_column_is_named_so(text, time):
+    source, _, _ = read_long_form(parse_csv(text.encode(), "data.csv"), SeriesOptions())
+    assert source.time == time and source.code is not None
+
+
+def test_an_index_that_a_program_wrote_is_not_forecast():
+    text = ",date,sales\n0,2020-01-01,5\n1,2020-01-02,6\n"
+    source, _, notes = read_long_form(parse_csv(text.encode(), "data.csv"), SeriesOptions())
+    assert (source.time, source.targets) == ("date", ("sales",))
+    assert notes == ["columns not used: ''"]

@@ -61,18 +61,23 @@ def test_what_may_be_two_numbers_is_told_or_refused():
     of_commas = read(["1,234", "2,345"], ",")
     assert of_commas.array().tolist() == [1234, 2345]  # a comma parts the cells already
     assert of_commas.choice == (0, "1,234", 1234)
-    of_semicolons = read(["1,234", "2,345"], ";")
-    assert of_semicolons.array().tolist() == [1.234, 2.345]
-    assert of_semicolons.choice == (0, "1,234", 1.234)
-    with pytest.raises(AmbiguousError, match="1,234") as error:
-        read(["12", "1,234"], "\t").array()
-    assert error.value.index == 1
-    assert read(["1,234"], "\t", "comma").array().tolist() == [1.234]
-    assert read(["1,234"], "\t", "point").array().tolist() == [1234]
-    points = read(["1.234", "2.345"], ";")
-    assert points.array().tolist() == [1.234, 2.345]
-    assert points.choice == (0, "1.234", 1.234)
-    assert read(["1.234", "2.345"], ",").choice is None
+    of_points = read(["1.234", "2.345"], ",")
+    assert of_points.array().tolist() == [1.234, 2.345]
+    assert of_points.choice == (0, "1.234", 1.234)
+    for separator in ";\t|":
+        for cell, point, comma in (("1,234", 1234, 1.234), ("1.234", 1.234, 1234)):
+            with pytest.raises(AmbiguousError, match=cell) as error:
+                read(["12", cell], separator).array()
+            assert error.value.index == 1
+            assert read([cell], separator, "comma").array().tolist() == [comma]
+            assert read([cell], separator, "point").array().tolist() == [point]
+
+
+def test_thousands_are_parted_in_all_numbers_or_in_none():
+    assert read(["987", "12", "1.234", "3", "2.345", "3.456"], ";").array()[2] == 1234
+    assert read(["987", "12", "1,234", "3", "2,345", "3,456"], "\t").array()[2] == 1234
+    assert read(["1234", "1,234"], ";").array().tolist() == [1234, 1.234]
+    assert read(["1234", "1.234"], ";").array().tolist() == [1234, 1.234]
 
 
 def test_columns_of_a_file_tell_of_each_other():

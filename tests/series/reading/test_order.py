@@ -78,3 +78,38 @@ def test_irregular_stamps_get_no_rows():
     (found,), frequency, notes = on_grid(SOURCE, [one])
     assert found is one and not frequency.regular
     assert notes == ["stamps are irregular, their median step 1"]
+
+
+def hours(*begins, size=48):
+    """Hours of several days, by the clock on the wall."""
+    return np.concatenate(
+        [np.datetime64(begin, "ns") + np.arange(size) * np.timedelta64(1, "h") for begin in begins]
+    )
+
+
+def test_an_hour_that_clocks_show_twice_is_its_mean():
+    stamps = np.sort(np.append(hours("2021-10-30"), np.datetime64("2021-10-31T02", "ns")))
+    (found,), notes = sorted_once(SOURCE, [draft(stamps)])
+    assert len(found) == 48 and (np.diff(found.stamps) == np.timedelta64(1, "h")).all()
+    assert found.values[26, 0] == 26.5 and found.past[26, 0] == 126.5
+    assert notes == [
+        "2021-10-31 02:00:00 stands twice in series 'a' (data rows 27 and 28), as where clocks are "
+        "put back: the mean is taken"
+    ]
+
+
+@pytest.mark.parametrize(
+    "twice", [["2021-10-30T02"], ["2021-10-31T05"], ["2021-10-31T02", "2021-10-31T02"]]
+)
+def test_other_hours_are_not_taken_twice(twice):
+    stamps = np.sort(np.append(hours("2021-10-30"), np.array(twice, "datetime64[ns]")))
+    with pytest.raises(DataError, match=r"has the stamp 2021-10-3. 0.:00:00 twice"):
+        sorted_once(SOURCE, [draft(stamps)])
+
+
+def test_a_series_of_one_row_stays_beside_others():
+    found, notes = sorted_once(SOURCE, [draft([1.0, 2.0]), draft([5.0], "b", first_row=3)])
+    assert [len(one) for one in found] == [2, 1]
+    assert notes == ["one row alone, nothing is learned from it: 'b'"]
+    with pytest.raises(DataError, match="data row 3: series 'b' has one row alone; nothing can be"):
+        sorted_once(SOURCE, [draft([5.0], "b", first_row=3), draft([6.0], "c", first_row=4)])

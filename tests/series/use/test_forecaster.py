@@ -29,6 +29,7 @@ from recurra.storage.format import Format
 from recurra.storage.pretrained import open_pretrained, save_pretrained
 
 PanelOf = Callable[..., Panel]
+pytestmark = pytest.mark.filterwarnings("ignore:'f0'.* rows ahead of series:UserWarning")
 Floats = NDArray[np.float64]
 MIDDLE = 5
 
@@ -679,3 +680,42 @@ def test_a_forecast_that_is_not_finite_is_refused(panel_of, forecaster_of) -> No
 def test_what_is_asked_is_bounded(panel_of, forecaster_of, asked, said) -> None:
     with pytest.raises(ConfigError, match=said):
         forecaster_of(panel_of()).forecaster.predict(**asked)
+
+
+def test_a_frame_in_the_place_of_the_horizon_is_named(
+    panel_of: PanelOf, forecaster_of: Callable[..., Any]
+) -> None:
+    one: Forecaster = forecaster_of(panel_of((60,))).forecaster
+    with pytest.raises(ConfigError, match="horizon is a ndarray: give steps, and what they follow"):
+        one.predict(np.zeros(9))  # type: ignore[arg-type]
+
+
+def test_covariates_that_end_before_the_forecasts_do_are_told(
+    panel_of: PanelOf, forecaster_of: Callable[..., Any]
+) -> None:
+    panel = panel_of((60,), future=1)
+    one: Forecaster = forecaster_of(panel).forecaster
+    (series,) = panel.series
+    short = replace(panel, series=(replace(series, future=series.future[:62]),))
+    with pytest.warns(UserWarning, match=r"2 of the 6 rows ahead of series '.*' are given; the la"):
+        one.predict(6, short)
+
+
+def test_what_is_never_below_zero_is_not_forecast_below_it(
+    panel_of: PanelOf, forecaster_of: Callable[..., Any]
+) -> None:
+    panel = panel_of((60, 40), variables=2)
+    low = min(one.values.min() for one in panel.series)
+    near = [replace(one, values=(one.values - low) / 1e3) for one in panel.series]
+    panel = replace(panel, series=tuple(near))
+    made: Forecaster = forecaster_of(panel).forecaster
+    scaling = made.network.scaling
+    made.network.scaling = scaling._replace(nonnegative=())
+    wide = made.predict(20).quantiles
+    made.__dict__.pop("_end", None)
+    made.network.scaling = scaling._replace(nonnegative=(1,))
+    made.__dict__.pop("_end", None)
+    bounded = made.predict(20).quantiles
+    assert (
+        (wide < 0).any() and (bounded[1::2] >= 0).all() and np.array_equal(bounded[::2], wide[::2])
+    )

@@ -102,3 +102,17 @@ def test_stamps_that_are_numbers_stay_numbers() -> None:
     stamps = np.array([[3.0, 4.5]])
     rows = list(Forecasts(("a",), stamps, np.zeros((1, 2, 11))))
     assert [(row["ds"], type(row["ds"])) for row in rows] == [(3, int), (4.5, float)]
+
+
+def test_a_wide_table_has_a_row_a_stamp_and_holes_where_a_series_has_ended():
+    stamps = np.array(
+        [["2020-01-01", "2020-01-02"], ["2020-01-02", "2020-01-03"]], "datetime64[ns]"
+    )
+    quantiles = np.arange(44.0).reshape(2, 2, 11)
+    rows = list(Forecasts(("a", "b"), stamps, quantiles, (95,)).wide())
+    assert list(rows[0]) == ["ds", "a", "b", "a-lo-95", "a-hi-95", "b-lo-95", "b-hi-95"]
+    assert [row["ds"] for row in rows] == ["2020-01-01", "2020-01-02", "2020-01-03"]
+    assert [row["a"] for row in rows] == [5.0, 16.0, ""]
+    assert [row["b"] for row in rows] == ["", 27.0, 38.0]
+    low, high = interval(quantiles, 95)
+    assert (rows[1]["a-lo-95"], rows[1]["b-hi-95"]) == (low[0, 1], high[1, 0])

@@ -111,7 +111,7 @@ class SecondOrder(Baseline):
 def _sizes(values: Floats) -> tuple[float, float]:
     """The mean, and the deviation; 1 in place of one that is none."""
     mean, unit = float(values.mean()), float(values.std())
-    return mean, unit if unit > 1e-12 * max(1.0, abs(mean)) else 1.0
+    return mean, unit if unit > 1e-12 * float(np.abs(values).max()) else 1.0
 
 
 def _fitted(values: Floats, order: int) -> Fitted:

@@ -26,7 +26,9 @@ NICE = 0.005  # of a step, by which the mean one may differ from a whole one
 WHOLE = sorted({n * unit for unit, most in ((10**9, 60), (MINUTE, 60), (60 * MINUTE, 24))
                 for n in range(1, most) if most % n == 0} | {DAY, WEEK})  # fmt: skip
 """Steps that devices are set to, in nanoseconds."""
-FULL = 0.9  # of the steps in a week's open hours that are there, where hours are seen to be closed
+LEAST_WEEKS = 4  # in which a day of the week is never observed that is closed
+UNLIKELY = 0.02  # slots of a week that are expected to be missing each time; with fewer, none is
+FULL = 0.7  # of the steps in a week's open hours that are there, where hours are seen to be closed
 
 Stamps = NDArray[Any]
 Whole = NDArray[np.int64]
@@ -132,11 +134,7 @@ def _candidates(stamps: Sequence[Stamps], zone: str | None) -> Iterator[Frequenc
     if DAY < step < WEEK:
         yield from _of_weekdays(shown, zone)
     if step < DAY or step == DAY:
-        yield from _of_weeks(
-            step,
-            [spans.shown(one) if step < DAY else each for one, each in zip(stamps, shown)],
-            zone,
-        )
+        yield from _of_weeks(step, shown, zone)
     yield spans
     if 12 * DAY < step < 18 * DAY:
         yield from _twice_a_month((np.concatenate(shown) // DAY).astype("datetime64[D]"), zone)
@@ -231,21 +229,38 @@ def _of_weeks(step: int, shown: Sequence[Whole], zone: str | None) -> Iterator[F
     span = max(int(one[-1] - one[0]) for one in shown)
     together = np.concatenate(shown)
     size, monday = WEEK // step, 4 * DAY
-    slots = (together - together[0] % step - monday) // step
+    phases, often = np.unique(together % step, return_counts=True)
+    phase = int(phases[often.argmax()])
+    slots = (together[together % step == phase] - phase - monday) // step
     counts = np.bincount(slots % size, minlength=size)
     days = tuple(np.flatnonzero(counts.reshape(7, -1).any(1)).tolist())
     if step == DAY and span >= WEEK and set(days) <= set(WORKDAYS):
         yield by_weekdays(1, zone)
         return
+    if step == DAY and span < LEAST_WEEKS * WEEK:
+        return
     if span < 2 * WEEK:
         counts = _of_a_few_days(counts.reshape(7, -1), days, span)
-    there = tuple(np.flatnonzero(counts).tolist())
+    there = tuple(np.flatnonzero(_with_unlucky(counts.reshape(7, -1), span / WEEK)).tolist())
     if len(there) in (size, 0) or len(there) * 10 > size * 9:
         return
     found = by_slots(step, there, zone)
     lengths = [int(found.lattice(int(one[0])).nearest(one[[0, -1]]) @ [-1, 1]) + 1 for one in shown]
     if len(together) >= FULL * sum(lengths):
         yield found
+
+
+def _with_unlucky(counts: Whole, weeks: float) -> Whole:
+    """The slots that are observed, `(7, D)`, and those that are not but may well be missing.
+
+    On a day on which others are, an hour at which others are: chance tells, by how often those
+    that are observed are missing.
+    """
+    there = counts > 0
+    missing = max(0.0, 1 - counts.sum() / max(1.0, there.sum() * weeks))
+    if missing ** max(1.0, np.floor(weeks)) * there.sum() < UNLIKELY:
+        return there.ravel().astype(np.int64)
+    return np.outer(there.any(1), there.any(0)).ravel().astype(np.int64)
 
 
 def _of_a_few_days(counts: Whole, days: Sequence[int], span: int) -> Whole:

@@ -82,7 +82,7 @@ def likely(days: Days) -> list[str]:
 
     Example:
         >>> likely(np.array(["2018-01-31", "2018-02-28", "2018-03-30"], "datetime64[D]"))[:2]
-        ['last day', 'day 31']
+        ['last day', 'day 28']
     """
     months = days.astype("datetime64[M]")
     of_month = (days - months.astype("datetime64[D]")).astype(np.int64)

@@ -50,7 +50,7 @@ def named(name: str) -> Frequency:
     Example:
         >>> named("15 minutes").seasons, named("monthly").season
         ((96, 672), 12)
-        >>> named("quarterly (first business day)").places
+        >>> named("quarterly (first business day)").points.places
         ('first business day',)
     """
     base, _, within = name.partition(" (")

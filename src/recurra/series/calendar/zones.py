@@ -71,11 +71,8 @@ def instants(shown: Whole, zone: str) -> Whole:
         array(['2023-03-26T01:30'], dtype='datetime64[m]')
     """
     begins, offsets = _changes(zone)
-    # before a change, the clock goes by the offset before it; a change is seen on the later clock
-    latest = begins + np.maximum(offsets[:-1], offsets[1:])
-    earliest = begins + np.minimum(offsets[:-1], offsets[1:])
-    forward = offsets[1:] > offsets[:-1]
-    on_clock = np.where(forward, earliest, latest)
+    # until what the later clock shows at a change, the offset before it holds
+    on_clock = begins + np.maximum(offsets[:-1], offsets[1:])
     return np.asarray(shown - offsets[np.searchsorted(on_clock, shown, side="right")])
 
 

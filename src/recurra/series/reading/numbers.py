@@ -29,6 +29,7 @@ FORMS = tuple(
     re.compile(NUMBER % (GROUPED % thousands, GROUPED % "'", decimal))
     for thousands, decimal in ((",", r"\."), (r"\.", ","))
 )
+ENOUGH = 3  # numbers below a thousand beside those that seem to have it parted
 SURE = re.compile(rf"(?m)^(?=[^\n]*\.)(?![ \t]*[+-]?{GROUPED % r'[.]'}[ \t]*$)([^\n]*)$")
 """A cell whose point cannot part thousands."""
 
@@ -99,14 +100,12 @@ class Notation:
         """Return the decimal mark by which a cell is read that can be read by either; None if any.
 
         Args:
-            cell: such a one, of a column whose cells all are.
+            cell: such a one, of a column that says nothing more of it.
         """
         sure = {one.mark for one in self.columns if one.odd is None} - {None}
         if len(sure) == 1:
             return sure.pop()
-        if "," not in cell:
-            return "point"
-        return None if sure else {";": "comma", ",": "point"}.get(self.separator)  # type: ignore[return-value]
+        return None if sure or self.separator != "," else "point"  # a comma parts cells there
 
 
 class AmbiguousError(ValueError):
@@ -232,13 +231,24 @@ class Numbers:
             AmbiguousError: they may be read with a decimal point or with a comma.
         """
         if self.mark is None and self._either is not None:
-            mark = self._notation.of(self._unusual[1] if self._unusual else self._either[1])
+            mark = self._by_the_others() or self._notation.of(self._either[1])
             if mark is None:
                 raise AmbiguousError(*self._either)
-            if mark == "point" and self._notation.separator != ",":
-                self._unusual = self._unusual or self._either
+            self._unusual = self._unusual or self._either
             self._settle(mark)
         return np.frombuffer(self._numbers)
+
+    def _by_the_others(self) -> Mark | None:
+        """The decimal mark by cells that have none: thousands are parted in all, or in none."""
+        assert self._either is not None
+        numbers = np.frombuffer(self._numbers)
+        others = np.abs(np.delete(numbers, np.frombuffer(self._places, np.int64)))
+        others = others[(others > 0) & ~np.isnan(others)]
+        here: Mark = "comma" if "," in self._either[1] else "point"
+        if (others >= 1000).any():
+            return here
+        parted: Mark = "point" if here == "comma" else "comma"
+        return parted if min(len(others), len(self._places)) >= ENOUGH else None
 
     @property
     def choice(self) -> Choice | None:

@@ -6,6 +6,7 @@ B streams, N channels, L observations seen, H steps ahead, Q quantile levels.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recurra.errors import ConfigError, DataError, ShapeError
+from recurra.errors import DataError, ShapeError
 from recurra.learning.written import placed
 from recurra.series.data.dataset import Features
 from recurra.series.data.windows import Observation, Window, Windows
@@ -28,8 +29,15 @@ from recurra.series.network.doubt import doubted, usual_deviations
 from recurra.series.network.model import MIDDLE, ForecastNetwork
 from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.panel import Panel
-from recurra.series.use.forecasts import Distribution, Forecasts, interval
-from recurra.series.use.history import extended, require_alike, stamps_after, tail
+from recurra.series.use.forecasts import Distribution, Forecasts, require_asked
+from recurra.series.use.history import (
+    above_zero,
+    extended,
+    not_known_ahead,
+    require_alike,
+    stamps_after,
+    tail,
+)
 from recurra.series.use.saved import Saved
 from recurra.storage.finite import MOST, not_finite, real_numbers
 from recurra.storage.pretrained import open_pretrained, save_pretrained
@@ -40,9 +48,6 @@ __all__ = ["Forecaster"]
 
 BATCH = 2048
 """Windows that are forecast at once."""
-
-LONGEST, MOST_LEVELS = 100_000, 99
-"""Steps ahead, and intervals, that may be asked for."""
 
 RUNS_AWAY = "the history is too far from what was learned, or runs away; look at its last values"
 
@@ -244,14 +249,11 @@ class Forecaster:
         Raises:
             ConfigError: the horizon or a level is out of range.
             DataError: the history lacks a column, or cannot be used; or a forecast is not finite.
+
+        Warns where covariates that are known ahead end before the forecasts do.
         """
         wanted = self.horizon if horizon is None else horizon
-        if not isinstance(wanted, int | np.integer) or not 1 <= wanted <= LONGEST:
-            raise ConfigError(f"horizon is {horizon}; give the steps to forecast, 1 to {LONGEST:,}")
-        if len(levels) > MOST_LEVELS:
-            raise ConfigError(f"{len(levels)} levels are asked; at most {MOST_LEVELS} are told")
-        for percent in levels:
-            interval(np.zeros(len(LEVELS)), percent)  # refuses what is no level, before any work
+        require_asked(wanted, levels)
         if history is None:
             panel, quantiles = self.history, self._after_history()
         else:
@@ -262,7 +264,8 @@ class Forecaster:
             for one in panel.series
             for target in panel.targets
         )
-        stamps = stamps_after(panel, wanted)
+        stamps, notes = stamps_after(panel, wanted), not_known_ahead(panel, wanted)
+        held = above_zero(panel, self.network.scaling.nonnegative)
         while quantiles.shape[1] < wanted:
             ahead = quantiles[:, -self.horizon :, MIDDLE]
             if not_finite(ahead, MOST) is not None:
@@ -273,6 +276,7 @@ class Forecaster:
             spread = quantiles[:, -1:] - quantiles[:, -1:, MIDDLE, None]
             middle = part[..., MIDDLE, None]
             part = middle + np.sign(np.subtract(LEVELS, 0.5)) * np.hypot(part - middle, spread)
+            part[held] = np.maximum(part[held], 0.0)
             quantiles = np.concatenate([quantiles, part], axis=1)
         quantiles = quantiles[:, :wanted]
         if (place := not_finite(quantiles)) is not None:
@@ -280,6 +284,8 @@ class Forecaster:
                 f"the forecast of {names[place[0]]!r}, {place[1] + 1} steps ahead, is not finite: "
                 f"{RUNS_AWAY}"
             )
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
         return Forecasts(names, stamps, quantiles, tuple(levels), panel.frequency.points)
 
     @cached_property

@@ -21,7 +21,10 @@ from recurra.series.calendar.written import AS_THEY_COME, written
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.network.model import MIDDLE
 
-__all__ = ["Distribution", "Forecasts", "at_levels", "interval"]
+__all__ = ["Distribution", "Forecasts", "at_levels", "interval", "require_asked"]
+
+LONGEST, MOST_LEVELS = 100_000, 99
+"""Steps ahead, and intervals, that may be asked for."""
 
 Floats = NDArray[np.float64]
 
@@ -139,6 +142,33 @@ def interval(quantiles: Floats, percent: float) -> tuple[Floats, Floats]:
     outside = (1 - percent / 100) / 2
     both = at_levels(quantiles, (outside, 1 - outside))
     return both[..., 0], both[..., 1]
+
+
+def require_asked(horizon: object, levels: Sequence[float]) -> None:
+    """Refuse a horizon or levels that cannot be forecast, before any work.
+
+    Args:
+        horizon: steps ahead.
+        levels: of the intervals, in percent.
+
+    Raises:
+        ConfigError: one is out of range, or of another kind.
+
+    Example:
+        >>> require_asked([1.0, 2.0], [80])
+        Traceback (most recent call last):
+        ...
+        recurra.errors.ConfigError: horizon is a list: give steps, and what they follow as history=
+    """
+    if not isinstance(horizon, int | float | np.number):
+        kind = type(horizon).__name__
+        raise ConfigError(f"horizon is a {kind}: give steps, and what they follow as history=")
+    if not isinstance(horizon, int | np.integer) or not 1 <= horizon <= LONGEST:
+        raise ConfigError(f"horizon is {horizon}; give the steps to forecast, 1 to {LONGEST:,}")
+    if len(levels) > MOST_LEVELS:
+        raise ConfigError(f"{len(levels)} levels are asked; at most {MOST_LEVELS} are told")
+    for percent in levels:
+        interval(np.zeros(len(LEVELS)), percent)
 
 
 def at_levels(quantiles: Floats, levels: Sequence[float]) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -18,7 +18,17 @@ from recurra.series.calendar.frequency import Frequency
 from recurra.series.panel import Panel, Series
 from recurra.storage.finite import not_finite
 
-__all__ = ["Packed", "extended", "pack", "require_alike", "stamps_after", "tail", "unpack"]
+__all__ = [
+    "Packed",
+    "above_zero",
+    "extended",
+    "not_known_ahead",
+    "pack",
+    "require_alike",
+    "stamps_after",
+    "tail",
+    "unpack",
+]
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +55,43 @@ def extended(panel: Panel, values: Floats) -> Panel:
         ahead = np.vstack([one.values, part.T])
         series.append(replace(one, values=ahead, stamps=stamps, past=past, future=future))
     return replace(panel, series=tuple(series))
+
+
+def above_zero(panel: Panel, nonnegative: Iterable[int]) -> NDArray[np.bool_]:
+    """Return which channels are never below 0, `(N,)`: what is seen of them is not either.
+
+    Args:
+        panel: the series.
+        nonnegative: the variables that are not.
+    """
+    kept = set(nonnegative)
+    return np.array(
+        [
+            variable in kept and not (column < 0).any()
+            for one in panel.series
+            for variable, column in enumerate(one.values.T)
+        ]
+    )
+
+
+def not_known_ahead(panel: Panel, steps: int) -> list[str]:
+    """Return in words which covariates end before the steps ahead do.
+
+    Args:
+        panel: the series.
+        steps: how many are forecast.
+    """
+    short = [
+        one for one in panel.series if one.future.shape[1] and len(one.future) < len(one) + steps
+    ]
+    if not short:
+        return []
+    known = len(short[0].future) - len(short[0])
+    names = ", ".join(map(repr, panel.future))
+    return [
+        f"{names}: {known} of the {steps} rows ahead of series {short[0].unique_id!r} are given; "
+        "the last row stands for the others"
+    ]
 
 
 def require_alike(panel: Panel, learned: Panel) -> None:

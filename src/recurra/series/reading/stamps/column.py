@@ -33,7 +33,11 @@ class BadStampError(Exception):
         self.index, self.why = index, why
 
     def among(self, codes: NDArray[np.integer]) -> BadStampError:
-        """Return the same of a column that holds each cell by its code."""
+        """Return the same of a column that holds each cell by its code.
+
+        Args:
+            codes: of the cells, `(T,)`.
+        """
         return BadStampError(int((codes == self.index).argmax()), self.why)
 
 
@@ -45,7 +49,11 @@ class MixedZonesError(Exception):
         self.indices = indices
 
     def among(self, codes: NDArray[np.integer]) -> MixedZonesError:
-        """Return the same of a column that holds each cell by its code."""
+        """Return the same of a column that holds each cell by its code.
+
+        Args:
+            codes: of the cells, `(T,)`.
+        """
         one, other = (int((codes == index).argmax()) for index in self.indices)
         return MixedZonesError((one, other))
 
