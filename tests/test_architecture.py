@@ -172,7 +172,12 @@ ORDER = {
         task
     """,
     "recurra.labels.datasets": "base\n *",
-    "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
+    "recurra.estimators": """
+        inputs options settings
+        directory saved training
+        network_estimator label_mixin
+        *
+    """,
     "recurra.run": """
         tasks metrics
         presets records
