@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from recurra.errors import ConfigError, DataError
 from recurra.estimators.directory import ModelDirectory
 from recurra.estimators.options import checked
-from recurra.estimators.saved import form_of, opened, parameters_of, write
+from recurra.estimators.saved import form_of, opened, settings_kept, write
 from recurra.estimators.settings import chosen, settings_of, take, with_settings
-from recurra.estimators.training import GROWS, going_on, seed_of
+from recurra.estimators.training import going_on, seed_of
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.config import GIVEN
 from recurra.learning.event import Warned
@@ -60,7 +60,7 @@ class _Fitted(Options):
     """What a forecaster knows of its data, beside what it forecasts by."""
 
     season: int = Field(ge=1)
-    scales: list[float | None]
+    scales: list[float]
     seed: int
 
 
@@ -147,19 +147,15 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
         self.forecaster_ = Forecaster(
             task.network, config.network, config.data, task.features, panel, task.deviations
         )
-        self._scales = [
-            mase_scale(values, task.dataset.season)
-            for one in panel.series
-            for values in one.values.T
-        ]
+        channels = [values for one in panel.series for values in one.values.T]
+        self._scales = [_scale(values, task.dataset.season) for values in channels]
         self._describe(task.dataset.season)
         if place is not None:
             self.save_pretrained(place.model)
         return self
 
     def _learn(self, task: SeriesTask, checkpoints: Checkpoints | None) -> None:
-        parameters = parameters_of(self, self._seed) if checkpoints else {}
-        settings = {name: repr(parameters[name]) for name in parameters.keys() - GROWS}
+        settings = settings_kept(self, self._seed) if checkpoints else {}
         task.learner.fingerprint = {**task.learner.fingerprint, **settings}
         self.loss_curve_: list[float] = []
         with going_on(checkpoints, settings):
@@ -206,8 +202,8 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
     def score(self, series: Any, y: None = None) -> float:
         """Return how well the observations that came after are forecast: the negative of MASE.
 
-        Errors are told in those of the season before over what was learned from; a constant
-        series' count as they are.
+        Errors are told in those of the season before over what was learned from; where these are
+        nothing in those of the step before, and of a constant series as they are.
 
         Args:
             series: what followed, in the form that `fit` had: as many series, in their order, or
@@ -235,9 +231,8 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
         for name, stamps, values in came:
             row = self.names_.index(name)
             places = _places(name, stamps, ahead.stamps[row], len(values))
-            scale = self._scales[row]
             error = np.abs(values - ahead.median[row][places])
-            errors.append(np.nanmean(error) / (scale if scale and np.isfinite(scale) else 1.0))
+            errors.append(np.nanmean(error) / self._scales[row])
         return -float(np.mean(errors))
 
     def save_pretrained(self, directory: Path | str) -> None:
@@ -257,8 +252,7 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
         history = tail(made.history, made.context + 1)
         parts = made.network, made.options, made.data, made.features, history, made.deviations
         facts, tensors = Saved(*parts).packed()
-        scales = [scale if np.isfinite(scale) else None for scale in self._scales]
-        fitted = _Fitted(season=self.season_, scales=scales, seed=self._seed)
+        fitted = _Fitted(season=self.season_, scales=self._scales, seed=self._seed)
         curve = {"loss_curve": torch.tensor(self.loss_curve_, dtype=torch.float64)}
         model = self._form, "forecaster", facts, tensors
         write(self, directory, model, self._seed, fitted, curve)
@@ -279,7 +273,7 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
             estimator: Self = found.estimator
             estimator.forecaster_ = Forecaster(*Saved.restored(found.model))
             estimator._seed = found.fitted.seed
-            estimator._scales = [np.nan if s is None else s for s in found.fitted.scales]
+            estimator._scales = found.fitted.scales
             estimator.loss_curve_ = found.state["loss_curve"].tolist()
             estimator._describe(found.fitted.season)
         return estimator
@@ -293,11 +287,14 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
         options = checked(SeriesOptions, **asked, **chosen(self, READ))
         panel, _ = open_panel(options, series)
         horizon = options.horizon or customary_horizon(panel, panel.frequency.season)
-        longest, least = max(map(len, panel.series)), 2 * horizon + 2
+        season = panel.frequency.season
+        seen = max(2, min(season, chosen(self, BUILT)["context"] or season))
+        longest, least = max(map(len, panel.series)), 2 * horizon + seen
         if longest < least:
+            told = f"{horizon} and a season of {season}" if season > 1 else f"{horizon}"
             raise DataError(
-                f"the longest series has {longest} observations, but a horizon of {horizon} needs "
-                f"{least}, to learn from and to calibrate on: give more, or a smaller horizon"
+                f"the longest series has {longest} observations, but a horizon of {told} needs "
+                f"{least}, to learn from and to calibrate on: give more, or smaller ones"
             )
         usual = preset(size=sum(one.values.size for one in panel.series) * BYTES_PER_POINT)
         learned = {"steps": self.steps, **chosen(self, LEARNED)}
@@ -314,6 +311,13 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
             "train": train,
         }
         return usual.model_copy(update=parts), panel
+
+
+def _scale(values: NDArray[np.float64], season: int) -> float:
+    """Return what errors of a series are told in: above 0, for rounding is no error."""
+    least = 1e-9 * float(np.nanstd(values))
+    scales = (mase_scale(values, lag) for lag in (season, 1))
+    return next((scale for scale in scales if scale > least), 1.0)
 
 
 def _instead(usual: Any, chosen: dict[str, Any]) -> Any:

@@ -147,12 +147,20 @@ def _of_classes(given: Mapping[Any, Any], classes: list[Any]) -> NDArray[np.floa
     unnamed = [name for name in classes if name not in given]
     unknown = [name for name in given if name not in classes]
     if unnamed and unknown:
-        close = nearest(str(unknown[0]), [str(name) for name in unnamed])
         raise ConfigError(
-            f"class_weight names {first_of(map(repr, unknown))}, but y has no such class.{close} "
+            f"class_weight names {first_of(map(repr, unknown))}, but y has no such class."
+            f"{_meant(unknown[0], unnamed)} "
             f"The classes, {first_of(map(repr, unnamed))}, are not in class_weight"
         )
     try:
         return np.array([float(given.get(name, 1.0)) for name in classes])
     except (TypeError, ValueError) as error:
         raise ConfigError(f"class_weight: weights are numbers, got {given!r:.80}") from error
+
+
+def _meant(name: Any, unnamed: list[Any]) -> str:
+    """Return a hint at the class whose name is close, or written in another type."""
+    same = [each for each in unnamed if str(each) == str(name)]
+    if same:
+        return f" Did you mean {same[0]!r}?"
+    return nearest(str(name), list(map(str, unnamed)))

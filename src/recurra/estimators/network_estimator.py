@@ -21,8 +21,8 @@ from sklearn.utils.validation import check_is_fitted
 from recurra.errors import CheckpointError, DataError
 from recurra.estimators.directory import ModelDirectory
 from recurra.estimators.inputs import read_weights
-from recurra.estimators.saved import Found, Labels, opened, parameters_of, write
-from recurra.estimators.training import GROWS, Course, Examples, Memory, seed_of, train
+from recurra.estimators.saved import Found, Labels, opened, settings_kept, write
+from recurra.estimators.training import Course, Examples, Memory, seed_of, train
 from recurra.labels.classifier import restored_network
 from recurra.labels.network import SequenceNetwork, require_answers
 from recurra.labels.options import LabelNetworkOptions
@@ -132,8 +132,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         if plan.held_out is not None:
             examples, valid = self._hold_out(examples, plan.held_out)
         checkpoints = self._memory if place is None else place.checkpoints
-        parameters = parameters_of(self, seed) if place else {}
-        settings = {name: repr(parameters[name]) for name in parameters if name not in GROWS}
+        settings = settings_kept(self, seed) if place else {}
         self._keep(
             train(
                 self.network_,

@@ -22,14 +22,17 @@ from recurra.learning.options import Options
 from recurra.learning.written import placed, typed
 from recurra.storage.files import Content, json_bytes
 from recurra.storage.format import Format
-from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
+from recurra.storage.pretrained import Pretrained, format_of, open_pretrained, save_pretrained
 from recurra.storage.reading import MOST_JSON, read_json
 from recurra.storage.tensors import load_tensors, write_tensors
 from recurra.table import named_by_file
 
-__all__ = ["Found", "Labels", "form_of", "opened", "parameters_of", "write"]
+__all__ = ["Found", "Labels", "form_of", "opened", "parameters_of", "settings_kept", "write"]
 
 ESTIMATOR, STATE = "estimator.json", "state.safetensors"
+
+GROWS = ("steps", "epochs")
+"""Parameters of which there may be more where a fit goes on."""
 
 Fitted = TypeVar("Fitted", bound=Options)
 
@@ -135,13 +138,25 @@ def parameters_of(estimator: BaseEstimator, seed: int) -> dict[str, Any]:
         (3, [['yes', 2]])
     """
     found = estimator.get_params(deep=False)
-    found.pop("model_dir")
+    del found["model_dir"]
     given = found["random_state"]
     if given is not None and not isinstance(given, int | np.integer):
         found["random_state"] = seed
     if isinstance(weights := found.get("class_weight"), Mapping):
         found["class_weight"] = [list(map(_plain, item)) for item in weights.items()]
     return {name: _plain(value) for name, value in found.items()}
+
+
+def settings_kept(estimator: BaseEstimator, seed: int) -> dict[str, str]:
+    """Return what must be as it was where a fit goes on in a directory: all but what may grow.
+
+    Args:
+        estimator: any of ours.
+        seed: drawn for the fit.
+    """
+    found = parameters_of(estimator, seed)
+    kept = {name: repr(value) for name, value in found.items() if name not in GROWS}
+    return {"estimator": type(estimator).__name__, **kept}
 
 
 def _plain(value: Any) -> Any:
@@ -206,6 +221,8 @@ def opened(
     Raises:
         CheckpointError: there is none, it is damaged or another class's.
     """
+    if (name := format_of(directory)) != form.name:
+        raise CheckpointError(f"{directory} holds a {name:.80}, no {kind.__name__}")
     place = open_pretrained(directory, Format(form.name)).facts_path.parent
     if not (place / ESTIMATOR).is_file():
         raise CheckpointError(
@@ -221,7 +238,10 @@ def opened(
     with named_by_file(path, allow_import), placed(place):
         estimator = _made(kind, written.parameters, path)
         facts = typed(fitted, written.fitted, f"{path}: fitted")
-        yield Found(estimator, facts, load_tensors(model.files[STATE]), model)
+        try:
+            yield Found(estimator, facts, load_tensors(model.files[STATE]), model)
+        except ConfigError as error:  # whatever is out of range was read here
+            raise CheckpointError(f"{path}: {error}") from error
 
 
 def _made(kind: type[BaseEstimator], parameters: dict[str, Any], path: Path) -> BaseEstimator:

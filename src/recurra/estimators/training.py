@@ -20,11 +20,9 @@ from recurra.learning.checkpoint import Checkpoint, Checkpoints
 from recurra.learning.event import Finished, Stepped, Stopped, Validated, Warned
 from recurra.learning.loop import learn
 from recurra.learning.options import TrainOptions
+from recurra.table import first_of
 
-__all__ = ["GROWS", "Course", "Examples", "Memory", "going_on", "seed_of", "train"]
-
-GROWS = frozenset(("steps", "epochs", "model_dir"))
-"""Parameters that may be others where a fit goes on in a directory."""
+__all__ = ["Course", "Examples", "Memory", "going_on", "seed_of", "train"]
 
 STILL = 1e-4
 """A norm of the gradient below which nothing is left to learn, for standardised data."""
@@ -192,12 +190,12 @@ def going_on(checkpoints: Checkpoints | Memory | None, settings: Collection[str]
         if not error.changed:
             raise
         place = checkpoints.directory.parent if isinstance(checkpoints, Checkpoints) else "memory"
-        names = ", ".join(error.changed)
-        data = any(name not in settings for name in error.changed)
+        others = [name for name in error.changed if name in settings]
+        told = "of other settings" if others else "on other data"
         raise ConfigError(
-            f"model_dir: {place} holds a fit {'on other data' if data else 'of other settings'} "
-            f"({names} changed): give another model_dir, or remove that one to start over; "
-            "from_pretrained loads the model in it"
+            f"model_dir: {place} holds a fit {told} ({first_of(others or error.changed, 5)} "
+            "changed): give another model_dir, or remove that one to start over; from_pretrained "
+            "loads the model in it"
         ) from error
 
 
