@@ -161,7 +161,7 @@ ORDER = {
         options
         entry
         presets sequences
-        ts_file
+        reading
         datasets
         described metrics
         network
@@ -171,6 +171,7 @@ ORDER = {
         confusion
         task
     """,
+    "recurra.labels.reading": "examples\n *",
     "recurra.labels.datasets": "base\n *",
     "recurra.estimators": """
         inputs options settings

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recurra.errors import DataError
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.options import LabelOptions
-from recurra.labels.ts_file import NamedExamples
+from recurra.labels.reading.examples import NamedExamples
 from recurra.storage.finite import real_numbers
 
 __all__ = ["Given"]
