@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
@@ -176,3 +177,36 @@ def test_sequences_of_other_features_are_refused(ragged):
         model.predict([x[:, :1] for x in X])
     with pytest.raises(DataError, match="have 1 features"):
         model.predict(np.zeros((3, 5)))
+
+
+def nested(X):
+    return pd.DataFrame({f"dim_{f}": [pd.Series(x[:, f]) for x in X] for f in range(2)})
+
+
+def test_sktime_s_nested_frame_is_read_and_its_columns_are_held_to(ragged):
+    X, y = ragged
+    frame = nested(X)
+    model = SequenceClassifier(**SMALL).fit(frame, y)
+    theirs = SequenceClassifier(**SMALL).fit(X, y)
+    assert np.array_equal(model.predict_proba(frame), theirs.predict_proba(X))
+    assert model.n_features_in_ == 2 and model.feature_names_in_.tolist() == ["dim_0", "dim_1"]
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame[["dim_1", "dim_0"]])
+    scores = cross_val_score(SequenceClassifier(**SMALL), frame, y, cv=2, error_score="raise")
+    assert scores.shape == (2,)
+
+
+def test_lists_of_frames_and_columns_of_polars_are_sequences(ragged):
+    X, y = ragged[0], np.arange(48)
+    model = SequenceRegressor(**SMALL).fit(X, y)
+    assert np.array_equal(model.predict([pl.DataFrame(x) for x in X]), model.predict(X))
+    assert np.array_equal(model.predict([pd.DataFrame(x) for x in X]), model.predict(X))
+    one = SequenceRegressor(**SMALL).fit([pl.Series(x[:, 0]) for x in X], y)
+    assert one.n_features_in_ == 1
+
+
+def test_sequences_are_no_table(ragged):
+    from recurra.estimators.softmax import SoftmaxClassifier
+
+    with pytest.raises(DataError, match="cells of X hold sequences, but SoftmaxClassifier reads"):
+        SoftmaxClassifier().fit(nested(ragged[0]), ragged[1])

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from recurra.errors import DataError
 from recurra.estimators.inputs import is_table, read_sequences, read_table, read_targets
@@ -22,6 +22,7 @@ from recurra.estimators.saved import form_of
 from recurra.estimators.settings import chosen, settings_of, take, with_settings
 from recurra.labels.entry import FORMAT
 from recurra.labels.options import LabelNetworkOptions
+from recurra.labels.reading.nested import is_frame, unnested
 from recurra.learning.options import TrainOptions
 
 __all__ = ["SequenceClassifier", "SequenceRegressor"]
@@ -68,6 +69,7 @@ class _SequenceMixin:
         return checked(SequenceOptions, **chosen(self, SequenceOptions.model_fields))
 
     def _read(self, X: Any, reset: bool) -> Sequences:
+        given, X = X, unnested(X)
         table = is_table(X)
         if reset:
             self._steps_are_features = table
@@ -78,6 +80,8 @@ class _SequenceMixin:
         if reset:
             self.n_features_in_ = features
             vars(self).pop("feature_names_in_", None)
+        if is_frame(given):  # a column is a feature, of the name it has
+            validate_data(self, given, reset=reset, skip_check_array=True)
         expected = 1 if self._steps_are_features else self.n_features_in_
         if features != expected:
             raise DataError(
@@ -123,8 +127,10 @@ class _SequenceMixin:
 class SequenceClassifier(LabelMixin, _SequenceMixin, NetworkEstimator):
     """Layers of a recurrent cell over sequences, pooled into one vector, and a softmax.
 
-    `X` is `(n, T, F)`, a list of `(T_i, F)` of any lengths, or a table `(n, T)`: one feature
-    over T steps. Training ends before `epochs` where the gradient's norm falls below 1e-4.
+    `X` is `(n, T, F)`, a list of `(T_i, F)` of any lengths, a frame with a sequence in each cell
+    (rows are examples, columns features) or with two indices (example, step), or a table `(n, T)`:
+    one feature over T steps. What others write as `(n, F, T)` is `X.swapaxes(1, 2)` here. Training
+    ends before `epochs` where the gradient's norm falls below 1e-4, unless in a `model_dir`.
 
     Args:
         cell: a name in CELLS, or module:Name.
@@ -185,9 +191,9 @@ class SequenceClassifier(LabelMixin, _SequenceMixin, NetworkEstimator):
 class SequenceRegressor(RegressorMixin, _SequenceMixin, NetworkEstimator):  # type: ignore[misc]
     """Layers of a recurrent cell over sequences, pooled into one vector, and a number.
 
-    `X` is `(n, T, F)`, a list of `(T_i, F)` of any lengths, or a table `(n, T)`: one feature
-    over T steps. Squared errors of standardised targets are learned. Training ends before
-    `epochs` where the gradient's norm falls below 1e-4.
+    `X` is what `SequenceClassifier` reads. Squared errors of standardised targets are learned.
+    Training ends before `epochs` where the gradient's norm falls below 1e-4, unless in a
+    `model_dir`.
 
     Args:
         cell: a name in CELLS, or module:Name.
