@@ -31,7 +31,8 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from estimators import answers
 for place in sys.argv[1:]:
     data = np.load(f"{{place}}/data.npz")
-    model = getattr(rc, place.rsplit("/", 1)[1].partition("-")[0]).from_pretrained(f"{{place}}/model")
+    kind = getattr(rc, place.rsplit("/", 1)[1].partition("-")[0])
+    model = kind.from_pretrained(f"{{place}}/model")
     np.savez(f"{{place}}/told.npz", *answers(model, *(data[name] for name in data)))
 """
 
