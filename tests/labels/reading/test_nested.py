@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from recurra.errors import DataError
@@ -29,6 +30,7 @@ FORMS = {
     "lists of polars": lambda: pl.DataFrame(cells(list)),
     "an array of objects": lambda: pd.DataFrame(cells(pd.Series)).to_numpy(),
     "two indices": by_index,
+    "a table of pyarrow": lambda: pa.table(cells(list)),
 }
 
 
@@ -72,3 +74,15 @@ def test_what_is_not_nested_comes_back_as_it_is(plain):
 def test_what_is_wrong_is_named(frame, said):
     with pytest.raises(DataError, match=said):
         unnested(pd.DataFrame(frame))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"a": [1]}, "got a dictionary; give a frame of it"),
+        (np.zeros((2, 3, 1, 1)), r"the shape \(2, 3, 1, 1\), expected \(n, steps, features\)"),
+    ],
+)
+def test_what_is_no_sequences_at_all_is_named(given, said):
+    with pytest.raises(DataError, match=said):
+        unnested(given)

@@ -48,7 +48,8 @@ def unnested(X: Any) -> Any:
         X: anything.
 
     Raises:
-        DataError: the columns of an example differ in their steps, or a cell is no sequence.
+        DataError: the columns of an example differ in their steps, a cell is no sequence, or it is
+            a dictionary, or of more than three axes.
 
     Example:
         >>> import pandas as pd
@@ -56,6 +57,12 @@ def unnested(X: Any) -> Any:
         >>> unnested(frame)[0].tolist()
         [[1.0, 3.0], [2.0, 4.0]]
     """
+    if isinstance(X, dict):
+        raise DataError("got a dictionary; give a frame of it, as pd.DataFrame(X)")
+    if getattr(X, "ndim", 0) > 3:
+        raise DataError(f"got an array of the shape {X.shape}, expected (n, steps, features)")
+    if hasattr(X, "to_pandas") and not hasattr(X, "to_numpy"):  # pyarrow's tables
+        X = X.to_pandas()
     index: Any = getattr(X, "index", None)
     if is_frame(X) and getattr(index, "nlevels", 1) == 2:
         places = index.get_level_values(0)

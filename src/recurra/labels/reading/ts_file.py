@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,7 +207,9 @@ def _times(texts: list[str], place: str) -> Iterator[float]:
             yield float(text)
         return
     try:
-        dates = np.array([text.strip().removesuffix("Z") for text in texts], "datetime64[us]")
+        with warnings.catch_warnings():  # of an offset, which is taken into account
+            warnings.simplefilter("ignore", UserWarning)
+            dates = np.array(list(map(str.strip, texts)), "datetime64[us]")
         if np.isnat(dates).any() or any(map(is_missing, texts)):
             raise ValueError
     except ValueError:
