@@ -83,7 +83,8 @@ def test_of_scikit_learn_s_checks_those_of_parameters_hold_for_a_forecaster_too(
         "check_estimator_repr",
         "check_estimator_tags_renamed",
         "check_valid_tag_types",
-        "check_do_not_raise_errors_in_init_or_set_param",
+        "check_do_not_raise_errors_in_init_or_set_params",
+        "check_get_params_invariance",
         "check_mixin_order",
         "check_set_params",
     ]

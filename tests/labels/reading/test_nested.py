@@ -56,6 +56,7 @@ def test_a_single_column_of_sequences(make):
         np.zeros((2, 3, 1)),
         X,
         np.array([["a", 1]], object),
+        np.array([[{"a": 1}, 1]], object),
         None,
     ],
 )

@@ -57,7 +57,7 @@ def unnested(X: Any) -> Any:
         >>> unnested(frame)[0].tolist()
         [[1.0, 3.0], [2.0, 4.0]]
     """
-    if isinstance(X, dict):
+    if type(X) is dict:  # some of scipy's sparse matrices are dictionaries too
         raise DataError("got a dictionary; give a frame of it, as pd.DataFrame(X)")
     if getattr(X, "ndim", 0) > 3:
         raise DataError(f"got an array of the shape {X.shape}, expected (n, steps, features)")
@@ -95,7 +95,7 @@ def _cells(X: Any) -> NDArray[Any] | None:
 
 
 def _is_sequence(cell: Any) -> bool:
-    return hasattr(cell, "__len__") and not isinstance(cell, str | bytes)
+    return hasattr(cell, "__len__") and not isinstance(cell, str | bytes | dict)
 
 
 def _together(row: NDArray[Any], number: int) -> NDArray[np.float64]:
