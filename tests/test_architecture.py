@@ -170,7 +170,7 @@ ORDER = {
         options
         entry
         presets sequences
-        ts_file
+        reading
         datasets
         described metrics
         network
@@ -180,8 +180,14 @@ ORDER = {
         confusion
         task
     """,
+    "recurra.labels.reading": "examples\n *",
     "recurra.labels.datasets": "base\n *",
-    "recurra.estimators": "inputs options\n training\n network_estimator label_mixin\n *",
+    "recurra.estimators": """
+        inputs options settings
+        directory saved training
+        network_estimator label_mixin
+        *
+    """,
     "recurra.run": """
         tasks metrics
         presets records

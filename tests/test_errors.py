@@ -12,7 +12,7 @@ from recurra import errors
     [
         ("RecurraError", 1, Exception),
         ("RunError", 1, Exception),
-        ("ConfigError", 2, Exception),
+        ("ConfigError", 2, ValueError),
         ("ShapeError", 2, ValueError),
         ("DataError", 3, ValueError),
         ("CheckpointError", 4, RuntimeError),

@@ -13,10 +13,14 @@ class RunError(RecurraError):
     """A run failed: a lock is held, the loss is not finite, a device is missing."""
 
 
-class ConfigError(RecurraError):
-    """A setting is unknown, of the wrong type or out of range."""
+class ConfigError(RecurraError, ValueError):
+    """A setting is unknown, of the wrong type or out of range.
+
+    Where a training cannot go on, as its data are others, `changed` names their parts.
+    """
 
     exit_code = 2
+    changed: tuple[str, ...] = ()
 
 
 class ShapeError(RecurraError, ValueError):

@@ -13,9 +13,8 @@ from sklearn.exceptions import NotFittedError
 from recurra.errors import CheckpointError, ConfigError, DataError
 from recurra.estimators.forecaster import SeriesForecaster
 from recurra.learning.config import GIVEN
-from recurra.learning.options import TrainOptions
 from recurra.run.session import evaluate
-from recurra.series.options import ForecastOptions, SeriesOptions
+from recurra.series.options import SeriesOptions
 from recurra.series.use.forecaster import Forecaster
 
 QUICK = {"horizon": 4, "season": 6, "steps": 6, "random_state": 0}
@@ -83,8 +82,8 @@ def test_frames_in_long_form(pair):
     assert np.array_equal(*(model.predict() for model in models))
     assert sorted(models[0].names_) == ["a", "b"]
     dated = {"when": pd.date_range("2020-01-31", periods=80, freq="ME"), "sold": pair[0]}
-    columns = SeriesOptions(time_column="when", target="sold")
-    model = SeriesForecaster(horizon=4, steps=3, data=columns).fit(pd.DataFrame(dated))
+    columns = {"time_column": "when", "target": "sold"}
+    model = SeriesForecaster(horizon=4, steps=3, **columns).fit(pd.DataFrame(dated))
     assert (model.season_, next(iter(model.forecast(1)))["ds"]) == (12, "2026-09-30")
 
 
@@ -116,21 +115,30 @@ def test_the_same_random_state_gives_the_same_numbers(pair, fitted):
     assert not np.array_equal(other.predict(), fitted.predict())
 
 
-def test_parameters_clone():
-    network, train = ForecastOptions(hidden_size=4), TrainOptions(steps=2, optimizer="adam")
-    model = SeriesForecaster(horizon=3, network=network, train=train)
+def test_parameters_are_plain_and_clone():
+    model = SeriesForecaster(horizon=3, hidden_size=4, optimizer="adam", fill="linear")
     params = clone(model).get_params()
-    assert params == {**model.get_params(), "network": network, "train": train}
-    assert params["network"] == network and params["horizon"] == 3
+    assert params == model.get_params()
+    assert (params["hidden_size"], params["optimizer"], params["fill"]) == (4, "adam", "linear")
+    assert params["members"] is params["learning_rate"] is params["target"] is None
+    assert repr(model) == (
+        "SeriesForecaster(fill='linear', hidden_size=4, horizon=3, optimizer='adam')"
+    )
 
 
-def test_the_given_options_are_followed(pair):
-    network = ForecastOptions(hidden_size=5, members=1, cell="gru", calibrate=False)
-    train = TrainOptions(steps=3, optimizer="adam", learning_rate=0.01, batch_size=8)
-    model = SeriesForecaster(4, 6, network=network, train=train, random_state=0).fit(pair)
-    assert model.forecaster_.options == network and len(model.loss_curve_) == 3
+def test_the_given_settings_are_followed(pair):
+    network = {"hidden_size": 5, "members": 1, "cell": "gru", "calibrate": False}
+    train = {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 8}
+    model = SeriesForecaster(4, 6, 3, random_state=0, **network, **train).fit(pair)
+    assert network.items() <= dict(model.forecaster_.options).items()
+    assert model.forecaster_.options.dropout == 0.2  # as for so few data
+    assert len(model.loss_curve_) == 3
     assert not model.forecaster_.network.correction.any()
-    assert len(SeriesForecaster(4, 6, 2, network=network, train=train).fit(pair).loss_curve_) == 2
+
+
+def test_passes_in_place_of_steps(pair):
+    model = SeriesForecaster(4, 6, epochs=2, batch_size=16, members=1, hidden_size=3).fit(pair)
+    assert len(model.loss_curve_) == 14
 
 
 def test_it_pickles(fitted):
@@ -149,8 +157,9 @@ def test_gaps_are_left_out(pair):
         ({"horizon": 0}, "horizon: .*greater than or equal to 1, got 0"),
         ({"season": -1}, "season: .*got -1"),
         ({"steps": 0}, "steps: .*got 0"),
-        ({"network": {"cell": "gru"}}, "network: expected its options or None"),
-        ({"data": 3}, "data: expected its options or None, got 3"),
+        ({"cell": "grru"}, "no cell is named 'grru'. Did you mean 'gru'"),
+        ({"members": 0}, "members: .*got 0"),
+        ({"fill": "zero"}, "fill: .*got 'zero'"),
         ({"random_state": "luck"}, "random_state: expected an integer"),
     ],
 )

@@ -9,7 +9,6 @@ import torch
 from sklearn.base import clone
 
 from recurra.errors import DataError
-from recurra.estimators.options import SequenceOptions
 from recurra.estimators.sequence import SequenceClassifier, SequenceRegressor
 
 SMALL = {"hidden_size": 6, "epochs": 4, "random_state": 0}
@@ -17,9 +16,7 @@ SMALL = {"hidden_size": 6, "epochs": 4, "random_state": 0}
 
 @pytest.mark.parametrize("random_state", [7, np.random.RandomState(7), np.random.default_rng(7)])
 def test_the_same_random_state_gives_the_same_numbers(ragged, random_state):
-    model = SequenceClassifier(
-        hidden_size=4, epochs=3, options=SequenceOptions(dropout=0.2, batch_size=16)
-    )
+    model = SequenceClassifier(hidden_size=4, epochs=3, dropout=0.2, batch_size=16)
     runs = []
     for seed in (1, 2):  # of the global generators, which must not matter
         torch.manual_seed(seed)
@@ -51,9 +48,7 @@ def test_global_generators_stay_where_they_are(ragged):
         )
 
     before = states()
-    model = SequenceClassifier(
-        hidden_size=4, epochs=2, early_stopping=True, options=SequenceOptions(dropout=0.2)
-    )
+    model = SequenceClassifier(hidden_size=4, epochs=2, early_stopping=True, dropout=0.2)
     model.fit(*ragged).predict(ragged[0])
     SequenceRegressor(hidden_size=4, epochs=2).fit(ragged[0], np.arange(48))
     assert is_same(before, states())
@@ -80,9 +75,9 @@ def test_weights_act_as_repetitions_of_ragged_sequences(ragged):
 
 def test_stopping_early_holds_out_some_of_every_class(ragged):
     X, y = ragged
-    options = SequenceOptions(patience=5, validation_fraction=0.25)
+    options = {"patience": 5, "validation_fraction": 0.25}
     model = SequenceClassifier(
-        hidden_size=6, epochs=300, early_stopping=True, random_state=0, options=options
+        hidden_size=6, epochs=300, early_stopping=True, random_state=0, **options
     )
     model.fit(X, y)
     curve = model.validation_curve_

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
@@ -70,19 +71,19 @@ def test_one_feature_may_have_any_length_once_fitted(waves):
 
 
 def test_a_search_over_ragged_lists(ragged):
-    grid = {"pooling": ["last", "mean"], "options__learning_rate": [1e-7, 0.05]}
+    grid = {"pooling": ["last", "mean"], "learning_rate": [1e-7, 0.05]}
     model = SequenceClassifier(hidden_size=6, epochs=25, random_state=0)
     search = GridSearchCV(model, grid, cv=3, error_score="raise").fit(*ragged)
-    assert search.best_params_["options__learning_rate"] == 0.05
+    assert search.best_params_["learning_rate"] == 0.05
     assert search.best_score_ > 0.8
-    assert search.best_estimator_.options.learning_rate == 0.05
+    assert search.best_estimator_.learning_rate == 0.05
 
 
 def test_a_pipeline_over_ragged_lists(ragged):
     X, y = ragged
     first = FunctionTransformer(lambda X: [x[:, :1] for x in X], validate=False)
     pipeline = Pipeline([("first", first), ("model", SequenceClassifier(**SMALL))])
-    pipeline.set_params(model__epochs=25, model__options__num_layers=2)
+    pipeline.set_params(model__epochs=25, model__num_layers=2)
     scores = cross_val_score(pipeline, X, y, cv=3, error_score="raise")
     assert scores.mean() > 0.8
     pipeline.fit(X, y, model__sample_weight=np.ones(len(y)))
@@ -90,17 +91,21 @@ def test_a_pipeline_over_ragged_lists(ragged):
     assert pipeline["model"].n_features_in_ == 1
 
 
-def test_parameters_of_the_options_are_named_and_cloned():
-    options = SequenceOptions(dropout=0.3, members=2)
-    model = SequenceClassifier(options=options)
-    params = model.get_params()
-    assert params["options__dropout"] == 0.3 and params["options"] is options
-    assert "options__dropout" not in model.get_params(deep=False)
-    twin = clone(model).set_params(options__noise=0.1)
-    assert twin.options == SequenceOptions(dropout=0.3, members=2, noise=0.1)
-    assert model.options is options
-    with pytest.raises(ConfigError, match=r"no setting 'dropuot'\. Did you mean 'dropout'"):
-        model.set_params(options__dropuot=0.1)
+def test_every_setting_is_a_parameter_by_its_plain_name():
+    model = SequenceClassifier(dropout=0.3, members=2)
+    assert set(SequenceOptions.model_fields) < set(model.get_params())
+    assert (model.get_params()["dropout"], model.num_layers) == (0.3, 1)
+    assert repr(model) == "SequenceClassifier(dropout=0.3, members=2)"
+    twin = clone(model).set_params(noise=0.1)
+    assert (twin.dropout, twin.members, twin.noise, model.noise) == (0.3, 2, 0.1, 0.0)
+    assert "num_layers: layers of the cell." in SequenceRegressor.__doc__
+
+
+def test_a_parameter_that_there_is_not_is_named():
+    with pytest.raises(TypeError, match=r"no parameter 'dropuot'\. Did you mean 'dropout'"):
+        SequenceClassifier(dropuot=0.1)
+    with pytest.raises(ValueError, match="Invalid parameter 'dropuot'"):
+        SequenceRegressor().set_params(dropuot=0.1)
 
 
 def test_partial_fits_go_on(ragged):
@@ -156,7 +161,8 @@ def test_a_cell_of_one_s_own_by_its_place(ragged):
         ({"pooling": "max"}, "pooling: Input should be 'last', 'mean' or 'attention', got 'max'"),
         ({"epochs": 0}, "epochs: Input should be greater than 0, got 0"),
         ({"hidden_size": 0}, "hidden_size: .*, got 0"),
-        ({"options": {"members": 2}}, "options: expected SequenceOptions or None"),
+        ({"members": 0}, "members: .*, got 0"),
+        ({"random_state": "luck"}, "random_state: expected an integer"),
     ],
 )
 def test_a_parameter_out_of_range_is_named_at_fit(ragged, settings, said):
@@ -171,3 +177,36 @@ def test_sequences_of_other_features_are_refused(ragged):
         model.predict([x[:, :1] for x in X])
     with pytest.raises(DataError, match="have 1 features"):
         model.predict(np.zeros((3, 5)))
+
+
+def nested(X):
+    return pd.DataFrame({f"dim_{f}": [pd.Series(x[:, f]) for x in X] for f in range(2)})
+
+
+def test_sktime_s_nested_frame_is_read_and_its_columns_are_held_to(ragged):
+    X, y = ragged
+    frame = nested(X)
+    model = SequenceClassifier(**SMALL).fit(frame, y)
+    theirs = SequenceClassifier(**SMALL).fit(X, y)
+    assert np.array_equal(model.predict_proba(frame), theirs.predict_proba(X))
+    assert model.n_features_in_ == 2 and model.feature_names_in_.tolist() == ["dim_0", "dim_1"]
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame[["dim_1", "dim_0"]])
+    scores = cross_val_score(SequenceClassifier(**SMALL), frame, y, cv=2, error_score="raise")
+    assert scores.shape == (2,)
+
+
+def test_lists_of_frames_and_columns_of_polars_are_sequences(ragged):
+    X, y = ragged[0], np.arange(48)
+    model = SequenceRegressor(**SMALL).fit(X, y)
+    assert np.array_equal(model.predict([pl.DataFrame(x) for x in X]), model.predict(X))
+    assert np.array_equal(model.predict([pd.DataFrame(x) for x in X]), model.predict(X))
+    one = SequenceRegressor(**SMALL).fit([pl.Series(x[:, 0]) for x in X], y)
+    assert one.n_features_in_ == 1
+
+
+def test_sequences_are_no_table(ragged):
+    from recurra.estimators.softmax import SoftmaxClassifier
+
+    with pytest.raises(DataError, match="cells of X hold sequences, but SoftmaxClassifier reads"):
+        SoftmaxClassifier().fit(nested(ragged[0]), ragged[1])

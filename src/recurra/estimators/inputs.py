@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from recurra.errors import DataError
+from recurra.labels.reading.nested import is_nested
 from recurra.labels.sequences import require_numbers
 from recurra.storage.finite import MOST, not_finite
 
@@ -47,7 +48,7 @@ def _depth(x: Any) -> int:
     """Return how many axes `x` has, read from its first entries."""
     if isinstance(x, list | tuple):
         return 1 + (_depth(x[0]) if x else 0)
-    return int(getattr(x, "ndim", 0))
+    return len(getattr(x, "shape", ()))
 
 
 def read_table(estimator: Any, X: Any, reset: bool) -> NDArray[np.floating]:
@@ -62,6 +63,11 @@ def read_table(estimator: Any, X: Any, reset: bool) -> NDArray[np.floating]:
         ValueError: it is no such table, or not of as many columns as the fitted one, or a
             number is too large.
     """
+    if is_nested(X):
+        raise DataError(
+            f"cells of X hold sequences, but {type(estimator).__name__} reads a table of numbers; "
+            "SequenceClassifier and SequenceRegressor read sequences"
+        )
     table: NDArray[np.floating] = validate_data(estimator, X, reset=reset, dtype=FLOATS)
     if (at := not_finite(table, MOST)) is not None:
         raise DataError(f"row {at[0] + 1}, column {at[1] + 1} is {table[at]:g}: {SMALLER}")
@@ -128,7 +134,7 @@ def read_targets(y: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _sequence(number: int, row: Any) -> NDArray[np.floating]:
     try:
-        steps = np.asarray(row)
+        steps = np.asarray(row.to_numpy() if hasattr(row, "to_numpy") else row)
         if steps.dtype not in FLOATS and steps.dtype.kind != "c":
             steps = steps.astype(np.float64)
     except (TypeError, ValueError) as error:

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from recurra.errors import ConfigError, DataError
+from recurra.table import first_of, nearest
 
 __all__ = ["LabelMixin"]
 
@@ -42,6 +43,10 @@ class LabelMixin(ClassifierMixin):  # type: ignore[misc]
         self._known_classes(classes)
         self._partial_fit(X, y, sample_weight, learn=False)
         return self
+
+    @property
+    def _output_size(self) -> int:
+        return len(self.classes_)
 
     def _read_targets(self, y: Any) -> NDArray[Any]:
         labels: NDArray[Any] = column_or_1d(y, warn=True)
@@ -86,8 +91,7 @@ class LabelMixin(ClassifierMixin):  # type: ignore[misc]
             counts = np.bincount(targets, weights, minlength=len(each))
             each = weights.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, 1))
         elif isinstance(given, Mapping):
-            for place, name in enumerate(self.classes_):
-                each[place] = given.get(name, 1.0)
+            each = _of_classes(given, self.classes_.tolist())
         else:
             raise ConfigError(
                 f"class_weight: expected a dictionary, 'balanced' or None, got {given!r:.80}"
@@ -133,3 +137,30 @@ class LabelMixin(ClassifierMixin):  # type: ignore[misc]
         """
         best = self._outputs(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
+
+
+def _of_classes(given: Mapping[Any, Any], classes: list[Any]) -> NDArray[np.float64]:
+    """Return what each class weighs, 1 where it is not named; a name of none may be a misprint.
+
+    Where every class is named, others may be too: a part of the data can lack some.
+    """
+    unnamed = [name for name in classes if name not in given]
+    unknown = [name for name in given if name not in classes]
+    if unnamed and unknown:
+        raise ConfigError(
+            f"class_weight names {first_of(map(repr, unknown))}, but y has no such class."
+            f"{_meant(unknown[0], unnamed)} "
+            f"The classes, {first_of(map(repr, unnamed))}, are not in class_weight"
+        )
+    try:
+        return np.array([float(given.get(name, 1.0)) for name in classes])
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"class_weight: weights are numbers, got {given!r:.80}") from error
+
+
+def _meant(name: Any, unnamed: list[Any]) -> str:
+    """Return a hint at the class whose name is close, or written in another type."""
+    same = [each for each in unnamed if str(each) == str(name)]
+    if same:
+        return f" Did you mean {same[0]!r}?"
+    return nearest(str(name), list(map(str, unnamed)))

@@ -1,4 +1,4 @@
-"""What a sequence estimator takes beside its first few parameters."""
+"""The parameters of estimators: what they may be, and what is said of those that may not."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ class SequenceOptions(BaseModel):
     batch_size: int = Field(256, ge=1, le=1_000_000, description="sequences in a step")
     weight_decay: float = Field(0.0, ge=0, le=1, description="decoupled from the gradient")
     clip_norm: float = Field(1.0, gt=0, description="most the gradient's global L2 norm may be")
+    early_stopping: bool = Field(
+        False,
+        description="whether examples are held out, and the weights kept that do best on them",
+    )
     validation_fraction: float = Field(
         0.1, gt=0, lt=1, description="share of the examples that early stopping holds out"
     )

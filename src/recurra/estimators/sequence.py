@@ -5,29 +5,34 @@ n sequences, of T_i steps each, F features, C classes.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import DataError
 from recurra.estimators.inputs import is_table, read_sequences, read_table, read_targets
 from recurra.estimators.label_mixin import LabelMixin
 from recurra.estimators.network_estimator import NetworkEstimator, Plan, Sequences
 from recurra.estimators.options import SequenceOptions, checked
-from recurra.labels.network import SequenceNetwork
+from recurra.estimators.saved import form_of
+from recurra.estimators.settings import chosen, settings_of, take, with_settings
+from recurra.labels.entry import FORMAT
 from recurra.labels.options import LabelNetworkOptions
+from recurra.labels.reading.nested import is_frame, unnested
 from recurra.learning.options import TrainOptions
 
 __all__ = ["SequenceClassifier", "SequenceRegressor"]
 
-NESTED = "options__"
-"""What `set_params` and a grid write before a field of the options."""
-
 Pooling = Literal["last", "mean", "attention"]
+
+SETTINGS = settings_of(SequenceOptions)
+
+SAVE_SECONDS = 10.0
+"""Most that an interruption costs where there is a `model_dir`."""
 
 
 class _SequenceMixin:
@@ -42,43 +47,18 @@ class _SequenceMixin:
         bidirectional: bool = False,
         pooling: Pooling = "last",
         epochs: float = 100,
-        early_stopping: bool = False,
         random_state: Any = None,
-        options: SequenceOptions | None = None,
+        model_dir: str | Path | None = None,
+        **settings: Any,
     ) -> None:
         self.cell = cell
         self.hidden_size = hidden_size
         self.bidirectional = bidirectional
         self.pooling = pooling
         self.epochs = epochs
-        self.early_stopping = early_stopping
         self.random_state = random_state
-        self.options = options
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name, and with `deep` the options' fields as `options__...`.
-
-        Args:
-            deep: whether the options' fields are named too.
-        """
-        params: dict[str, Any] = super().get_params(deep)  # type: ignore[misc]
-        if deep and isinstance(self.options, SequenceOptions):
-            params |= {NESTED + name: value for name, value in self.options}
-        return params
-
-    def set_params(self, **params: Any) -> Any:
-        """Set parameters, and fields of the options as `options__...`; return the estimator.
-
-        Args:
-            params: name -> value.
-        """
-        nested = {k: v for k, v in params.items() if k.startswith(NESTED)}
-        flat = {k: v for k, v in params.items() if k not in nested}
-        super().set_params(**flat)  # type: ignore[misc]
-        if nested:
-            changes = {name.removeprefix(NESTED): value for name, value in nested.items()}
-            self.options = checked(SequenceOptions, **{**dict(self._options()), **changes})
-        return self
+        self.model_dir = model_dir
+        take(self, settings)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # type: ignore[misc]
@@ -86,15 +66,10 @@ class _SequenceMixin:
         return tags
 
     def _options(self) -> SequenceOptions:
-        if self.options is None:
-            return SequenceOptions()
-        if not isinstance(self.options, SequenceOptions):
-            raise ConfigError(
-                f"options: expected SequenceOptions or None, got {self.options!r:.80}"
-            )
-        return self.options
+        return checked(SequenceOptions, **chosen(self, SequenceOptions.model_fields))
 
     def _read(self, X: Any, reset: bool) -> Sequences:
+        given, X = X, unnested(X)
         table = is_table(X)
         if reset:
             self._steps_are_features = table
@@ -105,6 +80,8 @@ class _SequenceMixin:
         if reset:
             self.n_features_in_ = features
             vars(self).pop("feature_names_in_", None)
+        if is_frame(given):  # a column is a feature, of the name it has
+            validate_data(self, given, reset=reset, skip_check_array=True)
         expected = 1 if self._steps_are_features else self.n_features_in_
         if features != expected:
             raise DataError(
@@ -113,9 +90,9 @@ class _SequenceMixin:
             )
         return sequences
 
-    def _network_of(self, features: int, outputs: int, stream: torch.Generator) -> SequenceNetwork:
+    def _network_options(self) -> LabelNetworkOptions:
         rest = self._options()
-        options = checked(
+        return checked(
             LabelNetworkOptions,
             cell=self.cell,
             hidden_size=self.hidden_size,
@@ -127,7 +104,6 @@ class _SequenceMixin:
             standardize=rest.standardize,
             members=rest.members,
         )
-        return SequenceNetwork(options, features, outputs, stream)
 
     def _plan(self, count: int) -> Plan:
         rest = self._options()
@@ -140,17 +116,21 @@ class _SequenceMixin:
             weight_decay=rest.weight_decay,
             schedule="cosine",
             clip_norm=rest.clip_norm,
-            keep="best" if self.early_stopping else "last",
-            patience=rest.patience if self.early_stopping else None,
+            keep="best" if rest.early_stopping else "last",
+            patience=rest.patience if rest.early_stopping else None,
+            save_seconds=SAVE_SECONDS,
         )
-        return Plan(options, rest.validation_fraction if self.early_stopping else None)
+        return Plan(options, rest.validation_fraction if rest.early_stopping else None)
 
 
+@with_settings(SETTINGS)
 class SequenceClassifier(LabelMixin, _SequenceMixin, NetworkEstimator):
     """Layers of a recurrent cell over sequences, pooled into one vector, and a softmax.
 
-    `X` is `(n, T, F)`, a list of `(T_i, F)` of any lengths, or a table `(n, T)`: one feature
-    over T steps. Training ends before `epochs` where the gradient's norm falls below 1e-4.
+    `X` is `(n, T, F)`, a list of `(T_i, F)` of any lengths, a frame with a sequence in each cell
+    (rows are examples, columns features) or with two indices (example, step), or a table `(n, T)`:
+    one feature over T steps. What others write as `(n, F, T)` is `X.swapaxes(1, 2)` here. Training
+    ends before `epochs` where the gradient's norm falls below 1e-4, unless in a `model_dir`.
 
     Args:
         cell: a name in CELLS, or module:Name.
@@ -159,10 +139,11 @@ class SequenceClassifier(LabelMixin, _SequenceMixin, NetworkEstimator):
         pooling: how the steps' outputs become one vector: `"last"`, `"mean"` or `"attention"`.
         epochs: most passes over the data.
         class_weight: class -> factor of its examples' weights, `"balanced"`, or None.
-        early_stopping: hold a share of every class out, and keep the weights that do best on it.
         random_state: of the initial weights, batches, masks, held-out examples; None takes a
             fresh one.
-        options: layers, dropout, learning rate and the rest; in a grid `options__num_layers`.
+        model_dir: a directory that `fit` goes on from, and leaves its model in; None keeps nothing
+            on disk.
+        settings: the rest, each by its name.
 
     Raises:
         ConfigError: at `fit`, for a parameter out of range.
@@ -186,6 +167,8 @@ class SequenceClassifier(LabelMixin, _SequenceMixin, NetworkEstimator):
         array(['low', 'high'], dtype='<U4')
     """
 
+    _form = form_of(FORMAT.name)
+
     def __init__(
         self,
         cell: str = "gru",
@@ -194,25 +177,23 @@ class SequenceClassifier(LabelMixin, _SequenceMixin, NetworkEstimator):
         pooling: Pooling = "last",
         epochs: float = 100,
         class_weight: Any = None,
-        early_stopping: bool = False,
         random_state: Any = None,
-        options: SequenceOptions | None = None,
+        model_dir: str | Path | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(
-            cell, hidden_size, bidirectional, pooling, epochs, early_stopping, random_state, options
+            cell, hidden_size, bidirectional, pooling, epochs, random_state, model_dir, **settings
         )
         self.class_weight = class_weight
 
-    def _network(self, sequences: Sequences, stream: torch.Generator) -> SequenceNetwork:
-        return self._network_of(sequences[0].shape[1], len(self.classes_), stream)
 
-
+@with_settings(SETTINGS)
 class SequenceRegressor(RegressorMixin, _SequenceMixin, NetworkEstimator):  # type: ignore[misc]
     """Layers of a recurrent cell over sequences, pooled into one vector, and a number.
 
-    `X` is `(n, T, F)`, a list of `(T_i, F)` of any lengths, or a table `(n, T)`: one feature
-    over T steps. Squared errors of standardised targets are learned. Training ends before
-    `epochs` where the gradient's norm falls below 1e-4.
+    `X` is what `SequenceClassifier` reads. Squared errors of standardised targets are learned.
+    Training ends before `epochs` where the gradient's norm falls below 1e-4, unless in a
+    `model_dir`.
 
     Args:
         cell: a name in CELLS, or module:Name.
@@ -220,10 +201,11 @@ class SequenceRegressor(RegressorMixin, _SequenceMixin, NetworkEstimator):  # ty
         bidirectional: whether every layer reads from both ends.
         pooling: how the steps' outputs become one vector: `"last"`, `"mean"` or `"attention"`.
         epochs: most passes over the data.
-        early_stopping: hold a share out, and keep the weights that do best on it.
         random_state: of the initial weights, batches, masks, held-out examples; None takes a
             fresh one.
-        options: layers, dropout, learning rate and the rest; in a grid `options__num_layers`.
+        model_dir: a directory that `fit` goes on from, and leaves its model in; None keeps nothing
+            on disk.
+        settings: the rest, each by its name.
 
     Raises:
         ConfigError: at `fit`, for a parameter out of range.
@@ -246,6 +228,23 @@ class SequenceRegressor(RegressorMixin, _SequenceMixin, NetworkEstimator):  # ty
     """
 
     _loss: Literal["cross_entropy", "squared_error"] = "squared_error"
+    _form = form_of("recurra-regressor")
+    _output_size = 1
+
+    def __init__(
+        self,
+        cell: str = "gru",
+        hidden_size: int = 32,
+        bidirectional: bool = False,
+        pooling: Pooling = "last",
+        epochs: float = 100,
+        random_state: Any = None,
+        model_dir: str | Path | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            cell, hidden_size, bidirectional, pooling, epochs, random_state, model_dir, **settings
+        )
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Take one more pass, over these examples, and return the estimator.
@@ -281,6 +280,3 @@ class SequenceRegressor(RegressorMixin, _SequenceMixin, NetworkEstimator):  # ty
 
     def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
         return ((y - self._target_mean) / self._target_scale)[:, None]
-
-    def _network(self, sequences: Sequences, stream: torch.Generator) -> SequenceNetwork:
-        return self._network_of(sequences[0].shape[1], 1, stream)

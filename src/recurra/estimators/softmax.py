@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from recurra.errors import ConfigError
 from recurra.estimators.inputs import read_table
 from recurra.estimators.label_mixin import LabelMixin
 from recurra.estimators.network_estimator import NetworkEstimator, Plan, Sequences
 from recurra.estimators.options import checked
-from recurra.labels.network import SequenceNetwork
+from recurra.estimators.saved import form_of
+from recurra.labels.entry import FORMAT
 from recurra.labels.options import LabelNetworkOptions
-from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.options import TrainOptions
 
 __all__ = ["SoftmaxClassifier"]
@@ -50,8 +48,8 @@ class SoftmaxClassifier(LabelMixin, NetworkEstimator):
         early_stopping: hold a tenth of every class out, keep the weights that do best on it, and
             end when ten validations bring nothing better.
         random_state: of the order of batches and of what is held out; None takes a fresh one.
-        model_dir: a directory of checkpoints that `fit` goes on from, to the bit, and adds to:
-            after an interruption, or with more `steps`. None keeps nothing on disk.
+        model_dir: a directory that `fit` goes on from, to the bit, and adds to: after an
+            interruption, or with more `steps`; the model is left in it. None keeps nothing on disk.
 
     Raises:
         ConfigError: at `fit`, for a parameter out of range, or a `model_dir` of other data.
@@ -77,6 +75,9 @@ class SoftmaxClassifier(LabelMixin, NetworkEstimator):
         >>> float(model.score(X[1::2], y[1::2]))
         0.96
     """
+
+    _form = form_of(FORMAT.name)
+    _steps = 1
 
     def __init__(
         self,
@@ -115,13 +116,8 @@ class SoftmaxClassifier(LabelMixin, NetworkEstimator):
     def _read(self, X: Any, reset: bool) -> Sequences:
         return list(read_table(self, X, reset)[:, None, :])
 
-    def _network(self, sequences: Sequences, stream: torch.Generator) -> SequenceNetwork:
-        options = LabelNetworkOptions(kind="softmax")
-        return SequenceNetwork(options, sequences[0].shape[1], len(self.classes_), stream, steps=1)
-
-    def _seed_afresh(self) -> int:
-        # Two fits in one directory must see their batches in one order.
-        return 0 if self.random_state is None and self.model_dir else super()._seed_afresh()
+    def _network_options(self) -> LabelNetworkOptions:
+        return LabelNetworkOptions(kind="softmax")
 
     def _plan(self, count: int) -> Plan:
         size = min(count, 1_000_000) if self.batch_size is None else self.batch_size
@@ -138,10 +134,4 @@ class SoftmaxClassifier(LabelMixin, NetworkEstimator):
         )
         passes = VALIDATE_STEPS / max(1, count // options.batch_size)
         options = options.model_copy(update={"validate_epochs": max(1.0, passes)})
-        directory = None
-        if self.model_dir is not None:
-            if not isinstance(self.model_dir, str | Path):
-                raise ConfigError(f"model_dir: expected a path or None, got {self.model_dir!r}")
-            directory = Checkpoints(Path(self.model_dir))
-            directory.require_ours()
-        return Plan(options, HELD_OUT if self.early_stopping else None, directory)
+        return Plan(options, HELD_OUT if self.early_stopping else None)

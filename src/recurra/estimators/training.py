@@ -1,10 +1,11 @@
-"""How an estimator's network learns: the package's one loop, with memory in place of a disk."""
+"""How an estimator's network learns: the package's one loop, by memory or by a directory."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -19,8 +20,9 @@ from recurra.learning.checkpoint import Checkpoint, Checkpoints
 from recurra.learning.event import Finished, Stepped, Stopped, Validated, Warned
 from recurra.learning.loop import learn
 from recurra.learning.options import TrainOptions
+from recurra.table import first_of
 
-__all__ = ["Course", "Examples", "Memory", "seed_of", "train"]
+__all__ = ["Course", "Examples", "Memory", "going_on", "seed_of", "train"]
 
 STILL = 1e-4
 """A norm of the gradient below which nothing is left to learn, for standardised data."""
@@ -101,6 +103,7 @@ def train(
     loss: Literal["cross_entropy", "squared_error"],
     valid: Examples | None = None,
     checkpoints: Checkpoints | Memory | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Course:
     """Let a network learn in place; returns how it went.
 
@@ -115,6 +118,10 @@ def train(
         loss: of the targets.
         valid: what is judged on the way; None for nothing.
         checkpoints: where to go on from; None to begin.
+        settings: what else must be as it was where it goes on from a disk, by name.
+
+    Raises:
+        ConfigError: the disk has a training of other data or settings.
     """
     learner = SequenceLearner(
         network,
@@ -126,14 +133,30 @@ def train(
         None if valid is None else (valid.sequences, valid.targets, valid.weights),
         loss,
     )
-    course = Course()
-    still = 0
-    ends = valid is None and not isinstance(checkpoints, Checkpoints)
+    learner.fingerprint = {**learner.fingerprint, **(settings or {})}
     if isinstance(checkpoints, Memory):
         checkpoints.learner = learner
+    with going_on(checkpoints, settings or ()):
+        course = _followed(learner, options, seed, valid is None, checkpoints)
+    if isinstance(checkpoints, Memory):
+        checkpoints.learner = None  # it holds the data
+    network.eval()
+    return course
+
+
+def _followed(
+    learner: SequenceLearner,
+    options: TrainOptions,
+    seed: int,
+    ends: bool,
+    checkpoints: Checkpoints | Memory | None,
+) -> Course:
+    """Let it learn to the end, or until nothing is left where it `ends` then."""
+    course, still = Course(), 0
 
     def nothing_left() -> bool:
-        return ends and still >= learner.steps_per_epoch
+        stops = ends and not isinstance(checkpoints, Checkpoints)
+        return stops and still >= learner.steps_per_epoch
 
     places = cast("Checkpoints | None", checkpoints)  # what the loop asks of it, a Memory has
     for event in learn(learner, options, seed, places, nothing_left):
@@ -144,13 +167,36 @@ def train(
             lost = event.metrics["loss"]
             course.validation_losses.append(math.nan if lost is None else float(lost))
         elif isinstance(event, Warned):
-            warnings.warn(event.message, stacklevel=4)
+            warnings.warn(event.message, stacklevel=5)
         if isinstance(event, Stepped | Stopped | Finished):
             course.steps = event.step
-    if isinstance(checkpoints, Memory):
-        checkpoints.learner = None  # it holds the data
-    network.eval()
     return course
+
+
+@contextmanager
+def going_on(checkpoints: Checkpoints | Memory | None, settings: Collection[str]) -> Iterator[None]:
+    """Say in Python's words that a directory's training cannot be gone on with.
+
+    Args:
+        checkpoints: in a `model_dir`.
+        settings: which parts of a training's fingerprint are no data.
+
+    Raises:
+        ConfigError: within, the directory had a training of other data or settings.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        if not error.changed:
+            raise
+        place = checkpoints.directory.parent if isinstance(checkpoints, Checkpoints) else "memory"
+        others = [name for name in error.changed if name in settings]
+        told = "of other settings" if others else "on other data"
+        raise ConfigError(
+            f"model_dir: {place} holds a fit {told} ({first_of(others or error.changed, 5)} "
+            "changed): give another model_dir, or remove that one to start over; from_pretrained "
+            "loads the model in it"
+        ) from error
 
 
 def seed_of(random_state: Any) -> int:

@@ -27,7 +27,7 @@ from recurra.storage.finite import real_numbers
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
 from recurra.table import named_by_file
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "restored_network"]
 
 KIND = "network"
 
@@ -155,7 +155,9 @@ class Classifier:
             raise CheckpointError(f"{found.facts_path} describes no classifier")
         facts = typed(_Facts, found.facts, found.facts_path)
         with named_by_file(found.facts_path, allow_import), placed(found.facts_path.parent):
-            return cls(_restored(found, facts), facts.classes, facts.steps)
+            sizes = facts.input_size, len(facts.classes), facts.steps
+            network = restored_network(found, facts.network, *sizes)
+            return cls(network, facts.classes, facts.steps)
 
 
 class _Facts(Options):
@@ -167,16 +169,34 @@ class _Facts(Options):
     network: LabelNetworkOptions
 
 
-def _restored(found: Pretrained, facts: _Facts) -> SequenceNetwork:
-    """Return the network that the facts describe, with the weights there are."""
-    options = facts.network
+def restored_network(
+    found: Pretrained,
+    options: LabelNetworkOptions,
+    input_size: int,
+    output_size: int,
+    steps: int | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> SequenceNetwork:
+    """Return the network that was saved, once its weights are seen to fit what is said of it.
 
-    def make() -> SequenceNetwork:
-        return SequenceNetwork(options, facts.input_size, len(facts.classes), steps=facts.steps)
+    Args:
+        found: its directory.
+        options: what it was made of.
+        input_size: F.
+        output_size: O.
+        steps: T, of a softmax regression.
+        dtype: of its numbers.
 
+    Raises:
+        CheckpointError: the weights are not those of such a network.
+    """
     if options.members * options.num_layers > len(found.layout):
         raise CheckpointError(
             f"{found.facts_path}: network.members is {options.members}, but there are "
             f"{len(found.layout)} tensors"
         )
+
+    def make() -> SequenceNetwork:
+        return SequenceNetwork(options, input_size, output_size, steps=steps).to(dtype)
+
     return restored(make, found.layout, found.tensors)

@@ -15,10 +15,16 @@ class LabelOptions(Options):
     """Which labelled sequences are read, and which of them are kept for judging."""
 
     dataset: str = Field(
-        "iris", description="a dataset's name, NAME_TRAIN.ts, a CSV file, or module:Name"
+        "iris",
+        description="a dataset's name, NAME_TRAIN.ts (.tsv, .arff), a CSV file, or module:Name",
     )
     label_column: str | None = Field(
-        None, description="column of a CSV file that holds the labels; label, or the last one"
+        None, description="column of a table that holds the labels; label, or the last one"
+    )
+    rows: Literal["steps", "features"] | None = Field(
+        None,
+        description="what the numbers of a table's row are: steps of one feature, or features of "
+        "one step; by its form",
     )
     test_fraction: float = Field(
         0.2, gt=0, lt=1, description="share of the examples held out, where no test is published"

@@ -104,12 +104,14 @@ class LabelTask(Task):
         steps = _counted(most, "step") if least == most else f"{least} to {most} steps"
         features = _counted(self.data.split("train").num_features, "feature")
         counts = (f"{len(data):,} {split}" for split, data in self.data.splits.items())
+        notes = {"notes": "; ".join(self.data.notes)} if self.data.notes else {}
         return {
             "dataset": self.config.data.dataset,
             "examples": ", ".join(counts),
             "classes": f"{len(self.data.classes):,}",
             "sequences": f"{features}, {steps}",
             "network": _in_words(self.config.network),
+            **notes,
         }
 
     def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -232,7 +234,9 @@ class LabelTask(Task):
             part = open_source(options, data).parts()["train"]
             return classifier.evaluate(label(part, classifier.classes)).as_dict()
         if data is not None and data != options.dataset:
-            options = options.model_copy(update={"dataset": data, "label_column": None})
+            options = options.model_copy(
+                update={"dataset": data, "label_column": None, "rows": None}
+            )
             if data not in DATASETS:
                 examples = _part(options, split, classifier)
                 return classifier.evaluate(examples).as_dict()

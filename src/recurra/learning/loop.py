@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError, ShapeError
+from recurra.errors import CheckpointError, ResourceError, RunError, ShapeError
 from recurra.learning.averaging import WeightAverage
 from recurra.learning.checkpoint import (
     Checkpoint,
@@ -38,7 +38,7 @@ from recurra.learning.event import (
 )
 from recurra.learning.optimization import learning_rate, make_optimizer, take_step
 from recurra.learning.options import TrainOptions
-from recurra.learning.resumed import most_held, require_state
+from recurra.learning.resumed import most_held, require_same, require_state
 from recurra.learning.weights import load_weights, require_fit
 from recurra.randomness import generator
 from recurra.work import working
@@ -352,7 +352,7 @@ class Training:
             return notes
         require_state(checkpoint, self.steps if self.epochs.uneven else None)
         tensors, facts = checkpoint.tensors, checkpoint.facts
-        self._refuse_other_data(facts["fingerprint"])
+        require_same(facts["fingerprint"], self.learner.fingerprint)
         if facts["device"] != self.device.type:
             notes.append(
                 f"the checkpoint was made on {facts['device']}, this is {self.device.type}: "
@@ -375,15 +375,6 @@ class Training:
         self.stale, self.not_finite = facts["stale"], facts["not_finite"]
         self.unjudged = facts.get("unjudged", False)
         return notes
-
-    def _refuse_other_data(self, there: Mapping[str, str]) -> None:
-        now = self.learner.fingerprint
-        changed = [part for part in {**there, **now} if there.get(part) != now.get(part)]
-        if changed:
-            raise ConfigError(
-                f"the run was begun on other data, so it cannot go on: {', '.join(changed)} "
-                "changed. Give the data back, or start over with --restart"
-            )
 
     def finish(self) -> None:
         """Leave the kept weights in the model, ready for use; raise where they are not finite."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from recurra.errors import CheckpointError
+from recurra.errors import CheckpointError, ConfigError
 from recurra.learning.checkpoint import Checkpoint
 from recurra.learning.written import typed
 
-__all__ = ["most_held", "require_state"]
+__all__ = ["most_held", "require_same", "require_state"]
 
 PARTS = ("weights", "optimizer", "carry")
 
@@ -92,3 +93,29 @@ def require_state(checkpoint: Checkpoint, steps: int | None = None) -> None:
     typed(_State, checkpoint.facts, place)
     if steps is not None and checkpoint.step > steps:
         raise CheckpointError(f"{place} lies beyond the {steps:,} steps of the training")
+
+
+def require_same(there: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise unless a training goes on with what it was begun on.
+
+    Args:
+        there: the fingerprint in its checkpoint.
+        now: the fingerprint of what there is.
+
+    Raises:
+        ConfigError: names the parts that changed, in its `changed` too.
+
+    Example:
+        >>> require_same({"text": "1f"}, {"text": "2e"})
+        Traceback (most recent call last):
+        ...
+        recurra.errors.ConfigError: the run was begun on other data, so it cannot go on: text ...
+    """
+    changed = [part for part in {**there, **now} if there.get(part) != now.get(part)]
+    if changed:
+        error = ConfigError(
+            f"the run was begun on other data, so it cannot go on: {', '.join(changed)} changed. "
+            "Give the data back, or start over with --restart"
+        )
+        error.changed = tuple(changed)
+        raise error

@@ -11,7 +11,7 @@ from recurra.errors import ConfigError, DataError
 from recurra.labels.datasets import DATASETS, LabelData, label, open_labels, open_source
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.options import LabelOptions
-from recurra.labels.ts_file import NamedExamples
+from recurra.labels.reading.examples import NamedExamples
 
 
 def table(folder: Path, text: str, name: str = "things.csv") -> LabelOptions:

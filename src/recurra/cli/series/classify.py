@@ -15,6 +15,7 @@ from recurra.cli.console import (
     print_json,
     print_text,
     printable,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def classify(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", callback=existing, help="Sequences in .ts or CSV, labels or not."
+            metavar="FILE", callback=existing, help="Sequences in .ts, ARFF or CSV, labels or not."
         ),
     ],
     allow_import: AllowImport = None,
@@ -39,7 +40,11 @@ def classify(
     from recurra.run.tasks import load_model
 
     classifier: Classifier = load_model(run, "classify", allow_import=allow_import or ())
-    sequences = read_sequences(file, classifier.network.input_size)
+    network = classifier.network
+    found = read_sequences(file, network.input_size, classifier.classes, classifier.steps)
+    for note in found.notes:
+        say(note)
+    sequences = found.sequences
     if not json:
         print_text("\n".join(map(printable, classifier.predict(sequences))))
         return

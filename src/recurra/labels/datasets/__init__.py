@@ -13,8 +13,8 @@ from recurra.labels.datasets.base import LabelSource
 from recurra.labels.datasets.files import LabelFiles
 from recurra.labels.datasets.given import Given
 from recurra.labels.options import LabelOptions
+from recurra.labels.reading.examples import NamedExamples
 from recurra.labels.sequences import LabelledSequences, digest_arrays, shuffled_classes
-from recurra.labels.ts_file import NamedExamples
 from recurra.table import Table, first_of, located
 
 __all__ = ["DATASETS", "LabelData", "label", "open_labels", "open_source"]
@@ -39,10 +39,12 @@ class LabelData:
     Args:
         splits: `train`, `test`, and `valid` where there is one.
         published: whether the test split is the data's own, not held out here.
+        notes: what was chosen in reading them, in words.
     """
 
     splits: dict[str, LabelledSequences]
     published: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -132,7 +134,8 @@ def open_labels(options: LabelOptions, given: object = None) -> LabelData:
     for name, fraction in (("test", options.test_fraction), ("valid", options.valid_fraction)):
         if name not in splits and fraction:
             splits["train"], splits[name] = _hold_out(splits["train"], fraction, name)
-    return LabelData(splits, published="test" in parts)
+    notes = dict.fromkeys(note for part in parts.values() for note in part.notes)
+    return LabelData(splits, published="test" in parts, notes=tuple(notes))
 
 
 def label(part: NamedExamples, classes: tuple[str, ...]) -> LabelledSequences:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from recurra.labels.options import LabelOptions
-from recurra.labels.ts_file import NamedExamples
+from recurra.labels.reading.examples import NamedExamples
 
 __all__ = ["LabelSource"]
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from recurra.errors import DataError
 from recurra.labels.datasets.base import LabelSource
 from recurra.labels.options import LabelOptions
-from recurra.labels.ts_file import NamedExamples
+from recurra.labels.reading.examples import NamedExamples
+from recurra.labels.reading.nested import is_frame, unnested
 from recurra.storage.finite import real_numbers
 
 __all__ = ["Given"]
@@ -25,7 +26,7 @@ class Given(LabelSource):
     Args:
         options: nothing in them changes the examples.
         pair: an array `(n, T, F)`, or `(n, T)` of one feature, or n arrays `(T_i, F)` or
-            `(T_i,)`; and n labels.
+            `(T_i,)`, or a frame with sequences in its cells; and n labels.
 
     Raises:
         DataError: it is something else.
@@ -41,7 +42,9 @@ class Given(LabelSource):
         match pair:
             case (X, y) if not isinstance(X, str | bytes):
                 try:
-                    self._sequences = tuple(_sequence(row) for row in X)
+                    found = unnested(X)
+                    rows = found.to_numpy() if is_frame(found) else found
+                    self._sequences = tuple(_sequence(row) for row in rows)
                     self._names = tuple(str(name) for name in y)
                 except (TypeError, ValueError) as error:
                     raise DataError(f"{WANTED}; {error}") from error

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_iris
 
 from recurra.labels.datasets.base import LabelSource
-from recurra.labels.ts_file import NamedExamples
+from recurra.labels.reading.examples import NamedExamples
 
 __all__ = ["Iris"]
 

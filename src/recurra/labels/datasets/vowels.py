@@ -7,7 +7,8 @@ from pathlib import Path
 
 from recurra.errors import DataError
 from recurra.labels.datasets.base import LabelSource
-from recurra.labels.ts_file import NamedExamples, read_bytes, read_ts
+from recurra.labels.reading.examples import NamedExamples, read_bytes
+from recurra.labels.reading.ts_file import read_ts
 from recurra.storage.folders import data_folder
 
 __all__ = ["Vowels"]

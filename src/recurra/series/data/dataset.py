@@ -19,7 +19,7 @@ from recurra.series.datasets.base import Split
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel, Series, least_length
 
-__all__ = ["Channel", "Features", "SeriesDataset"]
+__all__ = ["Channel", "Features", "SeriesDataset", "customary_horizon"]
 
 Floats = NDArray[np.float64]
 
@@ -163,7 +163,7 @@ class SeriesDataset:
         self.panel, self.options = panel, options
         self.season = options.season or panel.frequency.season
         given = options.horizon or (published.horizon if published else None)
-        self.horizon = given or _customary_horizon(panel, self.season)
+        self.horizon = given or customary_horizon(panel, self.season)
         split = published or Split(self.horizon, self.horizon, self.horizon)
         for name in ("test", "valid"):
             asked = getattr(options, name)
@@ -266,8 +266,13 @@ class SeriesDataset:
             )
 
 
-def _customary_horizon(panel: Panel, season: int) -> int:
-    """A season, or an eighth of the shortest series where there is none; never over a fifth."""
+def customary_horizon(panel: Panel, season: int) -> int:
+    """Return a season, or an eighth of the shortest series; never over a fifth of that.
+
+    Args:
+        panel: the series.
+        season: steps in one; 1 where there is none.
+    """
     shortest = least_length(len(one) for one in panel.series)
     wanted = season if season > 1 else min(12, shortest // 8)
     return max(1, min(wanted, shortest // 5))

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import DataError
-from recurra.labels.ts_file import read_bytes, read_lines, read_ts
+from recurra.labels.reading.examples import read_bytes, read_lines
+from recurra.labels.reading.ts_file import read_ts
 
 HEADER = "# words\n@problemName words\n@timeStamps false\n@classLabel true a b\n@data\n"
+STAMPED = "@timeStamps true\n@classLabel true a b\n@data\n"
 
 
 def write(folder: Path, text: str | bytes, name: str = "words.ts") -> Path:
@@ -66,6 +68,69 @@ def test_numbers_come_back_as_they_were_written(tmp_path_factory, sequences):
     assert [sequence.tolist() for sequence in read_ts(path).sequences] == sequences
 
 
+def test_blanks_train_ts_is_read_with_tabs_odd_cases_and_comments(tmp_path):
+    text = (
+        "#  a comment\n\n% another\n@problemName\tRamp two words\n@timeStamps    FALSE\n"
+        "@equalLength \t true\n@targetlabel\n@classLabel \t TRUE   down \t up\n@DATA\n"
+        "%1,2:no\n# 3\n  1,2,3 :  down \n\n4,5,6:up\n"
+    )
+    found = read_ts(write(tmp_path, text.replace("\n", "\r\n")))
+    assert (found.names, found.classes) == (("down", "up"), ("down", "up"))
+    assert [x[:, 0].tolist() for x in found.sequences] == [[1, 2, 3], [4, 5, 6]]
+    assert found.notes == ()
+
+
+def test_comments_may_be_in_any_encoding_and_utf_16_is_named(tmp_path):
+    text = b"# caf\xe9\n@classLabel true a\n@data\n1,2:a\n"
+    assert read_ts(write(tmp_path, text)).names == ("a",)
+    with pytest.raises(DataError, match="is UTF-16; save it as UTF-8"):
+        read_ts(write(tmp_path, text.decode("latin-1").encode("utf-16")))
+
+
+@pytest.mark.parametrize("mark", ["?", "NaN", "nan", "", " NA "])
+def test_missing_train_ts_is_filled_from_its_neighbours(tmp_path, mark):
+    lines = f"1,{mark},3,9:{mark},5,6,7:a\n4,4,4,4:8,7,6,5:b\n"
+    found = read_ts(write(tmp_path, "@missing true\n" + HEADER + lines))
+    assert found.sequences[0].tolist() == [[1, 5], [2, 5], [3, 6], [9, 7]]
+    assert found.notes == ("2 missing values of 1 example are filled from their neighbours",)
+
+
+@pytest.mark.parametrize(
+    ("equal", "steps"), [("@equalLength true\n", [1, 2, 2]), ("@equalLength false\n", [1, 2])]
+)
+def test_what_is_missing_at_the_end_is_no_step_where_lengths_differ(tmp_path, equal, steps):
+    found = read_ts(write(tmp_path, equal + HEADER + "1,2,?:a\n1,2,3:b\n"))
+    assert found.sequences[0][:, 0].tolist() == steps
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(2020-01-01 00:00:00,1.5),(2020-01-02 00:00:00,2):(2020-01-01 00:00:00,3),"
+        "(2020-01-02 00:00:00,4):a\n",
+        "(2020-01-01T00:00:00Z,1.5), (2020-01-02T00:00:00Z,2) : (2020-01-01,3),(2020-01-02,4): a\n",
+        "(2020-01-01T01:00+01:00,1.5),(2020-01-02,2):(2020-01-01,3),(2020-01-02,4):a\n",
+        "(0,1.5),(1,2):(0,3),(1,4):a\n",
+        "(1,2),(0,1.5):(0,3),(1,4):a\n",
+    ],
+)
+def test_stamped_train_ts_is_read_in_the_order_of_its_stamps(tmp_path, text):
+    found = read_ts(write(tmp_path, STAMPED + text))
+    assert found.sequences[0].tolist() == [[1.5, 3], [2, 4]]
+    assert found.names == ("a",) and found.notes == ("stamps only order the steps",)
+
+
+def test_dimensions_at_other_stamps_are_laid_side_by_side(tmp_path):
+    found = read_ts(write(tmp_path, STAMPED + "(0,1),(1,2),(5,?):(1,7),(5,9):b\n"))
+    assert found.sequences[0].tolist() == [[1, 7], [2, 7], [2, 9]]
+    assert found.notes[1] == "stamps only order the steps, though they are uneven in 1 examples"
+
+
+def test_labels_that_are_numbers_may_be_written_otherwise(tmp_path):
+    text = "@classLabel true 1 2\n@data\n1,2:1.0\n3,4:2\n"
+    assert read_ts(write(tmp_path, text)).names == ("1", "2")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -74,10 +139,15 @@ def test_numbers_come_back_as_they_were_written(tmp_path_factory, sequences):
         ("1,2:a\n", "line 1: expected a setting that begins with @, got '1,2:a'"),
         ("@data\n1,2:a\n", "line 1: expected @classLabel true"),
         ("@classLabel false\n@data\n1,2\n", "line 2: expected @classLabel true"),
-        ("@timeStamps true\n@classLabel true a\n@data\n", "line 3: @timeStamps true is not"),
+        ("@targetLabel true\n@data\n1:2.5\n", "line 2: it has numbers to tell"),
         (HEADER + "1,2:a\n1,two:b\n", "line 7: step 2 is 'two', which is no number"),
-        (HEADER + "1,?:a\n", r"line 6: step 2 is '\?', which is no number; fill it"),
-        (HEADER + "1,,2:a\n", "line 6: step 2 is '', which is no number"),
+        (HEADER + "1,2:?,?:a\n", "line 6: dimension 2 has no number at all; leave it out"),
+        (HEADER + "1,2%:a\n", "line 6: step 2 is '2%', which is no number"),
+        (STAMPED + "(0,1)(1,2):a\n", r"line 4: expected \(stamp,value\) pairs .*, got '"),
+        (STAMPED + "(0,1),(0,2):a\n", "line 4: a stamp is there twice in one dimension"),
+        (STAMPED + "(0,1),(x,2):a\n", "line 4: the stamp 'x' is no number, as the first is"),
+        (STAMPED + "(31.1.2020,1):a\n", "stamps, as '31.1.2020', are neither numbers nor dates"),
+        (STAMPED + "(0,1),(1,b):a\n", "line 4, at '1': step 1 is 'b', which is no number"),
         (HEADER + "1,2:3:a\n", "line 6: its dimensions have 1 to 2 steps"),
         (HEADER + "1,2\n", "line 6: expected numbers, a colon and a label, got '1,2'"),
         (HEADER + "1,2:\n", "line 6: expected numbers, a colon and a label"),
