@@ -37,7 +37,7 @@ class Pretrained:
     Args:
         facts_path: `model.json`, for messages; the path of a single file.
         version: of its format; 0 of a single file.
-        kind: which class of its task the model is; of a single file its ending.
+        kind: which class of its task the model is; none of a single file.
         facts: the rest of `model.json`.
         layout: what was learned, as the file's header tells it: on the meta device.
         files: the task's own files, name -> path.
@@ -132,8 +132,7 @@ def open_pretrained(run: Path | str, form: Format) -> Pretrained:
     """
     place = Path(run)
     if form.is_single(place):
-        ending = next(each for each in form.single if place.name.endswith(each))
-        return Pretrained(place, 0, ending, {}, {}, {ending: place})
+        return Pretrained(place, 0, "", {}, {}, {})
     directory = _directory(place)
     said = _manifest(directory).get("version")
     version = next((known for known in form.versions if known == said), form.versions[0])

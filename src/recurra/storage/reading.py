@@ -195,7 +195,7 @@ def skip(file: io.BufferedReader, count: int) -> int:
         (2, b'xt')
     """
     if file.seekable():
-        return file.seek(count)
+        return file.seek(min(count, file.seek(0, io.SEEK_END)))
     passed = 0
     while passed < count and (block := file.read(min(BUFFER, count - passed))):
         passed += len(block)

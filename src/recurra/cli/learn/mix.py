@@ -24,7 +24,7 @@ __all__ = ["mix"]
 def mix(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", callback=existing, help="Runs, models or .arpa files."),
+        typer.Argument(metavar="RUN...", callback=existing, help="Runs, models or ARPA files."),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", parser=place, help="Where the mixture is kept.")

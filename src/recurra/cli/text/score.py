@@ -235,6 +235,8 @@ def _standard_input() -> Iterator[str]:
     offset, line, begun = 0, 1, False
     while True:
         block = stream.read1(1 << 16)
+        if not (begun or offset) and (told := _no_text(block)):
+            raise DataError(f"standard input {told}")
         held = len(decoder.getstate()[0])  # bytes of a character that was cut
         try:
             text = decoder.decode(block, final=not block)
@@ -250,3 +252,15 @@ def _standard_input() -> Iterator[str]:
         begun = begun or bool(text)
         offset += len(block)
         line += block.count(b"\n")
+
+
+def _no_text(head: bytes) -> str | None:
+    """Return what a stream is and what to do with it, where it is clearly no UTF-8."""
+    from recurra.storage.packed.unpacked import packing_of
+    from recurra.storage.packed.utf8 import marked_encoding, no_text
+
+    if packing := packing_of(head):
+        return f"is packed by {packing}; unpack it first, or give the file itself"
+    if encoding := marked_encoding(head):
+        return f"is {encoding}; convert it first: iconv -f {encoding} -t UTF-8"
+    return no_text(head)

@@ -266,8 +266,8 @@ class LanguageModel:
         """Return the model of a finished run.
 
         Args:
-            run: a run directory, the `model` directory in one, or n-grams in an `.arpa` or
-                `.arpa.gz` file.
+            run: a run directory, the `model` directory in one, or a file of n-grams as other
+                tools write them, in ARPA's form.
             allow_import: cells of someone's own that it may name, as `["module:Name"]`.
 
         Raises:
@@ -280,8 +280,8 @@ class LanguageModel:
 def _opened(run: Path | str) -> LanguageModel:
     """Return the model of a finished run, whose names are a file's."""
     found = open_pretrained(run, FORMAT)
-    if found.kind in FORMAT.single:
-        counted: LanguageModel = MODELS["ngram"].from_arpa(found.files[found.kind])
+    if found.weights is None:
+        counted: LanguageModel = MODELS["ngram"].from_arpa(found.facts_path)
         return counted
     rule = found.facts.get("rule")
     # A place of one's own, `module:Name`, would let a file choose what is imported.

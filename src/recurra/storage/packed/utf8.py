@@ -19,12 +19,7 @@ MARKS = {  # the longer first: one begins with the other
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-UNMARKED = {  # where zeros stand in each four bytes of Latin letters
-    "UTF-32LE": (False, True, True, True),
-    "UTF-32BE": (True, True, True, False),
-    "UTF-16LE": (False, True, False, True),
-    "UTF-16BE": (True, False, True, False),
-}
+HIGHEST = 0x20  # upper byte of the characters of alphabets and their punctuation
 ADVICE = {
     b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it first: zstd -d",
     b"\x04\x22\x4d\x18": "is packed by lz4; unpack it first: lz4 -d",
@@ -66,13 +61,22 @@ def no_text(head: bytes) -> str | None:
     known = next((told for mark, told in ADVICE.items() if head.startswith(mark)), None)
     if known or len(head) < LEAST:
         return known
-    whole = head[: len(head) // 4 * 4]
-    shares = [whole[place::4].count(0) * 4 / len(whole) for place in range(4)]
-    for name, zeros in UNMARKED.items():
-        if all(share > 0.9 if zero else share == 0 for share, zero in zip(shares, zeros)):
-            return (
-                f"is {name} without a byte-order mark; convert it first: iconv -f {name} -t UTF-8"
-            )
+    encoding = _unmarked(head[: len(head) // 4 * 4])
+    return encoding and (
+        f"is {encoding} without a byte-order mark; convert it first: iconv -f {encoding} -t UTF-8"
+    )
+
+
+def _unmarked(head: bytes) -> str | None:
+    """Return the encoding in which the zeros of a text stand where they do."""
+    zeros = [head[place::4].count(0) * 4 for place in range(4)]
+    for order, (most, none) in {"BE": (zeros[:3], zeros[3]), "LE": (zeros[1:], zeros[0])}.items():
+        if min(most) > 0.9 * len(head) and not none:
+            return f"UTF-32{order}"
+    for order, first in {"BE": 0, "LE": 1}.items():
+        high, low = head[first::2], head[1 - first :: 2]
+        if 0 in high and 0 not in low and max(high) <= HIGHEST:
+            return f"UTF-16{order}"
     return None
 
 
