@@ -20,14 +20,13 @@ MARKS = {  # the longer first: one begins with the other
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 HIGHEST = 0x20  # upper byte of the characters of alphabets and their punctuation
-ADVICE = {
+KINDS = {
     b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it first: zstd -d",
     b"\x04\x22\x4d\x18": "is packed by lz4; unpack it first: lz4 -d",
     b"7z\xbc\xaf\x27\x1c": "is a 7z archive; unpack it first",
     b"PK\x03\x04": "is a zip archive, as .docx and .epub are too; give the text in it",
     b"%PDF-": "is a PDF; give its text, as pdftotext makes it",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "is an Office document; save it as plain text",
-    b"{\\rtf": "is rich text; save it as plain text",
     b"\x93NUMPY": "holds numpy's numbers, not a text",
     b"PAR1": "is a Parquet table, not a text",
     b"\x7fELF": "is a program, not a text",
@@ -55,12 +54,14 @@ def no_text(head: bytes) -> str | None:
         head: its first `HEAD` bytes, or all that there are.
 
     Example:
-        >>> no_text(b"%PDF-1.7 ...")
+        >>> no_text(b"%PDF-1.7\\n%\\xe2\\xe3\\xcf\\xd3\\n1 0 obj")
         'is a PDF; give its text, as pdftotext makes it'
     """
-    known = next((told for mark, told in ADVICE.items() if head.startswith(mark)), None)
-    if known or len(head) < LEAST:
+    known = next((told for mark, told in KINDS.items() if head.startswith(mark)), None)
+    if known and (b"\0" in head or "\ufffd" in head[:-4].decode(errors="replace")):
         return known
+    if len(head) < LEAST:
+        return None
     encoding = _unmarked(head[: len(head) // 4 * 4])
     return encoding and (
         f"is {encoding} without a byte-order mark; convert it first: iconv -f {encoding} -t UTF-8"
