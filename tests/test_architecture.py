@@ -123,7 +123,7 @@ ORDER = {
     """,
     "recurra.language.text.arpa": "tools words\n sections\n reading writing",
     "recurra.language.text.corpora": "base\n files\n *",
-    "recurra.language.use": "sampling\n suggestion\n decoding\n scoring\n rescoring",
+    "recurra.language.use": "sampling\n nbest suggestion\n decoding\n scoring\n rescoring",
     "recurra.language.models": """
         base
         network cached

@@ -14,7 +14,7 @@ import torch
 
 from recurra import cli
 from recurra.language.models.network import NetworkModel
-from recurra.language.use.rescoring import read_nbest as read
+from recurra.language.use.nbest import read_nbest as read
 from recurra.language.use.rescoring import rescore, with_log_probs
 from recurra.language.use.scoring import score
 
