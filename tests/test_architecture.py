@@ -198,7 +198,7 @@ ORDER = {
     "recurra.demo": "forward gates gradients\n pictures",
     "recurra.cli": "console places sources streams\n interrupt working\n progress\n *",
     "recurra.cli.learn": "*",
-    "recurra.cli.text": "*",
+    "recurra.cli.text": "unknown\n *",
     "recurra.cli.series": "*",
     "recurra.cli.look": "*",
 }

@@ -21,6 +21,7 @@ from recurra.cli.console import (
     printable,
     say,
 )
+from recurra.cli.text.unknown import say_unknown
 from recurra.errors import DataError
 from recurra.work import worked_on
 
@@ -112,6 +113,7 @@ def score(
     if learn and weights != (None, None, learn):
         raise typer.BadParameter("--learn finds what --weight and --word-penalty would set")
     model: LanguageModel = load_model(run, "score", allow_import=allow_import or ())
+    say_unknown(model, given, "what is given")
     texts = _not_empty(_lines(file, scoring.LONGEST_LINE * (1 + nbest)), file)
     if nbest:  # of which a longer line is refused, not cut
         lm = _Rescorer(model, given, open_vocabulary, _costs(costs or []))
