@@ -71,7 +71,7 @@ def no_text(head: bytes) -> str | None:
 def _unmarked(head: bytes) -> str | None:
     """Return the encoding in which the zeros of a text stand where they do."""
     zeros = [head[place::4].count(0) * 4 for place in range(4)]
-    for order, (most, none) in {"BE": (zeros[:3], zeros[3]), "LE": (zeros[1:], zeros[0])}.items():
+    for order, (most, none) in {"BE": (zeros[:2], zeros[3]), "LE": (zeros[2:], zeros[0])}.items():
         if min(most) > 0.9 * len(head) and not none:
             return f"UTF-32{order}"
     for order, first in {"BE": 0, "LE": 1}.items():
