@@ -112,6 +112,7 @@ def rescore(nbest: NBest, weight: float = 0.5, word_penalty: float = 0.0) -> lis
         ConfigError: a number is not finite, or the list has no log-probabilities yet.
 
     Example:
+        >>> from recurra.language.use.nbest import Hypothesis
         >>> hypotheses = [Hypothesis("the cat", -3.5), Hypothesis("the hat", -3.25)]
         >>> found = rescore(NBest("7", hypotheses, log_probs=[-4.0, -6.0]), weight=0.5)
         >>> [(each.text, each.total) for each in found]
