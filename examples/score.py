@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 import recurra as rc
-from recurra.language.use.rescoring import Hypothesis, NBest, rescore, with_log_probs
+from recurra.language.use.nbest import Hypothesis, NBest
+from recurra.language.use.rescoring import rescore, with_log_probs
 from recurra.language.use.scoring import score
 
 SENTENCES = ["this old judge speaks", "this old judge speak", "judge old this speaks"]

@@ -46,16 +46,17 @@ ORDER = {
         __main__
     """,
     "recurra.storage": """
-        files finite format locks
+        files finite locks packed
         reading
-        sealed
+        format sealed
         leftovers tensors
         folders
         outputs
         download picture
         published pretrained
     """,
-    "recurra.ngram": "arrays\n backoff\n pruning\n kneser_ney",
+    "recurra.storage.packed": "*",
+    "recurra.ngram": "arrays\n backoff\n gaps pruning\n kneser_ney",
     "recurra.nn": """
         state
         kernels
@@ -120,8 +121,9 @@ ORDER = {
         dataset
         batches
     """,
+    "recurra.language.text.arpa": "tools words\n sections\n reading writing",
     "recurra.language.text.corpora": "base\n files\n *",
-    "recurra.language.use": "sampling\n suggestion\n decoding\n scoring\n rescoring",
+    "recurra.language.use": "sampling\n nbest suggestion\n decoding\n scoring\n rescoring",
     "recurra.language.models": """
         base
         network cached
@@ -211,7 +213,7 @@ ORDER = {
     "recurra.demo": "forward gates gradients\n pictures",
     "recurra.cli": "console places sources streams\n interrupt working\n progress\n *",
     "recurra.cli.learn": "*",
-    "recurra.cli.text": "*",
+    "recurra.cli.text": "unknown\n *",
     "recurra.cli.series": "*",
     "recurra.cli.look": "*",
 }

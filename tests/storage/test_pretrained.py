@@ -19,7 +19,7 @@ from recurra.storage.pretrained import format_of, open_pretrained, save_pretrain
 from recurra.storage.sealed import seal
 
 LEARNED = {"weight": torch.tensor([[1.0, -2.5], [0.1, 3e-8]]), "count": torch.tensor([7])}
-MEAN = Format("recurra-mean", (2,), ("words.json",), (".mean", ".mean.gz"))
+MEAN = Format("recurra-mean", (2,), ("words.json",), lambda path: ".mean" in path.suffixes)
 FACTS = {"sizes": [2, 3], "name": "größe", "scale": 0.1}
 
 
@@ -138,7 +138,7 @@ def test_what_the_format_does_not_name_is_not_opened(tmp_path: Path) -> None:
 def test_a_single_file_is_named_and_not_opened(tmp_path: Path, name: str) -> None:
     found = open_pretrained(tmp_path / name, MEAN)
     assert (found.version, found.facts, found.tensors()) == (0, {}, {})
-    assert found.files == {found.kind: tmp_path / name}
+    assert (found.files, found.facts_path, found.weights) == ({}, tmp_path / name, None)
     (tmp_path / name).mkdir()
     assert "holds no model" in refusal(tmp_path / name)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurra.errors import ConfigError, DataError
-from recurra.storage.reading import most_unpacked, numbered_lines, opened, unpacked
+from recurra.storage.reading import most_unpacked, numbered_lines, opened, plain, skip, unpacked
 
 
 def write(folder: Path, data: bytes, name: str = "data.gz") -> Path:
@@ -49,14 +51,14 @@ def test_a_line_that_is_too_long_is_named(tmp_path):
         list(numbered_lines(path, 5))
 
 
-def test_what_is_cut_altered_or_not_packed_is_refused(tmp_path):
+def test_what_is_cut_or_altered_is_refused(tmp_path):
     whole = gzip.compress(b"1\n" * 50_000)
     flipped = [bytearray(whole) for _ in range(8)]
     for place, data in enumerate(flipped, 1):
         data[-place] ^= 1  # of the sum or the size
-    cut = [whole[:length] for length in range(1, len(whole), 31)]
+    cut = [whole[:length] for length in range(2, len(whole), 31)]
     nothing = gzip.compress(b"") * 1500
-    for data in (*flipped, *cut, b"plain", whole + b"more", whole + bytes(2 << 20), nothing):
+    for data in (*flipped, *cut, whole + b"more", whole + bytes(2 << 20), nothing):
         with pytest.raises(DataError, match=r"the packed file data.gz is cut off or damaged"):
             read(write(tmp_path, bytes(data)))
 
@@ -117,3 +119,44 @@ def test_a_hole_is_not_read(tmp_path):
         read(path)
     os.truncate(path, 1 << 20)  # small ones are read as they are
     assert len(read(path)) == 1 << 20
+
+
+def test_what_is_packed_is_known_by_its_content(tmp_path):
+    for name in ("data.gz", "data", "data.txt"):
+        assert read(write(tmp_path, gzip.compress(b"1\n"), name)) == b"1\n"
+        assert read(write(tmp_path, b"1\n", name)) == b"1\n"
+
+
+def test_a_bomb_of_any_packing_is_refused(tmp_path):
+    for pack in (bz2.compress, lzma.compress):
+        with pytest.raises(DataError, match="unpacks to more than 16 MiB"):
+            read(write(tmp_path, pack(bytes(17 << 20)), "bomb"))
+
+
+def test_what_is_packed_is_no_pipe(tmp_path):
+    ours, theirs = os.pipe()
+    os.write(theirs, gzip.compress(b"text"))
+    os.close(theirs)
+    with pytest.raises(DataError, match="is packed by gzip, which a pipe cannot be"):
+        with plain(Path(f"/dev/fd/{ours}"), pipes=True):
+            pass
+    os.close(ours)
+
+
+def test_skipping_is_the_same_whether_one_may_seek(tmp_path):
+    text = bytes(range(256)) * 3000
+    for data in (text, gzip.compress(text)):
+        for count in (0, 5, 300_000, len(text), 1 << 40):
+            with plain(write(tmp_path, data)) as file:
+                assert skip(file, count) == min(count, len(text))
+                assert file.read() == text[count:]
+
+
+def test_what_is_no_text_is_named(tmp_path):
+    for data, said in {
+        b"PK\x03\x04\x14\0\0\0": "is a zip archive, as .docx",
+        b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n": "is a PDF; give its text",
+        b"\x28\xb5\x2f\xfd\0\0": "is packed by zstd; unpack it first: zstd -d",
+    }.items():
+        with pytest.raises(DataError, match=rf"data.gz {said}"), plain(write(tmp_path, data)):
+            pass

@@ -214,6 +214,6 @@ Run = Annotated[
     typer.Argument(
         metavar="RUN",
         callback=existing,
-        help="A run, or a model; n-grams in .arpa too.",
+        help="A run, or a model; a file of n-grams in ARPA's form too.",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from recurra.learning.metric import Metric
 from recurra.learning.options import TrainOptions
 from recurra.learning.task import TaskEntry, presets_in
 from recurra.storage.format import Format
+from recurra.table import imported
 
 __all__ = ["FORMAT", "LANGUAGE", "NGRAM", "LanguageRun", "NgramRun"]
 
@@ -47,11 +49,16 @@ class NgramRun(RunConfig):
     ngram: NgramOptions = NgramOptions()
 
 
+def _is_ngrams(path: Path) -> bool:
+    """Return whether another tool's n-grams are in a file; nothing is imported before one is."""
+    return bool(imported("recurra.language.text.arpa:is_ngrams", "test of a file")(path))
+
+
 FORMAT = Format(
     "recurra-language-model",
     versions=(1, 2),  # of a model alone, and of one that is made of others
     files=("vocabulary.json",),
-    single=(".arpa", ".arpa.gz"),
+    single=_is_ngrams,
 )
 _MODEL = "recurra.language.models.base:LanguageModel"
 _PRESETS = "recurra.language.presets"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recurra.errors import ConfigError
+from recurra.errors import CheckpointError, ConfigError
 from recurra.learning.config import GIVEN, RunConfig, differences, settings, with_data
 from recurra.learning.event import Event, Finished, Saving, Started, Stopped, Warned
 from recurra.learning.metric import Metrics
@@ -19,8 +19,9 @@ from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
 from recurra.run.plot import curves
 from recurra.run.report import Judged, best_of, compose
-from recurra.run.tasks import metric_of, task_class, task_of
+from recurra.run.tasks import metric_of, parse_config, task_class, task_of
 from recurra.storage.picture import canvas
+from recurra.storage.pretrained import CONFIG, config_in
 from recurra.table import named_by_file
 from recurra.work import working
 
@@ -319,6 +320,8 @@ def evaluate(
 def config_of(run: Path | str) -> RunConfig | None:
     """Return the config of a run, or of the run whose model or mixture is given; None if of none.
 
+    A mixture that lies in no run may keep the config of what it learned from.
+
     Args:
         run: a run directory, that of a model or a mixture in one, or elsewhere, or a file.
 
@@ -331,8 +334,19 @@ def config_of(run: Path | str) -> RunConfig | None:
     """
     place = Path(run).resolve()
     inside = place.name in ("model", *COMPANIONS) and place.is_dir()
-    return _config_in(Path(run)) or (_config_in(place.parent) if inside else None)
+    return (
+        _config_in(Path(run)) or (_config_in(place.parent) if inside else None) or _kept_in(place)
+    )
 
 
 def _config_in(directory: Path) -> RunConfig | None:
     return None if directory.is_file() else RunDirectory(directory).config()
+
+
+def _kept_in(directory: Path) -> RunConfig | None:
+    """Return the config that a mixture keeps of the text that it learned from."""
+    values = config_in(directory)
+    try:
+        return None if values is None else parse_config(values)
+    except (ConfigError, AttributeError) as error:
+        raise CheckpointError(f"{directory / CONFIG}: {error}") from error

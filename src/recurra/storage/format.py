@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,23 +17,23 @@ class Format:
         name: what the manifest says it is, as `"recurra-forecaster"`.
         versions: of the format that are read, from 1.
         files: the task's own files that must be there, beside facts and weights.
-        single: endings of single files that are such models too, as other tools write them.
+        single: says whether a single file is such a model too, as other tools write them.
     """
 
     name: str
     versions: tuple[int, ...] = (1,)
     files: tuple[str, ...] = ()
-    single: tuple[str, ...] = ()
+    single: Callable[[Path], bool] | None = None
 
     def is_single(self, run: Path | str) -> bool:
-        """Return whether a path is called like a single file of this format.
+        """Return whether a path is that of a single file of this format.
 
         Args:
             run: any path; that of a directory is none.
 
         Example:
-            >>> ngrams = Format("recurra-language-model", single=(".arpa", ".arpa.gz"))
-            >>> ngrams.is_single("counts.arpa.gz"), ngrams.is_single("runs/kn5")
+            >>> ngrams = Format("recurra-ngrams", single=lambda path: path.suffix == ".lm")
+            >>> ngrams.is_single("counts.lm"), ngrams.is_single("runs/kn5")
             (True, False)
         """
-        return Path(run).name.endswith(self.single or "/") and not Path(run).is_dir()
+        return self.single is not None and not Path(run).is_dir() and self.single(Path(run))

@@ -19,12 +19,14 @@ from recurra.storage.files import Content, json_bytes, make_directory
 from recurra.storage.format import Format
 from recurra.storage.outputs import require_model
 from recurra.storage.reading import SETTING, most_bytes, read_json
-from recurra.storage.sealed import MANIFEST, SealedFile, seal, sealed_files
+from recurra.storage.sealed import MANIFEST, SealedFile, kind_in, seal, sealed_files
 from recurra.storage.tensors import load_tensors, tensor_layout, write_tensors
 
-__all__ = ["Pretrained", "format_of", "open_pretrained", "save_pretrained"]
+__all__ = ["CONFIG", "Pretrained", "config_in", "format_of", "open_pretrained", "save_pretrained"]
 
 FACTS, WEIGHTS = "model.json", "weights.safetensors"
+CONFIG = "learned.json"
+"""The settings of a run, in a model that lies in none."""
 
 MOST_FILE = 64 * 2**20
 """Bytes of each of the task's own files, as a vocabulary; `RECURRA_MOST_MB` raises it."""
@@ -37,7 +39,7 @@ class Pretrained:
     Args:
         facts_path: `model.json`, for messages; the path of a single file.
         version: of its format; 0 of a single file.
-        kind: which class of its task the model is; of a single file its ending.
+        kind: which class of its task the model is; none of a single file.
         facts: the rest of `model.json`.
         layout: what was learned, as the file's header tells it: on the meta device.
         files: the task's own files, name -> path.
@@ -132,8 +134,7 @@ def open_pretrained(run: Path | str, form: Format) -> Pretrained:
     """
     place = Path(run)
     if form.is_single(place):
-        ending = next(each for each in form.single if place.name.endswith(each))
-        return Pretrained(place, 0, ending, {}, {}, {ending: place})
+        return Pretrained(place, 0, "", {}, {}, {})
     directory = _directory(place)
     said = _manifest(directory).get("version")
     version = next((known for known in form.versions if known == said), form.versions[0])
@@ -189,6 +190,26 @@ def format_of(run: Path | str) -> str:
         path = directory / MANIFEST
         raise CheckpointError(f"{path} is damaged: it does not say what kind of model it is")
     return kind
+
+
+def config_in(directory: Path) -> Any:
+    """Return the settings that a model's directory keeps of what it learned from; None if none.
+
+    Args:
+        directory: anything.
+
+    Raises:
+        CheckpointError: they are not what was sealed.
+
+    Example:
+        >>> config_in(Path("nowhere")) is None
+        True
+    """
+    if kind_in(directory) is None:
+        return None
+    manifest = _manifest(directory)
+    kept = sealed_files(directory, manifest["kind"], manifest["version"]).get(CONFIG)
+    return None if kept is None else read_json(kept.verified())
 
 
 def _manifest(directory: Path) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import json
 import math
 import os
 import stat
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from recurra.errors import CheckpointError, ConfigError, DataError
+from recurra.storage.packed.unpacked import BUFFER, LONGEST_MARK, Unpacked, packing_of
+from recurra.storage.packed.utf8 import HEAD, Recoded, marked_encoding, no_text
 
 __all__ = [
     "MOST_JSON",
@@ -24,18 +25,16 @@ __all__ = [
     "numbered_lines",
     "opened",
     "parsed",
+    "plain",
     "read_json",
     "regular_size",
+    "skip",
     "unpacked",
     "without_repeats",
 ]
 
 MOST, LEAST = 1 << 30, 16 << 20  # bytes
 RATIO = 32  # to which data of numbers and words are rarely packed, and bombs always
-READ, UNPACKED = 1 << 15, 1 << 18  # bytes at once
-PADDING = 1 << 20  # bytes of zeros that may follow what is packed, as on a tape
-MOST_EMPTY = 1_000  # packed pieces of nothing, one after the other
-GZIP = 31  # what zlib calls the format
 MOST_JSON = 2**20  # bytes; bounds the memory that reading a hostile file can cost
 SETTING = "RECURRA_MOST_MB"
 """The variable by which a user allows more, in millions of bytes."""
@@ -82,7 +81,7 @@ def most_unpacked(packed: int, least: int | None = None) -> int:
 
 
 @contextmanager
-def opened(path: Path, pipes: bool = False) -> Iterator[BinaryIO]:
+def opened(path: Path, pipes: bool = False) -> Iterator[io.BufferedReader[Any]]:
     """Open a file for reading, as it is.
 
     Args:
@@ -109,13 +108,14 @@ def opened(path: Path, pipes: bool = False) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading; what its name says is packed by gzip is unpacked on the way.
+def unpacked(path: Path, pipes: bool = False) -> Iterator[io.BufferedReader[Any]]:
+    """Open a file for reading; what gzip, bzip2 or xz packed is unpacked, whatever its name says.
 
     What is packed is unpacked once before, to see that it is whole and how large it is.
 
     Args:
         path: of a regular file; a link may lead to it.
+        pipes: as `opened` takes it; nothing packed comes through one.
 
     Raises:
         ConfigError: the setting of what may be unpacked is none.
@@ -123,25 +123,83 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
 
     Example:
         >>> import gzip, tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "numbers.csv.gz"
+        >>> path = Path(tempfile.mkdtemp()) / "numbers.csv"
         >>> _ = path.write_bytes(gzip.compress(b"1"))
         >>> with unpacked(path) as file:
         ...     print(file.read())
         b'1'
     """
-    with opened(path) as file:
-        if not path.name.endswith(".gz"):
+    with opened(path, pipes) as file:
+        packing = packing_of(file.peek(LONGEST_MARK))
+        if packing is None:
             yield file
             return
+        if not file.seekable():
+            raise DataError(
+                f"{path} is packed by {packing}, which a pipe cannot be; unpack it first"
+            )
         try:
-            _require_bounded(file, path)
+            _require_bounded(file, path, packing)
             file.seek(0)
-            with io.BufferedReader(_Unpacked(file), UNPACKED) as whole:
+            with io.BufferedReader(Unpacked(file, packing), BUFFER) as whole:
                 yield whole
-        except (EOFError, zlib.error) as error:
+        except EOFError as error:
             raise DataError(
                 f"{path} cannot be read: the packed file {path.name} is cut off or damaged: {error}"
             ) from error
+
+
+@contextmanager
+def plain(path: Path, pipes: bool = False) -> Iterator[io.BufferedReader[Any]]:
+    """Open a text for reading as UTF-8: unpacked, and recoded where it is marked as UTF-16 or -32.
+
+    A byte-order mark of UTF-8 itself stays.
+
+    Args:
+        path: of a regular file; a link may lead to it.
+        pipes: as `unpacked` takes it.
+
+    Raises:
+        ConfigError: as `unpacked`.
+        DataError: as `unpacked`; or it is clearly no text, or in an encoding that is not marked.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "text.txt"
+        >>> _ = path.write_text("né", encoding="utf-16")
+        >>> with plain(path) as file:
+        ...     print(file.read().decode())
+        né
+    """
+    with unpacked(path, pipes) as file:
+        head = file.peek(HEAD)[:HEAD]
+        if encoding := marked_encoding(head):
+            with io.BufferedReader(Recoded(file, encoding, str(path)), BUFFER) as whole:
+                yield whole
+        elif told := no_text(head):
+            raise DataError(f"{path} {told}")
+        else:
+            yield file
+
+
+def skip(file: io.BufferedReader, count: int) -> int:
+    """Pass over bytes of a file that is at its beginning; return how many there were.
+
+    Args:
+        file: as `opened`, `unpacked` or `plain` give it.
+        count: most bytes to pass over.
+
+    Example:
+        >>> file = io.BufferedReader(io.BytesIO(b"text"))
+        >>> skip(file, 2), file.read()
+        (2, b'xt')
+    """
+    if file.seekable():
+        return file.seek(min(count, file.seek(0, io.SEEK_END)))
+    passed = 0
+    while passed < count and (block := file.read(min(BUFFER, count - passed))):
+        passed += len(block)
+    return passed
 
 
 def _require(path: Path, pipes: bool) -> None:
@@ -173,11 +231,11 @@ def _is_terminal(path: Path, mode: int) -> bool:
         return file.isatty()
 
 
-def _require_bounded(file: BinaryIO, path: Path) -> None:
+def _require_bounded(file: io.BufferedReader, path: Path, packing: str) -> None:
     """Unpack everything, and keep nothing of it."""
     size = os.fstat(file.fileno()).st_size
     most, total = most_unpacked(size), 0
-    whole, buffer = _Unpacked(file), memoryview(bytearray(UNPACKED))
+    whole, buffer = Unpacked(file, packing), memoryview(bytearray(BUFFER))
     while count := whole.readinto(buffer):
         total += count
         if total > most:
@@ -185,66 +243,6 @@ def _require_bounded(file: BinaryIO, path: Path) -> None:
                 f"{path} unpacks to more than {most >> 20:,} MiB, from {size:,} bytes; if you "
                 f"trust it, set {SETTING} to the megabytes that it may have, or unpack it first"
             )
-
-
-class _Unpacked(io.RawIOBase):
-    """What a file packed by gzip holds; the standard library's reader crawls over long padding.
-
-    Args:
-        file: at its beginning.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._held = b""
-        self._member = zlib.decompressobj(GZIP)
-        self._begun = self._ended = False  # whether this member has, and one before it
-        self._padding = 0
-        self._empty = 0  # members, one after the other
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        """Put what comes next into a buffer and return its length; 0 is the end.
-
-        Args:
-            buffer: of bytes.
-
-        Raises:
-            EOFError: the file ends too early.
-        """
-        while True:
-            self._held = self._held or self._file.read(READ)
-            ended = not self._held
-            if self._ended and not self._begun:
-                self._skip_padding()
-            if ended and not self._begun:
-                return 0
-            if not self._held and not ended:
-                continue
-            self._begun = True
-            data = self._member.decompress(self._held, len(buffer))
-            self._held = self._member.unconsumed_tail
-            self._empty = 0 if data else self._empty + self._member.eof
-            if self._empty > MOST_EMPTY:
-                raise EOFError("what is packed is empty again and again")
-            if self._member.eof:
-                self._held = self._member.unused_data
-                self._member, self._begun, self._ended = zlib.decompressobj(GZIP), False, True
-            elif ended and not data:
-                raise EOFError("it ends before its end is marked")
-            if data:
-                buffer[: len(data)] = data
-                return len(data)
-
-    def _skip_padding(self) -> None:
-        rest = self._held.lstrip(b"\0")
-        self._padding += len(self._held) - len(rest)
-        self._held = rest
-        if self._padding > PADDING:
-            raise EOFError("zeros follow it")
 
 
 def numbered_lines(path: Path, longest: int) -> Iterator[tuple[int, bytes]]:

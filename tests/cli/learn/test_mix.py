@@ -211,11 +211,30 @@ def test_an_empty_directory_is_free(recurra, runs):
     assert recurra("mix", "net", "counts", "--out", "both").code == 0
 
 
-def test_a_mixture_far_from_its_runs_is_evaluated_on_a_text_that_is_named(recurra, runs):
-    assert recurra("mix", "net", "counts", "--out", "both").code == 0
-    answer = recurra("evaluate", "both")
-    assert answer.code == 2
-    assert "both does not say what text it learned from; give --data" in answer.err
+def test_mix_out_mixed_evaluate_mixed(recurra, runs):
+    mixed = recurra("mix", "net", "counts", "--out", "mixed", "--json").json
+    found = recurra("evaluate", "mixed", "--json").json
+    assert found["perplexity"] == pytest.approx(mixed["test"]["perplexity"], rel=1e-6)
+    valid = recurra("evaluate", "mixed", "--split", "valid", "--json").json
+    assert valid["perplexity"] == pytest.approx(mixed["valid"]["perplexity"], rel=1e-6)
+    again = recurra("mix", "mixed", "counts", "--out", "again", "--json").json
+    assert again["test"] is not None
+
+
+def test_a_mixture_of_files_knows_the_text_that_was_named(recurra, runs):
+    LanguageModel.from_pretrained("counts").to_arpa(runs / "counts.arpa")
+    words = ["mix", "counts.arpa", "--unigram-cache", "--data", "text", "--out", "mixed", "--json"]
+    mixed = recurra(*words).json
+    found = recurra("evaluate", "mixed", "--json").json
+    assert found["perplexity"] == pytest.approx(mixed["test"]["perplexity"], rel=1e-6)
+
+
+def test_what_a_mixture_keeps_of_its_text_is_checked(recurra, runs):
+    assert recurra("mix", "net", "counts", "--out", "mixed").code == 0
+    kept = runs / "mixed" / "learned.json"
+    kept.write_bytes(kept.read_bytes().replace(b'"text"', b'"tixt"'))
+    answer = recurra("evaluate", "mixed")
+    assert (answer.code, answer.out) == (4, "") and "learned.json" in answer.err
 
 
 def test_an_arpa_file_is_evaluated_like_the_run_it_is_from(recurra, runs):

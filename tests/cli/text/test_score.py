@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import math
 import sys
 from pathlib import Path
@@ -14,7 +17,7 @@ import torch
 
 from recurra import cli
 from recurra.language.models.network import NetworkModel
-from recurra.language.use.rescoring import read_nbest as read
+from recurra.language.use.nbest import read_nbest as read
 from recurra.language.use.rescoring import rescore, with_log_probs
 from recurra.language.use.scoring import score
 
@@ -59,6 +62,39 @@ def test_standard_input_is_scored_as_a_file_is(
     expected = recurra("score", ".", "x.txt", "--json").out
     give(monkeypatch, b"\xef\xbb\xbf" + TEXT.encode())
     assert recurra("score", "model", "-", "--json").out == expected
+
+
+def test_txt_gz_and_utf_16_are_scored_as_the_text_itself(
+    recurra: Any, model: NetworkModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = recurra("score", ".", "x.txt", "--json").out
+    packed = [pack(TEXT.encode()) for pack in (gzip.compress, bz2.compress, lzma.compress)]
+    for data in (*packed, TEXT.encode("utf-16"), TEXT.encode("utf-8-sig")):
+        Path("y.txt.gz").write_bytes(data)
+        assert recurra("score", ".", "y.txt.gz", "--json").out == expected
+    for data, said in {
+        packed[0]: "standard input is packed by gzip; unpack it first, or give the file itself",
+        TEXT.encode("utf-16"): "standard input is UTF-16; convert it first: iconv -f UTF-16",
+        TEXT.encode("utf-16-le"): "standard input is UTF-16LE without a byte-order mark",
+    }.items():
+        give(monkeypatch, data)
+        answer = recurra("score", "model", "-", "--json")
+        assert (answer.code, answer.out) == (3, "") and said in answer.err
+
+
+def test_score_two_arpa_two_txt(recurra: Any) -> None:
+    Path("two.lm").write_text(
+        "\\data\\\nngram 1=4\nngram 2=3\n\n\\1-grams:\n-99 <s> -0.3\n-0.9 </s>\n-0.5 oak -0.2\n"
+        "-1.5 <unk>\n\n\\2-grams:\n-0.4 <s> </s> -0.7\n-0.2 <s> oak -0.15\n-0.3 oak </s>\n\n"
+        "\\end\\\n"
+    )
+    Path("two.txt").write_text("oak\n\noak oak\n")
+    for context in ("independent", "document"):
+        found = records(recurra("score", "two.lm", "two.txt", "--context", context, "--json").out)
+        first, empty, third = [
+            [token["log_prob"] / math.log(10) for token in row["tokens"]] for row in found
+        ]
+        assert (first[0], empty[0], third[0]) == pytest.approx((-0.2, -0.4, -0.2))
 
 
 def test_a_table_to_read_marks_what_is_not_known(recurra: Any, model: NetworkModel) -> None:
@@ -191,6 +227,22 @@ def test_hypotheses_come_best_first(recurra: Any, model: NetworkModel) -> None:
         assert list(found[0]) == ["id", "text", "score", "log_prob", "words", "total"]
         for row, one in zip(found, expected):
             assert row["total"] == pytest.approx(one.total, abs=1e-4)
+
+
+def test_moses_fairseq_and_kaldi_are_rescored(recurra: Any, model: NetworkModel) -> None:
+    Path("moses").write_text(
+        "1 ||| the cat ||| LM0= -1 ||| -2.5 ||| 0-0 1-1\n1 ||| a ||| LM0= -1 ||| -3\n"
+    )
+    Path("fairseq").write_text("S-1\tx\nH-1\t-2.5\tthe cat\nH-1\t-3\ta\n")
+    Path("kaldi").write_text("1-1 the cat\n1-2 a\n")
+    Path("costs").write_text("1-1 2.5\n1-2 3\n")
+    moses = recurra("score", ".", "moses", "--nbest").out
+    assert [each["score"] for each in records(moses)].count(-2.5) == 1
+    assert recurra("score", ".", "fairseq", "--nbest").out == moses
+    assert recurra("score", ".", "kaldi", "--nbest", "--costs", "costs").out == moses
+    assert {each["score"] for each in records(recurra("score", ".", "kaldi", "--nbest").out)} == {0}
+    answer = recurra("score", ".", "kaldi", "--costs", "costs")
+    assert answer.code == 2 and "need --nbest" in answer.err
 
 
 def test_weights_are_learnt(recurra: Any, model: NetworkModel) -> None:

@@ -47,3 +47,26 @@ def test_words_are_suggested(recurra: Any, model: NetworkModel) -> None:
     nothing = recurra("suggest", ".", "zebr")
     assert (nothing.code, nothing.out) == (0, "")
     assert nothing.err == "no word that the model knows begins so\n"
+
+
+def test_generate_prompt_the_zebra(recurra: Any, model: NetworkModel) -> None:
+    said = (
+        "warning: 1 of 2 tokens of the prompt are outside the model's vocabulary and read as "
+        "<unk>: zebra\n"
+    )
+    for words in ([], ["--json"], ["--samples", "2"], ["--beam", "2"]):
+        answer = recurra("generate", ".", "--prompt", "the zebra", "--tokens", "3", *words)
+        assert (answer.code, answer.err) == (0, said)
+    assert recurra("generate", ".", "--prompt", "The cat <unk>").err == ""
+    many = recurra("generate", ".", "--prompt", "v w x y z v \x1b[31m", "--tokens", "1").err
+    assert "read as <unk>: v, w, x, y, z and 3 more" in many and "\x1b" not in many
+
+
+def test_suggest_and_score_say_what_they_do_not_know_of_what_they_read(
+    recurra: Any, model: NetworkModel
+) -> None:
+    assert "1 of 2 tokens of the text are outside" in recurra("suggest", ".", "the zebra ").err
+    assert "1 of 1 tokens of the text are outside" in recurra("suggest", ".", "zebra ca").err
+    assert recurra("suggest", ".", "the ca").err == ""
+    given = recurra("score", ".", "x.txt", "--given", "a zebra", "--json").err
+    assert "1 of 2 tokens of what is given are outside" in given and "zebra" in given

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import os
 import sys
 import unicodedata
@@ -8,7 +9,7 @@ from collections import Counter
 from itertools import chain, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from recurra.errors import ConfigError, DataError
@@ -22,6 +23,8 @@ from recurra.language.text.tokenization import (
     tokenize,
     tokens,
 )
+from recurra.storage.packed.unpacked import packing_of
+from recurra.storage.packed.utf8 import marked_encoding, no_text
 
 RULES = ["split", "words", "characters", "bpe"]
 MERGES = (
@@ -370,6 +373,7 @@ class TestReadText:
     @given(TEXTS, st.integers(1, 20))
     def test_any_text_survives(self, tmp_path_factory, text, block):
         text = text.encode("utf-8", "ignore").decode().removeprefix("\ufeff")
+        assume(no_text(text.encode()) is None)
         path = write(tmp_path_factory.getbasetemp(), text.encode())
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tokenization, "READ", block)
@@ -377,6 +381,7 @@ class TestReadText:
 
     @given(data=st.binary(), block=st.integers(1, 20))
     def test_replacing_is_the_decoders_own(self, tmp_path_factory, data, block):
+        assume(not (packing_of(data) or marked_encoding(data) or no_text(data)))
         path = write(tmp_path_factory.getbasetemp(), data)
         counted = []
         with pytest.MonkeyPatch.context() as patch:
@@ -406,6 +411,29 @@ class TestReadText:
         assert f"0x{data[offset]:02x}" in str(caught.value)
         assert str(path) in str(caught.value)
         assert "data.errors=replace" in str(caught.value)
+
+    def test_another_encoding_is_not_mended_by_replacing(self, tmp_path):
+        text = "Müller fährt über die Brücke, später öffnet er die Tür.\n" * 3
+        for data in (
+            text.encode("latin-1"),
+            "我的房子很大。".encode("gbk") * 9,
+            "Кошка".encode("koi8-r") * 9,
+        ):
+            with pytest.raises(DataError, match="is in another encoding; convert it") as caught:
+                read(write(tmp_path, data))
+            assert "data.errors=replace" not in str(caught.value)
+
+    def test_utf_16_without_a_mark_is_named(self, tmp_path):
+        path = write(tmp_path, "the cat sat on a mat\n".encode("utf-16-le"))
+        with pytest.raises(DataError, match=r"is UTF-16LE without a byte-order mark; convert") as e:
+            read(path)
+        assert "data.errors=replace" not in str(e.value)
+
+    def test_part_of_a_packed_file(self, tmp_path):
+        path = write(tmp_path, gzip.compress(b"one\ntwo\n\xffthree\n"))
+        assert read(path, start=4, stop=8) == "two\n"
+        with pytest.raises(DataError, match="offset 8, line 3"):
+            read(path, start=4)
 
     def test_part_of_a_file(self, tmp_path):
         path = write(tmp_path, b"one\ntwo\nthree\n")

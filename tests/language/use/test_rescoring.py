@@ -1,4 +1,4 @@
-"""N-best lists: reading them, word errors, putting them in order, learning the weights."""
+"""N-best lists: word errors, putting them in order, learning the weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,8 @@ from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
 from recurra.language.text.vocabulary import Vocabulary
 from recurra.language.use import rescoring
-from recurra.language.use.rescoring import (
-    Hypothesis,
-    NBest,
-    learn,
-    read_nbest,
-    rescore,
-    with_log_probs,
-)
+from recurra.language.use.nbest import Hypothesis, NBest
+from recurra.language.use.rescoring import learn, rescore, with_log_probs
 from recurra.language.use.scoring import score
 from recurra.search.edit_distance import edit_distances
 
@@ -36,64 +30,6 @@ def network() -> NetworkModel:
     options = NetworkOptions(hidden_size=5, init_scale=1.0)
     made = LanguageNetwork(options, len(WORDS), torch.Generator().manual_seed(2))
     return NetworkModel(made, options, WORDS, "words")
-
-
-# Reading
-
-
-def test_both_forms_are_read() -> None:
-    text = [
-        "7 ||| the cat ||| -3.5",
-        "7 ||| the hat ||| lm: -2 tm: 0.5 ||| 1e1",
-        "",
-        '{"id": "8", "text": "a ||| b", "score": -1, "reference": "a b"}',
-        '  {"id": "8", "text": "", "score": 2.5, "more": 1}',
-        '{"id": 9, "text": "c", "score": 0}',
-    ]
-    assert list(read_nbest(text)) == [
-        NBest("7", [Hypothesis("the cat", -3.5), Hypothesis("the hat", 10.0)]),
-        NBest("8", [Hypothesis("a ||| b", -1.0), Hypothesis("", 2.5)], "a b"),
-        NBest("9", [Hypothesis("c", 0.0)]),
-    ]
-
-
-def test_lists_are_read_as_they_come() -> None:
-    endless = (f"{n // 2} ||| cat ||| 0" for n in itertools.count())
-    assert [each.id for each in itertools.islice(read_nbest(endless), 3)] == ["0", "1", "2"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("the cat", "dev, line 2: expected 'id ||| text ||| score', got 1 part$"),
-        ("7 ||| the cat", "got 2 parts"),
-        ("7 ||| a ||| b ||| c ||| d", "got 5 parts"),
-        ("7 ||| the cat ||| high", "dev, line 2: the score is 'high', expected a number"),
-        ("7 ||| the cat ||| nan", "the score is 'nan'"),
-        ('{"id": "7", "text": "a"', "dev, line 2 is not JSON"),
-        ('{"id": "7", "text": "a"}', "dev, line 2: the score is None"),
-        ('{"id": "7", "text": "a", "score": true}', "the score is True"),
-        ('{"id": "7", "text": "a", "score": [1]}', "the score is"),
-        (f'{{"id": "7", "text": "a", "score": 1{"0" * 400}}}', "the score is"),
-        ('{"id": "7", "score": 1}', 'expected {"id", "text", "score", "reference"\\?}'),
-        ('{"id": true, "text": "a", "score": 1}', "expected"),
-        ('{"id": "7", "text": "a", "score": 1, "reference": 3}', "expected"),
-        ("[" * 100_000, "got 1 part"),
-        ('{"id":' + "[" * 100_000, "dev, line 2 is not JSON"),
-    ],
-    ids=range(15),
-)
-def test_what_cannot_be_read_is_named(text: str, said: str) -> None:
-    with pytest.raises(DataError, match=said):
-        list(read_nbest(["6 ||| a ||| 1", text], "dev"))
-
-
-def test_hypotheses_of_an_id_stand_together_and_have_one_reference() -> None:
-    with pytest.raises(DataError, match="line 3: the id 'a' was there before"):
-        list(read_nbest(["a ||| x ||| 1", "b ||| x ||| 1", "a ||| y ||| 1"]))
-    rows = [f'{{"id": "a", "text": "x", "score": 1, "reference": "{r}"}}' for r in "xyx"]
-    with pytest.raises(DataError, match="the id 'a' has 2 different references"):
-        list(read_nbest(rows))
 
 
 # Totals

@@ -13,6 +13,7 @@ from recurra.cli.console import AllowImport, Json, existing, print_json, print_l
 from recurra.cli.places import place
 
 if TYPE_CHECKING:
+    from recurra.language.entry import LanguageRun, NgramRun
     from recurra.language.mixing import Mixed
     from recurra.language.models.base import LanguageModel
     from recurra.language.options import MixtureOptions
@@ -24,7 +25,7 @@ __all__ = ["mix"]
 def mix(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", callback=existing, help="Runs, models or .arpa files."),
+        typer.Argument(metavar="RUN...", callback=existing, help="Runs, models or ARPA files."),
     ],
     out: Annotated[
         Path, typer.Option(metavar="DIR", parser=place, help="Where the mixture is kept.")
@@ -72,8 +73,9 @@ def mix(
             name: load_model(run, "mix") for name, run in _named(runs).items()
         }
         first = _first_of_the_same(models)
-        mixed = _learn(models, options, _dataset(runs[0], data, first))
-    _tell_and_keep(mixed, out, json=json)
+        config = _config(runs[0], data)
+        mixed = _learn(models, options, _dataset(config, first))
+    _tell_and_keep(mixed, out, config, json=json)
 
 
 def _learn(
@@ -93,14 +95,14 @@ def _learn(
     return replace(mixed, left_out=out | mixed.left_out)
 
 
-def _tell_and_keep(mixed: Mixed, out: Path, *, json: bool) -> None:
+def _tell_and_keep(mixed: Mixed, out: Path, config: LanguageRun | NgramRun, *, json: bool) -> None:
     try:
         if json:
             print_json({"model": str(out), **_report(mixed)})
         else:
             print_lines(_tell(_report(mixed)))
     finally:  # told where it cannot be kept, and kept where no one reads
-        mixed.model.save_pretrained(out)
+        mixed.model.save_pretrained(out, config=config.model_dump(mode="json"))
     if not json:
         print_lines(["", f"model  {out}"])
 
@@ -161,21 +163,26 @@ def _require_same(name: str, model: LanguageModel, first: LanguageModel) -> None
         )
 
 
-def _dataset(run: Path, data: str | None, model: LanguageModel) -> TextDataset:
-    """Return the text of a run, or the one that is asked for, numbered as the model knows it."""
+def _config(run: Path, data: str | None) -> LanguageRun | NgramRun:
+    """Return the config of a run, or of one that learns the text that is asked for."""
     from recurra.errors import ConfigError
     from recurra.language.entry import LanguageRun, NgramRun
-    from recurra.language.options import TextOptions
-    from recurra.language.text.dataset import TextDataset
     from recurra.run.session import config_of
 
     config = config_of(run)
-    options = config.data if isinstance(config, LanguageRun | NgramRun) else None
-    if data is not None:
-        options = (options or TextOptions()).model_copy(update={"corpus": data})
-    if options is None:
-        raise ConfigError(f"{run} does not say what text it learned from; give --data")
-    return TextDataset.open(options.model_copy(update={"rule": model.rule}), model.vocabulary)
+    if not isinstance(config, LanguageRun | NgramRun):
+        if data is None:
+            raise ConfigError(f"{run} does not say what text it learned from; give --data")
+        config = NgramRun(preset="mix")
+    given = {} if data is None else {"corpus": data}
+    return config.model_copy(update={"data": config.data.model_copy(update=given)})
+
+
+def _dataset(config: LanguageRun | NgramRun, model: LanguageModel) -> TextDataset:
+    """Return the text that a config names, numbered as the model knows it."""
+    from recurra.language.text.dataset import TextDataset
+
+    return TextDataset.open(config.data.model_copy(update={"rule": model.rule}), model.vocabulary)
 
 
 def _tell(report: Mapping[str, Any]) -> list[str]:

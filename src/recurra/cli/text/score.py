@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,12 +21,14 @@ from recurra.cli.console import (
     printable,
     say,
 )
+from recurra.cli.text.unknown import say_unknown
 from recurra.errors import DataError
 from recurra.work import worked_on
 
 if TYPE_CHECKING:
     from recurra.language.models.base import LanguageModel
-    from recurra.language.use.rescoring import Learned, NBest
+    from recurra.language.use.nbest import NBest
+    from recurra.language.use.rescoring import Learned
     from recurra.language.use.scoring import Score
 
 __all__ = ["score"]
@@ -51,7 +53,14 @@ File = Annotated[
 NBestLists = Annotated[
     bool,
     typer.Option(
-        "--nbest", help="FILE has hypotheses, 'id ||| text ||| score' or JSON; print the best."
+        "--nbest",
+        help="FILE has hypotheses: 'id ||| text ||| score' (Moses), JSON, fairseq's or Kaldi's.",
+    ),
+]
+Costs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE", callback=existing, help="Costs of Kaldi's hypotheses; may be repeated."
     ),
 ]
 Development = Annotated[
@@ -83,6 +92,7 @@ def score(
     word_penalty: Annotated[
         float | None, typer.Option(metavar="P", help="Added for each word of a hypothesis; 0.")
     ] = None,
+    costs: Costs = None,
     learn: Development = None,
     allow_import: AllowImport = None,
     json: Lines = False,
@@ -96,16 +106,17 @@ def score(
     from recurra.run.tasks import load_model
 
     weights = (weight, word_penalty, learn)
-    if not nbest and weights != (None, None, None):
-        raise typer.BadParameter("--weight, --word-penalty and --learn need --nbest")
+    if not nbest and (costs or weights != (None, None, None)):
+        raise typer.BadParameter("--weight, --word-penalty, --costs and --learn need --nbest")
     if nbest and context != "independent":
         raise typer.BadParameter("hypotheses are independent: --nbest takes no --context document")
     if learn and weights != (None, None, learn):
         raise typer.BadParameter("--learn finds what --weight and --word-penalty would set")
     model: LanguageModel = load_model(run, "score", allow_import=allow_import or ())
+    say_unknown(model, given, "what is given")
     texts = _not_empty(_lines(file, scoring.LONGEST_LINE * (1 + nbest)), file)
     if nbest:  # of which a longer line is refused, not cut
-        lm = _Rescorer(model, given, open_vocabulary)
+        lm = _Rescorer(model, given, open_vocabulary, _costs(costs or []))
         lm.rescore(texts, _name(file), weights)
         return
     found = scoring.score(
@@ -162,7 +173,14 @@ def _shown(scored: Score, rule: str) -> str:
 class _Rescorer:
     """Puts n-best lists in the order that a language model says."""
 
-    def __init__(self, model: LanguageModel, given: str, open_vocabulary: bool) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        given: str,
+        open_vocabulary: bool,
+        costs: Sequence[Mapping[str, float]],
+    ) -> None:
+        self.costs = costs
         self.model = model
         self.given = given
         self.open_vocabulary = open_vocabulary
@@ -182,7 +200,8 @@ class _Rescorer:
                 print_json(candidate._asdict(), line=True)
 
     def _learn(self, file: Path) -> Learned:
-        from recurra.language.use.rescoring import LONGEST_LINE, learn
+        from recurra.language.use.nbest import LONGEST_LINE
+        from recurra.language.use.rescoring import learn
 
         lines = _not_empty(_lines(str(file), 2 * LONGEST_LINE), str(file))
         learned = learn(self._read(lines, str(file)))
@@ -198,14 +217,21 @@ class _Rescorer:
         return learned
 
     def _read(self, lines: Iterable[str], name: str) -> Iterator[NBest]:
-        from recurra.language.use.rescoring import read_nbest, with_log_probs
+        from recurra.language.use.nbest import read_nbest
+        from recurra.language.use.rescoring import with_log_probs
 
         return with_log_probs(
             self.model,
-            read_nbest(lines, name),
+            read_nbest(lines, name, self.costs),
             given=self.given,
             open_vocabulary=self.open_vocabulary,
         )
+
+
+def _costs(files: Sequence[Path]) -> list[dict[str, float]]:
+    from recurra.language.use.nbest import LONGEST_LINE, read_costs
+
+    return [read_costs(_lines(str(file), LONGEST_LINE), str(file)) for file in files]
 
 
 def _name(file: str) -> str:
@@ -235,6 +261,8 @@ def _standard_input() -> Iterator[str]:
     offset, line, begun = 0, 1, False
     while True:
         block = stream.read1(1 << 16)
+        if not (begun or offset) and (told := _no_text(block)):
+            raise DataError(f"standard input {told}")
         held = len(decoder.getstate()[0])  # bytes of a character that was cut
         try:
             text = decoder.decode(block, final=not block)
@@ -250,3 +278,15 @@ def _standard_input() -> Iterator[str]:
         begun = begun or bool(text)
         offset += len(block)
         line += block.count(b"\n")
+
+
+def _no_text(head: bytes) -> str | None:
+    """Return what a stream is and what to do with it, where it is clearly no UTF-8."""
+    from recurra.storage.packed.unpacked import packing_of
+    from recurra.storage.packed.utf8 import marked_encoding, no_text
+
+    if packing := packing_of(head):
+        return f"is packed by {packing}; unpack it first, or give the file itself"
+    if encoding := marked_encoding(head):
+        return f"is {encoding}; convert it first: iconv -f {encoding} -t UTF-8"
+    return no_text(head)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recurra.cli.console import AllowImport, Json, Run, print_json, print_text, printable, say
+from recurra.cli.text.unknown import say_unknown
 
 if TYPE_CHECKING:
     from recurra.language.models.base import LanguageModel
@@ -59,6 +60,7 @@ def generate(
     }
     decoding.Decoding(**how)  # what is wrong is said before a large model is read
     model: LanguageModel = load_model(run, "generate", allow_import=allow_import or ())
+    say_unknown(model, prompt, "the prompt")
     if samples == 1 and not json:
         for piece in decoding.stream(model, tokens, prompt=prompt, seed=seed, **how):
             print_text(piece, end="")
@@ -85,7 +87,9 @@ def suggest(
     from recurra.language.use import decoding
     from recurra.run.tasks import load_model
 
-    found = decoding.suggest(load_model(run, "suggest", allow_import=allow_import or ()), text, top)
+    model: LanguageModel = load_model(run, "suggest", allow_import=allow_import or ())
+    say_unknown(model, text, "the text", unfinished=True)
+    found = decoding.suggest(model, text, top)
     if json:
         print_json({"suggestions": [each._asdict() for each in found]})
         return

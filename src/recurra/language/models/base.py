@@ -25,7 +25,8 @@ from recurra.language.use.scoring import Context, Score
 from recurra.learning.weights import require_room
 from recurra.learning.written import placed
 from recurra.nn.state import State
-from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
+from recurra.storage.files import json_bytes
+from recurra.storage.pretrained import CONFIG, Pretrained, open_pretrained, save_pretrained
 from recurra.table import Table, named_by_file
 
 __all__ = ["MODELS", "LanguageModel", "Layout", "Saved"]
@@ -228,11 +229,14 @@ class LanguageModel:
         """
         raise NotImplementedError
 
-    def save_pretrained(self, directory: Path | str) -> None:
+    def save_pretrained(
+        self, directory: Path | str, *, config: Mapping[str, Any] | None = None
+    ) -> None:
         """Write the model, and those that it is made of, as a directory that is loadable alone.
 
         Args:
             directory: its place: free, an empty folder, or a model, which is replaced.
+            config: of a run, which says what text it learned from; for a model that lies in none.
 
         Raises:
             ConfigError: it is made of models of different vocabularies; or what is there is no
@@ -259,6 +263,8 @@ class LanguageModel:
                 for name, tensor in each.tensors().items()
             }
         files = {VOCABULARY: self.vocabulary.to_json()}
+        if config is not None:
+            files[CONFIG] = json_bytes(config)
         save_pretrained(directory, FORMAT, self.kind, facts, tensors, files, version)
 
     @staticmethod
@@ -266,8 +272,8 @@ class LanguageModel:
         """Return the model of a finished run.
 
         Args:
-            run: a run directory, the `model` directory in one, or n-grams in an `.arpa` or
-                `.arpa.gz` file.
+            run: a run directory, the `model` directory in one, or a file of n-grams as other
+                tools write them, in ARPA's form.
             allow_import: cells of someone's own that it may name, as `["module:Name"]`.
 
         Raises:
@@ -280,8 +286,8 @@ class LanguageModel:
 def _opened(run: Path | str) -> LanguageModel:
     """Return the model of a finished run, whose names are a file's."""
     found = open_pretrained(run, FORMAT)
-    if found.kind in FORMAT.single:
-        counted: LanguageModel = MODELS["ngram"].from_arpa(found.files[found.kind])
+    if found.weights is None:
+        counted: LanguageModel = MODELS["ngram"].from_arpa(found.facts_path)
         return counted
     rule = found.facts.get("rule")
     # A place of one's own, `module:Name`, would let a file choose what is imported.

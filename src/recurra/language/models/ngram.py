@@ -152,7 +152,7 @@ class NgramModel(LanguageModel):
         """Return the model of an ARPA file, of any tool.
 
         Args:
-            path: the file; compressed if its name ends in `.gz`.
+            path: the file, packed or not.
             rule: how the text it was counted from was cut into tokens.
             vocabulary: the file's words, for the ids they are to have, as those of a model to mix
                 with; in the file's order.

@@ -1,6 +1,7 @@
 r"""Text into tokens and back, in bounded memory.
 
-Files are UTF-8. A byte-order mark at the start is dropped and CRLF becomes a newline; a lone CR
+Files are UTF-8, or UTF-16 or UTF-32 with a byte-order mark, and may be packed by gzip, bzip2 or xz.
+A byte-order mark at the start is dropped and CRLF becomes a newline; a lone CR
 is white space like any other. NUL and other control characters are ordinary characters, and
 right-to-left text stays in its stored (logical) order. A lone surrogate cannot come from a file,
 as no valid UTF-8 holds one; in a string it is an ordinary character. Nothing is normalised.
@@ -32,7 +33,7 @@ from typing import Literal
 
 from recurra.errors import ConfigError, DataError
 from recurra.language.text.byte_pairs import BYTES, Merges, encoder, learn, marks, text_of
-from recurra.storage.reading import opened
+from recurra.storage.reading import plain, skip
 
 __all__ = [
     "EOS",
@@ -50,6 +51,7 @@ EOS = "<eos>"
 UNK = "<unk>"
 LONGEST = 65_536  # characters that are handled at once, and of the longest token
 READ = 1 << 20  # bytes
+SLIPS, RARE = 3, 1000  # bytes of a block, and characters for each, that a UTF-8 text may get wrong
 
 Rule = Literal["split", "words", "characters", "bpe"]
 
@@ -64,15 +66,16 @@ def read_text(
     """Yield the text of a file in chunks of at most about a million characters.
 
     Args:
-        path: a file in UTF-8, or a pipe where it is read from its first byte.
+        path: a text, packed or not; a pipe where it is read from its first byte.
         errors: what bytes that are not UTF-8 do: `"strict"` raises, `"replace"` makes each bad
             sequence U+FFFD.
-        start: first byte read; must begin a character.
+        start: first byte read, of what is unpacked and in UTF-8; must begin a character.
         stop: byte before which reading ends; the end of the file by default.
         replaced: is told how many sequences of a chunk were replaced, where any were.
 
     Raises:
-        DataError: the file cannot be read, or is not UTF-8; names the byte offset and the line.
+        DataError: the file cannot be read, or is no text in UTF-8; says what it is, or names the
+            byte offset and the line.
 
     Example:
         >>> import tempfile
@@ -81,9 +84,9 @@ def read_text(
         >>> list(read_text(path))
         ['one\\ntwo']
     """
-    with opened(path, pipes=start == 0) as file:
+    with plain(path, pipes=start == 0) as file:
         if start:
-            file.seek(start)
+            skip(file, start)
         blocks = _blocks(file.read, None if stop is None else stop - start)
         yield from _unix_newlines(_decode(blocks, path, errors, start, replaced))
 
@@ -113,8 +116,7 @@ def _decode(
             lines += data.count(b"\n", 0, error.start) + _lines_before(path, begin)
             raise DataError(
                 f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset "
-                f"{offset + error.start}, line {lines + 1}; convert the file (a training may read "
-                "it with --set data.errors=replace)"
+                f"{offset + error.start}, line {lines + 1}; {_mended(path, data)}"
             ) from error
         # A literal U+FFFD is never split by the decoder, so what is left was put there by it.
         if replaced and (bad := text.count("\ufffd") - data[:used].count(b"\xef\xbf\xbd")):
@@ -124,10 +126,21 @@ def _decode(
         yield text
 
 
+def _mended(path: Path, data: bytes) -> str:
+    """Return what to do about bytes that are not UTF-8: to replace them serves if they are few."""
+    text = data.decode(errors="replace")
+    if text.count("\ufffd") <= max(SLIPS, len(text) // RARE):
+        return "convert the file (a training may read it with --set data.errors=replace)"
+    return (
+        f"it is in another encoding; convert it, as by iconv -f WINDOWS-1252 -t UTF-8 {path}, if "
+        "it is Western European"
+    )
+
+
 def _lines_before(path: Path, offset: int) -> int:
     if not offset:
         return 0
-    with path.open("rb") as file:
+    with plain(path) as file:
         return sum(block.count(b"\n") for block in _blocks(file.read, offset))
 
 

@@ -7,36 +7,27 @@ L lists, H hypotheses in one.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice, tee
+from itertools import tee
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
+from recurra.language.use.nbest import NBest
 from recurra.language.use.scoring import Scoring, score
 from recurra.search.edit_distance import edit_distances
 
 __all__ = [
     "Candidate",
-    "Hypothesis",
     "Learned",
-    "NBest",
     "learn",
-    "read_nbest",
     "rescore",
     "with_log_probs",
 ]
-
-LONGEST_LINE = 2**18
-"""Characters of a line of a list."""
-
-MOST_HYPOTHESES = 100_000
-"""Of one id."""
 
 MOST_WORDS = 4_000
 """Of a hypothesis or reference that weights are learnt from."""
@@ -48,35 +39,6 @@ ROUNDS = 100
 """Of the search from one start; it ends as soon as nothing improves."""
 
 Array = NDArray[np.float64]
-
-
-class Hypothesis(NamedTuple):
-    """A text, and the score of the system that found it: a log-probability or another sum."""
-
-    text: str
-    score: float
-
-    @property
-    def words(self) -> int:
-        """How many, by white space."""
-        return len(self.text.split())
-
-
-@dataclass(frozen=True)
-class NBest:
-    """What a system took one utterance or sentence for.
-
-    Args:
-        id: its name.
-        hypotheses: one or more, in any order.
-        reference: what it was, where that is known.
-        log_probs: of each hypothesis by a language model, once they are known.
-    """
-
-    id: str
-    hypotheses: Sequence[Hypothesis]
-    reference: str | None = None
-    log_probs: Sequence[float] = ()
 
 
 class Candidate(NamedTuple):
@@ -119,83 +81,6 @@ class Learned:
         return errors / self.words if self.words else math.nan
 
 
-def read_nbest(lines: Iterable[str], name: str = "n-best list") -> Iterator[NBest]:
-    """Yield n-best lists of a text that has one hypothesis a line.
-
-    A line is `id ||| text ||| score`, or `id ||| text ||| features ||| score` as Moses writes it,
-    or a JSON object with `id`, `text`, `score` and perhaps `reference`. The hypotheses of one id
-    stand together; empty lines do not count.
-
-    Args:
-        lines: the text's.
-        name: what the text is called in errors.
-
-    Raises:
-        DataError: a line is of neither form, or an id comes back later; names the line.
-
-    Example:
-        >>> found, = read_nbest(["7 ||| the cat ||| -3.5", "7 ||| the hat ||| -3.25"])
-        >>> found.id, found.hypotheses[1]
-        ('7', Hypothesis(text='the hat', score=-3.25))
-    """
-    numbered = ((n, line) for n, line in enumerate(lines, 1) if line.strip())
-    parsed = ((n, *_parsed(line, f"{name}, line {n}")) for n, line in numbered)
-    seen: set[str] = set()
-    for identity, rows in groupby(parsed, key=lambda row: row[1]):
-        found = list(islice(rows, MOST_HYPOTHESES + 1))
-        if len(found) > MOST_HYPOTHESES:
-            raise DataError(
-                f"{name}, line {found[-1][0]}: the id {identity!r:.80} has more than "
-                f"{MOST_HYPOTHESES:,} hypotheses; leave the least likely out"
-            )
-        if identity in seen:
-            raise DataError(
-                f"{name}, line {found[0][0]}: the id {identity!r:.80} was there before; "
-                "hypotheses of one id must stand together"
-            )
-        seen.add(identity)
-        references = dict.fromkeys(row[3] for row in found if row[3] is not None)
-        if len(references) > 1:
-            raise DataError(
-                f"{name}, line {found[0][0]}: the id {identity!r:.80} has {len(references)} "
-                "different references, expected one"
-            )
-        yield NBest(identity, [row[2] for row in found], next(iter(references), None))
-
-
-def _parsed(line: str, place: str) -> tuple[str, Hypothesis, str | None]:
-    """Return id, hypothesis and reference of a line."""
-    if len(line) > LONGEST_LINE:
-        raise DataError(f"{place}: longer than {LONGEST_LINE:,} characters, of a single hypothesis")
-    if line.lstrip().startswith("{"):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place} is not JSON: {error}") from error
-        identity, text, reference = row.get("id"), row.get("text"), row.get("reference")
-        if isinstance(identity, int) and not isinstance(identity, bool):
-            identity = str(identity)
-        strings = isinstance(identity, str) and isinstance(text, str)
-        if not strings or not isinstance(reference, str | None):
-            raise DataError(f'{place}: expected {{"id", "text", "score", "reference"?}}')
-        number = row.get("score")
-    else:
-        parts = [part.strip() for part in line.split("|||")]
-        if len(parts) not in (3, 4):
-            raise DataError(
-                f"{place}: expected 'id ||| text ||| score', got {len(parts)} part"
-                f"{'s' * (len(parts) != 1)}"
-            )
-        identity, text, reference, number = parts[0], parts[1], None, parts[-1]
-    try:
-        value = float(number)
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if not math.isfinite(value) or isinstance(number, bool):
-        raise DataError(f"{place}: the score is {number!r:.80}, expected a number")
-    return identity, Hypothesis(text, value), reference
-
-
 def with_log_probs(
     model: Scoring, lists: Iterable[NBest], *, given: str = "", open_vocabulary: bool = False
 ) -> Iterator[NBest]:
@@ -227,6 +112,7 @@ def rescore(nbest: NBest, weight: float = 0.5, word_penalty: float = 0.0) -> lis
         ConfigError: a number is not finite, or the list has no log-probabilities yet.
 
     Example:
+        >>> from recurra.language.use.nbest import Hypothesis
         >>> hypotheses = [Hypothesis("the cat", -3.5), Hypothesis("the hat", -3.25)]
         >>> found = rescore(NBest("7", hypotheses, log_probs=[-4.0, -6.0]), weight=0.5)
         >>> [(each.text, each.total) for each in found]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 from codecs import BOM_UTF8
 
 import pytest
@@ -199,3 +202,33 @@ class TestFile:
     def test_missing(self, tmp_path):
         with pytest.raises(DataError, match=r"nowhere\.txt cannot be read: No such file"):
             file(tmp_path / "nowhere.txt")
+
+
+STORY = "".join(f"line {n}: naïve café\r\n" for n in range(300))
+FORMS = {
+    "gzip": gzip.compress(STORY.encode()),
+    "bzip2": bz2.compress(STORY.encode()),
+    "xz": lzma.compress(STORY.encode()),
+    "UTF-16": STORY.encode("utf-16"),
+    "UTF-32": STORY.encode("utf-32"),
+    "UTF-16 packed": gzip.compress(STORY.encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("rule", ["words", "characters"])
+def test_txt_gz_and_utf_16_are_divided_as_the_text_itself(form, rule, tmp_path):
+    (tmp_path / "plain.txt").write_bytes(STORY.encode())
+    (tmp_path / "other.txt.gz").write_bytes(FORMS[form])
+    expected = parts(file(tmp_path / "plain.txt", rule=rule))
+    assert parts(file(tmp_path / "other.txt.gz", rule=rule)) == expected
+    assert "".join(expected) == STORY.replace("\r\n", "\n")
+
+
+def test_the_files_of_a_directory_may_be_packed(tmp_path):
+    (tmp_path / "train.txt.xz").write_bytes(FORMS["xz"])
+    (tmp_path / "my.valid.txt.bz2").write_bytes(FORMS["bzip2"])
+    (tmp_path / "test.txt").write_bytes(FORMS["UTF-16"])
+    corpus = directory(tmp_path)
+    assert corpus.splits() == ("train", "valid", "test")
+    assert parts(corpus) == [STORY.replace("\r\n", "\n")] * 3

@@ -79,10 +79,9 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match="cannot be read: "):
         read_csv(tmp_path)
     bad = tmp_path / "bad.csv.gz"
-    for content in (b"no gzip", gzip.compress(b"1\n2\n" * 1000)[:40]):
-        bad.write_bytes(content)
-        with pytest.raises(DataError, match=r"bad.csv.gz cannot be read: "):
-            read_csv(bad)
+    bad.write_bytes(gzip.compress(b"1\n2\n" * 1000)[:40])
+    with pytest.raises(DataError, match=r"bad.csv.gz cannot be read: "):
+        read_csv(bad)
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,18 +17,19 @@ from recurra.errors import ConfigError, DataError
 from recurra.language.options import TextOptions
 from recurra.language.text.corpora.base import SPLITS, Corpus, digest
 from recurra.storage.files import sha256
-from recurra.storage.reading import opened
+from recurra.storage.reading import opened, plain, skip
 
 __all__ = ["DirectoryCorpus", "FileCorpus"]
 
 WINDOW = 1 << 20  # bytes that are searched for a line's start
+PACKED = ("", ".gz", ".bz2", ".xz")  # what may follow the name of a split's file
 
 
 class DirectoryCorpus(Corpus):
     """A directory with `train.txt`, `valid.txt` and `test.txt`, or `ptb.train.txt` and so on.
 
-    Any of the three may be missing. Files whose names begin with `ptb.` are already tokenised,
-    so that their rule is `split`.
+    Any of the three may be missing, or packed, as `train.txt.gz`. Files whose names begin with
+    `ptb.` are already tokenised, so that their rule is `split`.
 
     Args:
         options: `corpus` is the directory.
@@ -74,7 +76,8 @@ class DirectoryCorpus(Corpus):
 def _find_splits(folder: Path) -> dict[str, Path]:
     found = {}
     for split in SPLITS:
-        paths = sorted({*folder.glob(f"{split}.txt"), *folder.glob(f"*.{split}.txt")})
+        forms = [f"{before}{split}.txt{after}" for before in ("", "*.") for after in PACKED]
+        paths = sorted({path for form in forms for path in folder.glob(form)})
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
             raise DataError(f"{folder} has more than one file for {split}: {names}; keep one")
@@ -105,9 +108,9 @@ def _require_file(path: Path) -> None:
 class FileCorpus(Corpus):
     """One text file, its first part for training, the next for validation, the rest for the test.
 
-    The parts are percentages of the file's bytes, and begin where a line does; where no line
-    begins within half a mebibyte, after a space. With the rule `characters` they are percentages
-    of its characters, rounded down.
+    The parts are percentages of the file's bytes, unpacked and in UTF-8, and begin where a line
+    does; where no line begins within half a mebibyte, after a space. With the rule `characters`
+    they are percentages of its characters, rounded down.
 
     Args:
         options: `corpus` is the file, `split` the percentages.
@@ -159,7 +162,7 @@ class FileCorpus(Corpus):
     @cached_property
     def _cuts(self) -> list[int]:
         """The byte offsets where the parts begin, and the file's size."""
-        size = self._path.stat().st_size
+        size = _size(self._path)
         shares = [
             sum(self._shares[:part], Fraction()) / 100 for part in range(1, len(self._shares))
         ]
@@ -169,6 +172,11 @@ class FileCorpus(Corpus):
         return [0, *np.maximum.accumulate(cuts).tolist(), size]
 
 
+def _size(path: Path) -> int:
+    with plain(path) as file:
+        return skip(file, sys.maxsize)
+
+
 def _sha256(path: Path) -> str:
     with opened(path):
         return sha256(path)
@@ -176,9 +184,9 @@ def _sha256(path: Path) -> str:
 
 def _line_start(path: Path, target: int) -> int:
     """Return the offset of the first line at or after `target`, else the nearest thing to it."""
-    with opened(path) as file:
+    with plain(path) as file:
         begin = max(0, target - WINDOW // 2)
-        file.seek(begin)
+        skip(file, begin)
         window = file.read(WINDOW)
         last = not file.read(1)
     here = target - begin
@@ -211,7 +219,7 @@ def _character_starts(path: Path, shares: list[Fraction]) -> list[int]:
 def _starts(path: Path) -> Iterator[NDArray[np.int64]]:
     """Yield the offsets at which characters start; CRLF is one, a byte-order mark none."""
     offset, before = 0, 0
-    with opened(path) as file:
+    with plain(path) as file:
         while block := file.read(WINDOW):
             data = np.frombuffer(block, np.uint8)
             starts = (data & 0xC0) != 0x80
