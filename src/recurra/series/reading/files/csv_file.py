@@ -13,13 +13,14 @@ from recurra.series.reading.columns import Columns
 from recurra.series.reading.files.heading import separator_of
 from recurra.series.reading.files.pieces import pieces
 from recurra.series.reading.files.rows import HEAD, MOST_COLUMNS, Plan, all_texts, columns_of
-from recurra.storage.reading import unpacked
+from recurra.storage.packed import utf8
+from recurra.storage.reading import plain
 
 __all__ = ["parse_csv", "read_csv"]
 
 
 def read_csv(path: Path, plan: Plan = all_texts) -> Columns:
-    """Return the columns of a CSV file; `.gz` at the end of its name says that it is packed.
+    """Return the columns of a CSV file, plain or packed, in UTF-8 or as its first bytes say.
 
     Args:
         path: of the file.
@@ -28,7 +29,7 @@ def read_csv(path: Path, plan: Plan = all_texts) -> Columns:
     Raises:
         DataError: it cannot be read, is no text, is empty, or a row is too short or too long.
     """
-    with unpacked(path) as file:
+    with plain(path) as file:
         return _read(file, str(path), plan)
 
 
@@ -52,7 +53,12 @@ def parse_csv(content: bytes, place: str, plan: Plan = all_texts) -> Columns:
         >>> parse_csv(b"ds;y\\n2020-01-01;3\\n", "text").cells
         {'ds': ('2020-01-01',), 'y': ('3',)}
     """
-    return _read(io.BytesIO(content), place, plan)
+    first, file = content[: utf8.HEAD], io.BytesIO(content)
+    if encoding := utf8.marked_encoding(first):
+        return _read(io.BufferedReader(utf8.Recoded(file, encoding, place)), place, plan)
+    if told := utf8.no_text(first):
+        raise DataError(f"{place} {told}")
+    return _read(file, place, plan)
 
 
 def _read(file: BinaryIO, place: str, plan: Plan) -> Columns:

@@ -1,4 +1,4 @@
-"""A text in pieces that end where a line does, whatever its encoding and its line ends are."""
+"""A text in pieces that end where a line does, whatever its line ends are."""
 
 from __future__ import annotations
 
@@ -13,28 +13,21 @@ __all__ = ["pieces"]
 READ = 1 << 20  # bytes at once
 LONGEST_LINE = 1 << 20  # bytes
 SPACE = b"\r\n "
-WIDE = {
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
-"""What a text in two or four bytes a character begins with; the longer ones first."""
 
 
 def pieces(file: BinaryIO, place: str) -> Iterator[str]:
-    """Yield a text in UTF-8, or in UTF-16 or UTF-32 with a mark, without what is blank at its ends.
+    """Yield a text in UTF-8 without what is blank at its ends.
 
     Args:
         file: open for reading, at its begin.
         place: what it is from, for messages.
 
     Raises:
-        DataError: it is in another encoding, or a line is too long.
+        DataError: it is not UTF-8, or a line is too long.
 
     Example:
         >>> import io
-        >>> list(pieces(io.BytesIO("ds,y\\n1,2\\n".encode("utf-16")), "data.csv"))
+        >>> list(pieces(io.BytesIO(b"\\nds,y\\n1,2\\n"), "data.csv"))
         ['ds,y\\n', '1,2']
     """
     rest, offset, line = b"", 0, 1
@@ -49,7 +42,7 @@ def pieces(file: BinaryIO, place: str) -> Iterator[str]:
                 f"{place} is not UTF-8: byte {offset + error.start}, in line {at}; save it as UTF-8"
             ) from error
 
-    for block in _blocks(file, place):
+    while block := file.read(READ):
         data = rest + block
         if not begun:
             found = data.removeprefix(codecs.BOM_UTF8).lstrip(SPACE)
@@ -69,23 +62,3 @@ def pieces(file: BinaryIO, place: str) -> Iterator[str]:
             )
     if rest := rest.rstrip(SPACE):
         yield decoded(rest)
-
-
-def _blocks(file: BinaryIO, place: str) -> Iterator[bytes]:
-    """Yield a file's bytes; those of a text in UTF-16 or UTF-32 as UTF-8."""
-    block = file.read(READ)
-    wide = next((name for mark, name in WIDE.items() if block.startswith(mark)), None)
-    if wide is None and b"\0" in block[:READ]:
-        raise DataError(
-            f"{place} holds zero bytes, as no text in UTF-8 does: it is in UTF-16 without a mark, "
-            "or no text; save it as UTF-8"
-        )
-    decoder = codecs.getincrementaldecoder(wide)() if wide else None
-    while block:
-        try:
-            yield decoder.decode(block).encode() if decoder else block
-            block = file.read(READ)
-            if decoder and not block:
-                decoder.decode(b"", final=True)
-        except UnicodeError as error:
-            raise DataError(f"{place} is not {wide}, as its first bytes say: {error}") from error
