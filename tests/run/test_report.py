@@ -288,7 +288,10 @@ def test_labels_read_well():
 @pytest.mark.parametrize(
     ("ours", "theirs", "said"),
     [
-        (0.0014, 1e-12, "is 1.4e+09 times worse than ar's 1.00e-12"),
+        (0.0014, 1e-12, "is worse than ar's 1.00e-12, 1.40e+09 times as high"),
+        (8.554, 1.0, "is worse than ar's 1.000, 8.6 times as high"),
+        (1.99, 1.0, "is 99% worse than ar's 1.000"),
+        (0.0014, 1.0, "is better than ar's 1.000, which is 714 times as high"),
         (0.0014, 0.0, "is worse than ar's 0.000"),
         (0.0, 0.5, "is better than ar's 0.500"),
         (0.0, 0.0, "equals ar's 0.000"),

@@ -9,7 +9,7 @@ from typing import Any
 from recurra.learning.metric import Metric, Metrics
 from recurra.run.tasks import TASKS, metric_of
 
-__all__ = ["figure", "in_picture", "shown", "spread", "table", "validated", "words"]
+__all__ = ["figure", "in_picture", "shown", "spread", "table", "times", "validated", "words"]
 
 
 _LONG = 1e12
@@ -105,6 +105,19 @@ def figure(value: float | int | None, places: int | None = None) -> str:
     if abs(value) >= _LONG:
         return f"{value:.2e}"
     return f"{value:,.{places or (2 if value < 100 else 1)}f}"
+
+
+def times(ratio: float) -> str:
+    """Return how many times as much something is, in words; for what percent would hide.
+
+    Args:
+        ratio: of the two.
+
+    Example:
+        >>> times(8.554), times(2.0), times(141.2), times(1.4e9)
+        ('8.6 times', '2.0 times', '141 times', '1.40e+09 times')
+    """
+    return f"{ratio:.2e} times" if ratio >= 1e6 else f"{ratio:,.{0 if ratio >= 100 else 1}f} times"
 
 
 def spread(deviation: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from recurra.learning.event import Finished
 from recurra.learning.metric import Direction, Metrics
 from recurra.run.asked import Asked
-from recurra.run.figures import figure, shown, table, words
+from recurra.run.figures import figure, shown, table, times, words
 from recurra.run.tasks import TASKS, metric_of
 
 __all__ = [
@@ -131,7 +131,8 @@ def verdict(report: Mapping[str, Any]) -> str:
     name, theirs = rival
     best = shown(metric, theirs)
     if ours is not None:
-        said = f"{said} {_compared(metric, better, ours, theirs)} {name}'s {best}"
+        rival_s = f"{name}'s {best}"
+        said = f"{said} {_compared(metric, better, ours, theirs, rival_s)}"
         return said + _mixed(report, metric, better, ours)
     if metric_of(metric).overflows:
         return f"{said} is worse than {name}'s {best}"
@@ -167,7 +168,7 @@ def _mixed(report: Mapping[str, Any], metric: str, better: str, ours: float | No
     said = f"; mixed with others it is {shown(metric, found)}"
     if ours is None:
         return said
-    return f"{said}, which {_compared(metric, better, found, ours)} alone"
+    return f"{said}, which {_compared(metric, better, found, ours, 'alone')}"
 
 
 def mixture_of(report: Mapping[str, Any]) -> Metrics | None:
@@ -181,25 +182,27 @@ def mixture_of(report: Mapping[str, Any]) -> Metrics | None:
     return found
 
 
-def _compared(metric: str, better: str, ours: float, theirs: float) -> str:
-    """Return the words between our figure and theirs."""
+def _compared(metric: str, better: str, ours: float, theirs: float, rival: str) -> str:
+    """Return what is said of our figure beside theirs, which is the rival's."""
     ahead = ours < theirs if better == "lower" else ours > theirs
-    word = "better" if ahead else "worse"
+    than = f"{'better' if ahead else 'worse'} than {rival}"
     if metric_of(metric).share:
         if abs(ours - theirs) < _SAME:
-            return "equals"
-        return f"is {100 * abs(ours - theirs):.1f} points {word} than"
+            return f"equals {rival}"
+        return f"is {100 * abs(ours - theirs):.1f} points {than}"
     if ours == theirs:
-        return "equals"
+        return f"equals {rival}"
     if not ours * theirs > 0:  # no share of nothing
-        return f"is {word} than"
+        return f"is {than}"
     change = abs(ours / theirs - 1)
     if change < _SAME:
-        return "equals"
-    if change >= 10:
-        return f"is {ours / theirs:,.3g} times {word} than"
+        return f"equals {rival}"
+    if change >= 1:
+        return f"is {than}, {times(ours / theirs)} as high"
+    if ours / theirs < 0.1:  # nearly all of it, as percents round
+        return f"is {than}, which is {times(theirs / ours)} as high"
     share = f"{change:.1%}" if change < 0.1 else f"{change:.0%}"
-    return f"is {share} {word} than"
+    return f"is {share} {than}"
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -245,7 +248,9 @@ def _parts(
         cell = "-" if weight is None else f"{weight:.3f}"
         lost = "-"
         if without is not None and mixed:
-            lost = f"{figure(without)} ({without / mixed - 1:+.1%})"
+            ratio = without / mixed
+            gain = f"{ratio - 1:+.1%}" if ratio < 2 else times(ratio)
+            lost = f"{figure(without)} ({gain})"
         lines.append(f"{name:{wide}}  {cell:>6}  {figure(part.get(key)):>5}  {lost:>18}")
     return lines
 

@@ -28,7 +28,7 @@ def quick(monkeypatch):
 
 def test_alone_it_lists_what_there_is(recurra):
     answer = recurra("bench")
-    assert answer.code == 0 and answer.out.startswith("cells  recurrent cells at equal")
+    assert answer.code == 0 and answer.out.startswith("cells  Compare cells at equal")
     (offered,) = recurra("bench", "--json").json["benches"]
     assert offered["name"] == "cells" and "five tasks" in offered["description"]
 
@@ -48,7 +48,7 @@ def test_unknown_names_are_answered_with_the_nearest(recurra, tmp_path):
     answer = recurra("bench", "cells", "--task", "coping")
     assert answer.code == 2 and "Did you mean 'copying'" in answer.err
     answer = recurra("bench", "cells", "--seeds", "0")
-    assert answer.code == 2 and answer.err.startswith("recurra: --seeds 0: ")
+    assert answer.code == 2 and answer.err.startswith("recurra: --seeds is 0, but must be ")
     answer = recurra("bench", "cells", "--plot", "cells.pdf")
     assert answer.code == 2 and ".png or .svg" in answer.err
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ import typer
 from recurra.cli.console import Json, open_console, print_json, print_lines
 from recurra.cli.interrupt import current
 from recurra.cli.places import place
+from recurra.cli.usage import list_commands
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,18 +40,8 @@ _WIDTH = 100
 
 @app.callback()
 def _list(context: typer.Context, json: Json = False) -> None:
-    """List the comparisons there are, or carry out one."""
-    from recurra.bench import BENCHES
-
-    if context.invoked_subcommand is not None:
-        return
-    if json:
-        print_json({"benches": [{"name": n, "description": d} for n, d in BENCHES.items()]})
-        return
-    console = open_console()
-    for name, description in BENCHES.items():
-        console.print(f"[bold]{name}[/bold]  {description}")
-    console.print("\n[dim]recurra bench NAME carries one out.")
+    """Comparisons that take minutes."""
+    list_commands(context, json=json, title="benches")
 
 
 @app.command()
@@ -116,6 +107,7 @@ def _options(**given: Any) -> Any:
     from recurra.bench.cells import BenchOptions
     from recurra.bench.tasks import TASKS
     from recurra.errors import ConfigError
+    from recurra.learning.written import wanted
     from recurra.nn.cells import CELLS
 
     for table, asked in ((CELLS, given["cells"]), (TASKS, given["tasks"])):
@@ -126,7 +118,8 @@ def _options(**given: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise ConfigError(f"--{name} {first['input']}: {first['msg']}") from error
+        said = f"--{name} is {first['input']!r:.80}, but must be {wanted(first)}"
+        raise ConfigError(said) from error
 
 
 def _require(out: Path, drawn: Path, option: str) -> None:

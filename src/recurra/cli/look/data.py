@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recurra.cli.console import Json, existing, open_console, print_json, print_lines
+from recurra.cli.usage import list_commands
 
 if TYPE_CHECKING:
     from recurra.learning.task import NamedData
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The data there are: list them, look at one, fetch one.")
+app = typer.Typer(
+    help="The data there are: list them, look at one, fetch one.", invoke_without_command=True
+)
 Name = Annotated[
     str,
     typer.Argument(
@@ -29,6 +32,12 @@ As = Annotated[
         help="What a file of your own holds, text, series or labels; told by its name otherwise.",
     ),
 ]
+
+
+@app.callback()
+def _list(context: typer.Context, json: Json = False) -> None:
+    """The data there are: list them, look at one, fetch one."""
+    list_commands(context, json=json, title="commands")
 
 
 @app.command("list")

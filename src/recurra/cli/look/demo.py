@@ -10,6 +10,7 @@ import typer
 
 from recurra.cli.console import Json, open_console, print_json, print_lines
 from recurra.cli.places import place
+from recurra.cli.usage import list_commands
 
 if TYPE_CHECKING:
     from recurra.demo.gates import Watched
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Small computations, printed in full.")
+app = typer.Typer(help="Small computations, printed in full.", invoke_without_command=True)
 
 
 Plot = Annotated[
@@ -25,6 +26,12 @@ Plot = Annotated[
     typer.Option(metavar="FILE", parser=place, help="Draw it too, into a .png or .svg."),
 ]
 _DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100)
+
+
+@app.callback()
+def _list(context: typer.Context, json: Json = False) -> None:
+    """Small computations, printed in full."""
+    list_commands(context, json=json, title="commands")
 
 
 @app.command()
