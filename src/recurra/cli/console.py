@@ -79,7 +79,7 @@ def width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_WIDTH
 
 
-def folded(text: str, indent: int = 0, most: int = 100) -> list[str]:
+def folded(text: str, indent: int = 0, most: int = _PIPED_WIDTH) -> list[str]:
     """Return a text as lines that fit; what cannot be broken, as a path, stays whole.
 
     Args:

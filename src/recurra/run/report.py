@@ -5,13 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recurra.learning.event import Finished
 from recurra.learning.metric import Direction, Metrics
 from recurra.run.asked import Asked
-from recurra.run.figures import figure, shown, table, times, words
+from recurra.run.figures import figure, laid_out, shown, table, times, words
 from recurra.run.tasks import TASKS, metric_of
 
 __all__ = [
@@ -41,6 +42,7 @@ class Judged:
     unit: str = "tokens"
 
 
+_WIDTH = 96  # of what is read as sentences
 _SAME = 0.0005  # changes below it do not show
 _MANY = 0.2  # of the tokens; a perplexity with more of them unknown says little
 
@@ -205,11 +207,12 @@ def _compared(metric: str, better: str, ours: float, theirs: float, rival: str) 
     return f"is {share} {than}"
 
 
-def render(report: Mapping[str, Any]) -> str:
+def render(report: Mapping[str, Any], columns: int | None = None) -> str:
     """Return a report as lines to read.
 
     Args:
         report: as `compose` returns it.
+        columns: of characters that there is room for; tables are as wide as it takes without.
     """
     split, metrics = split_of(report)
     systems = [(report["preset"], metrics or {}), *report["baselines"].items()]
@@ -217,42 +220,44 @@ def render(report: Mapping[str, Any]) -> str:
         systems.insert(1, ("mixture", mixture))
     lines = []
     if metrics is not None:
-        lines = [*table(report["task"], judged_by(report)[0], split, systems), ""]
-    said = report["verdict"]
-    lines += [*textwrap.wrap(f"{said[:1].upper()}{said[1:]}.", 96)]
-    for note in report.get("notes", []):
-        lines += textwrap.wrap(f"{note[:1].upper()}{note[1:].rstrip('.')}.", 96)
+        lines = [*table(report["task"], judged_by(report)[0], split, systems, columns), ""]
+    folded = partial(textwrap.wrap, width=min(_WIDTH, columns or _WIDTH), break_long_words=False)
+    for said in (report["verdict"], *report.get("notes", [])):
+        lines += folded(f"{said[:1].upper()}{said[1:].rstrip('.')}.")
     for name, why in (report.get("left_out") or {}).items():
-        lines += textwrap.wrap(f"left out: {name} ({why})", 96, subsequent_indent="  ")
+        lines += folded(f"left out: {name} ({why})", subsequent_indent="  ")
     if mixture and (parts := report["mixture"].get("parts")):
-        lines += ["", *_parts(parts, mixture.get("perplexity"), split)]
-    lines += ["", *_scored(metrics or {}, split), _effort(report)]
+        lines += ["", *_parts(parts, mixture.get("perplexity"), split, columns)]
+    lines += [""]
+    for said in (*_scored(metrics or {}, split), _effort(report)):
+        lines += folded(said)
     if report.get("command"):
         lines.append(f"Again: {report['command']}")
     if report.get("sample"):
         lines += ["", "A sample:"]
         for line in report["sample"].splitlines():
-            lines += textwrap.wrap(line, 96, initial_indent="  ", subsequent_indent="    ")
+            lines += folded(line, initial_indent="  ", subsequent_indent="    ")
     return "\n".join([*lines, "", *_places(report)])
 
 
 def _parts(
-    parts: Mapping[str, Mapping[str, float | None]], mixed: float | None, split: str
+    parts: Mapping[str, Mapping[str, float | None]],
+    mixed: float | None,
+    split: str,
+    columns: int | None,
 ) -> list[str]:
     """Return the lines of a table: what each part of a mixture weighs, and what it gains."""
     key = "test_perplexity" if split == "test" else "valid_perplexity"
-    wide = max(len("part"), *map(len, parts))
-    lines = [f"{'part':{wide}}  weight  alone  mixture without it"]
+    rows = [["part", "weight", "alone", "mixture without it"]]
     for name, part in parts.items():
         weight, without = part.get("weight"), part.get("without")
-        cell = "-" if weight is None else f"{weight:.3f}"
         lost = "-"
         if without is not None and mixed:
             ratio = without / mixed
             gain = f"{ratio - 1:+.1%}" if ratio < 2 else times(ratio)
             lost = f"{figure(without)} ({gain})"
-        lines.append(f"{name:{wide}}  {cell:>6}  {figure(part.get(key)):>5}  {lost:>18}")
-    return lines
+        rows.append([name, "-" if weight is None else f"{weight:.3f}", figure(part.get(key)), lost])
+    return laid_out(rows, columns)
 
 
 def _scored(metrics: Metrics, split: str) -> list[str]:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import AllowImport, Json, Run, open_console, print_json, print_lines
+from recurra.cli.console import (
+    AllowImport,
+    Json,
+    Run,
+    folded,
+    open_console,
+    print_json,
+    print_lines,
+    width,
+)
 from recurra.cli.places import place
 
 if TYPE_CHECKING:
@@ -19,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 _WIDEST_BAR = 20
+_WITH_BAR, _WITH_OTHERS = 76, 100
+"""Columns from which on a bar stands beside each token, and what was held for likely."""
 _BANDS = ((2.0, "green"), (6.0, ""), (9.0, "yellow"))
 """Nats of surprise below which a token is shown in that colour; red above all of them."""
 
@@ -66,8 +77,8 @@ def explain(
     else:
         console = open_console()
         block = "█" if (console.encoding or "").startswith("utf") else "#"
-        console.print(_table(found, block))
-        print_lines(_summary(found, model, plot))
+        console.print(_table(found, block, width()))
+        print_lines(line for said in _summary(found, model, plot) for line in folded(said) or [""])
     if plot is not None:
         _draw(found, layer, plot, run.resolve().name)
 
@@ -89,16 +100,22 @@ def _draw(found: Explanation, layer: int | None, path: Path, name: str) -> None:
     save(found, path, layer=number, title=title)
 
 
-def _table(found: Explanation, block: str) -> Table:
+def _table(found: Explanation, block: str, room: int) -> Table:
+    """Return the table; where there is little room the likely ones go, then the bars."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("token", max_width=24, overflow="fold")
+    table.add_column(
+        "token", max_width=24 if room >= _WITH_BAR else max(8, room - 27), overflow="fold"
+    )
     for name in ("surprise", "expected", "rank"):
         table.add_column(name, justify="right")
-    table.add_column("")
-    table.add_column("held for likely", no_wrap=True)
+    with_bar, with_others = room >= _WITH_BAR, room >= _WITH_OTHERS
+    if with_bar:
+        table.add_column("")
+    if with_others:
+        table.add_column("held for likely", no_wrap=True)
     most = max(float(-found.log_probs.min()), 1.0)
     for n, token in enumerate(found.tokens):
         nats = float(-found.log_probs[n])
@@ -112,7 +129,7 @@ def _table(found: Explanation, block: str) -> Table:
             shown.append(" <unk>", style="dim")
         bar = Text(block * max(1, round(_WIDEST_BAR * nats / most)), style=color)
         numbers = (f"{nats:.2f}", f"{found.entropies[n]:.2f}", f"{found.ranks[n]:,}")
-        table.add_row(shown, *numbers, bar, others)
+        table.add_row(shown, *numbers, *[bar] * with_bar, *[others] * with_others)
     return table
 
 
