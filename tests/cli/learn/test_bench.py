@@ -63,7 +63,9 @@ def test_as_text_with_a_file_and_a_picture(recurra, tmp_path):
     assert {line.split()[0] for line in lines[2:4]} == {"lstm", "rnn"}
     assert lines[4].split() == ["always", "1", "7.8%", "0.1667"]
     assert any(line.startswith("lstm  ") and "whole sequences" in line for line in lines)
-    assert any(line.startswith("adding problem: ") and "too short to tell" in line for line in lines)
+    assert any(
+        line.startswith("adding problem: ") and "too short to tell" in line for line in lines
+    )
     assert lines[-1] == "bench/cells.json, bench/cells.png"
     assert max(map(len, lines)) <= 100
     assert (tmp_path / "bench/cells.png").read_bytes().startswith(b"\x89PNG")

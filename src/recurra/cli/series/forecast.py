@@ -156,10 +156,15 @@ def _require_another(out: Path, others: Mapping[str, str | Path | None]) -> None
 
 
 def _percents(levels: str) -> list[float]:
+    from recurra.series.use.forecasts import require_level
+
     try:
-        return [float(level) for level in levels.split(",")]
+        percents = [float(level) for level in levels.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--levels is {levels!r}, but must be like 80,95") from None
+    for percent in percents:
+        require_level(percent)
+    return percents
 
 
 def _keep(rows: Sequence[dict[str, Any]], out: Path, *, json: bool) -> None:
