@@ -47,7 +47,7 @@ def test_what_is_someone_s_is_never_replaced(tmp_path: Path) -> None:
     ("name", "why"),
     [
         ("no/where", "no is not there; make it, or give another with --out"),
-        ("file/below", "file is a file, or lies under one; give another with --out"),
+        ("file/below", "is a file, or lies under one; give another with --out"),
     ],
 )
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path, name: str, why: str) -> None:

@@ -129,7 +129,7 @@ def test_of_a_season_longer_than_the_series_the_season_is_to_blame(
     panel_of: PanelOf, forecaster_of: Callable[..., Made]
 ) -> None:
     """`data.season=500` on 211 rows."""
-    made = forecaster_of(panel_of((211,), season=500), horizon=12)
+    made = forecaster_of(panel_of((211,), season=500), horizon=12, context=504)
     said = r"a season is of 500 .* no series has 513 .* 187 at most; give a smaller data\.season"
     with pytest.raises(DataError, match=said):
         learner_of(made)

@@ -78,7 +78,7 @@ class SeriesLearner(Learner):
                 f"no series has {least + dataset.horizon} observations to learn from, beside the "
                 f"{dataset.valid} + {dataset.test} kept for validation and test"
             )
-            if 1 < dataset.season and longest <= dataset.season + dataset.horizon:
+            if dataset.season > 1 and longest <= dataset.season + dataset.horizon:
                 said = f"a season is of {dataset.season} steps, but {said}, {longest} at most"
                 raise DataError(f"{said}; give a smaller data.season, or 1 for none")
             raise DataError(f"{said}; give a smaller data.horizon")
