@@ -33,7 +33,8 @@ def laid_out(
 
     Example:
         >>> rows = [["", "MASE", "sMAPE"], ["mine", "0.983", "12.1"]]
-        >>> print("\n".join(laid_out(rows, 14)))
+        >>> for line in laid_out(rows, 14):
+        ...     print(line)
                MASE
         mine  0.983
         not shown:

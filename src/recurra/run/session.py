@@ -18,6 +18,7 @@ from recurra.machine import choose_device, keep_freed_memory, on_threads, usable
 from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
 from recurra.run.plot import curves
+from recurra.run.presets import stand_in
 from recurra.run.report import Judged, best_of, compose
 from recurra.run.tasks import metric_of, task_class, task_of
 from recurra.storage.picture import canvas
@@ -174,6 +175,8 @@ def _threads(config: RunConfig, given: bool) -> dict[str, str]:
 
 
 def _run(config: RunConfig, *how: Any) -> Iterator[Event | Opened | Reported]:
+    if (said := stand_in(config)) is not None:
+        yield Warned(said)
     with on_threads(config.threads or usable_cores()):
         yield from _learn(config, *how)
 

@@ -12,13 +12,8 @@ from recurra.cli.console import Json, folded, open_console, print_json, print_li
 __all__ = ["doctor"]
 
 EXTRAS = {
-    "serve": ("fastapi", "uvicorn", "prometheus_client"),
-    "onnx": ("onnx", "onnxruntime"),
     "frames": ("narwhals", "pyarrow"),
     "bpe": ("tokenizers",),
-    "track": ("tensorboard",),
-    "tune": ("optuna",),
-    "cluster": ("ray",),
 }
 _LIBRARIES = (
     "torch",
