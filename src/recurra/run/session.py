@@ -251,7 +251,7 @@ def _report(
         directory.curves_path,
         title=asked.title,
         metric=metric,
-        baseline=best_of(_of_split(baselines, "valid"), metric, better),
+        baseline=_in_the_verdict(baselines, split, metric, better),
     )
     drawn = [directory.curves_path.name]
     for picture in task.pictures():
@@ -271,6 +271,19 @@ def _report(
         judged=Judged(metric, better, task.unit),
         extras=extras,
     )
+
+
+def _in_the_verdict(
+    baselines: Mapping[str, Mapping[str, Metrics]], split: str, metric: str, better: str
+) -> tuple[str, float] | None:
+    """Return the baseline that the verdict speaks of, and its figure on validation."""
+    on_valid = _of_split(baselines, "valid")
+    judged = best_of(_of_split(baselines, split), metric, better)
+    if judged is not None:
+        spoken_of = {name: row for name, row in on_valid.items() if name == judged[0]}
+        if (found := best_of(spoken_of, metric, better)) is not None:
+            return found
+    return best_of(on_valid, metric, better)
 
 
 def _of_split(baselines: Mapping[str, Mapping[str, Metrics]], split: str) -> dict[str, Metrics]:
