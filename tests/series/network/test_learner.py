@@ -138,7 +138,7 @@ def test_of_a_season_longer_than_the_series_the_season_is_to_blame(
 # Judged meanwhile
 
 
-@pytest.mark.parametrize("head", ["quantiles", "student_t"])
+@pytest.mark.parametrize("head", ["quantiles", "student_t", "mean"])
 def test_validation_is_the_score_and_the_quantile_loss_of_the_validation_windows(
     panel_of: PanelOf,
     forecaster_of: Callable[..., Made],
@@ -179,7 +179,7 @@ def test_a_long_validation_looks_at_some_windows_only(
     assert len(learner_of(made).trial) == 5
 
 
-@pytest.mark.parametrize("head", ["quantiles", "student_t"])
+@pytest.mark.parametrize("head", ["quantiles", "student_t", "mean"])
 def test_calibration_is_conformal_on_the_validation_windows(
     panel_of: PanelOf, forecaster_of: Callable[..., Made], head: str
 ) -> None:

@@ -63,7 +63,7 @@ def show(
     values = settings(config)
     console = open_console()
     for paragraph in _documentation(PRESETS[preset]).split("\n\n"):
-        print_lines([*folded(paragraph), ""])
+        print_lines([*folded(paragraph, most=100), ""])
     described = {name: field.description or "" for name, field in fields(type(config))}
     if width() >= _BESIDE:
         console.print(_table(values, described))
