@@ -30,6 +30,8 @@ __all__ = ["explain"]
 _WIDEST_BAR = 20
 _WITH_BAR, _WITH_OTHERS = 76, 100
 """Columns from which on a bar stands beside each token, and what was held for likely."""
+_LONGEST_TITLE = 80
+"""Characters of the text that stand over its picture."""
 _BANDS = ((2.0, "green"), (6.0, ""), (9.0, "yellow"))
 """Nats of surprise below which a token is shown in that colour; red above all of them."""
 
@@ -79,8 +81,10 @@ def explain(
         block = "█" if (console.encoding or "").startswith("utf") else "#"
         console.print(_table(found, block, width()))
         print_lines(line for said in _summary(found, model, plot) for line in folded(said) or [""])
+        if layer is not None:
+            print_lines(_gates(found, layer))
     if plot is not None:
-        _draw(found, layer, plot, run.resolve().name)
+        _draw(found, layer, plot, run.resolve().name, text)
 
 
 def _no_such_layer(model: LanguageModel, layer: int, count: int) -> str:
@@ -89,14 +93,14 @@ def _no_such_layer(model: LanguageModel, layer: int, count: int) -> str:
     return f"--layer is {layer}, but the network has {count}: give 1 to {count}"
 
 
-def _draw(found: Explanation, layer: int | None, path: Path, name: str) -> None:
+def _draw(found: Explanation, layer: int | None, path: Path, name: str, text: str) -> None:
     from recurra.language.heat_map import save
 
     number = layer or len(found.layers) or None
-    title = name
+    title = f"\u201c{' '.join(text.split())[:_LONGEST_TITLE]}\u201d as {name} reads it"
     if number is not None:
         cell = found.layers[number - 1].cell
-        title = f"{name}, layer {number} of {len(found.layers)} ({cell})"
+        title += f"\nlayer {number} of {len(found.layers)} ({cell})"
     save(found, path, layer=number, title=title)
 
 
@@ -155,6 +159,22 @@ def _summary(found: Explanation, model: LanguageModel, plot: Path | None) -> lis
             "those of the first network in it."
         )
     return lines
+
+
+def _gates(found: Explanation, number: int) -> list[str]:
+    """Return the lines that say how far each gate of a layer is open at each token."""
+    from recurra.run.figures import laid_out
+
+    layer = found.layers[number - 1]
+    what = layer.gates or layer.states
+    means = {name: values.mean(axis=1) for name, values in what.items()}
+    rows = [["token", *means]]
+    for n, token in enumerate(found.tokens):
+        rows.append([_printable(token), *(f"{each[n]:.2f}" for each in means.values())])
+    units = next(iter(what.values())).shape[1]
+    kind = "gate" if layer.gates else "state"
+    said = f"Layer {number} of {len(found.layers)}, {layer.cell}: the mean of each {kind} over "
+    return ["", *folded(f"{said}{units} units."), *laid_out(rows, width(), [8])]
 
 
 def _printable(token: Any) -> str:
