@@ -155,7 +155,7 @@ def test_a_cell_of_one_s_own_by_its_place(ragged):
         ({"cell": "lsmt"}, "no cell is named 'lsmt'. Did you mean 'lstm'"),
         ({"pooling": "max"}, "pooling is 'max', but must be 'last', 'mean' or 'attention'"),
         ({"epochs": 0}, "epochs is 0, but must be above 0"),
-        ({"hidden_size": 0}, "hidden_size: .*, got 0"),
+        ({"hidden_size": 0}, "hidden_size is 0, but must be at least 1"),
         ({"options": {"members": 2}}, "options: expected SequenceOptions or None"),
     ],
 )

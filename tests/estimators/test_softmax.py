@@ -126,7 +126,7 @@ def test_it_pickles(iris):
     ("settings", "said"),
     [
         ({"steps": 0}, "steps is 0, but must be at least 1"),
-        ({"learning_rate": -1}, "learning_rate: .*greater than 0, got -1"),
+        ({"learning_rate": -1}, "learning_rate is -1, but must be above 0"),
         ({"class_weight": "even"}, "class_weight: expected a dictionary, 'balanced' or None"),
         ({"class_weight": {0: -1}}, "class_weight: weights are at least 0"),
         ({"random_state": "luck"}, "random_state: expected an integer"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 _FLAT = 12
-"""How many times as large errors are beside which others are a line at 0."""
+"""How many times as large usual errors are beside which others are a line at 0."""
 _RIVALS = ("C1", "C4", "C5", "C6", "C7", "C2", "C3")
 
 
@@ -54,8 +54,8 @@ def _draw_lines(axes: Axes, ours: Any, rivals: dict[str, Any]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
     axes.margins(x=0.02)
     if (ours > 0).all() and all((errors > 0).all() for errors in rivals.values()):
-        everything = np.concatenate([ours, *rivals.values()])
-        if everything.max() > _FLAT * everything.min():
+        usual = [float(np.median(errors)) for errors in (ours, *rivals.values())]
+        if max(usual) > _FLAT * min(usual):
             axes.set_yscale("log")
     if axes.get_yscale() != "log":
         axes.set_ylim(bottom=0)
