@@ -37,5 +37,7 @@ campaign: setup
 bench: setup
 	$(BIN)/python benchmarks/train_step.py
 
+# Prints anew what the documentation prints, then compares all that it says.
 docs: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/printed.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_docs.py

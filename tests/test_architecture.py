@@ -211,7 +211,7 @@ ORDER = {
     """,
     "recurra.bench.tasks": "base\n *",
     "recurra.demo": "forward gates gradients\n pictures",
-    "recurra.cli": "console places sources streams\n interrupt working\n progress\n *",
+    "recurra.cli": "console places sources streams\n interrupt usage working\n progress\n *",
     "recurra.cli.learn": "*",
     "recurra.cli.text": "unknown\n *",
     "recurra.cli.series": "*",

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -19,6 +20,8 @@ from recurra.nn.cells import CELLS
 from recurra.nn.wrappers import WRAPPERS
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
+printed = importlib.import_module("printed")
 README = (ROOT / "README.md").read_text()
 MODULES = sorted(
     found.name
@@ -165,11 +168,56 @@ def test_the_readme_s_first_python_runs(capsys):
 @pytest.mark.parametrize(
     "page", sorted((ROOT / "docs" / "guide").glob("*.md")), ids=lambda p: p.stem
 )
-def test_the_guide_s_python_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+def test_the_guide_s_python_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        capsys.readouterr()
         exec(compile(block, page.name, "exec"), names)
+        if said := said_after_printing(block):
+            assert capsys.readouterr().out == said
+
+
+def said_after_printing(block: str) -> str:
+    """Return what a block of Python says it prints: the comments right after each print."""
+    found = re.findall(r"^print\(.*\)\n((?:# .*\n?)+)", block, re.M)
+    return "".join(re.sub(r"^# ", "", lines, flags=re.M) for lines in found)
+
+
+PRINTED = [block for page in printed.PAGES for block in printed.blocks(page)]
+
+
+@pytest.mark.parametrize("block", PRINTED, ids=lambda block: block.steps[0][0])
+def test_what_a_page_prints_is_what_the_command_prints(block, recurra_in, monkeypatch):
+    monkeypatch.setenv("COLUMNS", printed.COLUMNS)
+    if block.file is not None:
+        assert block.text == block.file.read_text(), "python tests/printed.py records it again"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", block.date)
+        return
+    for command, said in block.steps:
+        words = command.split()
+        assert words[0] == "recurra"
+        assert printed.masked(recurra_in(words[1:])) == printed.masked(said)
+
+
+@pytest.fixture
+def recurra_in(capsys, tmp_path, monkeypatch):
+    """Carries out a command in an empty folder, and returns what it prints."""
+    from recurra.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def carry_out(words):
+        capsys.readouterr()
+        assert main(words) == 0
+        return capsys.readouterr().out
+
+    return carry_out
+
+
+def test_the_pages_print_something():
+    assert {block.file is None for block in PRINTED} == {True, False}
+    assert printed.masked("took  9.4 s (1,234.5 windows/s)") == "took  # s (# windows/s)"
 
 
 def row(name: str, thing: type, plan: str | None) -> str:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import isabstract
+from itertools import islice
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from recurra.errors import CheckpointError, ConfigError, DataError
 
-__all__ = ["Table", "first_of", "imported", "located", "named_by_file", "nearest"]
+__all__ = [
+    "Table",
+    "called",
+    "closest",
+    "first_of",
+    "imported",
+    "located",
+    "named_by_file",
+    "nearest",
+]
 
 MOST_LIKELY, LONGEST = 10_000, 100  # names that are compared, and characters of one
 
@@ -47,7 +58,66 @@ def first_of(names: Iterable[str], most: int = 12) -> str:
     return ", ".join(several[:most]) + more
 
 
-def nearest(name: str, names: list[str]) -> str:
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that was most likely meant; None where none is like `name`.
+
+    Args:
+        name: what was asked for.
+        names: what there is.
+
+    Example:
+        >>> closest("ptb", ["ptb-seed", "kn5"]), closest("lsmt", ["lstm", "gru"])
+        ('ptb-seed', 'lstm')
+    """
+    likely = _likely(names)
+    if (found := called(name, likely)) is not None:
+        return found
+    low = {each.lower(): each for each in reversed(likely)}
+    close = difflib.get_close_matches(name[:LONGEST].lower(), low, n=1)
+    return low[close[0]] if close else None
+
+
+def called(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that someone calls `name`, for short or with other joints.
+
+    Args:
+        name: what was asked for.
+        names: what there is.
+
+    Example:
+        >>> there = ["clip_norm", "learning_rate", "hidden_size"]
+        >>> [called(name, there) for name in ("lr", "hidden", "clipNorm", "clip_nrom")]
+        ['learning_rate', 'hidden_size', 'clip_norm', None]
+    """
+    likely = _likely(names)
+    asked = _JOINT.split(name[:LONGEST].lower())
+    for alike in (_same, _initials, _first_words):
+        for each in likely:
+            if alike(asked, _JOINT.split(each.lower())):
+                return each
+    return None
+
+
+def _likely(names: Iterable[str]) -> list[str]:
+    return [each for each in islice(names, MOST_LIKELY) if len(each) <= LONGEST]
+
+
+_JOINT = re.compile(r"[-_ ]")
+
+
+def _same(asked: list[str], there: list[str]) -> bool:
+    return "".join(asked) == "".join(there)
+
+
+def _initials(asked: list[str], there: list[str]) -> bool:
+    return len(there) > 1 and asked == ["".join(word[:1] for word in there)]
+
+
+def _first_words(asked: list[str], there: list[str]) -> bool:
+    return asked == there[: len(asked)]
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` where one of `names` is close to `name`, else nothing.
 
     Args:
@@ -58,9 +128,8 @@ def nearest(name: str, names: list[str]) -> str:
         >>> nearest("lsmt", ["lstm", "gru"])
         " Did you mean 'lstm'?"
     """
-    likely = [each for each in names[:MOST_LIKELY] if len(each) <= LONGEST]
-    close = difflib.get_close_matches(name[:LONGEST], likely, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    found = closest(name, names)
+    return "" if found is None else f" Did you mean {found!r}?"
 
 
 def located(name: str) -> Path | None:

@@ -49,12 +49,27 @@ def test_the_verdict():
 
 def test_all_none_and_one():
     (said,) = verdict([COPYING], [row("a", COPYING, 0.99)])
-    assert said == "copying memory: a is best (99.0%); all beat memoryless (12.5%)"
+    assert said == "copying memory: a is best (99.0%, one seed); all beat memoryless (12.5%)"
     (said,) = verdict([TEXT], [row("a", TEXT, 4.0)])
-    assert said == "characters of x: a is best (4.000); none is better than kn5 (2.000)"
+    assert said == "characters of x: a is best (4.000, one seed); none is better than kn5 (2.000)"
     (said,) = verdict([TEXT], [row("a", TEXT, None)])
     assert said == "characters of x: every training ran away"
     assert verdict([TEXT], []) == []
+
+
+def test_a_few_steps_are_too_short_to_tell():
+    short = {**COPYING, "steps": 5, "full_steps": 3000}
+    rows = [row("lstm", short, 0.0, 0.0), row("gru", short, 0.0, 0.0)]
+    said, _ = verdict([short], rows)
+    assert said == "copying memory: too short to tell, after 5 of 3,000 steps"
+    assert not any("rank" in line for line in verdict([short, TEXT], [*rows, *ROWS[4:]]))
+    assert "is best" in verdict([{**short, "steps": 300}], rows)[0]
+
+
+def test_one_seed_has_no_spread():
+    rows = [row("a", COPYING, 0.9), row("b", COPYING, 0.9)]
+    said, _ = verdict([COPYING], rows)
+    assert "a is best (90.0%, one seed), b as good;" in said and "spread" not in said
 
 
 def test_equals_share_a_rank_and_the_unfinished_have_none():

@@ -39,7 +39,6 @@ def test_the_version(recurra):
     ("words", "said"),
     [
         (["frain"], "recurra: No such command 'frain'. Did you mean 'train'? (see recurra --help)"),
-        (["data"], "recurra data: Missing command. (see recurra data --help)"),
         (["show"], "recurra show: Missing argument 'PRESET'. (see recurra show --help)"),
         (["train", "--epoch", "3"], "recurra train: No such option: --epoch"),
         (["train", "--cell", "gru"], "No such option: --cell; give --set network.cell=gru (see"),
@@ -48,13 +47,23 @@ def test_the_version(recurra):
         (["train", "kn5", "--cell", "gru"], "recurra train: No such option: --cell"),
         (["train", "--task", "series"], "No such option: --task"),
         (["evaluate", "--cell", "gru"], "recurra evaluate: No such option: --cell"),
-        (["train", "--epochs", "few"], "'--epochs'"),
-        (["train", "--device", "gpu"], "'gpu' is not one of 'auto', 'cpu', 'cuda'"),
+        (["train", "--lr", "3"], "No such option: --lr; give --set train.learning_rate=3 (see"),
+        (["train", "--epochs", "few"], "train: --epochs is 'few', but must be a number (see"),
+        (["train", "--device", "gpu"], "--device is 'gpu', but must be one of auto, cpu, cuda ("),
+        (["show", "ptb"], "no preset is named 'ptb'. Did you mean 'ptb-seed'?"),
+        (["train", "--set", "train.lr=1"], "Did you mean 'train.learning_rate'?"),
+        (["train", "--set", "hidden=3"], "Did you mean 'network.hidden_size'?"),
+        (["train", "--set", "network.lr=3"], "Did you mean 'train.learning_rate'?"),
+        (["train", "--set", "train.wd=3"], "Did you mean 'train.weight_decay'?"),
+        (["bench", "cells", "--seeds", "0"], "--seeds is 0, but must be at least 1"),
         (["train", "ptb-sed"], "no preset is named 'ptb-sed'. Did you mean 'ptb-seed'?"),
         (["train", "--set", "train.epoch=3"], "Did you mean 'train.epochs'?"),
         (["train", "kn3", "--epochs", "3"], "kn3 has no setting 'train.epochs'."),
         (["train", "--seed", "-1"], "seed is '-1', but must be a whole number, at least 0"),
-        (["evaluate", "x", "--split", "dev"], "'dev' is not one of 'train', 'valid', 'test'"),
+        (
+            ["evaluate", "x", "--split", "dev"],
+            "--split is 'dev', but must be one of train, valid, test",
+        ),
         (["train", "--data", "novel.tx"], "novel.tx is not there. Did you mean 'novel.txt'?"),
         (["train", "--from", "run/other"], "run/other is not there. (see"),
         (["evaluate", "novel"], "novel is not there. Did you mean 'novel.txt'?"),
@@ -65,7 +74,7 @@ def test_the_version(recurra):
         (["compare", "novel.txt", "novel"], "novel is not there. Did you mean 'novel.txt'?"),
         (["classify", ".", "novel"], "novel is not there. Did you mean 'novel.txt'?"),
         (["forecast", ".", "--levels", "80;95"], "'80;95', but must be like 80,95"),
-        (["forecast", ".", "--horizon", "0"], "'--horizon'"),
+        (["forecast", ".", "--horizon", "0"], "--horizon is '0', but must be at least 1 (see"),
     ],
 )
 def test_a_usage_error_is_one_line_and_exit_2(recurra, tmp_path, words, said):
@@ -75,6 +84,18 @@ def test_a_usage_error_is_one_line_and_exit_2(recurra, tmp_path, words, said):
     assert answer.out == ""
     assert said in answer.err
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "title", "first"),
+    [("data", "commands", "list"), ("demo", "commands", "forward"), ("bench", "benches", "cells")],
+)
+def test_a_group_alone_lists_what_it_has_and_ends_well(recurra, group, title, first):
+    told, as_json = recurra(group), recurra(group, "--json")
+    assert (told.code, told.err, as_json.code) == (0, "", 0)
+    assert told.out.startswith(f"{first} ") and f"recurra {group} NAME" in told.out
+    assert as_json.json[title][0]["name"] == first
+    assert as_json.json[title][0]["description"] in told.out
 
 
 @pytest.mark.parametrize(

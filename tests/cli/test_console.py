@@ -19,6 +19,7 @@ from recurra.cli.console import (
     printable,
     say,
     saying_what_compiles,
+    width,
 )
 
 
@@ -98,3 +99,32 @@ def test_a_path_that_leads_nowhere_is_answered_with_the_nearest(given, tmp_path,
         existing(given)
     with pytest.raises(typer.BadParameter, match=r"no/where\.txt is not there\.$"):
         existing("no/where.txt")
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["presets"],
+        ["show", "airline"],
+        ["data"],
+        ["data", "list"],
+        ["data", "show", "iris"],
+        ["bench"],
+        ["doctor"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_printed_fits_into_few_columns(recurra, monkeypatch, words, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    told = recurra(*words).out.splitlines()
+    commands_and_paths = ("--set", "/")  # stay whole, to be pasted
+    long = [line for line in told if len(line) > columns]
+    assert not [line for line in long if not any(each in line for each in commands_and_paths)]
+
+
+def test_at_most_as_many_columns_as_a_terminal_has(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "23")
+    assert width() == 23
+    monkeypatch.setenv("COLUMNS", "many")
+    assert width() == 200  # no terminal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from pathlib import Path
 
@@ -36,9 +37,9 @@ def events(steps: int = 20):
     yield Reported({})
 
 
-def watched(*, terminal: bool, happening) -> str:
+def watched(*, terminal: bool, happening, width: int = 100) -> str:
     text = io.StringIO()
-    console = Console(file=text, force_terminal=terminal, width=100, highlight=False)
+    console = Console(file=text, force_terminal=terminal, width=width, highlight=False)
     with Progress(console) as shown:
         for event in happening:
             shown.show(event)
@@ -55,6 +56,49 @@ def test_a_pipe_gets_the_header_and_a_line_an_epoch():
         "   best so far",
         "epoch 2       training perplexity     100.0   validation perplexity     170.0",
     ]
+
+
+def judged(values, best, metric="mase"):
+    """What is printed of validations whose losses, by `best`, fell or not."""
+    yield Opened(LanguageRun(preset="mine"), Path("runs/mine"), {}, metric, "windows")
+    yield STARTED
+    for step, (value, lower) in enumerate(zip(values, best), 1):
+        yield stepped(step, loss=0.25)
+        yield Validated(step, step / 10, {"loss": 0.3, metric: value}, lower, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "marked"),
+    [
+        ("mase", [0.9, 0.8, 0.85, 0.79], [True, True, False, True]),
+        ("mase", [0.9, None, 0.9, 0.8999], [True, False, False, True]),
+        ("accuracy", [0.5, 0.6, 0.55, 0.7], [True, True, False, True]),
+    ],
+)
+def test_best_so_far_is_said_of_what_is_printed_and_not_of_the_loss(metric, values, marked):
+    losses = [True, False, True, False]
+    text = watched(terminal=False, happening=judged(values, losses, metric))
+    assert ["best so far" in line for line in text.splitlines()[3:]] == marked
+
+
+def test_a_resumed_run_knows_the_best_that_was_printed_before(tmp_path):
+    rows = [
+        {"step": n, "epoch": n / 10, "valid": {"mase": m}, "best": True}
+        for n, m in ((5, 0.8), (6, 0.1))
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    started = Started(step=5, steps=20, steps_per_epoch=10, parameters=9, device="cpu")
+    opened = Opened(LanguageRun(preset="mine"), tmp_path, {}, "mase", "windows")
+    happening = [opened, started, stepped(6), stepped(7)]
+    for value, marked in ((0.85, False), (0.75, True)):
+        validated = Validated(7, 0.7, {"mase": value}, True, 1.0)
+        text = watched(terminal=False, happening=[*happening, validated])
+        assert ("best so far" in text) is marked
+
+
+def test_a_narrow_terminal_is_told_the_validation_alone():
+    text = watched(terminal=False, happening=events(), width=60)
+    assert text.splitlines()[4] == "epoch 1       validation perplexity     160.0   best so far"
 
 
 def test_a_terminal_gets_a_bar_with_perplexity_pace_and_time_left():

@@ -19,8 +19,8 @@ def test_all_that_is_wrong_stands_in_one_line():
     with pytest.raises(ConfigError) as caught:
         checked(TrainOptions, epochs=-1, batch_size="many", lerning_rate=1)
     assert str(caught.value) == (
-        "epochs: Input should be greater than 0, got -1; batch_size: Input should be a valid "
-        "integer, unable to parse string as an integer, got 'many'; there is no setting "
+        "epochs is -1, but must be above 0; batch_size is 'many', "
+        "but must be a whole number; there is no setting "
         "'lerning_rate'. Did you mean 'learning_rate'?"
     )
 

@@ -125,8 +125,8 @@ def test_it_pickles(iris):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"steps": 0}, "steps: Input should be greater than or equal to 1, got 0"),
-        ({"learning_rate": -1}, "learning_rate: .*greater than 0, got -1"),
+        ({"steps": 0}, "steps is 0, but must be at least 1"),
+        ({"learning_rate": -1}, "learning_rate is -1, but must be above 0"),
         ({"class_weight": "even"}, "class_weight: expected a dictionary, 'balanced' or None"),
         ({"class_weight": {0: -1}}, "class_weight: weights are at least 0"),
         ({"random_state": "luck"}, "random_state: expected an integer"),

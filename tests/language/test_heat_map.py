@@ -91,7 +91,7 @@ def test_an_lstm_is_drawn_from_memory_to_output(figure):
     shown = layer(7, 5, "ifgo", "hc")
     heat_map.draw(figure, explanation(WORDS, shown), 1, "mine")
     maps = heat_maps(figure)
-    assert [title[0] for title in maps] == ["c", "f", "i", "o", "g", "h"]
+    assert [title[0] for title in maps] == ["c", "f", "i", "o"]
     units = heat_map.order(shown.states["c"])
     for title, drawn in maps.items():
         values = {**shown.gates, **shown.states}[title[0]]
@@ -103,10 +103,9 @@ def test_gates_are_drawn_from_0_to_1_and_signed_values_evenly_to_both_sides(figu
     heat_map.draw(figure, explanation(WORDS, layer(7, 5, "rzn", "h")), 1, "mine")
     images = [axes.get_images()[0] for axes in figure.axes if axes.get_images()]
     limits = [image.get_clim() for image in images]
-    signed, closed, reset, candidate = limits[:4]
+    (low, high), closed, reset = limits
     assert closed == reset == (0, 1)
-    for low, high in (signed, candidate):
-        assert -low == high > 0.5
+    assert -low == high > 0.5
     white, blue, orange = (1, 1, 1), (0x12 / 255, 0x36 / 255, 0x58 / 255), (0x6B, 0x2C, 0x0B)
     assert images[1].get_cmap()(0.0)[:3] == white
     assert images[1].get_cmap()(1.0)[:3] == pytest.approx(blue)
@@ -126,14 +125,14 @@ def test_tokens_stand_below_and_surprise_above(figure):
     assert below.get_ylabel() == "unit"
 
 
-def test_forty_units_are_drawn_and_named(figure):
+def test_ten_units_are_drawn_and_each_is_named(figure):
     shown = layer(7, 90, "", "h")
     heat_map.draw(figure, explanation(WORDS, shown), 1, "mine")
     ((title, drawn),) = heat_maps(figure).items()
-    assert title == "h, the hidden state; the 40 most varying of 90 units"
-    assert drawn.shape == (40, 7)
+    assert title == "h, the hidden state; the 10 most varying of 90 units"
+    assert drawn.shape == (10, 7)
     labels = [int(label.get_text()) for label in figure.axes[1].get_yticklabels()]
-    assert labels == heat_map.order(shown.states["h"])[::4].tolist()
+    assert labels == heat_map.order(shown.states["h"]).tolist()
 
 
 def test_characters_stand_upright_with_marks_for_the_invisible(figure):
@@ -162,6 +161,26 @@ def test_mathematics_and_long_words_in_a_text_are_only_text(figure):
     assert figure.get_suptitle() == "mine $x$"
 
 
+def test_a_title_longer_than_the_picture_is_folded(figure):
+    title = "\u201cthe company said it expects a loss " * 5
+    heat_map.draw(figure, explanation(WORDS), None, title)
+    lines = figure.get_suptitle().splitlines()
+    assert " ".join(lines) == title.strip()
+    assert max(map(len, lines)) <= 9.5 * figure.get_figwidth()
+
+
+def test_a_character_that_another_installed_font_has_is_drawn(monkeypatch):
+    monkeypatch.setattr(heat_map, "_fonts", lambda: ())
+    assert heat_map._printable("\u6771") == "\u25a1"
+
+    class Has:
+        def get_char_index(self, char):
+            return int(char == 0x6771)
+
+    monkeypatch.setattr(heat_map, "_fonts", lambda: (Has(),))
+    assert heat_map._printable("\u6771") == "\u6771"
+
+
 def test_without_a_layer_there_is_surprise_alone(figure):
     heat_map.draw(figure, explanation(WORDS), None, "mine")
     (axes,) = figure.axes
@@ -178,7 +197,7 @@ def test_a_cell_that_stands_still_is_drawn(figure):
 def test_states_of_different_widths_have_units_of_their_own(figure):
     odd = Layer("Cell", {}, {"h": DRAWS.normal(size=(7, 3)), "memory": DRAWS.normal(size=(7, 60))})
     heat_map.draw(figure, explanation(WORDS, odd), 1, "mine")
-    assert [drawn.shape for drawn in heat_maps(figure).values()] == [(3, 7), (40, 7)]
+    assert [drawn.shape for drawn in heat_maps(figure).values()] == [(3, 7), (10, 7)]
 
 
 @pytest.mark.parametrize("name", ["text.png", "text.svg"])

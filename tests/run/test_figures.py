@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recurra.run.figures import figure, shown, table, words
+from recurra.run.figures import figure, laid_out, shown, table, words
 
 
 def test_the_squared_error_has_the_absolute_one_beside_it():
@@ -75,3 +75,20 @@ def test_metrics_have_the_places_one_reads(metric, value, text):
 def test_figures_have_the_places_one_reads(value, text):
     assert figure(value) == text
     assert figure(2.0, 4) == "2.0000"
+
+
+def test_a_table_of_too_many_columns_drops_the_last_and_names_them():
+    rows = [["", "MASE", "sMAPE", "RMSE"], ["runs/a-long-name", "0.98", "12.10", "1,234.5"]]
+    assert laid_out(rows, 26) == [
+        "                  MASE",
+        "runs/a-long-name  0.98",
+        "not shown: sMAPE, RMSE",
+    ]
+    assert laid_out(rows, 30)[1] == "runs/a-long-name  0.98  12.10"
+    assert laid_out(rows)[1] == "runs/a-long-name  0.98  12.10  1,234.5"
+
+
+def test_a_name_too_long_for_a_line_is_cut_where_it_says_least():
+    rows = [["", "MASE"], ["runs/a-long-name", "0.98"]]
+    assert laid_out(rows, 16) == ["            MASE", "\u2026long-name  0.98"]
+    assert max(map(len, laid_out(rows, 4))) == 14  # no name is cut to less than eight

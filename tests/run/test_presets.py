@@ -10,8 +10,10 @@ import pytest
 
 from recurra.errors import ConfigError
 from recurra.language.entry import LanguageRun
-from recurra.learning.config import GIVEN
-from recurra.run.presets import PRESETS, preset
+from recurra.learning.config import GIVEN, with_data
+from recurra.learning.event import Warned
+from recurra.run.presets import PRESETS, preset, stand_in
+from recurra.run.session import train
 from recurra.run.tasks import TASKS, parse_config
 
 
@@ -74,3 +76,12 @@ def test_minutes_stand_in_place_of_a_presets_steps(name):
     assert preset(name).train.steps is not None
     config = preset(name, minutes=2)
     assert (config.train.minutes, config.train.steps) == (2, None)
+
+
+@pytest.mark.parametrize("name", ["words", "characters", "series", "labels"])
+def test_a_preset_for_one_s_own_data_says_first_what_it_learns_without_them(name, tmp_path):
+    config = preset(name)
+    first = next(train(config, out=tmp_path / "run"))
+    said = f"{name} is for data of your own: give --data; this run learns {config.source!r}"
+    assert isinstance(first, Warned) and first.message.startswith(said)
+    assert stand_in(with_data(config, "novel.txt")) is None

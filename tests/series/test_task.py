@@ -116,7 +116,7 @@ def test_it_learns_what_repeats_beyond_a_season(tmp_path: Path) -> None:
     assert ours["mae"] < 0.25 * theirs["mae"]
 
 
-@pytest.mark.parametrize("head", ["quantiles", "student_t"])
+@pytest.mark.parametrize("head", ["quantiles", "student_t", "mean"])
 def test_series_that_are_zero_for_long_or_constant_or_full_of_gaps_are_learned(
     tmp_path: Path, head: str
 ) -> None:

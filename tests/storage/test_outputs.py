@@ -45,17 +45,20 @@ def test_what_is_someone_s_is_never_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("no/where", "No such file or directory"), ("file/below", "Not a directory")],
+    [
+        ("no/where", "no is not there; make it, or give another with --out"),
+        ("file/below", "is a file, or lies under one; give another with --out"),
+    ],
 )
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=rf"cannot be written to \({why}; .* with --out"):
+    with pytest.raises(RunError, match=why):
         require_file(tmp_path / name, "--out", ours)
     if name == "no/where":
         require_file(tmp_path / name, "--out", ours, makes_folder=True)
         assert not (tmp_path / "no").exists()
     else:
-        with pytest.raises(RunError, match="is a file, or lies under one"):
+        with pytest.raises(RunError, match=why):
             require_folder(tmp_path / name, "--out")
 
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recurra.bench.verdict import loss, medians
+from recurra.bench.verdict import loss, medians, too_short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,8 +50,10 @@ def draw(figure: Figure, result: Row) -> None:
     above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
     parameters = [row["parameters"] for row in result["results"]]
     about = f"{min(parameters):,} to {max(parameters):,} parameters each"
+    short = any(map(too_short, tasks))
+    said = "trained too shortly to tell who is best" if short else "best on average first"
     figure.suptitle(
-        f"Cells at equal parameters ({about}), best on average first",
+        f"Cells at equal parameters ({about}), {said}",
         x=0.01,
         ha="left",
         fontsize=12,

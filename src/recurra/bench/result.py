@@ -149,6 +149,7 @@ def described(
         "length": task.length,
         "batch_size": task.batch_size,
         "steps": steps,
+        "full_steps": task.steps,
         "parameters": task.parameters,
         "baselines": task.baselines() if ours else {},
     }

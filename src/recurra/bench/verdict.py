@@ -6,9 +6,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["loss", "medians", "ranks", "score", "shown", "verdict"]
+__all__ = ["loss", "medians", "ranks", "score", "shown", "too_short", "verdict"]
 
 Row = Mapping[str, Any]
+
+SHORT = 0.1
+"""Share of the full budget of steps below which nothing is told of who is best."""
 
 
 def verdict(tasks: Sequence[Row], rows: Sequence[Row]) -> list[str]:
@@ -27,7 +30,7 @@ def verdict(tasks: Sequence[Row], rows: Sequence[Row]) -> list[str]:
         ...     "deviation": None, "seconds_per_step": 0.01, "kept_bytes": 1,
         ...     "one_step_microseconds": 1.0} for cell, share in (("a", 0.9), ("b", 0.07))]
         >>> verdict([task], rows)[0]
-        'adding problem: a is best (90.0%); b does no better than always 1 (8.0%)'
+        'adding problem: a is best (90.0%, one seed); b does no better than always 1 (8.0%)'
     """
     lines = []
     for task in tasks:
@@ -35,13 +38,27 @@ def verdict(tasks: Sequence[Row], rows: Sequence[Row]) -> list[str]:
         if ours:
             lines.append(_of_task(task, ours))
     complete = ranks(tasks, rows)
-    if len(complete) > 1 and len(tasks) > 1:
+    if len(complete) > 1 and len(tasks) > 1 and not any(map(too_short, tasks)):
         order = sorted(complete, key=complete.__getitem__)
         said = ", ".join(f"{cell} {complete[cell]:.1f}" for cell in order)
         lines.append(f"mean rank over {len(tasks)} tasks: {said}")
     if len({row["cell"] for row in rows}) > 1:
         lines.append(_of_costs(rows))
     return lines
+
+
+def too_short(task: Row) -> bool:
+    """Return whether trainings were cut so much that they tell no cell from another.
+
+    Args:
+        task: of the result.
+
+    Example:
+        >>> too_short({"steps": 5, "full_steps": 3000}), too_short({"steps": 1369})
+        (True, False)
+    """
+    full: float | None = task.get("full_steps")  # earlier results do not have it
+    return full is not None and float(task["steps"]) < SHORT * full
 
 
 def score(task: Row, metrics: Mapping[str, float] | None) -> float | None:
@@ -112,6 +129,10 @@ def _of_task(task: Row, rows: Sequence[Row]) -> str:
     ordered = sorted(rows, key=lambda row: loss(task, row))
     best, *others = ordered
     title = task["title"].partition(":")[0]
+    if too_short(task):
+        return (
+            f"{title}: too short to tell, after {task['steps']:,} of {task['full_steps']:,} steps"
+        )
     value = score(task, best["test"])
     if value is None:
         return f"{title}: every training ran away"
@@ -123,9 +144,10 @@ def _of_task(task: Row, rows: Sequence[Row]) -> str:
     said = f"{title}: {best['cell']} is best ({shown(task, value)}"
     if (deviation := score(task, best["deviation"])) is not None:
         said += f" \u00b1 {shown(task, deviation)}"
-    said += ")"
+    said += ")" if deviation is not None else ", one seed)"
     if equals:
-        said += f", {_and(equals)} as good within the spread of seeds"
+        spread = "" if deviation is None else " within the spread of seeds"
+        said += f", {_and(equals)} as good{spread}"
     for name, metrics in task["baselines"].items():
         rival = score(task, metrics)
         if rival is None:

@@ -8,8 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,6 +19,7 @@ from recurra.cli.look import compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
 from recurra.cli.streams import lenient
 from recurra.cli.text import explain, score, write
+from recurra.cli.usage import said_of
 from recurra.cli.working import Teller
 from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
 
@@ -184,8 +184,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     if hasattr(error, "format_message"):  # a usage error
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "recurra"
-        said = _as_setting(error, words) or error.format_message()
-        say(f"{command}: {said} (see {command} --help)")
+        say(f"{command}: {said_of(error, words)} (see {command} --help)")
         return ConfigError.exit_code
     say(f"recurra: unexpected {type(error).__name__}: {error}; --debug shows where")
     return RunError.exit_code
@@ -206,25 +205,6 @@ def _consent(error: RecurraError, words: Sequence[str]) -> str:
     # After `--` stands nothing but arguments.
     words = [words[0], *given, *words[1:]] if "--" in words else [*words, *given]
     return f"; here: {shlex.join(['recurra', *words])}"
-
-
-def _as_setting(error: Any, words: Sequence[str]) -> str | None:
-    """Return what to write where `train` was given a setting as if it were an option."""
-    option = getattr(error, "option_name", None)
-    if not option or error.ctx.info_name != "train":
-        return None
-    from recurra.learning.config import settings
-    from recurra.run.presets import PRESETS, preset
-
-    chosen = next((word for word in words if word in list(PRESETS)), "docstrings")
-    name = option.lstrip("-").replace("-", "_")
-    for key in settings(preset(chosen)):
-        if name == key.rpartition(".")[2] != key:
-            for word, after in pairwise([*words, "VALUE"]):
-                given, _, value = word.partition("=")
-                if given == option:
-                    return f"No such option: {option}; give --set {key}={value or after}"
-    return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +26,7 @@ __all__ = [
     "Preset",
     "Run",
     "existing",
+    "folded",
     "open_console",
     "presets_like",
     "print_json",
@@ -31,6 +35,7 @@ __all__ = [
     "printable",
     "say",
     "saying_what_compiles",
+    "width",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -66,6 +71,35 @@ def printable(text: str, keep: str = "") -> str:
     return _CONTROL.sub(lambda found: found[0] if found[0] in keep else "\ufffd", text)
 
 
+def width() -> int:
+    """Return how many columns there are to print in: as `COLUMNS` says, else the terminal's."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_WIDTH
+
+
+def folded(text: str, indent: int = 0, most: int = _PIPED_WIDTH) -> list[str]:
+    """Return a text as lines that fit; what cannot be broken, as a path, stays whole.
+
+    Args:
+        text: of one line.
+        indent: of the lines after the first.
+        most: columns that are used where there are more.
+
+    Example:
+        >>> folded("a  word and another", indent=3, most=12)
+        ['a  word and', '   another']
+    """
+    return textwrap.wrap(
+        text,
+        min(most, width()),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def open_console(*, json: bool = False) -> Console:
     """Return where to write text: stdout, or stderr when stdout is for JSON.
 
@@ -74,8 +108,10 @@ def open_console(*, json: bool = False) -> Console:
     Args:
         json: whether stdout is for JSON.
     """
-    width = None if (sys.stderr if json else sys.stdout).isatty() else _PIPED_WIDTH
-    made: Console = _console_class()(stderr=json, width=width, highlight=False, emoji=False)
+    known = (sys.stderr if json else sys.stdout).isatty() or "COLUMNS" in os.environ
+    made: Console = _console_class()(
+        stderr=json, width=None if known else _PIPED_WIDTH, highlight=False, emoji=False
+    )
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -12,8 +13,10 @@ from rich.progress import Progress as Bar
 
 from recurra.cli.working import Teller
 from recurra.learning.event import Averaged, Event, Saved, Started, Stepped, Validated, Warned
-from recurra.run.figures import figure, shown
+from recurra.run.directory import RunDirectory
+from recurra.run.figures import figure, shown, validated
 from recurra.run.session import Opened, Reported
+from recurra.run.tasks import metric_of
 from recurra.work import Working
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Pace", "Progress", "duration"]
 
 _LINE_SECONDS = 15.0
+_WIDE = 84
+"""Columns from which on a validation is told beside the training."""
 
 
 class Pace:
@@ -93,6 +98,8 @@ class Progress:
         self.teller = teller or Teller()
         self._pace: Pace | None = None
         self._metric, self._unit = "perplexity", "tokens"
+        self._run: Path | None = None
+        self._best: float | None = None
         self._line_due = time.monotonic() + _LINE_SECONDS
         self._bar = Bar(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -118,7 +125,7 @@ class Progress:
         """
         match event:
             case Opened():
-                self._metric, self._unit = event.metric, event.unit
+                self._metric, self._unit, self._run = event.metric, event.unit, event.directory
                 place = escape(str(event.directory))
                 self.console.print(f"[bold]{event.config.preset}[/bold] in {place}")
                 for name, fact in event.facts.items():
@@ -161,6 +168,7 @@ class Progress:
             self._fact("parameters", f"{event.parameters:,} on {event.device}")
             self._fact("training", steps)
         self._pace = Pace(event)
+        self._best = self._best_before(event.step)
         if self.console.is_terminal:
             self._bar.add_task("", total=event.steps, completed=event.step, epoch="", pace="")
             self._bar.start()
@@ -183,12 +191,33 @@ class Progress:
 
     def _validate(self, event: Validated, pace: Pace) -> None:
         name = self._metric.replace("_", " ")
-        said = f"validation {name} {shown(self._metric, event.metrics.get(self._metric)):>9}"
-        loss = pace.take_mean_loss()
+        value = event.metrics.get(self._metric)
+        said = f"validation {name} {shown(self._metric, value):>9}"
+        best, loss = self._is_best(value), pace.take_mean_loss()
         if math.isfinite(loss):
-            best = "   [green]best so far[/green]" if event.best else ""
-            said = f"training {self._loss(loss, width=9)}   {said}{best}"
+            if self.console.width >= _WIDE:
+                said = f"training {self._loss(loss, width=9)}   {said}"
+            said += "   [green]best so far[/green]" * best
         self.console.print(f"[bold]epoch {event.epoch:<7.4g}[/bold] {said}")
+
+    def _is_best(self, value: float | None) -> bool:
+        """Return whether a figure that is printed is the best that was, and remember it."""
+        if value is None or (self._best is not None and not self._is_better(value, self._best)):
+            return False
+        self._best = value
+        return True
+
+    def _is_better(self, one: float, other: float) -> bool:
+        return one < other if metric_of(self._metric).better == "lower" else one > other
+
+    def _best_before(self, step: int) -> float | None:
+        """Return the best figure that was printed before a training that goes on after `step`."""
+        if not step or self._run is None:
+            return None
+        records = [r for r in RunDirectory(self._run).metrics.records() if r["step"] <= step]
+        values = [value for _, value in validated(records, self._metric)]
+        choose = min if metric_of(self._metric).better == "lower" else max
+        return choose(values, default=None)
 
     def _loss(self, loss: float, width: int = 0) -> str:
         """Return a training loss in the words of the task: where it is nats, as perplexity."""

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recurra.errors import ConfigError
+from recurra.learning.written import wanted
 from recurra.table import nearest
 
 __all__ = ["SequenceOptions", "checked"]
@@ -70,7 +71,7 @@ def checked(make: type[Options], **settings: Any) -> Options:
         >>> checked(SequenceOptions, num_layers=0)
         Traceback (most recent call last):
         ...
-        recurra.errors.ConfigError: num_layers: Input should be greater than or equal to 1, got 0
+        recurra.errors.ConfigError: num_layers is 0, but must be at least 1
     """
     plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
     try:
@@ -84,4 +85,4 @@ def _say(fault: Any, names: list[str]) -> str:
     name = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
         return f"there is no setting {name!r}.{nearest(name, names)}"
-    return f"{name}: {fault['msg']}, got {fault['input']!r:.80}"
+    return f"{name} is {fault['input']!r:.80}, but must be {wanted(fault)}"

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.storage.picture import canvas
+from recurra.storage.picture import canvas, families
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "heat", "order", "save", "size"]
 
-MOST_UNITS = 40
+MOST_UNITS = 10
 MOST_TOKENS = 120
+_LETTERS = 9.5
+"""Of the title, to an inch."""
 
 _TITLES = {
     "c": "c, the cell state",
@@ -41,6 +44,7 @@ _TITLES = {
     "z": "z, the update gate: dark keeps",
     "n": "n, the candidate",
 }
+_CANDIDATES = "gn"
 _GATES = "fiogzrn"
 """In the order in which they are drawn; those of other cells as they come."""
 
@@ -118,7 +122,9 @@ def draw(figure: Figure, explanation: Any, number: int | None, title: str) -> No
         :, 0
     ]
     cut = "" if len(tokens) == len(explanation.tokens) else f", its first {MOST_TOKENS} tokens"
-    figure.suptitle(f"{title}{cut}", x=0.01, ha="left", fontsize=12, parse_math=False)
+    room = int(_LETTERS * figure.get_figwidth())
+    said = "\n".join("\n".join(wrap(line, room)) for line in f"{title}{cut}".splitlines())
+    figure.suptitle(said, x=0.01, ha="left", fontsize=12, parse_math=False)
     _surprise(columns[0], tokens, explanation)
     rows: dict[int, NDArray[np.int64]] = {}  # width -> its units, the same in every panel
     for axes, (name, values) in zip(columns[1:], panels.items()):
@@ -128,8 +134,7 @@ def draw(figure: Figure, explanation: Any, number: int | None, title: str) -> No
         most = f"; the {len(chosen)} most varying of {width} units"
         shown = most if len(chosen) < width else ""
         axes.set_title(_TITLES.get(name, name) + shown * (axes is columns[1]), fontsize=9.5)
-        every = max(1, len(chosen) // 10)
-        axes.set_yticks(range(0, len(chosen), every), map(str, chosen[::every]), fontsize=6.5)
+        axes.set_yticks(range(len(chosen)), map(str, chosen), fontsize=6.5)
         axes.set_ylabel("unit", fontsize=8.5)
         bar = figure.colorbar(image, ax=axes, aspect=12, pad=0.01, fraction=0.04)
         bar.outline.set_visible(False)
@@ -148,7 +153,10 @@ def _panels(layer: Any) -> dict[str, Floats]:
     memory = "c" if "c" in states else next(iter(states))
     first = {memory: states.pop(memory)}
     known = sorted(layer.gates, key=lambda name: (_GATES + name).index(name))
-    return {**first, **{name: layer.gates[name] for name in known}, **states}
+    # what is offered to the memory, and what is let out of it, can be read off these
+    shown = {name: layer.gates[name] for name in known if name not in _CANDIDATES}
+    states.pop("h" if memory == "c" else memory, None)
+    return {**first, **shown, **states}
 
 
 def _surprise(axes: Axes, tokens: Sequence[str], explanation: Any) -> None:
@@ -213,15 +221,18 @@ def _printable(token: str) -> str:
     """Return a token of at most 16 characters, of which the font has each."""
     token = {" ": "␣", "\t": "⇥", "\n": "⏎"}.get(token, token)
     cut = token if len(token) <= 16 else f"{token[:15]}…"
-    font = _font()
-    return "".join(char if font.get_char_index(ord(char)) else "□" for char in cut)
+    return "".join(char if _is_drawn(ord(char)) else "□" for char in cut)
+
+
+def _is_drawn(char: int) -> bool:
+    return any(font.get_char_index(char) for font in _fonts())
 
 
 @cache
-def _font() -> FT2Font:
+def _fonts() -> tuple[FT2Font, ...]:
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    return get_font(findfont(FontProperties()))
+    return tuple(get_font(findfont(FontProperties(family=[name]))) for name in families())
 
 
 def _short(tokens: Sequence[str]) -> bool:
@@ -229,7 +240,7 @@ def _short(tokens: Sequence[str]) -> bool:
 
 
 def _height(values: Any) -> float:
-    return 0.45 + 0.034 * float(min(np.asarray(values).shape[1], MOST_UNITS))
+    return 0.45 + 0.1 * float(min(np.asarray(values).shape[1], MOST_UNITS))
 
 
 def _is_gate(name: str, layer: Any) -> bool:

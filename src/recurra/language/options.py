@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from recurra.errors import ConfigError
 from recurra.learning.options import Options
+from recurra.learning.written import wanted
 
 __all__ = [
     "SIZED",
@@ -292,5 +293,7 @@ def checked(options: type[AnyOptions], whose: str, **values: float) -> AnyOption
     try:
         return options.model_validate(values)
     except ValidationError as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"{whose}'s options are not valid: {said}") from error
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        said = f"{name} is {first['input']!r:.80}, but must be {wanted(first)}"
+        raise ConfigError(f"{whose}: {said}") from error

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from recurra.errors import ConfigError
-from recurra.table import nearest
+from recurra.learning.written import BOUNDS
+from recurra.table import called, closest, nearest
 
 __all__ = [
     "GIVEN",
@@ -20,6 +21,7 @@ __all__ = [
     "differences",
     "fewer_validations",
     "fields",
+    "nearest_setting",
     "settings",
     "validated",
     "with_data",
@@ -113,11 +115,39 @@ def with_settings(config: _Config, assignments: Sequence[str]) -> _Config:
             raise ConfigError(f"got {assignment!r}: a setting is KEY=VALUE, as seed=3")
         if key not in known or key in _NOT_SETTABLE:
             settable = [name for name in known if name not in _NOT_SETTABLE]
-            raise ConfigError(f"{config.preset} has no setting {key!r}.{nearest(key, settable)}")
+            close = nearest_setting(key, settable)
+            meant = "" if close is None else f" Did you mean {close!r}?"
+            raise ConfigError(f"{config.preset} has no setting {key!r}.{meant}")
         section, _, name = key.rpartition(".")
         empty = text.strip().lower() == "none" and _optional(known[key])
         (values[section] if section else values)[name] = None if empty else text.strip()
     return validated(model, values)
+
+
+def nearest_setting(key: str, known: Sequence[str]) -> str | None:
+    """Return the setting that was most likely meant: of the section that was named, before all.
+
+    Args:
+        key: what was asked for, with its section or without.
+        known: the dotted names of all there are.
+
+    Example:
+        >>> known = ["seed", "train.clip_norm", "train.learning_rate", "network.hidden_size"]
+        >>> nearest_setting("train.lr", known), nearest_setting("hidden", known)
+        ('train.learning_rate', 'network.hidden_size')
+    """
+    section, _, word = key.rpartition(".")
+    inside, anywhere = dict[str, str](), dict[str, str]()
+    for name in known:
+        place, _, last = name.rpartition(".")
+        anywhere.setdefault(last, name)
+        if place == section:
+            inside[last] = name
+    for alike in (called, closest):
+        for words in (inside, anywhere):
+            if (found := alike(word, words)) is not None:
+                return words[found]
+    return closest(key, known)
 
 
 def with_data(config: _Config, data: object) -> _Config:
@@ -242,7 +272,7 @@ def allowed(field: FieldInfo) -> str:
     for rule in field.metadata:
         if getattr(rule, "pattern", None):
             text += f" like {field.default!r}"
-        for name, phrase in _BOUNDS.items():
+        for name, phrase in BOUNDS.items():
             if (bound := getattr(rule, name, None)) is not None:
                 text += f", {phrase} {bound:,}"
     return text + (", or none" if _optional(field) else "")
@@ -254,12 +284,6 @@ _KINDS: dict[object, str] = {
     bool: "true or false",
     str: "text",
     dict[str, str]: "names with words",
-}
-_BOUNDS = {
-    "ge": "at least",
-    "gt": "above",
-    "le": "at most",
-    "lt": "below",
 }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recurra.errors import CheckpointError, DataError
 
-__all__ = ["placed", "typed"]
+__all__ = ["BOUNDS", "placed", "typed", "wanted"]
 
 Kind = TypeVar("Kind")
 
@@ -37,7 +38,7 @@ def typed(kind: type[Kind], value: Any, place: object) -> Kind:
         >>> typed(TrainOptions, {"batch_size": True}, "config.json")
         Traceback (most recent call last):
         ...
-        recurra.errors.CheckpointError: config.json: batch_size is True: input should be a valid ...
+        recurra.errors.CheckpointError: config.json: batch_size is True, but must be a whole number
     """
     known = {field.name for field in fields(kind)} if is_dataclass(kind) else value
     if isinstance(value, dict) and (odd := value.keys() - known):  # pydantic leaves them unseen
@@ -50,8 +51,49 @@ def typed(kind: type[Kind], value: Any, place: object) -> Kind:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         found = f"{field} is {first['input']!r:.80}" if field else f"found {value!r:.80}"
-        said = first["msg"][:1].lower() + first["msg"][1:]
-        raise CheckpointError(f"{place}: {found}: {said:.200}") from error
+        raise CheckpointError(f"{place}: {found}, but must be {wanted(first):.200}") from error
+
+
+def wanted(problem: Mapping[str, Any]) -> str:
+    """Return what a value that was refused must be, in words.
+
+    Args:
+        problem: one of the `errors()` of pydantic's `ValidationError`.
+
+    Example:
+        >>> wanted({"type": "greater_than_equal", "msg": "Input should be ...", "ctx": {"ge": 1}})
+        'at least 1'
+        >>> wanted({"type": "int_parsing", "msg": "Input should be a valid integer, unable ..."})
+        'a whole number'
+    """
+    kind, context = str(problem["type"]), problem.get("ctx", {})
+    for bound, phrase in BOUNDS.items():
+        if bound in context:
+            return f"{phrase} {context[bound]:,}".removesuffix(".0")
+    for begins, words in _KINDS.items():
+        if kind.startswith(begins):
+            return words
+    if (choices := _CHOICES.search(problem["msg"])) is not None:
+        return "one of " + choices[1].replace("'", "")
+    said = str(problem["msg"])
+    if kind == "value_error":
+        said = said.partition(", ")[2]
+    return said.removeprefix("Input should be ")
+
+
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+"""Of a bound as pydantic names it: the words that go before the number."""
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+}
+"""Of what problems begin with: what is wanted."""
+
+_CHOICES = re.compile(r"is not one of ('.*')\.$")
 
 
 @contextmanager

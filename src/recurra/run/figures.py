@@ -3,20 +3,75 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recurra.learning.metric import Metric, Metrics
 from recurra.run.tasks import TASKS, metric_of
 
-__all__ = ["figure", "in_picture", "shown", "spread", "table", "validated", "words"]
+__all__ = ["figure", "in_picture", "shown", "spread", "table", "times", "validated", "words"]
 
 
+_ENDLESS, _SHORTEST = 100_000, 8
+"""Characters of a line where nothing limits it, and of a name at the least."""
 _LONG = 1e12
 """From here on a number is told by its power of ten."""
 
 
-def table(task: str, metric: str, split: str, systems: Sequence[tuple[str, Metrics]]) -> list[str]:
+def laid_out(
+    rows: Sequence[Sequence[str]], columns: int | None = None, least: Sequence[int] = ()
+) -> list[str]:
+    """Return the lines of a table, the heading first: names at the left, figures at the right.
+
+    Of what is wider than there is room for the last columns are left out, and named below.
+
+    Args:
+        rows: cells, the same number in each.
+        columns: of characters that there is room for; as many as it takes.
+        least: the least width of each column.
+
+    Example:
+        >>> rows = [["", "MASE", "sMAPE"], ["mine", "0.983", "12.1"]]
+        >>> for line in laid_out(rows, 14):
+        ...     print(line)
+               MASE
+        mine  0.983
+        not shown:
+          sMAPE
+    """
+    room = columns or _ENDLESS
+    given = [*least, *(0 for _ in rows[0])]
+    first, *widths = (
+        max(wide, *map(len, cells)) for wide, cells in zip(given, zip(*rows, strict=True))
+    )
+    first = min(first, max(room - 2 - widths[0], _SHORTEST))
+    shown, left = 0, room - first
+    while shown < len(widths) and (widths[shown] + 2 <= left or not shown):
+        left -= widths[shown] + 2
+        shown += 1
+    lines = []
+    for name, *cells in rows:
+        figures = (f"  {cell:>{width}}" for cell, width in zip(cells[:shown], widths))
+        lines.append(f"{_cut(name, first):{first}}{''.join(figures)}".rstrip())
+    lost = [name.strip() for name in rows[0][1 + shown :] if name.strip()]
+    if not lost:
+        return lines
+    return [*lines, *textwrap.wrap(f"not shown: {', '.join(lost)}", room, subsequent_indent="  ")]
+
+
+def _cut(name: str, width: int) -> str:
+    """Return a name that fits: of a path the end says more than the beginning."""
+    return name if len(name) <= width else f"\u2026{name[1 - width :]}"
+
+
+def table(
+    task: str,
+    metric: str,
+    split: str,
+    systems: Sequence[tuple[str, Metrics]],
+    columns: int | None = None,
+) -> list[str]:
     """Return the lines of a table: a system a row, the metric that is judged first.
 
     Args:
@@ -24,6 +79,7 @@ def table(task: str, metric: str, split: str, systems: Sequence[tuple[str, Metri
         metric: the one that is judged.
         split: what was measured, for the heading; may be empty.
         systems: a name and its metrics each.
+        columns: of characters that there is room for; as many as it takes.
 
     Example:
         >>> rows = [("mine", {"accuracy": 0.98, "log_loss": 0.07}), ("linear", {"accuracy": 0.95})]
@@ -39,15 +95,10 @@ def table(task: str, metric: str, split: str, systems: Sequence[tuple[str, Metri
         if each.column is not None and each.beside in (None, metric)
     }
     names = [name for name in least if any(_known(name, row) for _, row in systems)]
-    wide = max(len(name) for name, _ in systems)
-    heading, rows = " " * wide, [f"{name:{wide}}" for name, _ in systems]
-    for name in dict.fromkeys([metric, *names]):
-        title = f"{split} {_title(name)}".strip() if name == metric else _title(name)
-        width = max(len(title), least.get(name, 0))
-        heading += f"  {title:>{width}}"
-        cells = [f"  {_cell(name, metrics):>{width}}" for _, metrics in systems]
-        rows = [row + cell for row, cell in zip(rows, cells)]
-    return [heading, *rows]
+    names = list(dict.fromkeys([metric, *names]))
+    titles = [f"{split} {_title(metric)}".strip(), *map(_title, names[1:])]
+    rows = [[name, *(_cell(each, metrics) for each in names)] for name, metrics in systems]
+    return laid_out([["", *titles], *rows], columns, [0, *(least.get(name, 0) for name in names)])
 
 
 def _known(name: str, metrics: Metrics) -> bool:
@@ -105,6 +156,19 @@ def figure(value: float | int | None, places: int | None = None) -> str:
     if abs(value) >= _LONG:
         return f"{value:.2e}"
     return f"{value:,.{places or (2 if value < 100 else 1)}f}"
+
+
+def times(ratio: float) -> str:
+    """Return how many times as much something is, in words; for what percent would hide.
+
+    Args:
+        ratio: of the two.
+
+    Example:
+        >>> times(8.554), times(2.0), times(141.2), times(1.4e9)
+        ('8.6 times', '2.0 times', '141 times', '1.40e+09 times')
+    """
+    return f"{ratio:.2e} times" if ratio >= 1e6 else f"{ratio:,.{0 if ratio >= 100 else 1}f} times"
 
 
 def spread(deviation: float) -> str:

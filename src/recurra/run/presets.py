@@ -9,7 +9,7 @@ from recurra.learning.config import RunConfig, with_data, with_settings
 from recurra.run.tasks import TASKS
 from recurra.table import Table
 
-__all__ = ["PRESETS", "preset"]
+__all__ = ["PRESETS", "preset", "stand_in"]
 
 PRESETS = Table(
     "preset",
@@ -45,6 +45,30 @@ def preset(name: str, *, data: object = None, minutes: float | None = None) -> R
     if minutes is None:
         return config
     return with_settings(config, [f"train.minutes={minutes}", "train.steps=none"])
+
+
+def stand_in(config: RunConfig) -> str | None:
+    """Return what to say of a preset for one's own data that was given none; else None.
+
+    Args:
+        config: of the run.
+
+    Example:
+        >>> stand_in(preset("words"))
+        "words is for data of your own: give --data; this run learns 'docstrings' in their place"
+        >>> stand_in(preset("words", data="novel.txt")), stand_in(preset("airline"))
+        (None, None)
+    """
+    make = PRESETS[config.preset] if config.preset in list(PRESETS) else None
+    if make is None or "size" not in inspect.signature(make).parameters:
+        return None
+    source = make().source
+    if config.source != source:
+        return None
+    return (
+        f"{config.preset} is for data of your own: give --data; this run learns {source!r} in "
+        "their place"
+    )
 
 
 def _size(data: object) -> int | None:

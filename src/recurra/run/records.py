@@ -82,7 +82,7 @@ def require_report(values: dict[str, Any], place: object) -> dict[str, Any]:
         >>> require_report({"run": 3}, "report.json")
         Traceback (most recent call last):
         ...
-        recurra.errors.CheckpointError: report.json: run is 3: input should be a valid string
+        recurra.errors.CheckpointError: report.json: run is 3, but must be text
     """
     typed(_Report, values, place)
     return values

@@ -5,13 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recurra.learning.event import Finished
 from recurra.learning.metric import Direction, Metrics
 from recurra.run.asked import Asked
-from recurra.run.figures import figure, shown, table, words
+from recurra.run.figures import figure, laid_out, shown, table, times, words
 from recurra.run.tasks import TASKS, metric_of
 
 __all__ = [
@@ -41,6 +42,7 @@ class Judged:
     unit: str = "tokens"
 
 
+_WIDTH = 96  # of what is read as sentences
 _SAME = 0.0005  # changes below it do not show
 _MANY = 0.2  # of the tokens; a perplexity with more of them unknown says little
 
@@ -131,7 +133,8 @@ def verdict(report: Mapping[str, Any]) -> str:
     name, theirs = rival
     best = shown(metric, theirs)
     if ours is not None:
-        said = f"{said} {_compared(metric, better, ours, theirs)} {name}'s {best}"
+        rival_s = f"{name}'s {best}"
+        said = f"{said} {_compared(metric, better, ours, theirs, rival_s)}"
         return said + _mixed(report, metric, better, ours)
     if metric_of(metric).overflows:
         return f"{said} is worse than {name}'s {best}"
@@ -167,7 +170,7 @@ def _mixed(report: Mapping[str, Any], metric: str, better: str, ours: float | No
     said = f"; mixed with others it is {shown(metric, found)}"
     if ours is None:
         return said
-    return f"{said}, which {_compared(metric, better, found, ours)} alone"
+    return f"{said}, which {_compared(metric, better, found, ours, 'alone')}"
 
 
 def mixture_of(report: Mapping[str, Any]) -> Metrics | None:
@@ -181,32 +184,35 @@ def mixture_of(report: Mapping[str, Any]) -> Metrics | None:
     return found
 
 
-def _compared(metric: str, better: str, ours: float, theirs: float) -> str:
-    """Return the words between our figure and theirs."""
+def _compared(metric: str, better: str, ours: float, theirs: float, rival: str) -> str:
+    """Return what is said of our figure beside theirs, which is the rival's."""
     ahead = ours < theirs if better == "lower" else ours > theirs
-    word = "better" if ahead else "worse"
+    than = f"{'better' if ahead else 'worse'} than {rival}"
     if metric_of(metric).share:
         if abs(ours - theirs) < _SAME:
-            return "equals"
-        return f"is {100 * abs(ours - theirs):.1f} points {word} than"
+            return f"equals {rival}"
+        return f"is {100 * abs(ours - theirs):.1f} points {than}"
     if ours == theirs:
-        return "equals"
+        return f"equals {rival}"
     if not ours * theirs > 0:  # no share of nothing
-        return f"is {word} than"
+        return f"is {than}"
     change = abs(ours / theirs - 1)
     if change < _SAME:
-        return "equals"
-    if change >= 10:
-        return f"is {ours / theirs:,.3g} times {word} than"
+        return f"equals {rival}"
+    if change >= 1:
+        return f"is {than}, {times(ours / theirs)} as high"
+    if ours / theirs < 0.1:  # nearly all of it, as percents round
+        return f"is {than}, which is {times(theirs / ours)} as high"
     share = f"{change:.1%}" if change < 0.1 else f"{change:.0%}"
-    return f"is {share} {word} than"
+    return f"is {share} {than}"
 
 
-def render(report: Mapping[str, Any]) -> str:
+def render(report: Mapping[str, Any], columns: int | None = None) -> str:
     """Return a report as lines to read.
 
     Args:
         report: as `compose` returns it.
+        columns: of characters that there is room for; tables are as wide as it takes without.
     """
     split, metrics = split_of(report)
     systems = [(report["preset"], metrics or {}), *report["baselines"].items()]
@@ -214,40 +220,44 @@ def render(report: Mapping[str, Any]) -> str:
         systems.insert(1, ("mixture", mixture))
     lines = []
     if metrics is not None:
-        lines = [*table(report["task"], judged_by(report)[0], split, systems), ""]
-    said = report["verdict"]
-    lines += [*textwrap.wrap(f"{said[:1].upper()}{said[1:]}.", 96)]
-    for note in report.get("notes", []):
-        lines += textwrap.wrap(f"{note[:1].upper()}{note[1:].rstrip('.')}.", 96)
+        lines = [*table(report["task"], judged_by(report)[0], split, systems, columns), ""]
+    folded = partial(textwrap.wrap, width=min(_WIDTH, columns or _WIDTH), break_long_words=False)
+    for said in (report["verdict"], *report.get("notes", [])):
+        lines += folded(f"{said[:1].upper()}{said[1:].rstrip('.')}.")
     for name, why in (report.get("left_out") or {}).items():
-        lines += textwrap.wrap(f"left out: {name} ({why})", 96, subsequent_indent="  ")
+        lines += folded(f"left out: {name} ({why})", subsequent_indent="  ")
     if mixture and (parts := report["mixture"].get("parts")):
-        lines += ["", *_parts(parts, mixture.get("perplexity"), split)]
-    lines += ["", *_scored(metrics or {}, split), _effort(report)]
+        lines += ["", *_parts(parts, mixture.get("perplexity"), split, columns)]
+    lines += [""]
+    for said in (*_scored(metrics or {}, split), _effort(report)):
+        lines += folded(said)
     if report.get("command"):
         lines.append(f"Again: {report['command']}")
     if report.get("sample"):
         lines += ["", "A sample:"]
         for line in report["sample"].splitlines():
-            lines += textwrap.wrap(line, 96, initial_indent="  ", subsequent_indent="    ")
+            lines += folded(line, initial_indent="  ", subsequent_indent="    ")
     return "\n".join([*lines, "", *_places(report)])
 
 
 def _parts(
-    parts: Mapping[str, Mapping[str, float | None]], mixed: float | None, split: str
+    parts: Mapping[str, Mapping[str, float | None]],
+    mixed: float | None,
+    split: str,
+    columns: int | None,
 ) -> list[str]:
     """Return the lines of a table: what each part of a mixture weighs, and what it gains."""
     key = "test_perplexity" if split == "test" else "valid_perplexity"
-    wide = max(len("part"), *map(len, parts))
-    lines = [f"{'part':{wide}}  weight  alone  mixture without it"]
+    rows = [["part", "weight", "alone", "mixture without it"]]
     for name, part in parts.items():
         weight, without = part.get("weight"), part.get("without")
-        cell = "-" if weight is None else f"{weight:.3f}"
         lost = "-"
         if without is not None and mixed:
-            lost = f"{figure(without)} ({without / mixed - 1:+.1%})"
-        lines.append(f"{name:{wide}}  {cell:>6}  {figure(part.get(key)):>5}  {lost:>18}")
-    return lines
+            ratio = without / mixed
+            gain = f"{ratio - 1:+.1%}" if ratio < 2 else times(ratio)
+            lost = f"{figure(without)} ({gain})"
+        rows.append([name, "-" if weight is None else f"{weight:.3f}", figure(part.get(key)), lost])
+    return laid_out(rows, columns)
 
 
 def _scored(metrics: Metrics, split: str) -> list[str]:

@@ -18,6 +18,7 @@ from recurra.machine import choose_device, keep_freed_memory, on_threads, usable
 from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
 from recurra.run.plot import curves
+from recurra.run.presets import stand_in
 from recurra.run.report import Judged, best_of, compose
 from recurra.run.tasks import metric_of, parse_config, task_class, task_of
 from recurra.storage.picture import canvas
@@ -175,6 +176,8 @@ def _threads(config: RunConfig, given: bool) -> dict[str, str]:
 
 
 def _run(config: RunConfig, *how: Any) -> Iterator[Event | Opened | Reported]:
+    if (said := stand_in(config)) is not None:
+        yield Warned(said)
     with on_threads(config.threads or usable_cores()):
         yield from _learn(config, *how)
 
@@ -249,7 +252,7 @@ def _report(
         directory.curves_path,
         title=asked.title,
         metric=metric,
-        baseline=best_of(_of_split(baselines, "valid"), metric, better),
+        baseline=_in_the_verdict(baselines, split, metric, better),
     )
     drawn = [directory.curves_path.name]
     for picture in task.pictures():
@@ -269,6 +272,19 @@ def _report(
         judged=Judged(metric, better, task.unit),
         extras=extras,
     )
+
+
+def _in_the_verdict(
+    baselines: Mapping[str, Mapping[str, Metrics]], split: str, metric: str, better: str
+) -> tuple[str, float] | None:
+    """Return the baseline that the verdict speaks of, and its figure on validation."""
+    on_valid = _of_split(baselines, "valid")
+    judged = best_of(_of_split(baselines, split), metric, better)
+    if judged is not None:
+        spoken_of = {name: row for name, row in on_valid.items() if name == judged[0]}
+        if (found := best_of(spoken_of, metric, better)) is not None:
+            return found
+    return best_of(on_valid, metric, better)
 
 
 def _of_split(baselines: Mapping[str, Mapping[str, Metrics]], split: str) -> dict[str, Metrics]:

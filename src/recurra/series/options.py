@@ -89,8 +89,10 @@ class ForecastOptions(Options):
         "direct",
         description="all horizons from the last state, all segments at once, or one by one",
     )
-    head: Literal["quantiles", "student_t"] = Field(
-        "quantiles", description="what is learned of the next observations"
+    head: Literal["quantiles", "student_t", "mean"] = Field(
+        "quantiles",
+        description="what is learned of the next observations; of the mean, by squared errors, "
+        "intervals come from calibrate alone",
     )
     residual: Literal["auto", "season", "last", "none"] = Field(
         "auto", description="what the network corrects: the last season, the last value, nothing"

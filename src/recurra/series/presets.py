@@ -26,10 +26,12 @@ def sine() -> SeriesRun:
 
     The tutorial means its window as ten steps of one feature, but its shapes make it one step of
     ten; this preset keeps that, `sine-steps` is the other form. What the tutorial prints as mean
-    square error is the root of it: the report has both. Its `[cell] * n` has both layers share one
-    cell and so its weights; here each layer has its own. Unlike there, a window is told by its
-    distance from its last value and in its own deviation, which makes the task far easier. On its
-    own predictions a window of ten points drifts away, as the report says.
+    square error is the root of it: the report has both. Each layer has a cell of its own, as there.
+    Otherwise than there, quantiles are learned, by Adam in 500 steps, where the tutorial takes
+    squared errors, Adagrad and 3,000; and a window is told by its distance from its last value and
+    in its own deviation, which makes the task far easier. `--set network.head=mean --set
+    train.optimizer=adagrad --set train.steps=3000` takes the tutorial's. On its own predictions a
+    window of ten points drifts away, as the report says.
     """
     return _sine("sine", segment=10)
 

@@ -37,6 +37,7 @@ from recurra.series.use.evidence import (
     MOST_RESIDUALS,
     ForecastEvidence,
     ShownPoints,
+    in_blocks,
     mean_error,
     running_freely,
     shown,
@@ -190,20 +191,31 @@ class SeriesTask(Task):
             return np.asarray((trial.actual - told[..., MIDDLE]) / scales)
 
         residuals = missed(quantiles)
-        beside = {
-            name: missed(self._rivals[name]["test"])
-            for name in ("seasonal_naive", "ar", "theta")
-            if name in self._rivals
-        }
+        best = self._best_rival()
+        names = dict.fromkeys([*([best] if best else []), "seasonal_naive", "ar", "theta"])
+        beside = {n: missed(self._rivals[n]["test"]) for n in names if n in self._rivals}
+        points = self._points
+        if points is not None and best is not None:
+            told = in_blocks(trial, self._rivals[best]["test"][..., MIDDLE])
+            points = replace(points, rival=(best, told))
         known = residuals[np.isfinite(residuals)]
         return ForecastEvidence(
             shown(trial, quantiles, self.network.shape.context),
             mean_error(residuals),
             {name: mean_error(errors) for name, errors in beside.items()},
             known[:: max(1, len(known) // MOST_RESIDUALS)],
-            self._points,
+            points,
             scaled=together,
         )
+
+    def _best_rival(self) -> str | None:
+        """Return the baseline that the verdict is about: the best on the test."""
+        known = [
+            (value, name)
+            for name, told in self.baselines().items()
+            if (value := told.get("test", {}).get(self.metric)) is not None
+        ]
+        return min(known)[1] if known else None
 
     @classmethod
     def evaluate(

@@ -43,7 +43,7 @@ def require_file(
 
     Raises:
         ConfigError: it is a directory, a link, or a file that is no such result.
-        RunError: it cannot be written there.
+        RunError: it cannot be written there, or there is no such folder.
         ResourceError: the disk is full.
 
     Example:
@@ -64,10 +64,12 @@ def require_file(
                 f"{path} is there already and is none that Recurra wrote; move it away, or give "
                 f"another {option}"
             )
-    if path.parent.is_dir() or not makes_folder:
+    if path.parent.is_dir():
         try_folder(path.parent, str(path), option)
-    else:
-        require_folder(path.parent, option)
+        return
+    require_folder(path.parent, option)
+    if not makes_folder:
+        raise RunError(f"{path.parent} is not there; make it, or give another with {option}")
 
 
 def require_folder(path: Path, option: str) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,40 @@ from recurra.work import working
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Picture", "canvas", "require_picture"]
+__all__ = ["Picture", "canvas", "families", "require_picture"]
+
+_LATIN = "DejaVu Sans"
+_OTHERS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Noto Sans JP",
+    "Noto Sans KR",
+    "Source Han Sans SC",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+    "IPAexGothic",
+    "IPAGothic",
+    "TakaoGothic",
+    "Unifont",
+    "UnDotum",
+    "NanumGothic",
+    "Baekmuk Gulim",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Apple SD Gothic Neo",
+    "Arial Unicode MS",
+    "Microsoft YaHei",
+    "SimHei",
+    "Yu Gothic",
+    "MS Gothic",
+    "Malgun Gothic",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+    "Noto Sans",
+)
+"""Families with characters that the first lacks, as they are called where they are installed."""
 
 _COLORS = ["1f5a96", "c2571a", "9ab7d3", "333333", "4f8a5b", "8a6fb0", "b0903a", "808080"]
 _INK = "#333333"
@@ -122,8 +157,18 @@ def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style: Any = {**_STYLE, "axes.prop_cycle": cycler(color=[f"#{color}" for color in _COLORS])}
-    with working(f"drawing {path.name}"), matplotlib.rc_context(style):
+    style: Any = {
+        **_STYLE,
+        "font.family": list(families()),
+        "axes.prop_cycle": cycler(color=[f"#{color}" for color in _COLORS]),
+    }
+    with (
+        working(f"drawing {path.name}"),
+        matplotlib.rc_context(style),
+        warnings.catch_warnings(),
+    ):
+        # a character that no font has is a box, which says it all
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
@@ -132,6 +177,20 @@ def canvas(path: Path, width: float, height: float) -> Iterator[Figure]:
         drawn = io.BytesIO()
         figure.savefig(drawn, format=suffix[1:], metadata=_METADATA[suffix])
         write_bytes(path, drawn.getvalue())
+
+
+@cache
+def families() -> tuple[str, ...]:
+    """Return the families of letters to draw with: the first that has a character draws it.
+
+    Example:
+        >>> families()[0]
+        'DejaVu Sans'
+    """
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return (_LATIN, *(name for name in _OTHERS if name in installed))
 
 
 def _lay_out(figure: Figure) -> None:

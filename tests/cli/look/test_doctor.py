@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import tomllib
 from pathlib import Path
 
 import pytest
 import torch
 
 from recurra.cli.look import doctor
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_facts(recurra, tmp_path, monkeypatch):
@@ -35,7 +38,8 @@ def test_the_facts(recurra, tmp_path, monkeypatch):
     assert facts["data"]["ptb"] is None and facts["data"]["grammar"]
     assert facts["data"]["m4-hourly"] is None and facts["data"]["airline"]
     assert facts["data"]["iris"]
-    assert set(facts["extras"]) == {"serve", "onnx", "frames", "bpe", "track", "tune", "cluster"}
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {*facts["extras"], "dev"} == set(declared["optional-dependencies"])
     assert facts["healthy"] is all(finding["fine"] for finding in facts["findings"])
 
 

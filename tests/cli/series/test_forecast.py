@@ -72,8 +72,10 @@ def test_csv_in_csv_out(recurra, run, tmp_path):
     ("words", "code", "said"),
     [
         (["--levels=80,100"], 2, "give a level between 0 and 100"),
+        (["--levels=0.8"], 2, "a level of 0.8 is in percent: did you mean 80?"),
+        (["--levels=80,0.95"], 2, "a level of 0.95 is in percent: did you mean 95?"),
         (["--data=empty.csv"], 3, "empty.csv"),
-        (["--out=nowhere/out.csv"], 1, "No such file"),
+        (["--out=nowhere/out.csv"], 1, "nowhere is not there; make it, or give another with --out"),
     ],
 )
 def test_what_cannot_be_forecast_is_one_line(recurra, run, tmp_path, words, code, said):

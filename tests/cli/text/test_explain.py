@@ -124,7 +124,7 @@ def test_a_mixture_says_whose_gates_are_shown(recurra, network, ngram, tmp_path)
         ("network", [TEXT, "--layer=0"], 2, "--layer"),
         ("ngram", [TEXT, "--layer=1"], 2, "a model of kind ngram has no layers to look at"),
         ("network", [TEXT, "--plot=seen.jpg"], 2, "written as .png or .svg, got seen.jpg"),
-        ("network", [TEXT, "--plot=no/where.png"], 1, "No such file or directory"),
+        ("network", [TEXT, "--plot=no/where.png"], 1, "no is not there; make it, or give another"),
         ("network", [TEXT, "--top=-1"], 2, "--top"),
         ("networc", [TEXT], 2, "networc is not there. Did you mean 'network'?"),
     ],
@@ -134,3 +134,14 @@ def test_what_cannot_be_explained_is_one_line(recurra, network, ngram, kind, wor
     answer = recurra("explain", network.parent / kind, *words)
     assert (answer.code, answer.out, answer.err.count("\n")) == (code, "", 1)
     assert said in answer.err
+
+
+def test_a_layer_s_gates_are_told_a_word_without_a_picture(recurra, network):
+    answer = recurra("explain", network, TEXT, "--layer=1")
+    layer = recurra("explain", network, TEXT, "--layer=1", "--json").json["layers"][0]
+    lines = answer.out.splitlines()
+    head = next(n for n, line in enumerate(lines) if line.startswith("Layer 1 of "))
+    assert lines[head + 1].split() == ["token", *layer["gates"]]
+    first = [f"{np.mean(gate[0]):.2f}" for gate in layer["gates"].values()]
+    assert lines[head + 2].split()[1:] == first
+    assert "Layer 1" not in recurra("explain", network, TEXT).out

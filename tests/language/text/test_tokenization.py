@@ -304,7 +304,7 @@ class TestBytePairs:
     def test_without_the_library(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "tokenizers", None)
         for use in (lambda: learn_merges(["a"], 300), lambda: tokenize("a", "bpe", (("a", "b"),))):
-            with pytest.raises(ConfigError, match=r"pip install 'recurra\[bpe\]'"):
+            with pytest.raises(ConfigError, match=r"pip install tokenizers"):
                 use()
 
     def test_what_is_remembered_is_bounded(self, monkeypatch):

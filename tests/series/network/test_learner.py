@@ -120,16 +120,25 @@ def test_series_too_short_to_learn_from_are_bad_data(
     panel_of: PanelOf, forecaster_of: Callable[..., Made]
 ) -> None:
     made = forecaster_of(panel_of((22,), season=8), horizon=6)
-    with pytest.raises(
-        DataError, match=r"no series has 15 observations to learn from.*6 \+ 6 kept"
-    ):
+    said = r"season is of 8 .*no series has 15 observations to learn from.*6 \+ 6 kept"
+    with pytest.raises(DataError, match=said):
+        learner_of(made)
+
+
+def test_of_a_season_longer_than_the_series_the_season_is_to_blame(
+    panel_of: PanelOf, forecaster_of: Callable[..., Made]
+) -> None:
+    """`data.season=500` on 211 rows."""
+    made = forecaster_of(panel_of((211,), season=500), horizon=12, context=504)
+    said = r"a season is of 500 .* no series has 513 .* 187 at most; give a smaller data\.season"
+    with pytest.raises(DataError, match=said):
         learner_of(made)
 
 
 # Judged meanwhile
 
 
-@pytest.mark.parametrize("head", ["quantiles", "student_t"])
+@pytest.mark.parametrize("head", ["quantiles", "student_t", "mean"])
 def test_validation_is_the_score_and_the_quantile_loss_of_the_validation_windows(
     panel_of: PanelOf,
     forecaster_of: Callable[..., Made],
@@ -170,7 +179,7 @@ def test_a_long_validation_looks_at_some_windows_only(
     assert len(learner_of(made).trial) == 5
 
 
-@pytest.mark.parametrize("head", ["quantiles", "student_t"])
+@pytest.mark.parametrize("head", ["quantiles", "student_t", "mean"])
 def test_calibration_is_conformal_on_the_validation_windows(
     panel_of: PanelOf, forecaster_of: Callable[..., Made], head: str
 ) -> None:

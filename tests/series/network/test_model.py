@@ -262,6 +262,19 @@ def test_the_loss_of_students_t_is_its_surprise() -> None:
     assert found == pytest.approx(expected.mean(), rel=1e-5)
 
 
+def test_the_loss_of_the_mean_is_its_square_in_the_window_s_unit() -> None:
+    """As the tutorial's program learns its sine."""
+    net, seen = network(head="mean"), window()
+    targets = 10 + torch.randn(B, 6, generator=torch.Generator().manual_seed(1)).double()
+    found = float(net.loss(seen, targets, torch.ones(B, 6, dtype=torch.bool), 0).detach())
+    scaled = net.scaling.apply(seen)
+    told = net.in_units(seen)[0]
+    assert torch.equal(told, told[..., :1].expand(told.shape)), "every quantile is the mean"
+    wanted = (targets - scaled.centre) / scaled.scale
+    off = ((wanted - told[..., 0]) / scaled.change.clamp_min(LEAST_CHANGE)).detach().numpy()
+    assert found == pytest.approx((off**2).mean(), rel=1e-5)
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_a_window_of_zeros_that_ends_teaches_nothing_and_breaks_nothing(head: str) -> None:
     """An intermittent series: in units of such a window, what follows would be infinite."""

@@ -21,7 +21,7 @@ def test_both_are_drawn_with_their_difference_below(figure):
     found = lines(upper)
     assert set(found) == {"real", "one step ahead, RMSE 0.25"}
     assert np.array_equal(found["real"], REAL)
-    off, _ = lower.get_lines()
+    off = lower.get_lines()[0]
     assert off.get_ydata() == pytest.approx(np.full(100, 0.25))
 
 
@@ -33,6 +33,18 @@ def test_what_runs_freely_is_drawn_and_leaves_the_picture_where_it_runs_away(fig
     assert name.endswith(f"RMSE {np.sqrt(np.mean((free - REAL) ** 2)):.3g}")
     assert upper.get_ylim()[1] < 3 and upper.get_ylim()[0] < -1
     assert lower.get_ylim()[1] < 5
+
+
+def test_blocks_are_called_blocks_and_the_verdict_s_baseline_stands_below(figure):
+    """sine-free tells 50 steps at once: that is not one step ahead."""
+    rival = ("ar2", REAL + 1e-5)
+    predicted.draw(figure, "sine", ShownPoints(REAL, REAL + 0.002, None, 50, rival))
+    upper, lower = figure.axes
+    assert set(lines(upper)) == {"real", "in blocks of 50 steps ahead, RMSE 0.002"}
+    below = lines(lower)
+    assert below["ar2, RMSE 1e-05"] == pytest.approx(np.full(100, 1e-5))
+    assert lower.get_yscale() == "log"  # on a linear axis both were at 0, and one could not be told
+    assert lower.get_ylim()[0] < 1e-5
 
 
 def test_gaps_are_left_out_of_the_error(figure):

@@ -176,7 +176,7 @@ def test_without_the_extra(missing, tmp_path, monkeypatch):
     class Frame:
         __module__ = "polars.dataframe"
 
-    with pytest.raises(ConfigError, match=rf"{missing} is needed: pip install 'recurra\[frames\]'"):
+    with pytest.raises(ConfigError, match=rf"{missing} is needed: pip install narwhals pyarrow"):
         if missing == "narwhals":
             read(Frame())
         else:

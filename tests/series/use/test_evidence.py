@@ -11,7 +11,7 @@ import pytest
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.judging.trial import Trial
 from recurra.series.panel import Panel
-from recurra.series.use.evidence import mean_error, running_freely, shown
+from recurra.series.use.evidence import in_blocks, mean_error, running_freely, shown
 
 PanelOf = Callable[..., Panel]
 Made = Any
@@ -101,6 +101,20 @@ def test_what_does_not_follow_on_is_not_run_freely(
 ) -> None:
     made = forecaster_of(panel_of(lengths, variables=variables), horizon=3, data=options)
     assert running_freely(made.forecaster, Trial.of(made.dataset, "test")) is None
+
+
+def test_a_baseline_is_shown_in_blocks_as_the_network_is(
+    panel_of: Callable[..., Panel], forecaster_of: Callable[..., Any]
+) -> None:
+    dataset = forecaster_of(panel_of((60,)), horizon=4, data={"test": 12, "stride": 1}).dataset
+    trial = Trial.of(dataset, "test")
+    medians = trial.origins[:, None] + np.arange(4.0)  # each step told by its own number
+    assert in_blocks(trial, medians).tolist() == list(range(48, 60))
+    gappy = trial.only(np.array([0, 8]))
+    assert (
+        np.isnan(in_blocks(gappy, medians[[0, 8]])).tolist()
+        == [False] * 4 + [True] * 4 + [False] * 4
+    )
 
 
 def test_the_mean_error_of_a_step_is_of_what_is_known() -> None:

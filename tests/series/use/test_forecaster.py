@@ -574,6 +574,7 @@ def test_a_history_with_another_step_is_bad_data(
         ({"horizon": 0}, "horizon is 0; give the steps to forecast, 1 to 100,000"),
         ({"horizon": -3}, "horizon is -3"),
         ({"levels": (80, 100)}, "an interval holds 100%"),
+        ({"levels": (0.8,)}, "did you mean 80"),
     ],
 )
 def test_what_cannot_be_forecast_is_said(

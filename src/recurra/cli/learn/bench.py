@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, open_console, print_json, print_lines
+from recurra.cli.console import Json, folded, open_console, print_json, print_lines, width
 from recurra.cli.interrupt import current
 from recurra.cli.places import place
+from recurra.cli.usage import list_commands
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,25 +32,15 @@ _MINUTES = (
 _BEGINS = b'{\n  "bench": "cells"'
 """What a cells.json of ours begins with."""
 _LINE_SECONDS = 10.0
+_WIDTH = 100
 _PATIENCE = 1.5
 """Seconds in which what is complete is told once a signal has come."""
-_WIDTH = 100
 
 
 @app.callback()
 def _list(context: typer.Context, json: Json = False) -> None:
-    """List the comparisons there are, or carry out one."""
-    from recurra.bench import BENCHES
-
-    if context.invoked_subcommand is not None:
-        return
-    if json:
-        print_json({"benches": [{"name": n, "description": d} for n, d in BENCHES.items()]})
-        return
-    console = open_console()
-    for name, description in BENCHES.items():
-        console.print(f"[bold]{name}[/bold]  {description}")
-    console.print("\n[dim]recurra bench NAME carries one out.")
+    """Comparisons that take minutes."""
+    list_commands(context, json=json, title="benches")
 
 
 @app.command()
@@ -116,6 +106,7 @@ def _options(**given: Any) -> Any:
     from recurra.bench.cells import BenchOptions
     from recurra.bench.tasks import TASKS
     from recurra.errors import ConfigError
+    from recurra.learning.written import wanted
     from recurra.nn.cells import CELLS
 
     for table, asked in ((CELLS, given["cells"]), (TASKS, given["tasks"])):
@@ -126,7 +117,8 @@ def _options(**given: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise ConfigError(f"--{name} {first['input']}: {first['msg']}") from error
+        said = f"--{name} is {first['input']!r:.80}, but must be {wanted(first)}"
+        raise ConfigError(said) from error
 
 
 def _require(out: Path, drawn: Path, option: str) -> None:
@@ -235,7 +227,7 @@ def lines(result: Row) -> Iterator[str]:
         return
     yield from _notes(result)
     for said in result["verdict"]:
-        yield from _folded(said)
+        yield from folded(said, indent=2, most=_WIDTH)
 
 
 def _notes(result: Row) -> Iterator[str]:
@@ -253,17 +245,13 @@ def _notes(result: Row) -> Iterator[str]:
         f"ms: forward and backward of a batch on {threads}; one us: a single step of one sequence; "
         "MB: tensors kept from the forward to the backward pass, kernels' scratch not counted.",
     ):
-        yield from _folded(said)
+        yield from folded(said, indent=2, most=_WIDTH)
     yield ""
     kernels = dict.fromkeys((row["cell"], row["kernel"]) for row in result["results"])
     wide = max(len(cell) for cell, _ in kernels)
     for cell, kernel in kernels:
-        yield from _folded(f"{cell:{wide}}  {kernel}", indent=wide + 2)
+        yield from folded(f"{cell:{wide}}  {kernel}", indent=wide + 2, most=_WIDTH)
     yield ""
-
-
-def _folded(said: str, indent: int = 2) -> list[str]:
-    return textwrap.wrap(said, _WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _spread(result: Row) -> str:
@@ -273,27 +261,37 @@ def _spread(result: Row) -> str:
 
 def _table(task: Row, rows: list[Row]) -> Iterator[str]:
     from recurra.bench.verdict import shown
+    from recurra.run.figures import laid_out
 
-    metric = {"bits_per_char": "bits/char"}.get(task["metric"], task["metric"])
-    heads = f"{metric:>9} {'':7} {'loss':>6}  {'rate':>5}  {'params':>6}  {'width':>7}"
-    costs = f"{'ms':>5}  {'tokens/s':>8}  {'one us':>6}  {'MB':>5}"
-    wide = max(9, *(len(row["cell"]) for row in rows), *map(len, task["baselines"]))
-    yield f"{task['title']}; {task['steps']:,} steps of {task['batch_size']} x {task['length']}"
-    yield f"{'':{wide}} {heads}  {costs}"
+    metric = task["metric"].replace("bits_per_char", "bits/char")
+    title = f"{task['title']}; {task['steps']:,} steps of {task['batch_size']} x {task['length']}"
+    yield from folded(title, indent=2, most=_WIDTH)
+    heads = [metric, "loss", "rate", "params", "width", "ms", "tokens/s", "one us", "MB"]
     sign = 1 if task["better"] == "lower" else -1
     known = [row for row in rows if row["test"] is not None]
     lost = [row for row in rows if row["test"] is None]
-    for row in [*sorted(known, key=lambda row: sign * row["test"][task["metric"]]), *lost]:
-        test, deviation = row["test"], row["deviation"]
-        value = shown(task, test and test[task["metric"]])
-        about = f"\u00b1 {shown(task, deviation[task['metric']])}" if deviation else ""
-        loss = "-" if test is None else f"{test['loss']:.4f}"
-        yield (
-            f"{row['cell']:{wide}} {value:>9} {about:7} {loss:>6}  {row['learning_rate']:>5g}  "
-            f"{row['parameters']:>6,}  {'+'.join(map(str, row['widths'])):>7}  "
-            f"{1e3 * row['seconds_per_step']:>5.1f}  {row['tokens_per_second']:>8,.0f}  "
-            f"{row['one_step_microseconds']:>6,.0f}  {row['kept_bytes'] / 1e6:>5.1f}"
-        )
+    ordered = [*sorted(known, key=lambda row: sign * row["test"][task["metric"]]), *lost]
+    table = [["", *heads], *(_cells(task, row) for row in ordered)]
     for name, metrics in task["baselines"].items():
         loss = f"{metrics['loss']:.4f}" if "loss" in metrics else "-"
-        yield f"{name:{wide}} {shown(task, metrics[task['metric']]):>9} {'':7} {loss:>6}"
+        table.append([name, shown(task, metrics[task["metric"]]), loss, *[""] * 7])
+    yield from laid_out(table, width())
+
+
+def _cells(task: Row, row: Row) -> list[str]:
+    from recurra.bench.verdict import shown
+
+    test, deviation = row["test"], row["deviation"]
+    about = f" \u00b1 {shown(task, deviation[task['metric']])}" if deviation else ""
+    return [
+        row["cell"],
+        shown(task, test and test[task["metric"]]) + about,
+        "-" if test is None else f"{test['loss']:.4f}",
+        f"{row['learning_rate']:g}",
+        f"{row['parameters']:,}",
+        "+".join(map(str, row["widths"])),
+        f"{1e3 * row['seconds_per_step']:.1f}",
+        f"{row['tokens_per_second']:,.0f}",
+        f"{row['one_step_microseconds']:,.0f}",
+        f"{row['kept_bytes'] / 1e6:.1f}",
+    ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import AllowImport, Json, existing, print_json, print_lines
+from recurra.cli.console import AllowImport, Json, existing, print_json, print_lines, width
 from recurra.cli.places import place
 
 if TYPE_CHECKING:
@@ -187,16 +187,15 @@ def _dataset(config: LanguageRun | NgramRun, model: LanguageModel) -> TextDatase
 
 def _tell(report: Mapping[str, Any]) -> list[str]:
     """Return the table of the parts, and what the mixture reaches."""
-    from recurra.run.figures import figure
+    from recurra.run.figures import figure, laid_out
 
     split = "test" if report["test"] is not None else "valid"
     words = {"test": "test", "valid": "validation"}[split]
-    mixed = report[split]["perplexity"]
-    wide = max(map(len, report["parts"]))
-    lines = [f"{'':{wide}}  weight  {words + ' perplexity':>21}  without it"]
+    rows = [["", "weight", f"{words} perplexity", "without it"]]
     for name, part in report["parts"].items():
-        alone = figure(part[f"{split}_perplexity"])
         rest = "-" if part["without"] is None else figure(part["without"])
-        lines.append(f"{name:{wide}}  {part['weight']:>6.3f}  {alone:>21}  {rest:>10}")
-    lines += [f"{'mixture':{wide}}  {'':6}  {figure(mixed):>21}"]
+        alone = figure(part[f"{split}_perplexity"])
+        rows.append([name, f"{part['weight']:.3f}", alone, rest])
+    rows.append(["mixture", "", figure(report[split]["perplexity"]), ""])
+    lines = laid_out(rows, width())
     return [*lines, *(f"left out: {n} ({why})" for n, why in report.get("left_out", {}).items())]

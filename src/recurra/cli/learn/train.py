@@ -17,9 +17,11 @@ from recurra.cli.console import (
     Preset,
     Run,
     existing,
+    folded,
     open_console,
     print_json,
     print_lines,
+    width,
 )
 from recurra.cli.interrupt import Interrupt, Interrupted, current
 from recurra.cli.places import place
@@ -120,11 +122,12 @@ def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
             if isinstance(event, Reported):
                 report = event.report
                 if not started:
-                    console.print("This run is finished; --restart would start it over.")
+                    said = "This run is finished; --restart would start it over."
+                    console.print("\n".join(folded(said)))
     if json:
         print_json(report)
     elif report is not None:
-        print_lines([f"\n{render(report)}"])
+        print_lines([f"\n{render(report, width())}"])
 
 
 def _heeding(events: Iterator[Any], interrupt: Interrupt) -> Iterator[Any]:
@@ -178,13 +181,12 @@ def evaluate(
         print_json(metrics)
         return
     way = f", {context}" if "perplexity" in metrics else ""
-    print_lines([f"{run} on {data or 'its own data'}, {split}{way}\n"])
+    print_lines([*folded(f"{run} on {data or 'its own data'}, {split}{way}"), ""])
     told = {name: value for name, value in metrics.items() if name != "calibrated"}
     print_lines(f"  {n.replace('_', ' '):16}{shown(n, v):>12}" for n, v in told.items())
     if metrics.get("calibrated"):
-        print_lines(
-            ["", "The intervals were calibrated on these windows: their coverage is no promise."]
-        )
+        said = "The intervals were calibrated on these windows: their coverage is no promise."
+        print_lines(["", *folded(said)])
 
 
 def _resume_command() -> str:

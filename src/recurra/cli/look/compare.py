@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, existing, print_json, print_lines, say
+from recurra.cli.console import Json, existing, print_json, print_lines, say, width
 from recurra.cli.places import place
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _tell(
     split = splits.pop() if len(splits) == 1 else ""
     names = [row["name"] + ("" if split else f" ({row['split']})") for row in systems]
     rows = [(name, row["metrics"]) for name, row in zip(names, systems)]
-    print_lines(table(reports[0]["task"], metric, split, rows))
+    print_lines(table(reports[0]["task"], metric, split, rows, width()))
     sources = list(
         dict.fromkeys("unknown data" if config is None else config.source for config in configs)
     )

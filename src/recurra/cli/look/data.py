@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import Json, existing, open_console, print_json, print_lines
+from recurra.cli.console import (
+    Json,
+    existing,
+    folded,
+    open_console,
+    print_json,
+    print_lines,
+    width,
+)
+from recurra.cli.usage import list_commands
 
 if TYPE_CHECKING:
     from recurra.learning.task import NamedData
 
 __all__ = ["app"]
 
-app = typer.Typer(help="The data there are: list them, look at one, fetch one.")
+app = typer.Typer(
+    help="The data there are: list them, look at one, fetch one.", invoke_without_command=True
+)
 Name = Annotated[
     str,
     typer.Argument(
@@ -29,6 +40,12 @@ As = Annotated[
         help="What a file of your own holds, text, series or labels; told by its name otherwise.",
     ),
 ]
+
+
+@app.callback()
+def _list(context: typer.Context, json: Json = False) -> None:
+    """The data there are: list them, look at one, fetch one."""
+    list_commands(context, json=json, title="commands")
 
 
 @app.command("list")
@@ -50,7 +67,9 @@ def list_(json: Json = False) -> None:
     for row in rows:
         found = row["found"] or f"not here: recurra data fetch {row['name']}"
         named = f"{row['name']:{wide}}  {row['task']:{kinds}}  "
-        print_lines([f"{named}{row['description']}", f"{'':{len(named)}}{found}"])
+        indent = len(named) if width() >= 80 else 4
+        print_lines(folded(f"{named}{row['description']}", indent))
+        print_lines(folded(f"{'':{indent}}{found}", indent))
 
 
 @app.command()
@@ -62,11 +81,10 @@ def show(name: Name, as_: As = None, json: Json = False) -> None:
     if json:
         print_json(shown)
         return
-    console = open_console()
-    for line in data.tell(shown):
-        console.print(line, markup=False)
+    for line in "\n".join(data.tell(shown)).splitlines():
+        print_lines(folded(line, indent=5) or [""])
     if words is not None:
-        console.print(f"\n{words}", style="dim", markup=False)
+        open_console().print(f"\n{words}", style="dim", markup=False)
 
 
 @app.command()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import Json, open_console, print_json, print_lines
+from recurra.cli.console import Json, folded, open_console, print_json, print_lines, width
 from recurra.cli.places import place
+from recurra.cli.usage import list_commands
 
 if TYPE_CHECKING:
     from recurra.demo.gates import Watched
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Small computations, printed in full.")
+app = typer.Typer(help="Small computations, printed in full.", invoke_without_command=True)
 
 
 Plot = Annotated[
@@ -25,6 +27,12 @@ Plot = Annotated[
     typer.Option(metavar="FILE", parser=place, help="Draw it too, into a .png or .svg."),
 ]
 _DISTANCES = (0, 1, 2, 5, 10, 20, 50, 100)
+
+
+@app.callback()
+def _list(context: typer.Context, json: Json = False) -> None:
+    """Small computations, printed in full."""
+    list_commands(context, json=json, title="commands")
 
 
 @app.command()
@@ -55,11 +63,11 @@ def gradients(plot: Plot = None, json: Json = False) -> None:
     if json:
         print_json(dataclasses.asdict(found))
     else:
-        open_console().print(
+        said = (
             "norm of d h_T / d x_(T-k), k steps apart, in fresh networks of "
-            f"{found.hidden_size} units, geometric mean of {found.networks}\n"
+            f"{found.hidden_size} units, geometric mean of {found.networks}"
         )
-        print_lines(_norms(found))
+        print_lines([*folded(said), "", *_norms(found)])
     if plot is not None:
         from recurra.demo.pictures import draw_norms
         from recurra.storage.picture import canvas
@@ -78,24 +86,24 @@ def _require(plot: Path | None) -> None:
 
 def _norms(found: GradientNorms) -> list[str]:
     from recurra.demo.pictures import NAMES
+    from recurra.run.figures import laid_out
 
-    lines = [" " * 19 + "".join(f"  {f'k = {k}':>8}" for k in _DISTANCES) + "    a step"]
+    rows = [["", "a step", *(f"k = {k}" for k in _DISTANCES)]]
     for kind, norms in found.norms.items():
-        cells = "".join(f"  {norms[k]:8.2g}" for k in _DISTANCES)
-        lines.append(f"{NAMES[kind]:19}{cells}    x {found.rate(kind):.2f}")
+        figures = (f"{norms[k]:.2g}" for k in _DISTANCES)
+        rows.append([NAMES[kind], f"x {found.rate(kind):.2f}", *figures])
     fallen = [
         f"the {NAMES[kind]} " + (f"after {k} steps" if k else "not within 100 steps")
         for kind, k in ((kind, found.falls_to(kind, 1e-3)) for kind in found.norms)
     ]
-    return [
-        *lines,
-        "",
-        f"The norm falls below a thousandth of that at k = 0: {'; '.join(fallen)}.",
+    fall = f"The norm falls below a thousandth of that at k = 0: {'; '.join(fallen)}."
+    why = (
         "Every step multiplies it by about the same factor, so what lies far back is hardly "
-        "learned from; an LSTM's factor",
-        "grows with its forget gate, which in a fresh network is near sigmoid(bias): "
-        "0.73 for a bias of 1, 0.95 for 3.",
-    ]
+        "learned from; an LSTM's factor grows with its forget gate, which in a fresh network is "
+        "near sigmoid(bias): 0.73 for a bias of 1, 0.95 for 3."
+    )
+    table = laid_out(rows, width(), [19, 0, *(8 for _ in _DISTANCES)])
+    return [*table, "", *folded(fall), *folded(why)]
 
 
 @app.command()
@@ -125,19 +133,20 @@ def gates(plot: Plot = None, json: Json = False) -> None:
 
 
 def _steps(watched: Watched) -> list[str]:
-    names = [*watched.gates, *watched.states]
-    heads = ["step", "value", "       ", *(f"{name:>5}" for name in names), "output", "target"]
-    lines = ["  ".join(heads)]
+    from recurra.run.figures import laid_out
+
+    series = {**watched.gates, **watched.states}
+    rows, written = [["step", "value", "", *series, "output", "target"]], [False]
     inputs = zip(*(watched.inputs[name] for name in ("value", "write", "reset")))
     for t, (value, write, reset) in enumerate(inputs):
         did = "write" if write else "reset" if reset else ""
-        numbers = [{**watched.gates, **watched.states}[name][t] for name in names]
-        row = "  ".join(f"{number:5.2f}" for number in numbers)
-        line = (
-            f"{t:4}  {value:5.2f}  {did:7}  {row}  {watched.output[t]:6.2f}  {watched.target[t]:6g}"
-        )
-        lines.append(f"[bold]{line}[/bold]" if did else line)
-    return lines
+        figures = (f"{each[t]:.2f}" for each in series.values())
+        last = f"{watched.output[t]:.2f}", f"{watched.target[t]:g}"
+        rows.append([str(t), f"{value:.2f}", did, *figures, *last])
+        written.append(bool(did))
+    lines = laid_out(rows, width(), [0, 5, 7, *(5 for _ in series), 6, 6])
+    bold = zip_longest(lines, written)
+    return [f"[bold]{line}[/bold]" if did else line for line, did in bold]
 
 
 def _summary(watched: Watched) -> list[str]:
@@ -147,10 +156,10 @@ def _summary(watched: Watched) -> list[str]:
         for kind, mean in means.items()
     ]
     steps, right = len(watched.losses), watched.accuracy
-    return [
-        "",
+    sentences = [
         *(f"On average, {each}." for each in said[:1]),
         *(f"{each[:1].upper()}{each[1:]}." for each in said[1:]),
         "So c' = f c + i g takes the bit, keeps it, and loses it.",
         f"Trained {steps} steps; on fresh sequences {right:.2%} of the steps come out right.",
     ]
+    return ["", *(line for sentence in sentences for line in folded(sentence))]

@@ -7,18 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from recurra.cli.console import Json, open_console, print_json
+from recurra.cli.console import Json, folded, open_console, print_json, print_lines
 
 __all__ = ["doctor"]
 
 EXTRAS = {
-    "serve": ("fastapi", "uvicorn", "prometheus_client"),
-    "onnx": ("onnx", "onnxruntime"),
     "frames": ("narwhals", "pyarrow"),
     "bpe": ("tokenizers",),
-    "track": ("tensorboard",),
-    "tune": ("optuna",),
-    "cluster": ("ray",),
 }
 _LIBRARIES = (
     "torch",
@@ -253,12 +248,16 @@ def _print(facts: dict[str, Any]) -> None:
     console = open_console()
     versions = facts["versions"]
     console.print(f"[bold]recurra {versions.pop('recurra')}[/bold]")
-    console.print("   ".join(f"{name} {version}" for name, version in versions.items()))
+    # a name stays beside its version
+    said = "   ".join(f"{name}\xa0{version}" for name, version in versions.items())
+    print_lines(line.replace("\xa0", " ") for line in folded(said))
     present = [name for name, there in facts["extras"].items() if there]
     console.print(f"extras: {', '.join(present) or 'none'}\n")
     for finding in facts["findings"]:
-        mark = "[green]fine[/green]   " if finding["fine"] else "[yellow]look at[/yellow]"
-        console.print(f"{mark}  {escape(finding['what'])}")
+        mark, color = ("fine", "green") if finding["fine"] else ("look at", "yellow")
+        first, *rest = folded(f"{mark:9}{finding['what']}", indent=9)
+        console.print(f"[{color}]{mark}[/{color}]{escape(first[len(mark) :])}")
+        print_lines(rest)
     console.print(
         "\nEverything is fine." if facts["healthy"] else "\nIt runs; see what is to be looked at."
     )

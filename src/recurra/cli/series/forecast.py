@@ -16,12 +16,14 @@ from recurra.cli.console import (
     Json,
     Run,
     existing,
+    folded,
     open_console,
     print_json,
     print_lines,
     print_text,
     printable,
     say,
+    width,
 )
 from recurra.cli.places import place
 from recurra.learning.event import Stepped
@@ -144,12 +146,13 @@ def backtest(
         print_json({"run": str(run), "judged": judged, **done.as_dict(), "verdict": verdict})
         return
     print_lines(_tell(done, run.resolve().name, metric))
-    print_lines([f"\n{verdict[:1].upper()}{verdict[1:]}."])
+    print_lines(["", *folded(f"{verdict[:1].upper()}{verdict[1:]}.")])
     if not refit:
-        open_console().print(
-            "[dim]The network is the run's own: an origin within what it learned from flatters "
-            "it; --refit trains anew at each."
+        said = (
+            "The network is the run's own: an origin within what it learned from flatters it; "
+            "--refit trains anew at each."
         )
+        open_console().print("\n".join(folded(said)), style="dim")
 
 
 def _require_another(out: Path, others: Mapping[str, str | Path | None]) -> None:
@@ -159,10 +162,15 @@ def _require_another(out: Path, others: Mapping[str, str | Path | None]) -> None
 
 
 def _percents(levels: str) -> list[float]:
+    from recurra.series.use.forecasts import require_level
+
     try:
-        return [float(level) for level in levels.split(",")]
+        percents = [float(level) for level in levels.split(",")]
     except ValueError:
         raise typer.BadParameter(f"--levels is {levels!r}, but must be like 80,95") from None
+    for percent in percents:
+        require_level(percent)
+    return percents
 
 
 def _keep(rows: Sequence[dict[str, Any]], out: Path, *, json: bool) -> None:
@@ -249,20 +257,17 @@ def _verdict(done: Backtest, metric: str) -> str:
 
 def _tell(done: Backtest, name: str, metric: str) -> list[str]:
     """Return the table of all windows, and that of each by the metric that judges."""
-    from recurra.run.figures import shown, table
+    from recurra.run.figures import laid_out, shown, table
 
     systems = {name: done.ours, **done.baselines}
-    lines = table("series", metric, "", [(n, each.as_dict()) for n, each in systems.items()])
-    wide = max(len(system) for system in systems)
-    ends = [f"-{fold.steps_before_end}" for fold in done.folds]
-    widths = [max(8, len(end)) for end in ends]
-    lines += ["", f"{metric} by origin, in steps from the end"]
-    lines += [" " * wide + "".join(f"  {end:>{w}}" for end, w in zip(ends, widths))]
-    for system in systems:
-        found = [
-            (fold.ours if system == name else fold.baselines[system]).as_dict()[metric]
-            for fold in done.folds
-        ]
-        cells = (f"  {shown(metric, value):>{w}}" for value, w in zip(found, widths))
-        lines.append(f"{system:{wide}}" + "".join(cells))
+    rows = [(n, each.as_dict()) for n, each in systems.items()]
+    lines = [*table("series", metric, "", rows, width()), ""]
+    lines += folded(f"{metric} by origin, in steps from the end")
+    origins = [[""], *([system] for system in systems)]
+    for fold in done.folds:
+        ours = [fold.ours, *(fold.baselines[system] for system in done.baselines)]
+        found = [shown(metric, each.as_dict()[metric]) for each in ours]
+        for row, cell in zip(origins, [f"-{fold.steps_before_end}", *found]):
+            row.append(cell)
+    lines += laid_out(origins, width(), [0, *(8 for _ in done.folds)])
     return [*lines, *(f"left out: {name} ({why})" for name, why in done.left_out.items())]

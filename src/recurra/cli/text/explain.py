@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import AllowImport, Json, Run, open_console, print_json, print_lines
+from recurra.cli.console import (
+    AllowImport,
+    Json,
+    Run,
+    folded,
+    open_console,
+    print_json,
+    print_lines,
+    width,
+)
 from recurra.cli.places import place
 
 if TYPE_CHECKING:
@@ -19,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 _WIDEST_BAR = 20
+_WITH_BAR, _WITH_OTHERS = 76, 100
+"""Columns from which on a bar stands beside each token, and what was held for likely."""
+_LONGEST_TITLE = 80
+"""Characters of the text that stand over its picture."""
 _BANDS = ((2.0, "green"), (6.0, ""), (9.0, "yellow"))
 """Nats of surprise below which a token is shown in that colour; red above all of them."""
 
@@ -66,10 +79,12 @@ def explain(
     else:
         console = open_console()
         block = "█" if (console.encoding or "").startswith("utf") else "#"
-        console.print(_table(found, block))
-        print_lines(_summary(found, model, plot))
+        console.print(_table(found, block, width()))
+        print_lines(line for said in _summary(found, model, plot) for line in folded(said) or [""])
+        if layer is not None:
+            print_lines(_gates(found, layer))
     if plot is not None:
-        _draw(found, layer, plot, run.resolve().name)
+        _draw(found, layer, plot, run.resolve().name, text)
 
 
 def _no_such_layer(model: LanguageModel, layer: int, count: int) -> str:
@@ -78,27 +93,33 @@ def _no_such_layer(model: LanguageModel, layer: int, count: int) -> str:
     return f"--layer is {layer}, but the network has {count}: give 1 to {count}"
 
 
-def _draw(found: Explanation, layer: int | None, path: Path, name: str) -> None:
+def _draw(found: Explanation, layer: int | None, path: Path, name: str, text: str) -> None:
     from recurra.language.heat_map import save
 
     number = layer or len(found.layers) or None
-    title = name
+    title = f"\u201c{' '.join(text.split())[:_LONGEST_TITLE]}\u201d as {name} reads it"
     if number is not None:
         cell = found.layers[number - 1].cell
-        title = f"{name}, layer {number} of {len(found.layers)} ({cell})"
+        title += f"\nlayer {number} of {len(found.layers)} ({cell})"
     save(found, path, layer=number, title=title)
 
 
-def _table(found: Explanation, block: str) -> Table:
+def _table(found: Explanation, block: str, room: int) -> Table:
+    """Return the table; where there is little room the likely ones go, then the bars."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("token", max_width=24, overflow="fold")
+    table.add_column(
+        "token", max_width=24 if room >= _WITH_BAR else max(8, room - 27), overflow="fold"
+    )
     for name in ("surprise", "expected", "rank"):
         table.add_column(name, justify="right")
-    table.add_column("")
-    table.add_column("held for likely", no_wrap=True)
+    with_bar, with_others = room >= _WITH_BAR, room >= _WITH_OTHERS
+    if with_bar:
+        table.add_column("")
+    if with_others:
+        table.add_column("held for likely", no_wrap=True)
     most = max(float(-found.log_probs.min()), 1.0)
     for n, token in enumerate(found.tokens):
         nats = float(-found.log_probs[n])
@@ -112,7 +133,7 @@ def _table(found: Explanation, block: str) -> Table:
             shown.append(" <unk>", style="dim")
         bar = Text(block * max(1, round(_WIDEST_BAR * nats / most)), style=color)
         numbers = (f"{nats:.2f}", f"{found.entropies[n]:.2f}", f"{found.ranks[n]:,}")
-        table.add_row(shown, *numbers, bar, others)
+        table.add_row(shown, *numbers, *[bar] * with_bar, *[others] * with_others)
     return table
 
 
@@ -138,6 +159,22 @@ def _summary(found: Explanation, model: LanguageModel, plot: Path | None) -> lis
             "those of the first network in it."
         )
     return lines
+
+
+def _gates(found: Explanation, number: int) -> list[str]:
+    """Return the lines that say how far each gate of a layer is open at each token."""
+    from recurra.run.figures import laid_out
+
+    layer = found.layers[number - 1]
+    what = layer.gates or layer.states
+    means = {name: values.mean(axis=1) for name, values in what.items()}
+    rows = [["token", *means]]
+    for n, token in enumerate(found.tokens):
+        rows.append([_printable(token), *(f"{each[n]:.2f}" for each in means.values())])
+    units = next(iter(what.values())).shape[1]
+    kind = "gate" if layer.gates else "state"
+    said = f"Layer {number} of {len(found.layers)}, {layer.cell}: the mean of each {kind} over "
+    return ["", *folded(f"{said}{units} units."), *laid_out(rows, width(), [8])]
 
 
 def _printable(token: Any) -> str:

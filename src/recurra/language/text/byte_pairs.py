@@ -179,5 +179,5 @@ def _library() -> ModuleType:
         return import_module("tokenizers")
     except ImportError as error:
         raise ConfigError(
-            "data.rule=bpe needs the library tokenizers: pip install 'recurra[bpe]'"
+            "data.rule=bpe needs the library tokenizers: pip install tokenizers"
         ) from error

@@ -60,6 +60,8 @@ def draw(
         _draw_valid(axes[1], records, metric)
         axes[1].set_ylabel(metric.replace("_", " "))
         axes[1].margins(y=0.15)
+        beside = [] if baseline is None else [baseline[1]]
+        _by_powers(axes[1], [value for _, value in validated(records, metric)] + beside)
     if baseline is not None and (in_perplexity or count == 2):
         name, value = baseline
         axes[-1].axhline(
@@ -78,20 +80,27 @@ def draw(
 
 
 def _draw_loss(axes: Axes, records: Records, name: str) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     train = _averaged([r for r in records if r.get("loss") is not None], name)
     valid = validated(records, name)
     axes.set_ylabel(name)
-    values = [value for _, value in train + valid]
-    if values and 0 < 8 * min(values) < max(values):  # a narrow log axis has few ticks, or none
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+    _by_powers(axes, [value for _, value in train + valid])
     axes.plot(*_columns(train), color="C2", linewidth=1.6, label="training")
     if valid:
         _draw_valid(axes, records, name)
+
+
+def _by_powers(axes: Axes, values: Sequence[float]) -> None:
+    """Have an axis of powers where the least would lie flat at 0, and the eye could not tell it."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    # a narrow log axis has few ticks, or none
+    if not values or not 0 < 8 * min(values) < max(values):
+        return
+    axes.set_yscale("log")
+    wide = max(values) > 1000 * min(values)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_valid(axes: Axes, records: Records, name: str) -> None:

@@ -73,11 +73,15 @@ class SeriesLearner(Learner):
         last = self.dataset.end("train") - self.dataset.horizon
         counts = np.maximum(0, last - least + 1)
         if not counts.any():
-            raise DataError(
-                f"no series has {least + self.dataset.horizon} observations to learn from, beside "
-                f"the {self.dataset.valid} + {self.dataset.test} kept for validation and test; "
-                "give a smaller data.horizon"
+            dataset, longest = self.dataset, int(self.dataset.end("train").max())
+            said = (
+                f"no series has {least + dataset.horizon} observations to learn from, beside the "
+                f"{dataset.valid} + {dataset.test} kept for validation and test"
             )
+            if dataset.season > 1 and longest <= dataset.season + dataset.horizon:
+                said = f"a season is of {dataset.season} steps, but {said}, {longest} at most"
+                raise DataError(f"{said}; give a smaller data.season, or 1 for none")
+            raise DataError(f"{said}; give a smaller data.horizon")
         rows = np.repeat(np.arange(len(counts)), counts)
         origins = np.concatenate([np.arange(least, least + count) for count in counts])
         return self._channels(rows, origins)

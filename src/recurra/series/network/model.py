@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells import CELLS
-from recurra.nn.head import QuantileHead, StudentTHead
+from recurra.nn.head import MeanHead, QuantileHead, StudentTHead
 from recurra.nn.kernels.dropout import dropout_mask
 from recurra.nn.state import State, map_tensors
 from recurra.nn.unroll import unroll
@@ -68,6 +68,14 @@ class Shape:
     def segments_ahead(self) -> int:
         """M: segments that hold the horizon."""
         return -(-self.horizon // self.segment)
+
+
+HEADS: dict[str, type[QuantileHead | StudentTHead | MeanHead]] = {
+    "quantiles": QuantileHead,
+    "student_t": StudentTHead,
+    "mean": MeanHead,
+}
+"""By the name in `network.head`."""
 
 
 class ForecastNetwork(nn.Module):
@@ -142,8 +150,9 @@ class ForecastNetwork(nn.Module):
         one = self.member(member)
         base, parameters = one(window, scaled, generator)
         losses = one.head.loss(parameters, wanted.where(told, 0.0).float() - base)
-        if isinstance(one.head, QuantileHead):
-            losses = losses / self.yardstick(window, scaled).float()
+        if not isinstance(one.head, StudentTHead):  # a likelihood is told in no unit
+            power = 2 if isinstance(one.head, MeanHead) else 1
+            losses = losses / self.yardstick(window, scaled).float() ** power
         loss: Tensor = (losses * told).sum() / told.sum().clamp_min(1)
         return loss
 
@@ -212,7 +221,7 @@ class Member(nn.Module):
         generator: of the initial weights.
     """
 
-    head: QuantileHead | StudentTHead
+    head: QuantileHead | StudentTHead | MeanHead
 
     def __init__(
         self, options: ForecastOptions, shape: Shape, generator: torch.Generator | None
@@ -239,8 +248,7 @@ class Member(nn.Module):
             self.linear = nn.Linear(shape.context, shape.horizon)
             for parameter in self.linear.parameters():
                 nn.init.zeros_(parameter)
-        make_head = QuantileHead if options.head == "quantiles" else StudentTHead
-        self.head = make_head(U, at_once, LEVELS)
+        self.head = HEADS[options.head](U, at_once, LEVELS)
 
     def _initialize(self, layers: list[nn.Module], generator: torch.Generator | None) -> None:
         for parameter in self.parameters():

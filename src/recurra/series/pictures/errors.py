@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw"]
 
+_FLAT = 12
+"""How many times as large usual errors are beside which others are a line at 0."""
 _RIVALS = ("C1", "C4", "C5", "C6", "C7", "C2", "C3")
 
 
@@ -52,8 +54,8 @@ def _draw_lines(axes: Axes, ours: Any, rivals: dict[str, Any]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
     axes.margins(x=0.02)
     if (ours > 0).all() and all((errors > 0).all() for errors in rivals.values()):
-        everything = np.concatenate([ours, *rivals.values()])
-        if everything.max() > 50 * everything.min():
+        usual = [float(np.median(errors)) for errors in (ours, *rivals.values())]
+        if max(usual) > _FLAT * min(usual):
             axes.set_yscale("log")
     if axes.get_yscale() != "log":
         axes.set_ylim(bottom=0)
@@ -102,7 +104,7 @@ def _draw_residuals(axes: Axes, residuals: Any) -> None:
     axes.axvline(0, color="C3", linewidth=1)
     if abs(found.mean()) > 0.05 * found.std() and low - room < found.mean() < high + room:
         axes.axvline(found.mean(), color="C0", linewidth=1.6, linestyle=(0, (5, 3)))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     beyond = len(found) - len(inside)
     said = f"mean {_figure(found.mean())}, deviation {_figure(found.std())}"
     axes.set_xlabel(f"{said}\n{beyond:,} of {len(found):,} lie beyond" if beyond else said)

@@ -21,7 +21,7 @@ LEAST = 256 << 20  # bytes that any file may have, as these are not parsed
 FIRST = 5  # rows that tell of dates; a cell of them may have as many bytes as the file
 MOST_COLUMNS = 10_000
 PIECE, LONGEST = 1024, 10_000  # cells that are texts at once, and bytes of one
-INSTALL = "pip install 'recurra[frames]'"
+INSTALL = "pip install narwhals pyarrow"
 
 
 def is_frame(data: object) -> bool:

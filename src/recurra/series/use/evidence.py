@@ -20,6 +20,7 @@ __all__ = [
     "ForecastEvidence",
     "ShownPoints",
     "ShownSeries",
+    "in_blocks",
     "mean_error",
     "running_freely",
     "shown",
@@ -57,17 +58,21 @@ class ShownSeries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownPoints:
-    """One step ahead, again and again, and the same on its own predictions.
+    """A horizon ahead, again and again, and the same on its own predictions.
 
     Args:
         actual: `(n,)`.
-        predicted: `(n,)`, each from the observations before it.
+        predicted: `(n,)`, told in blocks of a horizon, each from the observations before it.
         free: `(n,)`, each from the predictions before it; None where that was not tried.
+        horizon: steps in a block.
+        rival: a baseline's name and its predictions, `(n,)`, NaN where it told none.
     """
 
     actual: Floats
     predicted: Floats
     free: Floats | None = None
+    horizon: int = 1
+    rival: tuple[str, Floats] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,4 +156,20 @@ def running_freely(forecaster: Forecaster, trial: Trial) -> ShownPoints | None:
     ahead = forecaster.quantiles(windows, np.zeros(len(origins), np.int64), origins)
     predicted = ahead[..., MIDDLE].flatten()[:span]
     free = forecaster.run_freely(dataset.panel, begin, span)
-    return ShownPoints(one.values[begin:, 0], predicted, free)
+    return ShownPoints(one.values[begin:, 0], predicted, free, horizon)
+
+
+def in_blocks(trial: Trial, told: Floats) -> Floats:
+    """Return what was told of a test of one series, block after block, `(n,)`; NaN where nothing.
+
+    Args:
+        trial: the windows.
+        told: the medians of them, `(W, H)`.
+    """
+    span, horizon = trial.dataset.test, trial.dataset.horizon
+    begin = len(trial.dataset.panel.series[0]) - span
+    found = np.full(span, np.nan)
+    for origin, ahead in zip(trial.origins - begin, told):
+        if (origin - trial.origins[0] + begin) % horizon == 0:
+            found[origin : origin + horizon] = ahead
+    return found

@@ -21,7 +21,7 @@ from recurra.series.calendar.written import AS_THEY_COME, written
 from recurra.series.judging.metrics import LEVELS
 from recurra.series.network.model import MIDDLE
 
-__all__ = ["Distribution", "Forecasts", "at_levels", "interval", "require_asked"]
+__all__ = ["Distribution", "Forecasts", "at_levels", "interval", "require_asked", "require_level"]
 
 LONGEST, MOST_LEVELS = 100_000, 99
 """Steps ahead, and intervals, that may be asked for."""
@@ -130,18 +130,38 @@ def interval(quantiles: Floats, percent: float) -> tuple[Floats, Floats]:
         percent: the share, as 95.
 
     Raises:
-        ConfigError: for a share outside (0, 100).
+        ConfigError: for a share outside [1, 100).
 
     Example:
         >>> low, high = interval(np.array([[-2, -1.3, -1, -0.5, -0.2, 0, 0.2, 0.5, 1, 1.3, 2]]), 80)
         >>> low, high
         (array([-1.3]), array([1.3]))
     """
-    if not 0 < percent < 100:
-        raise ConfigError(f"an interval holds {percent:g}%: give a level between 0 and 100")
+    require_level(percent)
     outside = (1 - percent / 100) / 2
     both = at_levels(quantiles, (outside, 1 - outside))
     return both[..., 0], both[..., 1]
+
+
+def require_level(percent: float) -> None:
+    """Refuse what is no level of an interval, in percent.
+
+    Args:
+        percent: the share that an interval holds, as 95.
+
+    Raises:
+        ConfigError: for a share outside [1, 100); of one below it says what was meant.
+
+    Example:
+        >>> require_level(0.8)
+        Traceback (most recent call last):
+        ...
+        recurra.errors.ConfigError: a level of 0.8 is in percent: did you mean 80?
+    """
+    if 0 < percent < 1:
+        raise ConfigError(f"a level of {percent:g} is in percent: did you mean {100 * percent:g}?")
+    if not 1 <= percent < 100:
+        raise ConfigError(f"an interval holds {percent:g}%: give a level between 0 and 100")
 
 
 def require_asked(horizon: object, levels: Sequence[float]) -> None:
@@ -168,7 +188,7 @@ def require_asked(horizon: object, levels: Sequence[float]) -> None:
     if len(levels) > MOST_LEVELS:
         raise ConfigError(f"{len(levels)} levels are asked; at most {MOST_LEVELS} are told")
     for percent in levels:
-        interval(np.zeros(len(LEVELS)), percent)
+        require_level(percent)
 
 
 def at_levels(quantiles: Floats, levels: Sequence[float]) -> Floats:

@@ -1,0 +1,117 @@
+"""What the documentation prints: found, produced again, and compared.
+
+A block that begins with ```console holds commands, each after a `$`, and what they print. The
+tests carry them out. One that takes long stands under a comment that names when it was recorded and
+where that lies: `<!-- recorded 2026-11-30: docs/printed/NAME.txt -->`, with the command in its
+first line. `python tests/printed.py` records all of them again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COLUMNS = "96"
+
+_BLOCK = re.compile(
+    r"(?:<!-- recorded (?P<date>\S+): (?P<file>\S+) -->\n)?```console\n(?P<text>.*?)```", re.S
+)
+_DIFFERS = (
+    (re.compile(r"\d[\d,.]* s\b"), "# s"),
+    (re.compile(r"[\d,.]+ (\w+)/s"), r"# \1/s"),
+    (re.compile(r" {2,}"), "  "),
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a page.
+
+    Args:
+        page: where it stands.
+        text: commands, each after a `$`, and what they print.
+        file: where what takes long was recorded, and when; None of what the tests carry out.
+        date: the same.
+    """
+
+    page: Path
+    text: str
+    file: Path | None = None
+    date: str | None = None
+
+    @property
+    def steps(self) -> list[tuple[str, str]]:
+        """Every command with what it prints."""
+        parts = re.split(r"^\$ (.*)\n", self.text, flags=re.M)
+        return list(zip(parts[1::2], parts[2::2]))
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield the blocks of a page that print something.
+
+    Args:
+        page: Markdown.
+    """
+    for found in _BLOCK.finditer(page.read_text()):
+        file = found["file"]
+        yield Block(page, found["text"], ROOT / file if file else None, found["date"])
+
+
+def masked(text: str) -> str:
+    """Return a text without what differs each time: seconds, and what is done in one.
+
+    Args:
+        text: printed.
+    """
+    for pattern, mark in _DIFFERS:
+        text = pattern.sub(mark, text)
+    return text.strip()
+
+
+def printed(command: str, folder: Path) -> str:
+    """Return what a command prints to stdout.
+
+    Args:
+        command: as one types it, beginning with `recurra`.
+        folder: where.
+    """
+    words = [sys.executable, "-m", *command.split()]
+    environment = os.environ | {"COLUMNS": COLUMNS, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        words, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
+
+
+def record(page: Path) -> None:
+    """Carry out every command of a page again, and write what it prints.
+
+    Args:
+        page: Markdown.
+    """
+    text = page.read_text()
+    for block in blocks(page):
+        with tempfile.TemporaryDirectory() as folder:
+            steps = [(command, printed(command, Path(folder))) for command, _ in block.steps]
+        fresh = "".join(f"$ {command}\n{out}" for command, out in steps)
+        text = text.replace(block.text, fresh)
+        if block.file is not None:
+            block.file.write_text(fresh)
+            today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+            name = block.file.relative_to(ROOT)
+            text = text.replace(f"recorded {block.date}: {name}", f"recorded {today}: {name}")
+    page.write_text(text)
+
+
+if __name__ == "__main__":
+    for each in PAGES:
+        record(each)
