@@ -23,7 +23,20 @@ EPOCHS = {
 }
 """Nanoseconds of one, and the numbers that are taken so: the years 1973 to 2103."""
 DAYS, DAY_NUMBERS = "day numbers", (20_000, 73_050)  # the years 1954 to 2099
-DIGITS = {"%Y": 4, "%G": 4, "%m": 2, "%d": 2, "%H": 2, "%M": 2, "%S": 2, "%V": 2, "%q": 1, "%j": 3}
+DIGITS = {
+    "%Y": 4,
+    "%G": 4,
+    "%m": 2,
+    "%d": 2,
+    "%H": 2,
+    "%M": 2,
+    "%S": 2,
+    "%V": 2,
+    "%q": 1,
+    "%h": 1,
+    "%u": 1,
+    "%j": 3,
+}
 OF_NUMBERS = ("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H", "%Y%m%d", "%Y%j", "%Y%m", "%G%V", "%Y%q")
 """In which whole numbers are dates; the first that fits is taken."""
 YEARS = (1900, 2100)
@@ -32,7 +45,8 @@ PERIODS = (
     re.compile(r"(?P<Y>\d{4})[- /]?Q(?P<q>[1-4])", re.IGNORECASE),
     re.compile(r"Q(?P<q>[1-4])[- /]?(?P<Y>\d{4})", re.IGNORECASE),
     re.compile(r"(?P<q>[1-4])Q[- /]?(?P<Y>\d{4})", re.IGNORECASE),
-    re.compile(r"(?P<G>\d{4})[- ]?W(?P<V>\d\d)", re.IGNORECASE),
+    re.compile(r"(?P<Y>\d{4})[- /]?[HS](?P<h>[12])", re.IGNORECASE),
+    re.compile(r"(?P<G>\d{4})[- ]?W(?P<V>\d\d)(?:[- ]?(?P<u>[1-7]))?", re.IGNORECASE),
     re.compile(r"W(?P<V>\d\d)[- /]?(?P<G>\d{4})", re.IGNORECASE),
     re.compile(r"(?P<Y>\d{4})[- ]?M(?P<m>\d\d)", re.IGNORECASE),
 )
@@ -113,7 +127,8 @@ def code_of_period(text: str) -> str | None:
     """
     for form in PERIODS:
         if found := form.fullmatch(text):
-            spans = sorted((found.span(name), name) for name in found.groupdict())
+            there = [name for name, digits in found.groupdict().items() if digits]
+            spans = sorted((found.span(name), name) for name in there)
             for (begin, end), name in reversed(spans):
                 text = f"{text[:begin]}%{name}{text[end:]}"
             return text
@@ -133,7 +148,8 @@ def from_periods(texts: Iterable[str]) -> NDArray[np.datetime64]:
     stamps = []
     for text in texts:
         found = next(filter(None, (form.fullmatch(text) for form in PERIODS)), None)
-        fields = {k: np.array([int(v)]) for k, v in found.groupdict().items()} if found else {}
+        there = found.groupdict().items() if found else ()
+        fields = {name: np.array([int(digits)]) for name, digits in there if digits}
         stamps.append(_joined(fields)[0] if fields else np.datetime64("NaT", "ns"))
     return np.array(stamps, "datetime64[ns]")
 
@@ -182,9 +198,13 @@ def _split(whole: NDArray[np.int64], form: str) -> dict[str, NDArray[np.int64]]:
 def _joined(fields: Fields) -> NDArray[np.datetime64]:
     """The stamps of years, months, ..., NaT where there is no such day."""
     if "G" in fields:
-        return _monday(fields["G"], fields["V"])
+        monday = _monday(fields["G"], fields["V"])
+        since = fields.get("u", np.ones_like(fields["G"])) - 1
+        return np.asarray(monday + since.astype("timedelta64[D]"))
     years = (fields["Y"] - 1970).astype("datetime64[Y]")
-    month = 3 * fields["q"] - 2 if "q" in fields else fields.get("m", np.ones_like(fields["Y"]))
+    month = fields.get("m", np.ones_like(fields["Y"]))
+    for name, long in (("q", 3), ("h", 6)):
+        month = long * (fields[name] - 1) + 1 if name in fields else month
     good = (month >= 1) & (month <= 12)
     months = years.astype("datetime64[M]") + (np.where(good, month, 1) - 1)
     day = fields.get("d", np.ones_like(month))
@@ -228,6 +248,8 @@ def _fields(shown: NDArray[np.datetime64]) -> dict[str, NDArray[np.int64]]:
         "M": seconds // 60 % 60,
         "S": seconds % 60,
         "q": (month + 2) // 3,
+        "h": (month + 5) // 6,
+        "u": (days.astype(np.int64) + 3) % 7 + 1,
         "j": (days - years.astype("datetime64[D]")).astype(np.int64) + 1,
         "G": thursday.astype("datetime64[Y]").astype(np.int64) + 1970,
         "V": of_year // 7 + 1,

@@ -17,7 +17,7 @@ from recurra.series.reading.stamps.forms import PERIOD, forms_of, read_as
 __all__ = ["WANTED", "BadStampError", "MixedZonesError", "StampColumn"]
 
 ISO = re.compile(
-    r"\d{4}-\d\d(?:-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?\s?(Z|UTC|[+-]\d\d:?\d\d)?)?)?"
+    r"\d{4}-\d\d(?:-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?\s?(Z|UTC|[+-]\d\d(?::?\d\d)?)?)?)?"
 )
 DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 ALIKE = {(10, ""): "%Y-%m-%d", (16, " "): "%Y-%m-%d %H:%M", (19, " "): "%Y-%m-%d %H:%M:%S"}
@@ -192,7 +192,7 @@ def _minutes(offset: str | None) -> int:
     """The minutes by which a clock is ahead of UTC."""
     if offset is None or offset in ("Z", "UTC"):
         return 0
-    minutes = int(offset[1:3]) * 60 + int(offset[-2:])
+    minutes = int(offset[1:3]) * 60 + int(offset[3:].lstrip(":") or 0)
     return minutes if offset[0] == "+" else -minutes
 
 

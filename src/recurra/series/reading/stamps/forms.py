@@ -26,9 +26,19 @@ DATES = (
     *DOTTED,
     *(form.format(each) for form in (*NAMED, *MONTHS) for each in " -/"),
     *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%d. %b %Y", "%d. %B %Y"),
-    *("%m/%Y", "%m.%Y", "%m-%Y", "%Y/%m", "%Y.%m"),
+    *("%m/%Y", "%m.%Y", "%m-%Y", "%Y/%m", "%Y.%m", "%Y-%m", "%b. %Y", "%b. %d, %Y", "%Y%m%d"),
 )
-CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I %p")
+CLOCKS = (
+    "%H:%M",
+    "%H:%M:%S",
+    "%H:%M:%S.%f",
+    "%I:%M %p",
+    "%I:%M:%S %p",
+    "%I:%M%p",
+    "%I %p",
+    "%H%M",
+    "%H%M%S",
+)
 TIMES = ("", *(f"{before}{clock}" for before in (" ", "T", ", ") for clock in CLOCKS))
 DAY_NAMES = ("", "%a, ", "%a ", "%A, ", "%A ")
 NOON = re.compile(r"\b([ap])\. ?m\.", re.IGNORECASE)
