@@ -23,6 +23,7 @@ settings.load_profile("recurra")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile each kernel once for all tests and workers, and for the processes they start."""
+    os.environ.pop("COLUMNS", None)  # workers are given the terminal's, which tables would fit into
     os.environ.setdefault("NUMBA_CACHE_DIR", str(config.rootpath / ".pytest_cache" / "compiled"))
     for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
         if signal.getsignal(number) == signal.SIG_IGN:  # as under nohup, and processes inherit it

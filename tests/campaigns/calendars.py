@@ -22,6 +22,7 @@ from recurra.series.reading import read_content, read_data
 
 COUNT = 2_000
 AHEAD = 6
+FEW = 15  # stamps, of which one beside the calendar is more than a slip
 RULES = {
     "s": 86_400, "5s": 1_000, "30s": 3_000, "min": 4_000, "5min": 3_000, "15min": 2_000,
     "20min": 900, "30min": 1_000, "h": 900, "2h": 500, "3h": 400, "6h": 300, "12h": 200,
@@ -93,7 +94,7 @@ def cases(seed: int, count: int) -> list[Case]:
         ways = [*(DAY_WAYS if daily and begin == begin.normalize() else WAYS)]
         ways += [f"month {each}" for each in MONTH_WAYS] if monthly else []
         way = "frame" if zone or draws.random() < 0.15 else str(draws.choice(ways))
-        gaps = float(draws.choice([0, 0, 0.03, 0.1]))
+        gaps = float(draws.choice([0, 0, 0.03, 0.1, 0.1 if rule in HOURS else 0.5]))
         off = int(draws.choice([0, 0, 0, 1]))
         size = int(min(most, 2_000) * draws.uniform(0.6, 1.0))
         found.append(Case(rule, str(begin), size, zone, gaps, off, way))
@@ -128,11 +129,10 @@ def outcome(case: Case) -> tuple[str, str]:
     there = every[kept]
     by_day = case.way != "frame" and "%H" not in _form(case) and "%I" not in _form(case)
     moved = False
-    if case.off and not case.way.startswith("month "):
+    if case.off and len(there) > FEW and not case.way.startswith("month "):
         place = int(draws.integers(3, len(there) - 3))
-        step = there[place + 1] - there[place]
-        if moved := step >= pd.Timedelta(days=5) or not by_day:
-            least = pd.Timedelta((every[1:] - every[:-1]).min())
+        least = pd.Timedelta((every[1:] - every[:-1]).min())
+        if least >= pd.Timedelta(days=5) or not by_day:
             off = pd.Timedelta(days=1) if least >= pd.Timedelta(days=5) else least / 5
             several = list(there)
             several[place] = (several[place] + off).floor("s")

@@ -50,6 +50,9 @@ def typed(kind: type[Kind], value: Any, place: object) -> Kind:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
+        if first["type"] in ("missing", "extra_forbidden"):
+            word = "lacks" if first["type"] == "missing" else "has an unknown"
+            raise CheckpointError(f"{place} {word} {field!r:.80}") from error
         found = f"{field} is {first['input']!r:.80}" if field else f"found {value!r:.80}"
         raise CheckpointError(f"{place}: {found}, but must be {wanted(first):.200}") from error
 

@@ -265,3 +265,32 @@ def test_stamps_past_2262_are_refused_in_words(stamps, n):
     assert (np.diff(nearer) > np.timedelta64(0)).all()
     with pytest.raises(DataError, match="lead past the year 2261"):
         frequency.after(found[-1], 10**5)
+
+
+def test_more_than_half_of_the_stamps_may_be_missing():
+    draws = np.random.default_rng(0)
+    for step, name in (("D", "daily"), ("h", "hourly")):
+        stamps = np.datetime64("2015-01-05", step) + np.arange(400)
+        assert infer(stamps[draws.random(400) < 0.4]).name == name
+    months = np.datetime64("2005-01", "M") + np.arange(200)
+    assert infer(months[draws.random(200) < 0.4].astype("datetime64[D]")).name == "monthly"
+
+
+def test_hours_of_the_week_are_looked_for_in_weeks_of_stamps():
+    days = np.arange("2019-01-01", "2019-03-01", dtype="datetime64[D]")
+    days = days[np.is_busday(days)].astype("datetime64[m]")
+    stamps = (days[:, None] + 570 + np.arange(390)).ravel()
+    found = infer(stamps)
+    assert (found.name, found.season) == ("minutely (Mon-Fri 09:30-15:59)", 390)
+    assert infer(stamps[::5]).name == "5 minutes (Mon-Fri 09:30-15:55)"
+
+
+def test_some_days_of_the_week():
+    days = np.arange("2020-01-01", "2020-07-01", dtype="datetime64[D]")
+    weekday = (days.astype(int) + 3) % 7
+    assert infer(days[np.isin(weekday, [0, 2, 4])]).name == "daily (Mon, Wed, Fri)"
+    assert infer(days[weekday == 1]).name == "weekly"
+    assert (
+        infer(np.array(["2020-11-05", "2020-11-08", "2020-11-11"], "datetime64[D]")).name
+        == "3 days"
+    )

@@ -207,3 +207,43 @@ def test_a_wide_frame():
     panel = read_data(frame, SeriesOptions(layout="wide"))
     assert [one.unique_id for one in panel.series] == ["a", "b"]
     assert panel.frequency.name == "daily"
+
+
+def test_an_index_that_says_something_is_a_column():
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2020-01-01", periods=6)
+    for index in (days.strftime("%Y-%m-%d"), [day.date() for day in days]):
+        panel = read_data(pandas.DataFrame({"y": range(6)}, index=index), SeriesOptions())
+        assert panel.series[0].stamps[0] == np.datetime64("2020-01-01")
+    years = pandas.DataFrame({"y": range(9)}, index=range(2000, 2009))
+    assert read_data(years, SeriesOptions()).frequency.name == "yearly"
+    both = pandas.MultiIndex.from_product([["a", "b"], days])
+    panel = read_data(pandas.DataFrame({"y": range(12)}, index=both), SeriesOptions())
+    assert [one.unique_id for one in panel.series] == ["a", "b"]
+    assert read_data(pandas.DataFrame({"y": range(9)}), SeriesOptions()).series[0].stamps is None
+
+
+def test_columns_of_any_names():
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2020-01-01", periods=6)
+    numbers = np.arange(12.0).reshape(6, 2)
+    panel = read_data(pandas.DataFrame(numbers, index=days), SeriesOptions(layout="wide"))
+    assert [one.unique_id for one in panel.series] == ["0", "1"]
+    levels = pandas.MultiIndex.from_tuples([("Close", "A"), ("Open", "A")])
+    frame = pandas.DataFrame(numbers, index=days, columns=levels)
+    assert read_data(frame, SeriesOptions(target="Open A")).targets == ("Open A",)
+    with pytest.raises(DataError, match="two columns are named 'a'; give each its own name"):
+        read_data(pandas.DataFrame(numbers, columns=["a", "a"]), SeriesOptions())
+    frame = pandas.DataFrame({"ds": days, "y": range(6)}).set_index("ds", drop=False)
+    assert len(read_data(frame, SeriesOptions()).series[0]) == 6
+
+
+@pytest.mark.parametrize(
+    ("hours", "zone"), [(1, "Etc/GMT-1"), (-5, "Etc/GMT+5"), (0, None), (5.5, None)]
+)
+def test_an_offset_that_is_fixed_is_a_zone(hours, zone):
+    pandas = pytest.importorskip("pandas")
+    fixed = datetime.timezone(datetime.timedelta(hours=hours))
+    days = pandas.date_range("2020-01-01", periods=6, tz=fixed)
+    panel = read_data(pandas.DataFrame({"ds": days, "y": range(6)}), SeriesOptions())
+    assert panel.frequency.name == "daily" and panel.frequency.points.zone == zone

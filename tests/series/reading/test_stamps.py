@@ -52,6 +52,13 @@ def stamps(cells, name="ds"):
         (["2020-1", "2020-11"], ["2020-01-01", "2020-11-01"]),
         (["20200131 09:30", "20200201 09:30"], ["2020-01-31T09:30", "2020-02-01T09:30"]),
         (["20200131T093000", "20200201T093000"], ["2020-01-31T09:30", "2020-02-01T09:30"]),
+        (["01.2015", "12.2015"], ["2015-01-01", "2015-12-01"]),
+        (["2015.01", "2015.12"], ["2015-01-01", "2015-12-01"]),
+        (["2020-03-01 23", "2020-03-02 00"], ["2020-03-01T23", "2020-03-02T00"]),
+        (["20200301 10", "20200301 11"], ["2020-03-01T10", "2020-03-01T11"]),
+        (["20200301 1030"], ["2020-03-01T10:30"]),
+        (["Jan 01 2020", "Jan 02 2020"], ["2020-01-01", "2020-01-02"]),
+        (["01Jan2020", "02Jan2020"], ["2020-01-01", "2020-01-02"]),
         (["2020H1", "2020H2"], ["2020-01-01", "2020-07-01"]),
         (["2020-W53-7", "2021-W01-1"], ["2021-01-03", "2021-01-04"]),
         (["2015M01", "2015M12"], ["2015-01-01", "2015-12-01"]),
@@ -113,6 +120,8 @@ def test_day_and_month_are_told_apart_by_the_calendar():
     found = stamps(months)
     assert found.stamps[1] == np.datetime64("2020-02-01")
     assert found.notes == ("stamps in column 'ds' are read as m/d/Y: so they are monthly",)
+    years_first = [f"{20 + month // 12}-{month % 12 + 1:02}-15" for month in range(20)]
+    assert stamps(years_first).stamps[13] == np.datetime64("2021-02-15")
     with pytest.raises(DataError, match="may be 2020-01-02 or 2020-02-01: its day and month"):
         stamps([f"{n:02}/01/2020" for n in range(2, 13)])
 
@@ -169,13 +178,21 @@ def test_stamps_with_and_without_an_offset_are_not_mixed(offsets, rows):
         stamps([f"2020-01-01T00:00{offset}" for offset in offsets])
 
 
-def test_offsets_that_change_with_the_season_tell_instants():
-    found, zone, _, notes = stamps(
-        ["2020-03-29T00:00+01:00", "2020-03-29T03:00+02:00", "2020-03-29T02:00Z"]
+def test_offsets_that_change_with_the_season_tell_instants_and_the_zone():
+    found = stamps(["2020-03-29T00:00+01:00", "2020-03-29T03:00+02:00", "2020-03-30T00:00+02:00"])
+    assert found.zone == "Europe/Berlin"
+    assert found.stamps.astype("datetime64[h]").astype(int).tolist() == [440_399, 440_401, 440_422]
+    assert found.notes == (
+        "stamps in column 'ds' are taken for the clock of Europe/Berlin, as 2 offsets are those "
+        "that it has had",
     )
-    assert zone is None
-    assert found.astype("datetime64[h]").astype(int).tolist() == [440_399, 440_401, 440_402]
-    assert notes == ("stamps in column 'ds' are turned from 3 offsets into UTC",)
+
+
+def test_offsets_of_no_zone_tell_instants():
+    found = stamps(["2020-03-29T00:00+01:00", "2020-03-29T03:00+02:00", "2020-03-29T02:00Z"])
+    assert found.zone is None
+    assert found.stamps.astype("datetime64[h]").astype(int).tolist() == [440_399, 440_401, 440_402]
+    assert found.notes == ("stamps in column 'ds' are turned from 3 offsets into UTC",)
 
 
 def test_columns_that_were_typed_already():

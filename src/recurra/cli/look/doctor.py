@@ -12,6 +12,7 @@ from recurra.cli.console import Json, folded, open_console, print_json, print_li
 __all__ = ["doctor"]
 
 EXTRAS = {
+    "excel": ("openpyxl",),
     "frames": ("narwhals", "pyarrow"),
     "bpe": ("tokenizers",),
 }

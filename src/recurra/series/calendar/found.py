@@ -15,12 +15,15 @@ from recurra.series.calendar.lattice import DAY, WEEK
 from recurra.series.calendar.months import likely
 from recurra.series.calendar.words import name_of_months, name_of_span, seasons_of, slots_in_words
 
-__all__ = ["MOST_OFF", "by_months", "by_slots", "by_span", "by_weekdays", "infer"]
+__all__ = ["MOST_OFF", "by_months", "by_slots", "by_span", "by_weekdays", "infer", "twice_a_month"]
 
 MINUTE = 60 * 10**9  # nanoseconds
 MOST_SPREAD = 10  # steps per observation; what is sparser is no grid with gaps
 MOST_OFF = 0.1  # of the stamps that may lie beside the grid
 FEW = 200  # stamps of a series that tell which rules may hold
+MOST_LOOKED_AT = 200_000  # stamps of several series that tell which hours of a week are open
+MOST_WEEKDAYS = 20
+OFTEN = 0.1  # of the steps between stamps that the least of them is at the least
 JITTER = 0.25  # of a step, by which stamps may lie beside a grid that none is exactly on
 NICE = 0.005  # of a step, by which the mean one may differ from a whole one
 WHOLE = sorted({n * unit for unit, most in ((10**9, 60), (MINUTE, 60), (60 * MINUTE, 24))
@@ -28,6 +31,7 @@ WHOLE = sorted({n * unit for unit, most in ((10**9, 60), (MINUTE, 60), (60 * MIN
 """Steps that devices are set to, in nanoseconds."""
 LEAST_WEEKS = 4  # in which a day of the week is never observed that is closed
 UNLIKELY = 0.02  # slots of a week that are expected to be missing each time; with fewer, none is
+SPARSE = 0.4  # of the steps in a week's open hours that are there, over some weeks
 FULL = 0.7  # of the steps in a week's open hours that are there, where hours are seen to be closed
 
 Stamps = NDArray[Any]
@@ -63,7 +67,7 @@ def infer(*stamps: Stamps, zone: str | None = None) -> Frequency:
         sound = all(_are_places(found.grid(one)) for one in several)
         return found if sound and _is_dense(found, several) else replace(found, regular=False)
     several = [one.astype("datetime64[ns]", copy=False) for one in several]
-    few = [one[:FEW] for one in several[:: max(1, len(several) // FEW)]]
+    few = _some(several)
     first = _best(few, zone)
     if first is not None and (len(few) == 1 == len(several) and len(few[0]) == len(several[0])):
         return first.frequency
@@ -81,24 +85,34 @@ def infer(*stamps: Stamps, zone: str | None = None) -> Frequency:
 
 
 class _Fit(NamedTuple):
-    """How well a frequency explains stamps: the share that lies on its grid, 0 where none can."""
+    """How well a frequency explains stamps: the share that lies on its grid, 0 where none can.
+
+    Of those on which all lie, that one with the least points in all leaves the fewest gaps.
+    """
 
     frequency: Frequency
     share: float
+    points: int = 0
 
 
 def _best(stamps: Sequence[Stamps], zone: str | None) -> _Fit | None:
     """The rule that explains most of the stamps, the plainest of several; None where none does."""
-    best: _Fit | None = None
-    for found in _candidates(stamps, zone):
-        fit = _fit(found, stamps)
-        if fit.share == 1:
-            return fit
-        if best is None or fit.share > best.share:
-            best = fit
+    fits = [_fit(found, stamps) for found in _candidates(stamps, zone)]
+    best = max(
+        fits, key=lambda fit: (fit.share, -fit.points if fit.share == 1 else 0), default=None
+    )
     if best is not None and best.share >= 1 - MOST_OFF:
         return best
     return _with_jitter(stamps, zone)
+
+
+def _some(stamps: Sequence[Stamps]) -> list[Stamps]:
+    """The first stamps of some series: of long ones as many as weeks need to be told by."""
+    chosen = stamps[:: max(1, len(stamps) // FEW)]
+    most = max(FEW, MOST_LOOKED_AT // len(chosen))
+    weeks = np.timedelta64(LEAST_WEEKS * WEEK, "ns")
+    ends = [int(np.searchsorted(one[:most], one[0] + weeks, "right")) for one in chosen]
+    return [one[: max(FEW, end)] for one, end in zip(chosen, ends)]
 
 
 def _fit(found: Frequency, stamps: Sequence[Stamps]) -> _Fit:
@@ -110,37 +124,59 @@ def _fit(found: Frequency, stamps: Sequence[Stamps]) -> _Fit:
         on += int((due == one).sum())
         total += len(one)
         spread += int(places[-1]) + 1
-    return _Fit(found, on / total if spread <= MOST_SPREAD * total else 0.0)
+    return _Fit(found, on / total if spread <= MOST_SPREAD * total else 0.0, spread)
 
 
 def _candidates(stamps: Sequence[Stamps], zone: str | None) -> Iterator[Frequency]:
     """What the stamps may follow, the plainest first."""
     plain = Frequency("", "nanosecond", DAY, points=Points(zone=zone))
     shown = [plain.shown(one) for one in stamps]
+    days = [(one // DAY).astype("datetime64[D]") for one in shown]
     step = int(_middle([np.diff(one) for one in shown]))
     if step > 20 * DAY:
-        months = [
-            one.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64) for one in shown
-        ]
-        count = int(_middle([np.diff(one) for one in months]))
-        days = (np.concatenate(shown) // DAY).astype("datetime64[D]")
-        for place in dict.fromkeys(likely(days)) if count else ():
-            yield by_months(count, (place,), zone)
-    if step % DAY:
-        step = int(_middle([np.diff(one).astype(np.int64) for one in stamps]))
-    if step < 1:
-        return
-    spans = by_span(step, zone)
+        months = [one.astype("datetime64[M]").astype(np.int64) for one in days]
+        places = list(dict.fromkeys(likely(np.concatenate(days))))
+        for count in _steps([np.diff(one) for one in months]):
+            for place in places if count else ():
+                yield by_months(count, (place,), zone)
+    told = step > DAY or max(int(one[-1] - one[0]) for one in shown) >= WEEK
+    if told and DAY <= step < MOST_WEEKDAYS * DAY and all(np.is_busday(one).all() for one in days):
+        for count in _steps([np.busday_count(one[:-1], one[1:]) for one in days]):
+            if count % 5:  # else it is weeks
+                yield by_weekdays(count, zone)
     if DAY < step < WEEK:
-        yield from _of_weekdays(shown, zone)
-    if step < DAY or step == DAY:
-        yield from _of_weeks(step, shown, zone)
-    yield spans
-    if 12 * DAY < step < 18 * DAY:
-        yield from _twice_a_month((np.concatenate(shown) // DAY).astype("datetime64[D]"), zone)
+        yield from _of_weeks(DAY, shown, zone)
+    passed = [one.astype(np.int64) for one in stamps] if step % DAY else shown
+    for step in _steps([np.diff(one) for one in passed]):
+        if step >= 1:
+            if step <= DAY:
+                yield from _of_weeks(step, shown, zone)
+            yield by_span(step, zone)
+            if 12 * DAY < step < 18 * DAY:
+                yield from twice_a_month(np.concatenate(days), zone)
 
 
-def _twice_a_month(days: NDArray[np.datetime64], zone: str | None) -> Iterator[Frequency]:
+def _steps(differences: Sequence[Whole]) -> list[int]:
+    """How far apart stamps may be due: as most are, and the least that many are."""
+    together = np.concatenate(differences)
+    several, counts = np.unique(together, return_counts=True)
+    often = several[(counts >= OFTEN * len(together)) & (counts > 1)]
+    middle = int(_middle([together]))
+    return list(dict.fromkeys([middle, *often[:1].tolist()]))
+
+
+def twice_a_month(days: NDArray[np.datetime64], zone: str | None) -> Iterator[Frequency]:
+    """Yield what may place days of which months have two.
+
+    Args:
+        days: `(T,)` as `datetime64[D]`.
+        zone: by whose clock they begin.
+
+    Example:
+        >>> days = np.array(["2020-01-10", "2020-01-25", "2020-02-10"], "datetime64[D]")
+        >>> next(twice_a_month(days, None)).name
+        'twice a month (day 10, day 25)'
+    """
     of_month = (days - days.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
     early = 2 * of_month < of_month.min() + of_month.max()
     for first in likely(days[early])[:1] if early.any() else ():
@@ -234,10 +270,10 @@ def _of_weeks(step: int, shown: Sequence[Whole], zone: str | None) -> Iterator[F
     slots = (together[together % step == phase] - phase - monday) // step
     counts = np.bincount(slots % size, minlength=size)
     days = tuple(np.flatnonzero(counts.reshape(7, -1).any(1)).tolist())
-    if step == DAY and span >= WEEK and set(days) <= set(WORKDAYS):
-        yield by_weekdays(1, zone)
+    if step == DAY and (days == WORKDAYS or span < LEAST_WEEKS * WEEK):
         return
-    if step == DAY and span < LEAST_WEEKS * WEEK:
+    missing = 1 - counts.sum() / max(1.0, len(days) * span / WEEK)
+    if step == DAY and 7 * max(0.0, missing) ** (span // WEEK) >= UNLIKELY:
         return
     if span < 2 * WEEK:
         counts = _of_a_few_days(counts.reshape(7, -1), days, span)
@@ -246,7 +282,7 @@ def _of_weeks(step: int, shown: Sequence[Whole], zone: str | None) -> Iterator[F
         return
     found = by_slots(step, there, zone)
     lengths = [int(found.lattice(int(one[0])).nearest(one[[0, -1]]) @ [-1, 1]) + 1 for one in shown]
-    if len(together) >= FULL * sum(lengths):
+    if len(together) >= (SPARSE if span >= LEAST_WEEKS * WEEK else FULL) * sum(lengths):
         yield found
 
 
@@ -272,14 +308,6 @@ def _of_a_few_days(counts: Whole, days: Sequence[int], span: int) -> Whole:
     found = np.tile(hours.astype(np.int64), (7, 1))
     found[5:] *= not weekend
     return found.ravel()
-
-
-def _of_weekdays(shown: Sequence[Whole], zone: str | None) -> Iterator[Frequency]:
-    """Every so many weekdays, where there is no stamp on another day."""
-    days = [(one // DAY).astype("datetime64[D]") for one in shown]
-    if all(np.is_busday(one).all() for one in days):
-        count = int(_middle([np.busday_count(one[:-1], one[1:]) for one in days]))
-        yield by_weekdays(count, zone)
 
 
 def _with_jitter(stamps: Sequence[Stamps], zone: str | None) -> _Fit | None:

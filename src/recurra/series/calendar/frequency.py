@@ -118,6 +118,18 @@ class Frequency:
         return name in (self.name, self.name.partition(" (")[0])
 
     @property
+    def in_full(self) -> str:
+        """Its name, with the day of the month that it goes by.
+
+        Example:
+            >>> Frequency("monthly", "month", 1, day=31).in_full
+            'monthly (last day)'
+        """
+        if self.unit != "month" or "(" in self.name:
+            return self.name
+        return f"{self.name} ({'last day' if self.day == LAST_DAY else f'day {self.day}'})"
+
+    @property
     def _clock(self) -> str | None:
         """The zone by whose clock stamps are judged; None where the time that passes counts."""
         by_days = self.unit != "nanosecond" or bool(self.points.slots) or self.count % DAY == 0

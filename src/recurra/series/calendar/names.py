@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.errors import ConfigError
-from recurra.series.calendar.found import by_months, by_slots, by_span, by_weekdays
+from recurra.series.calendar.found import (
+    by_months,
+    by_slots,
+    by_span,
+    by_weekdays,
+    twice_a_month,
+)
 from recurra.series.calendar.frequency import Frequency
 from recurra.series.calendar.lattice import DAY
 from recurra.series.calendar.months import MonthDay, likely
@@ -99,11 +105,13 @@ def asked(name: str, stamps: Sequence[NDArray[Any]], zone: str | None) -> Freque
     """
     found = named(name)
     found = replace(found, points=replace(found.points, zone=zone))
-    if found.unit != "month" or "(" in name or name == "twice a month":
+    if found.unit != "month" or "(" in name:
         return found
-    days = np.concatenate([found.shown(one) for one in stamps]) // DAY
-    rules = dict.fromkeys(likely(days.astype("datetime64[D]")))
-    several = [by_months(int(found.count), (place,), zone) for place in rules]
+    days = (np.concatenate([found.shown(one) for one in stamps]) // DAY).astype("datetime64[D]")
+    if name == "twice a month":
+        several = [*twice_a_month(days, zone), found]
+    else:
+        several = [by_months(int(found.count), (day,), zone) for day in dict.fromkeys(likely(days))]
     return max(
         several, key=lambda each: sum(int((each.laid(one)[1] == one).sum()) for one in stamps)
     )

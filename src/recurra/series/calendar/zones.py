@@ -12,11 +12,20 @@ from numpy.typing import NDArray
 
 from recurra.errors import DataError
 
-__all__ = ["instants", "on_the_wall", "require_zone"]
+__all__ = ["instants", "on_the_wall", "require_zone", "zone_of"]
 
 SECOND = 10**9
 FIRST_YEAR, LAST_YEAR = 1900, 2100
 """Between which a zone's changes are known; before and after, the nearest holds."""
+
+KNOWN = (
+    *("Europe/Berlin", "America/New_York", "Europe/London", "America/Chicago", "America/Denver"),
+    *("America/Los_Angeles", "Europe/Athens", "Australia/Sydney", "America/Halifax"),
+    *("Pacific/Auckland", "America/Anchorage", "America/Sao_Paulo", "America/Santiago"),
+    *("Europe/Lisbon", "Australia/Adelaide", "America/St_Johns", "Asia/Jerusalem", "Africa/Cairo"),
+    *("Asia/Beirut", "America/Havana", "America/Asuncion", "Atlantic/Azores", "Asia/Tehran"),
+)
+"""Zones that change their clocks, those of most people first; others changed as one of these."""
 
 Whole = NDArray[np.int64]
 
@@ -74,6 +83,32 @@ def instants(shown: Whole, zone: str) -> Whole:
     # until what the later clock shows at a change, the offset before it holds
     on_clock = begins + np.maximum(offsets[:-1], offsets[1:])
     return np.asarray(shown - offsets[np.searchsorted(on_clock, shown, side="right")])
+
+
+def zone_of(stamps: NDArray[np.datetime64], ahead: NDArray[np.integer]) -> str | None:
+    """Return a zone whose clock was ahead of UTC as was written with each stamp; None without one.
+
+    Args:
+        stamps: `(T,)`, in UTC.
+        ahead: `(T,)`, in minutes.
+
+    Example:
+        >>> zone_of(np.array(["2023-01-01", "2023-07-01"], "datetime64[us]"), np.array([60, 120]))
+        'Europe/Berlin'
+    """
+    whole = stamps.astype("datetime64[ns]").astype(np.int64)
+    wanted = ahead.astype(np.int64) * 60 * SECOND
+    some = [(int(whole[place]) // SECOND, int(ahead[place])) for place in (0, -1, len(whole) // 2)]
+    for name in KNOWN:
+        try:
+            zone = ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            continue
+        told = (_at(second).astimezone(zone).utcoffset() for second, _ in some)
+        alike = all(one == timedelta(minutes=minutes) for one, (_, minutes) in zip(told, some))
+        if alike and (on_the_wall(whole, name) - whole == wanted).all():
+            return name
+    return None
 
 
 @cache

@@ -114,7 +114,7 @@ def read_data(data: Any, options: SeriesOptions, calendar: Frequency | None = No
 def _mapped(data: Mapping[Any, Any]) -> Columns:
     cells: dict[str, Any] = {}
     for name, column in data.items():
-        array = np.asarray(column)
+        array = np.atleast_1d(np.asarray(column))
         if array.dtype.kind in "bf":
             cells[str(name)] = array.astype(np.float64)
         elif array.dtype.kind in "iuM":

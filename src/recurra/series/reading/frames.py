@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from recurra.errors import ConfigError, DataError
 from recurra.series.reading.columns import Coded, Columns, Zoned
+from recurra.series.reading.stamps import are_dates
 from recurra.storage.reading import SETTING, most_unpacked
 
 __all__ = ["is_frame", "read_frame", "read_parquet"]
@@ -21,6 +23,10 @@ LEAST = 256 << 20  # bytes that any file may have, as these are not parsed
 FIRST = 5  # rows that tell of dates; a cell of them may have as many bytes as the file
 MOST_COLUMNS = 10_000
 PIECE, LONGEST = 1024, 10_000  # cells that are texts at once, and bytes of one
+AT_GREENWICH = re.compile(r"(tz)?utc(\(\))?|z|gmt|(UTC)?[+-]00:?00", re.IGNORECASE)
+FIXED = re.compile(r"^(?:UTC)?([+-])(\d\d):?(\d\d)?$")
+INSIDE = re.compile(r"zoneinfo/([A-Za-z_]+/[A-Za-z_/+-]+)")
+"""The name of a zone where it is read from a file."""
 INSTALL = "pip install narwhals pyarrow"
 
 
@@ -129,15 +135,16 @@ def read_frame(data: Any, place: str = "the frame") -> Columns:
     narwhals = _imported("narwhals", "frames")
     try:
         frame = narwhals.from_native(_with_index(data), allow_series=True)
-    except TypeError as error:
-        raise DataError(f"{place} is a {type(data).__name__}, which cannot be read") from error
+    except (TypeError, ValueError) as error:
+        told = " ".join(str(error).split())[:100]
+        raise DataError(f"{place}, a {type(data).__name__}, cannot be read: {told}") from error
     if isinstance(frame, narwhals.LazyFrame):
         frame = frame.collect()
     if isinstance(frame, narwhals.Series):
         frame = frame.alias(frame.name or "y").to_frame()
     if not len(frame):
         raise DataError(f"{place} is empty: there are no rows")
-    cells = {str(name): _cells(narwhals, frame[name]) for name in frame.columns}
+    cells = {name: _cells(narwhals, frame.get_column(name)) for name in frame.columns}
     return Columns(place, cells, np.arange(1, len(frame) + 1, dtype=np.int32))
 
 
@@ -150,22 +157,52 @@ def _imported(module: str, what: str) -> ModuleType:
 
 
 def _with_index(data: Any) -> Any:
-    """A pandas frame whose index is among its columns, where it says anything."""
+    """A pandas frame whose columns are named by texts, its index among them where it says anything.
+
+    Raises:
+        ValueError: two columns have one name.
+    """
     index = getattr(data, "index", None)
     if index is None or type(data).__module__.partition(".")[0] != "pandas":
         return data
     if hasattr(index, "to_timestamp"):
         data = data.set_axis(index.to_timestamp())
         index = data.index
-    named = [name for name in index.names if name is not None]
-    dated = getattr(index.dtype, "kind", "") == "M"
-    if not named and not dated:
-        return data
-    if not named:
-        data = data.rename_axis("ds")
-    if getattr(data, "ndim", 2) == 1 and data.name is None:
-        data = data.rename("y")
-    return data.reset_index()
+    if getattr(data, "ndim", 1) == 2:
+        data = data.set_axis([_name_of(column) for column in data.columns], axis=1)
+    else:
+        data = data.rename("y" if data.name is None else _name_of(data.name)).to_frame()
+    names = _names_of_index(index)
+    kept = [name for name in names if name is not None and name not in data.columns]
+    if kept:
+        levels = [name for name in names if name is not None]
+        data = data.set_axis(index.set_names(names if len(names) > 1 else names[0]))
+        lost = [name for name in levels if name not in kept]
+        data = (data.reset_index(lost, drop=True) if lost else data).reset_index(kept)
+    if len({*data.columns}) < len(data.columns):
+        twice = next(name for name in data.columns if (data.columns == name).sum() > 1)
+        raise ValueError(f"two columns are named {twice!r}; give each its own name")
+    return data
+
+
+def _name_of(column: Any) -> str:
+    """A column's name as a text; the parts of several levels one after another."""
+    return " ".join(map(str, column)) if isinstance(column, tuple) else str(column)
+
+
+def _names_of_index(index: Any) -> list[str | None]:
+    """What the levels of an index are called as columns; None of one that only counts rows."""
+    if index.nlevels > 1:
+        customary = ["unique_id", "ds"] if index.nlevels == 2 else [None] * index.nlevels
+        return [name if name is not None else other for name, other in zip(index.names, customary)]
+    if index.name is not None:
+        return [str(index.name)]
+    kind = getattr(index.dtype, "kind", "")
+    if kind in "iu":
+        whole = np.asarray(index)
+        return ["year" if len(whole) > 1 and whole.min() >= 1678 and whole.max() <= 2261 else None]
+    dated = kind == "M" or (kind not in "fb" and are_dates([_text(each) for each in index[:20]]))
+    return ["ds" if dated else None]
 
 
 def _cells(narwhals: ModuleType, column: Any) -> Sequence[str] | NDArray[Any] | Zoned:
@@ -179,20 +216,32 @@ def _cells(narwhals: ModuleType, column: Any) -> Sequence[str] | NDArray[Any] | 
         zone = kind.time_zone
         if zone is not None:
             column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        stamps = np.asarray(column.to_numpy()).astype("datetime64[us]")
-        return stamps if zone in (None, "UTC") else Zoned(stamps, str(zone))
+        return _stamped(column.to_numpy(), zone)
     if kind == narwhals.Date:
         return np.asarray(column.cast(narwhals.Datetime("us")).to_numpy()).astype("datetime64[us]")
     native = column.to_native()
-    if (
-        zone := getattr(getattr(native, "dtype", None), "tz", None)
-    ) is not None:  # one with an underscore in it
-        stamps = native.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
-        return Zoned(stamps.astype("datetime64[us]"), str(zone))
+    zone = getattr(getattr(native, "dtype", None), "tz", None)
+    if zone is not None:  # one with an underscore in it, or of another library
+        name = getattr(zone, "key", None) or getattr(zone, "zone", None) or str(zone)
+        return _stamped(native.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(), name)
     words = Coded()
     for start in range(0, len(column), PIECE):
         words.feed([_text(cell) for cell in column[start : start + PIECE].to_list()])
     return words
+
+
+def _stamped(stamps: Any, zone: str | None) -> NDArray[Any] | Zoned:
+    """Stamps, in UTC where they are of a zone; so many hours ahead of it are one as well."""
+    found = np.asarray(stamps)
+    if found.dtype != "datetime64[ns]":
+        found = found.astype("datetime64[us]")
+    if zone is None or AT_GREENWICH.fullmatch(zone):
+        return found
+    if fixed := FIXED.search(zone):
+        ahead = int(fixed[1] + fixed[2])
+        return found if fixed[3] not in (None, "00") else Zoned(found, f"Etc/GMT{-ahead:+d}")
+    inside = INSIDE.search(zone)
+    return Zoned(found, inside[1] if inside else zone)
 
 
 def _text(cell: Any) -> str:

@@ -156,8 +156,16 @@ def on_grid(
         _require_near(source, drafts, frequency)
     elif name:
         frequency = _asked(name, stamps, source)
+    elif calendar:
+        frequency = calendar
+        _require_steps(source, drafts, frequency)
     else:
         frequency = infer(*stamps, zone=source.zone)
+        long = [one for one in stamps if len(one) >= ENOUGH]
+        if not frequency.regular and 0 < len(long) < len(stamps) and stamps[0].dtype.kind == "M":
+            others = infer(*long, zone=source.zone)
+            if others.regular:  # a short one is of another calendar, and is named
+                _require_near(source, drafts, others)
         _require_one_calendar(source, drafts, frequency)
     points = replace(frequency.points, zone=source.zone, code=source.code)
     frequency = replace(frequency, points=points)
@@ -183,12 +191,26 @@ def _require_near(source: Source, drafts: Sequence[Draft], frequency: Frequency)
         assert one.stamps is not None
         places, due = frequency.laid(one.stamps)
         beside = np.flatnonzero((due != one.stamps) | (np.diff(places, prepend=-1) < 1))
-        if beside.size > max(1, MOST_OFF * len(one)):
+        if beside.size > max(len(one) >= ENOUGH, MOST_OFF * len(one)):
             own = infer(one.stamps, zone=source.zone) if len(one) > 1 else None
-            told = own.name if own and own.regular else "irregular"
+            there = "" if own is None else own.in_full if own.regular else "irregular"
+            found = f"is {there}, not" if there else "has one stamp, and that is not"
             raise DataError(
                 f"{source.place}, {rows_in_words(int(one.rows[beside[0]]))}: series "
-                f"{one.unique_id!r} is {told}, not {frequency.name}: {_told(one.stamps[beside[0]])}"
+                f"{one.unique_id!r} {found} {frequency.in_full}: {_told(one.stamps[beside[0]])}"
+            )
+
+
+def _require_steps(source: Source, drafts: Sequence[Draft], frequency: Frequency) -> None:
+    """Refuse numbers that are no whole steps of a calendar that is known."""
+    for one in drafts:
+        assert one.stamps is not None
+        steps = frequency.grid(one.stamps)
+        if (odd := np.flatnonzero(np.abs(steps - np.round(steps)) > 1e-6)).size:
+            raise DataError(
+                f"{source.place}, {rows_in_words(int(one.rows[odd[0]]))}: series "
+                f"{one.unique_id!r} is at {one.stamps[odd[0]]:g}, no whole steps of "
+                f"{frequency.count:g} from its first"
             )
 
 
@@ -204,7 +226,7 @@ def _require_one_calendar(source: Source, drafts: Sequence[Draft], frequency: Fr
         if not _follows(one.stamps, frequency):
             own = infer(one.stamps, zone=source.zone)
         if own.regular:
-            told.setdefault(own.rule, (own.name, one.unique_id))
+            told.setdefault(own.rule, (own.in_full, one.unique_id))
         if len(told) > 1:
             (name, first), (other, second) = told.values()
             raise DataError(

@@ -337,7 +337,7 @@ class Forecaster:
         if isinstance(history, np.ndarray | list | tuple):  # these have no names of columns
             data = SeriesOptions(season=season, fill=data.fill)
         there = self.history.frequency
-        calendar = there if there.regular and there.unit != "step" else None
+        calendar = there if there.regular else None
         panel, _ = open_panel(data, history, calendar)
         require_alike(panel, self.history)
         return panel

@@ -67,7 +67,7 @@ def names_of_columns(rows: Sequence[Sequence[str]], place: str) -> tuple[list[st
         (['Datum', 'Umsatz', ''], True)
     """
     first = [cell.strip() for cell in rows[0]]
-    if not _is_header(first):
+    if not (_is_header(first) or _heads_dates(first, rows[1:3])):
         width = max(len(_without_blank_end(row)) for row in rows)
         if width not in NAMES:
             raise DataError(
@@ -82,6 +82,17 @@ def names_of_columns(rows: Sequence[Sequence[str]], place: str) -> tuple[list[st
     if count > 1:
         raise DataError(f"{place}: {count} columns are named {name!r:.80}; give each its own name")
     return first, True
+
+
+def _heads_dates(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a word stands above dates; what is beside it are names then, if numbers too."""
+    word = first[0]
+    return (
+        bool(word and rows)
+        and not is_number(word)
+        and not are_dates([word])
+        and all(row and are_dates([row[0]]) for row in rows)
+    )
 
 
 def _without_blank_end(cells: Sequence[str]) -> Sequence[str]:

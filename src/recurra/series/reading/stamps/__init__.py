@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recurra.errors import DataError
 from recurra.series.calendar.codes import code_of_numbers, from_code
 from recurra.series.calendar.found import infer
-from recurra.series.calendar.zones import require_zone
+from recurra.series.calendar.zones import require_zone, zone_of
 from recurra.series.reading.columns import Coded, Columns, Zoned
 from recurra.series.reading.numbers import Numbers
 from recurra.series.reading.stamps.column import (
@@ -154,12 +154,17 @@ def _read(cells: Any, name: str) -> Stamps:
         form, notes = _one_of(readings, name)
     except (BadStampError, MixedZonesError) as error:
         raise error if codes is None else error.among(codes) from error
+    zone = None
     if told := [each for each in offsets if each not in (None, *AT_GREENWICH)]:
+        ahead = column.ahead if codes is None else column.ahead[codes]
+        zone = zone_of(readings[form], ahead) if len(offsets) > 1 else None
         words = told[0] if len(offsets) == 1 else f"{len(offsets)} offsets"
-        notes.append(f"stamps in column {name!r} are turned from {words} into UTC")
+        where = f"taken for the clock of {zone}, as" if zone else "turned from"
+        into = f"{words} are those that it has had" if zone else f"{words} into UTC"
+        notes.append(f"stamps in column {name!r} are {where} {into}")
     if "%y" in form:
         notes.append(f"in column {name!r} {TWO_DIGITS}")
-    return Stamps(readings[form], code=column.code, notes=tuple(notes))
+    return Stamps(readings[form], zone, column.code, tuple(notes))
 
 
 def _one_of(readings: Mapping[str, NDArray[Any]], name: str) -> tuple[str, list[str]]:
@@ -167,12 +172,17 @@ def _one_of(readings: Mapping[str, NDArray[Any]], name: str) -> tuple[str, list[
     forms = list(readings)
     if len(forms) == 1:
         return forms[0], []
-    calendars = {form: infer(np.unique(stamps)) for form, stamps in readings.items()
-                 if len(np.unique(stamps)) > 2}  # fmt: skip
-    regular = [form for form, calendar in calendars.items() if calendar.regular]
+    calendars, whole = dict[str, str](), list[str]()
+    for form, stamps in readings.items():
+        several = np.unique(stamps)
+        found = infer(several) if len(several) > 2 else None
+        if found and found.regular:
+            calendars[form] = found.name
+            whole += [form] if int(found.laid(several)[0][-1]) + 1 == len(several) else []
+    regular = whole if len(whole) == 1 else list(calendars)
     if len(regular) == 1:
         words = regular[0].replace("%", "")
-        calendar = calendars[regular[0]].name
+        calendar = calendars[regular[0]]
         return regular[0], [
             f"stamps in column {name!r} are read as {words}: so they are {calendar}"
         ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recurra.series.calendar.codes import code_of_period
 from recurra.series.reading.numbers import MISSING
-from recurra.series.reading.stamps.forms import PERIOD, forms_of, read_as
+from recurra.series.reading.stamps.forms import MONTH_OR_NUMBER, PERIOD, forms_of, read_as
 
 __all__ = ["WANTED", "BadStampError", "MixedZonesError", "StampColumn"]
 
@@ -75,6 +75,7 @@ class StampColumn:
         self._dates = {"iso": array("q")}  # by each way to write that fits so far, microseconds
         self._shapes: set[tuple[int, str]] = set()  # of those in ISO
         self._offsets: dict[str | None, int] = {}  # from UTC, and the first cell of each
+        self._ahead = array("h")  # the minutes of each stamp that has one
         self._bad: BadStampError | MixedZonesError | None = None
 
     def __len__(self) -> int:
@@ -119,9 +120,16 @@ class StampColumn:
         """The code that quarters or weeks are in; None where they are dates."""
         return code_of_period(self._first) if next(iter(self._dates)) == PERIOD else None
 
+    @property
+    def ahead(self) -> NDArray[np.int16]:
+        """The minutes by which each clock was ahead of UTC; none where offsets are not written."""
+        return np.frombuffer(self._ahead, np.int16)
+
     def _feed(self, texts: list[str]) -> None:
         self._first = self._first if self._count else texts[0]
-        if self._numbers is not None:
+        if self._numbers is not None and (
+            self._count or not all(map(MONTH_OR_NUMBER.fullmatch, texts))
+        ):
             try:
                 self._numbers.extend(_plain_numbers(texts))
                 return
@@ -130,7 +138,7 @@ class StampColumn:
                     raise BadStampError(empty[0], "is empty") from None
                 if self._count:
                     raise self._odd(0, self._first) from None
-            self._numbers = None
+        self._numbers = None
         if "" in texts:
             raise BadStampError(self._count + texts.index(""), "is empty")
         furthest = 0
@@ -169,6 +177,8 @@ class StampColumn:
         else:
             local = [text[: -len(each or "")].rstrip() for text, each in zip(texts, offsets)]
             ahead = np.array([_minutes(each) for each in offsets])
+        if None not in self._offsets:
+            self._ahead.extend(np.broadcast_to(ahead, len(texts)).tolist())
         stamps = _to_microseconds(local, self._count) - 60_000_000 * ahead
         self._dates["iso"].frombytes(stamps.tobytes())
         if len(self._shapes) < 2:

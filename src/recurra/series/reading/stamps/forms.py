@@ -17,43 +17,48 @@ PERIOD = "period"
 """The way of quarters and weeks, which `calendar.codes` reads."""
 TWO_DIGITS = "two-digit years are taken for 1969 to 2068"
 
-NUMERIC = ("%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%d{0}%m{0}%y", "%m{0}%d{0}%y", "%Y{0}%m{0}%d")
+NUMERIC = (
+    "%Y{0}%m{0}%d", "%d{0}%m{0}%Y", "%m{0}%d{0}%Y", "%d{0}%m{0}%y", "%m{0}%d{0}%y", "%y{0}%m{0}%d",
+)  # fmt: skip
 DOTTED = ("%d.%m.%Y", "%d.%m.%y", "%Y.%m.%d")  # no one writes the month first with these
 NAMED = ("%d{0}%b{0}%Y", "%d{0}%B{0}%Y", "%d{0}%b{0}%y", "%Y{0}%b{0}%d", "%d{0}%B{0}%y")
 MONTHS = ("%b{0}%Y", "%B{0}%Y", "%b{0}%y", "%B{0}%y", "%Y{0}%b", "%Y{0}%B")
 DATES = (
     *(form.format(each) for form in NUMERIC for each in "/-"),
     *DOTTED,
-    *(form.format(each) for form in (*NAMED, *MONTHS) for each in " -/"),
-    *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%d. %b %Y", "%d. %B %Y"),
-    *("%m/%Y", "%m.%Y", "%m-%Y", "%Y/%m", "%Y.%m", "%Y-%m", "%b. %Y", "%b. %d, %Y", "%Y%m%d"),
+    *(form.format(each) for form in NAMED for each in " -/"),
+    *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%d. %b %Y", "%d. %B %Y", "%b. %d, %Y"),
+    *("%Y%m%d", "%d%b%Y"),
+)
+MONTHLY = (
+    *(form.format(each) for form in MONTHS for each in " -/"),
+    *("%m/%Y", "%m.%Y", "%m-%Y", "%Y/%m", "%Y.%m", "%Y-%m", "%b. %Y"),
 )
 CLOCKS = (
-    "%H:%M",
-    "%H:%M:%S",
-    "%H:%M:%S.%f",
-    "%I:%M %p",
-    "%I:%M:%S %p",
-    "%I:%M%p",
-    "%I %p",
-    "%H%M",
-    "%H%M%S",
+    *("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H", "%H%M", "%H%M%S"),
+    *("%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p", "%I %p"),
 )
 TIMES = ("", *(f"{before}{clock}" for before in (" ", "T", ", ") for clock in CLOCKS))
 DAY_NAMES = ("", "%a, ", "%a ", "%A, ", "%A ")
 NOON = re.compile(r"\b([ap])\. ?m\.", re.IGNORECASE)
 
 
+MONTH_OR_NUMBER = re.compile(r"(0?[1-9]|1[0-2])\.(19|20)\d\d|(19|20)\d\d\.(0[1-9]|1[0-2])")
+"""A month with a year, which would be read as a number by others."""
+
+
 def _shape(text: str) -> str:
-    """A text with a 9 for each run of digits, and an a for each of letters."""
-    text = re.sub(r"%[YmdyHMSIf]", "9", text)
-    text = re.sub(r"%[bBpaA]|[^\W\d_]+", "a", text)
-    return re.sub(r"\s+", " ", re.sub(r"\d+", "9", text))
+    """A text with the lengths of its runs of digits, 2 also for 1, and an a for each of letters."""
+    text = re.sub(r"%[mdyHMSI]", "00", text.replace("%Y", "0000").replace("%f", "000000"))
+    text = re.sub(r"(?<=:\d\d)\.\d{1,6}(?!\d)", ".f", re.sub(r"%[bBpaA]|[^\W\d_]+", "a", text))
+    return re.sub(r"\s+", " ", re.sub(r"\d+", lambda run: f"{max(2, len(run[0]))}", text))
 
 
 FORMS: defaultdict[str, list[str]] = defaultdict(list)
 for name, date, time in product(DAY_NAMES, DATES, TIMES):
     FORMS[_shape(name + date + time)].append(name + date + time)
+for date in MONTHLY:
+    FORMS[_shape(date)].append(date)
 
 
 def forms_of(text: str) -> tuple[str, ...]:
