@@ -293,7 +293,8 @@ def _with_unlucky(counts: Whole, weeks: float) -> Whole:
     that are observed are missing.
     """
     there = counts > 0
-    missing = max(0.0, 1 - counts.sum() / max(1.0, there.sum() * weeks))
+    due = max(1.0, there.sum() * weeks)
+    missing = (max(0.0, due - counts.sum()) + 2) / (due + 2)  # of few, chance may have spared all
     if missing ** max(1.0, np.floor(weeks)) * there.sum() < UNLIKELY:
         return there.ravel().astype(np.int64)
     return np.outer(there.any(1), there.any(0)).ravel().astype(np.int64)
