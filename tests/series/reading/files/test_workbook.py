@@ -63,6 +63,6 @@ def test_without_the_library(tmp_path, monkeypatch):
     path = saved(tmp_path / "sales.xlsx", [["y"], [1.0], [2.0]])
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(
-        ConfigError, match=r"openpyxl is needed: pip install 'recurra\[excel\]'; or"
+        ConfigError, match=r"openpyxl is needed: pip install openpyxl; or"
     ):
         read_file(path, SeriesOptions())

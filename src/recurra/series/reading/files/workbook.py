@@ -18,7 +18,7 @@ WORKBOOKS = {".xlsx", ".xlsm"}
 OTHERS = {".xls", ".xlsb", ".ods", ".numbers", ".feather", ".arrow", ".json", ".jsonl", ".pkl"}
 """Ends of names of files of tables that are not read."""
 LEAST = 64 << 20  # bytes that any workbook may unpack to
-INSTALL = "pip install 'recurra[excel]'"
+INSTALL = "pip install openpyxl"
 
 
 def rows_of_workbook(path: Path) -> Iterator[list[str]]:
