@@ -247,7 +247,7 @@ def altered(source: Path, place: Path, change) -> Path:
         (["fitted", "n_features_in"], 3, "do not fit the model"),
         (["fitted", "n_features_in"], 10**9, "n_features_in is 1000000000"),
         (["fitted", "double"], 1, "double is 1"),
-        (["fitted", "more"], 1, "more is 1"),
+        (["fitted", "more"], 1, "has an unknown .more."),
         (["fitted", "target"], [1.0], "target"),
         (["estimator"], "Popen", "holds a Popen, no SequenceClassifier"),
     ],
