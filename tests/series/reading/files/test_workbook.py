@@ -62,7 +62,5 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
 def test_without_the_library(tmp_path, monkeypatch):
     path = saved(tmp_path / "sales.xlsx", [["y"], [1.0], [2.0]])
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(
-        ConfigError, match=r"openpyxl is needed: pip install openpyxl; or"
-    ):
+    with pytest.raises(ConfigError, match=r"openpyxl is needed: pip install openpyxl; or"):
         read_file(path, SeriesOptions())
