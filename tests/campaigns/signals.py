@@ -107,7 +107,7 @@ class Place:
             code = process.wait(timeout=900)
         seconds = time.monotonic() - begun
         self.children = _of_session(process.pid)
-        said = (self.folder / "err").read_text(errors="replace")
+        said = (self.folder / "err").read_text(errors="replace").replace(f"{ROOT}/", "")
         return Done(code, said, seconds, self._outcome())
 
     def _outcome(self) -> dict[str, str]:

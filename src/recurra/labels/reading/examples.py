@@ -57,7 +57,7 @@ class NamedExamples:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what a small file holds, unpacked where its name ends in `.gz`.
+    """Return what a small file holds, unpacked where it is packed.
 
     Args:
         path: the file.
@@ -78,7 +78,7 @@ def read_lines(
     """Yield the lines of a text file that are not empty, stripped, with their numbers from 1.
 
     Args:
-        path: a file in UTF-8, unpacked where its name ends in `.gz`.
+        path: a file in UTF-8, packed or not.
         longest: bytes that a line may have.
         comments: what a line begins with that is passed over, each a character.
 

@@ -140,11 +140,12 @@ def on_grid(
         source: what the series have in common.
         drafts: the series, sorted.
         name: of the calendar, where one is asked for.
-        calendar: that is known already, of dates.
+        calendar: that is known already.
 
     Raises:
         ConfigError: there is no such calendar.
-        DataError: series follow several calendars, or stamps do not fit the one that is asked for.
+        DataError: series follow several calendars, or stamps do not fit the one that is asked for
+            or known.
     """
     stamps = [one.stamps for one in drafts if one.stamps is not None]
     if not stamps:

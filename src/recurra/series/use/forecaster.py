@@ -265,7 +265,6 @@ class Forecaster:
             for target in panel.targets
         )
         stamps, notes = stamps_after(panel, wanted), not_known_ahead(panel, wanted)
-        held = above_zero(panel, self.network.scaling.nonnegative)
         while quantiles.shape[1] < wanted:
             ahead = quantiles[:, -self.horizon :, MIDDLE]
             if not_finite(ahead, MOST) is not None:
@@ -276,6 +275,7 @@ class Forecaster:
             spread = quantiles[:, -1:] - quantiles[:, -1:, MIDDLE, None]
             middle = part[..., MIDDLE, None]
             part = middle + np.sign(np.subtract(LEVELS, 0.5)) * np.hypot(part - middle, spread)
+            held = above_zero(panel, self.network.scaling.nonnegative)
             part[held] = np.maximum(part[held], 0.0)
             quantiles = np.concatenate([quantiles, part], axis=1)
         quantiles = quantiles[:, :wanted]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from datetime import datetime
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -54,11 +55,14 @@ def _shape(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\d+", lambda run: f"{max(2, len(run[0]))}", text))
 
 
-FORMS: defaultdict[str, list[str]] = defaultdict(list)
-for name, date, time in product(DAY_NAMES, DATES, TIMES):
-    FORMS[_shape(name + date + time)].append(name + date + time)
-for date in MONTHLY:
-    FORMS[_shape(date)].append(date)
+@cache
+def _by_shape() -> dict[str, list[str]]:
+    """The ways in which texts of each shape may be; there are thousands, and ISO's need none."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    dated = ("".join(parts) for parts in product(DAY_NAMES, DATES, TIMES))
+    for form in (*dated, *MONTHLY):
+        found[_shape(form)].append(form)
+    return found
 
 
 def forms_of(text: str) -> tuple[str, ...]:
@@ -71,7 +75,7 @@ def forms_of(text: str) -> tuple[str, ...]:
         >>> forms_of("01/02/2020")[:2], forms_of("north")
         (('%d/%m/%Y', '%m/%d/%Y'), ('period',))
     """
-    return *FORMS.get(_shape(NOON.sub(r"\1m", text)), ()), PERIOD
+    return *_by_shape().get(_shape(NOON.sub(r"\1m", text)), ()), PERIOD
 
 
 def read_as(text: str, form: str) -> int:
