@@ -41,6 +41,7 @@ CLOCKS = (
 )
 TIMES = ("", *(f"{before}{clock}" for before in (" ", "T", ", ") for clock in CLOCKS))
 DAY_NAMES = ("", "%a, ", "%a ", "%A, ", "%A ")
+DIGIT = re.compile(r"\d")
 NOON = re.compile(r"\b([ap])\. ?m\.", re.IGNORECASE)
 
 
@@ -75,6 +76,8 @@ def forms_of(text: str) -> tuple[str, ...]:
         >>> forms_of("01/02/2020")[:2], forms_of("north")
         (('%d/%m/%Y', '%m/%d/%Y'), ('period',))
     """
+    if not DIGIT.search(text):  # as the names of columns
+        return (PERIOD,)
     return *_by_shape().get(_shape(NOON.sub(r"\1m", text)), ()), PERIOD
 
 
