@@ -2,7 +2,9 @@
 
 Each table is read in a process of its own. Kept are the numbers and the stamps, 8 bytes each.
 
-    python benchmarks/tables.py [--rows 3000000] [--out benchmarks/results/tables.json]
+Beside it stands what pandas.read_csv takes of the same file, by the whole peak of the process.
+
+    python benchmarks/tables.py [--rows 3000000] [--only NAME] [--out FILE]
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ import numpy as np
 SERIES = 100
 
 
-def tables(folder: Path, rows: int) -> list[Path]:
-    """Write the tables; return their paths."""
+def tables(folder: Path, rows: int, only: str | None) -> list[Path]:
+    """Write the tables, or one of them; return their paths."""
     numbers = np.random.default_rng(1).normal(size=rows).round(3).tolist()
     hours = np.arange(rows // SERIES).astype("datetime64[h]").astype(str).tolist()
     places = [(f"series-{n % SERIES:03}", hours[n // SERIES]) for n in range(rows)]
@@ -50,9 +52,11 @@ def tables(folder: Path, rows: int) -> list[Path]:
         ),
     }
     for name, (head, lines) in texts.items():
-        (folder / name).write_text("\n".join([head, *lines]))
-    (folder / "long.csv.gz").write_bytes(gzip.compress((folder / "long.csv").read_bytes(), 6))
-    return [folder / name for name in (*texts, "long.csv.gz")]
+        if only in (None, name):
+            (folder / name).write_text("\n".join([head, *lines]))
+    if only is None:
+        (folder / "long.csv.gz").write_bytes(gzip.compress((folder / "long.csv").read_bytes(), 6))
+    return sorted(folder.iterdir())
 
 
 def memory(name: str) -> int:
@@ -79,30 +83,56 @@ def read(path: Path) -> dict[str, float]:
             for one in panel.series
         )
     seconds = time.process_time() - begun
-    return {"seconds": seconds, "kept": kept, "peak": memory("VmHWM") - before}
+    peak = memory("VmHWM")
+    return {"seconds": seconds, "kept": kept, "peak": peak - before, "whole peak": peak}
+
+
+def read_by_pandas(path: Path) -> dict[str, float]:
+    """Read one table by pandas; return what it took."""
+    import pandas
+
+    begun = time.process_time()
+    pandas.read_csv(path)
+    return {"seconds": time.process_time() - begun, "whole peak": memory("VmHWM")}
+
+
+def in_a_process(path: Path, *words: str) -> dict[str, float]:
+    """Read one table in a process of its own."""
+    command = [sys.executable, __file__, "--read", str(path), *words]
+    found: dict[str, float] = json.loads(
+        subprocess.run(command, capture_output=True, check=True).stdout
+    )
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=3_000_000)
     parser.add_argument("--out", default="benchmarks/results/tables.json")
+    parser.add_argument("--only", help="the name of one table")
     parser.add_argument("--read", type=Path)
+    parser.add_argument("--pandas", action="store_true")
     arguments = parser.parse_args()
     if arguments.read:
-        print(json.dumps(read(arguments.read)))
+        print(json.dumps((read_by_pandas if arguments.pandas else read)(arguments.read)))
         return
     from record import machine, write
 
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for path in tables(Path(folder), arguments.rows):
-            command = [sys.executable, __file__, "--read", str(path)]
-            row = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        for path in tables(Path(folder), arguments.rows, arguments.only):
+            row = in_a_process(path)
             found[path.name] = {
                 "seconds": round(row["seconds"], 2),
                 "megabytes kept": round(row["kept"] / 2**20, 1),
                 "peak over kept": round(row["peak"] / row["kept"], 2),
             }
+            if path.suffix == ".csv":
+                peer = in_a_process(path, "--pandas")
+                found[path.name] |= {
+                    "seconds of pandas": round(peer["seconds"], 2),
+                    "peak over pandas'": round(row["whole peak"] / peer["whole peak"], 2),
+                }
             print(
                 f"{path.name:12}",
                 *(f"{value:>8} {name}" for name, value in found[path.name].items()),
