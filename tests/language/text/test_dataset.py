@@ -480,4 +480,4 @@ def test_a_huge_line_takes_little_memory(rule, unit, tokens, megabytes, tmp_path
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert float(run.stdout) < 15  # MiB
+    assert float(run.stdout) < 25  # MiB; a line held whole, as bytes and as text, takes 40 or more
