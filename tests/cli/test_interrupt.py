@@ -131,6 +131,22 @@ def test_a_signal_to_a_forked_child_is_not_the_commands(forked):
     assert started.returncode == 0
 
 
+def test_nor_is_one_that_comes_before_the_child_knows_that_it_is_one():
+    early = (
+        "import os, signal\n"
+        "os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "import time\n"
+        "from recurra.cli.interrupt import Interrupt\n"
+        "with Interrupt():\n"
+        "    child = os.fork() or os._exit(3)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n"
+        "    time.sleep(1.5)\n"
+        "    print('whole')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", early], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{-signal.SIGTERM}\nwhole\n", "")
+
+
 def test_what_is_ignored_stays_so():
     before = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     started = program("time.sleep(0.2); os._exit(7)", before=before)

@@ -197,16 +197,29 @@ def current() -> Interrupt:
     return _current.get() or Interrupt()
 
 
+_forking = threading.local()
+
+
+def _hold() -> None:
+    """Hold signals back while a process forks: those of the child would be told to this one."""
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS)
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
 def _forked() -> None:
     """Leave the signals of a child to it, whichever thread forked it."""
     for number in _NUMBERS:
         own = getattr(signal.getsignal(number), "__self__", None)
         if isinstance(own, Interrupt):
             own._left_to_the_parent()
+    _release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_forked)
 
 
 def _twin(number: int) -> float:
