@@ -62,7 +62,9 @@ ORDER = {
         kernels
         cells
         wrappers
-        arguments graphed
+        arguments graphed loop
+        sequences
+        present
         unroll
         head weights
         prepacked
@@ -82,7 +84,7 @@ ORDER = {
     "recurra.nn.kernels.scans": "channels\n *",
     "recurra.nn.kernels.loops": "lstm_steps product_loop\n *",
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
-    "recurra.nn.cells": "base biases candidate steps\n relatives\n *",
+    "recurra.nn.cells": "kernel\n base biases candidate steps\n relatives\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
     "recurra.learning": """

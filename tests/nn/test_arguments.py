@@ -129,10 +129,6 @@ def test_a_state_may_count_in_whole_numbers(how: Any) -> None:
         ({"x": torch.zeros(2, 3, 3).double()}, "x is of torch.float64, .* state of torch.float32;"),
         ({"x": torch.zeros(2, 3, 3, device="meta")}, "Stack is on cpu, x on meta; move one"),
         ({"x": torch.zeros(2, 3, 3).long()}, "x is of torch.int64, .* of torch.float32; make"),
-        (
-            {"x": nn.utils.rnn.pack_sequence([torch.zeros(3, 3)])},
-            "lengths=, as pad_packed_sequence returns them, got it packed",
-        ),
     ],
 )
 def test_other_arguments_are_refused_in_one_line(how: Any, given: Any, why: str) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 
-from recurra.nn import graphed, unroll
+from recurra.nn import graphed, sequences, unroll
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell, Kernel
 from recurra.nn.cells.gru import GRUCell, GRUState
@@ -84,13 +84,14 @@ def tape(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Graphs on a tape, and no other kernels than those that loop."""
     found = import_module("tape").OnTape()
     monkeypatch.setattr(graphed, "GRAPHS", Graphs(found))
-    every = unroll._kernel
+    every = sequences.kernel_for
 
     def looping(inner: Recurrence, x: Tensor, *rest: Any) -> Kernel | str:
         kernel = every(inner, x, *rest)
         return kernel if isinstance(kernel, Kernel) and kernel.looped else "not here"
 
-    monkeypatch.setattr(unroll, "_kernel", looping)
+    monkeypatch.setattr(sequences, "kernel_for", looping)
+    monkeypatch.setattr(unroll, "kernel_for", looping)
     return found
 
 

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.nn.cells.base import require_recurrence, require_state
+from recurra.nn.cells.base import Cell, require_recurrence, require_state
+from recurra.nn.cells.kernel import unserved
 from recurra.nn.state import State, fitted, flatten
 from recurra.nn.wrappers.base import Recurrence
 
 __all__ = [
     "check_first_step",
+    "checked_flags",
     "checked_lengths",
-    "checked_reset",
     "first_state",
+    "fits_at_once",
     "require_sequences",
 ]
 
@@ -32,18 +34,20 @@ def require_sequences(x: Any) -> None:
         x: the inputs.
     """
     said = "unroll takes x of shape (batch, time, input)"
-    if isinstance(x, nn.utils.rnn.PackedSequence):
-        raise ShapeError(f"{said} and lengths=, as pad_packed_sequence returns them, got it packed")
     if not isinstance(x, Tensor):
         raise ShapeError(
             f"{said}, got {type(x).__name__}; torch.as_tensor(x, dtype=torch.float32) makes one"
         )
+    if x.is_nested or x.layout is not torch.strided:
+        kind = "a nested" if x.is_nested else f"a {str(x.layout).removeprefix('torch.')}"
+        how = "torch.nested.to_padded_tensor(x, 0), with lengths=," if x.is_nested else "to_dense()"
+        raise ShapeError(f"{said}, got {kind} tensor; {how} makes it a plain one")
     if x.dim() != 3:
         raise ShapeError(f"{said}, got {tuple(x.shape)}")
 
 
-def checked_lengths(given: Tensor | Sequence[int], x: Tensor) -> Tensor:
-    """Return the lengths of rows as int64 where `x` is.
+def checked_lengths(given: Tensor | Sequence[int] | None, x: Tensor) -> Tensor | None:
+    """Return the lengths of rows as int64 where `x` is, if any are given.
 
     Args:
         given: `(B,)` integers in 0..T.
@@ -56,6 +60,8 @@ def checked_lengths(given: Tensor | Sequence[int], x: Tensor) -> Tensor:
         >>> checked_lengths([3, 0], torch.zeros(2, 3, 1))
         tensor([3, 0])
     """
+    if given is None:
+        return None
     B, T = x.shape[:2]
     lengths = _tensor(given, "lengths")
     is_real = lengths.is_floating_point() or lengths.is_complex()
@@ -65,7 +71,7 @@ def checked_lengths(given: Tensor | Sequence[int], x: Tensor) -> Tensor:
             f"{lengths.dtype}"
         )
     lengths = lengths.to(torch.int64)  # the least of unsigned ones torch does not find
-    if B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
+    if _readable(lengths, x) and B and not 0 <= int(lengths.min()) <= int(lengths.max()) <= T:
         raise ShapeError(
             f"lengths lie between 0 and {T}, the steps of x, got {int(lengths.min())} to "
             f"{int(lengths.max())}"
@@ -73,26 +79,51 @@ def checked_lengths(given: Tensor | Sequence[int], x: Tensor) -> Tensor:
     return lengths.to(x.device)
 
 
-def checked_reset(given: Tensor | Sequence[Sequence[bool]], x: Tensor) -> Tensor:
-    """Return before which steps rows are reset, where `x` is.
+def checked_flags(
+    given: Tensor | Sequence[Sequence[bool]] | None, x: Tensor, name: str
+) -> Tensor | None:
+    """Return what holds or does not at each step, where `x` is, if it is given.
 
     Args:
         given: `(B, T)` bool.
         x: `(B, T, I)`.
+        name: what it is called.
 
     Raises:
         ShapeError: it is something else.
 
     Example:
-        >>> checked_reset([[True, False]], torch.zeros(1, 2, 1))
+        >>> checked_flags([[True, False]], torch.zeros(1, 2, 1), "reset")
         tensor([[ True, False]])
     """
-    reset = _tensor(given, "reset")
-    if reset.shape != x.shape[:2] or reset.dtype != torch.bool:
+    if given is None:
+        return None
+    flags = _tensor(given, name)
+    if flags.shape != x.shape[:2] or flags.dtype != torch.bool:
         raise ShapeError(
-            f"reset is bool of shape {tuple(x.shape[:2])}, got {tuple(reset.shape)} {reset.dtype}"
+            f"{name} is bool of shape {tuple(x.shape[:2])}, got {tuple(flags.shape)} {flags.dtype}"
         )
-    return reset.to(x.device)
+    return flags.to(x.device)
+
+
+def fits_at_once(cell: Any, x: Any, state: State) -> bool:
+    """Return whether `x` is one step of a cell that nothing need be said against, nor be laid out.
+
+    What it does not see, a state of another shape say, the cell's step does.
+
+    Args:
+        cell: maybe a cell.
+        x: maybe `(B, 1, I)`.
+        state: maybe of that cell.
+    """
+    if not isinstance(cell, Cell) or type(state) is not cell.state_type or state is None:
+        return False
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.layout is not torch.strided:
+        return False
+    shape = x.shape
+    if shape[1] != 1 or shape[2] != cell.input_size or x.is_nested or x.device.type != "cpu":
+        return False
+    return _device_of(cell) in (None, x.device) and _learns_in(x.dtype, cell)
 
 
 def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
@@ -118,7 +149,7 @@ def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
     if device not in (None, x.device):
         raise ShapeError(f"{name} is on {device}, x on {x.device}; move one with .to(device)")
     try:
-        initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
+        initial = cell.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
     except TypeError as error:
         raise ConfigError(
             f"{name}.initial_state(batch_size=1, *, device=None, dtype=None) cannot be called so: "
@@ -126,7 +157,7 @@ def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
         ) from error
     if state is None:
         state = initial
-        _require_rows(name, initial, len(x))
+        _require_rows(name, initial, x.shape[0])
     else:
         # A kernel would read past the end of a state that is too small.
         state = fitted(state, initial)
@@ -147,7 +178,10 @@ def check_first_step(inner: Recurrence, x: Tensor, before: State, y: Any, after:
         y: what it gave, and
         after: the state.
     """
-    said, shape = f"{type(inner).__name__}.forward returns (y, state)", (len(x), inner.output_size)
+    said, shape = (
+        f"{type(inner).__name__}.forward returns (y, state)",
+        (x.shape[0], inner.output_size),
+    )
     if not isinstance(y, Tensor) or y.shape != shape:
         got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
         raise ShapeError(f"{said}, y of shape {shape}, got {got}")
@@ -155,6 +189,11 @@ def check_first_step(inner: Recurrence, x: Tensor, before: State, y: Any, after:
         fitted(after, before)
     except ShapeError as error:
         raise ShapeError(f"{said}, a state like the one before the step; {error}") from None
+
+
+def _readable(numbers: Tensor, x: Tensor) -> bool:
+    """Return whether numbers can be looked at: a compiler or a transform has none yet."""
+    return not (torch.compiler.is_compiling() or unserved(x) or numbers.is_meta)
 
 
 def _device_of(module: nn.Module) -> torch.device | None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from recurra.nn.cells.base import Kernel, is_watched
+from recurra.nn.cells.kernel import Kernel, is_watched
 from recurra.nn.kernels.device.graphs import Graphs
 from recurra.nn.kernels.device.recorder import OnCuda, RecordingError
 from recurra.nn.state import State, flatten, map_tensors, unflatten

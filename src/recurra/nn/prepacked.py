@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, DataError, ShapeError
-from recurra.nn.cells.base import is_watched, require_recurrence, zeros
+from recurra.nn.cells.base import require_recurrence, zeros
 from recurra.nn.cells.gru import GRUCell
+from recurra.nn.cells.kernel import is_watched
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.head.softmax import SoftmaxHead
 from recurra.nn.kernels import prepacked as kernels

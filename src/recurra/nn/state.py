@@ -10,13 +10,23 @@ from torch import Tensor
 
 from recurra.errors import ShapeError
 
-__all__ = ["State", "detach", "fitted", "flatten", "index", "map_tensors", "unflatten", "where"]
+__all__ = [
+    "State",
+    "detach",
+    "fitted",
+    "flatten",
+    "index",
+    "map_tensors",
+    "step_of",
+    "unflatten",
+    "where",
+]
 
 State = Any
 """A tensor `(B, ...)`, or a tuple (often a NamedTuple) of states."""
 
 
-def map_tensors(function: Callable[..., Tensor], state: State, *others: State) -> State:
+def map_tensors(function: Callable[..., Any], state: State, *others: State) -> State:
     """Apply `function` to every tensor of `state`, and to those at the same place in `others`.
 
     Args:
@@ -62,6 +72,20 @@ def index(state: State, rows: Any) -> State:
                 [0, 1]]),)
     """
     return map_tensors(lambda tensor: tensor[rows], state)
+
+
+def step_of(x: Tensor, t: int | Tensor) -> Tensor:
+    """Return what sequences have at one step, `(B, ...)`.
+
+    Args:
+        x: `(B, T, ...)`.
+        t: which, a number; or a tensor of one, whose value a compiler need not know.
+
+    Example:
+        >>> step_of(torch.tensor([[5, 6, 7]]), torch.tensor(1))
+        tensor([6])
+    """
+    return x[:, t] if isinstance(t, int) else x.index_select(1, t.view(1)).squeeze(1)
 
 
 def where(mask: Tensor, state: State, other: State) -> State:

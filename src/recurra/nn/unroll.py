@@ -6,59 +6,104 @@ B rows, T steps, I inputs, O outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from recurra.errors import ShapeError
 from recurra.nn.arguments import (
-    check_first_step,
+    checked_flags,
     checked_lengths,
-    checked_reset,
-    first_state,
+    fits_at_once,
     require_sequences,
 )
-from recurra.nn.cells.base import Cell, Kernel, is_watched, kernel_of, require_recurrence
-from recurra.nn.graphed import graphed, ungraphed
-from recurra.nn.state import State, where
-from recurra.nn.wrappers.base import (
-    Pass,
-    Recurrence,
-    Starts,
-    StepPass,
-    Wrapper,
-    why_stepwise,
-)
+from recurra.nn.cells.base import require_recurrence
+from recurra.nn.cells.kernel import Kernel
+from recurra.nn.graphed import ungraphed
+from recurra.nn.present import Present, packed_like, padded, traces
+from recurra.nn.sequences import SequencePass, kernel_for, over
+from recurra.nn.state import State
+from recurra.nn.wrappers.base import Recurrence, Wrapper, why_stepwise
 from recurra.nn.wrappers.masks import Masks
 
 __all__ = ["plan", "unroll", "unroll_plain"]
 
+Lengths = Tensor | Sequence[int]
+Flags = Tensor | Sequence[Sequence[bool]]
 
+
+class Options(TypedDict, total=False):
+    """What may be told of the steps of an unroll."""
+
+    lengths: Lengths | None
+    mask: Flags | None
+    reset: Flags | None
+    generator: torch.Generator | None
+
+
+@overload
 def unroll(
     cell: Recurrence,
     x: Tensor,
     state: State = None,
     *,
-    lengths: Tensor | Sequence[int] | None = None,
-    reset: Tensor | Sequence[Sequence[bool]] | None = None,
+    states: Literal[False] = False,
+    **options: Unpack[Options],
+) -> tuple[Tensor, State]: ...
+@overload
+def unroll(
+    cell: Recurrence,
+    x: Tensor,
+    state: State = None,
+    *,
+    states: Literal[True],
+    **options: Unpack[Options],
+) -> tuple[Tensor, State, State]: ...
+@overload
+def unroll(
+    cell: Recurrence,
+    x: PackedSequence,
+    state: State = None,
+    *,
+    states: bool = False,
+    **options: Unpack[Options],
+) -> Any: ...
+
+
+def unroll(
+    cell: Recurrence,
+    x: Tensor | PackedSequence,
+    state: State = None,
+    *,
+    lengths: Lengths | None = None,
+    mask: Flags | None = None,
+    reset: Flags | None = None,
+    states: bool = False,
     generator: torch.Generator | None = None,
-) -> tuple[Tensor, State]:
+) -> Any:
     """Run a recurrence over whole sequences; returns its outputs, and its state at the end.
 
     Equal to calling `cell` step by step, on the fastest kernel there is for it: `plan` says
     which.
 
-    Shapes: `x (B, T, I)`; returns `(B, T, O)` and a state of B rows.
+    Shapes: `x (B, T, I)`; returns `(B, T, O)` and a state of B rows; with `states`, also one of
+        tensors `(B, T, ...)`.
 
     Args:
         cell: any cell or wrapper.
-        x: the inputs, batch first.
+        x: the inputs, batch first; or packed, and then so are the outputs.
         state: before the first step, of which plain tuples will do as well; the cell's initial
             state by default.
         lengths: `(B,)` integers in 0..T, a tensor or a list: outputs past a row's length are
             zero, and its state is the one at its length, whatever the padding holds.
+        mask: `(B, T)` bool, a tensor or lists: a step where it is False is not there, wherever
+            that is: its output is zero, and the state stays as it was.
         reset: `(B, T)` bool, a tensor or lists: before such a step the row's state becomes the
-            initial one.
+            initial one. A step that is not there resets nothing.
+        states: whether to return the states after all steps too; by the loop where no kernel has
+            them. Where steps are not there, they are the state as it was.
         generator: where dropout masks come from, needed in training mode.
 
     Raises:
@@ -70,8 +115,17 @@ def unroll(
         >>> y, state = unroll(LSTMCell(3, 5), torch.zeros(2, 7, 3), lengths=torch.tensor([7, 2]))
         >>> y.shape, state.h.shape
         (torch.Size([2, 7, 5]), torch.Size([2, 5]))
+        >>> y, state, states = unroll(LSTMCell(3, 5), torch.zeros(2, 7, 3), states=True)
+        >>> states.c.shape, torch.equal(states.c[:, -1], state.c)
+        (torch.Size([2, 7, 5]), True)
     """
-    return _unroll(cell, x, state, _SequencePass(x, lengths, reset, generator))
+    whole = lengths is None and mask is None and reset is None and generator is None and not states
+    if whole and isinstance(x, Tensor) and fits_at_once(cell, x, state):
+        # A step by itself costs less than anything made for many.
+        y, state = cell(x[:, 0], state)
+        return y.unsqueeze(1), state
+    options: Options = {"lengths": lengths, "mask": mask, "reset": reset, "generator": generator}
+    return _unroll(cell, x, state, options, states)
 
 
 def unroll_plain(
@@ -79,10 +133,9 @@ def unroll_plain(
     x: Tensor,
     state: State = None,
     *,
-    lengths: Tensor | Sequence[int] | None = None,
-    reset: Tensor | Sequence[Sequence[bool]] | None = None,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, State]:
+    states: bool = False,
+    **options: Unpack[Options],
+) -> Any:
     """Do what `unroll` does by the plain loop alone: the reference of every kernel.
 
     Bidirectional recurrences, which no loop over single steps can run, have their two
@@ -90,18 +143,17 @@ def unroll_plain(
 
     Args:
         cell: any cell or wrapper.
-        x: `(B, T, I)`.
+        x: `(B, T, I)`, or packed.
         state: before the first step.
-        lengths: `(B,)` integers.
-        reset: `(B, T)` bool.
-        generator: where dropout masks come from.
+        states: whether to return the states after all steps too.
+        options: `lengths`, `mask`, `reset` and `generator` of `unroll`.
 
     Example:
         >>> from recurra.nn.cells.gru import GRUCell
         >>> unroll_plain(GRUCell(3, 5), torch.zeros(2, 7, 3))[0].shape
         torch.Size([2, 7, 5])
     """
-    return _unroll(cell, x, state, _SequencePass(x, lengths, reset, generator, plain=True))
+    return _unroll(cell, x, state, options, states, plain=True)
 
 
 def plan(cell: Recurrence, x: Tensor | None = None) -> str:
@@ -129,147 +181,33 @@ def plan(cell: Recurrence, x: Tensor | None = None) -> str:
     return "\n".join(_describe(cell, x, ""))
 
 
-class _SequencePass(Pass):
-    """The pass over whole sequences: wrappers as they are, cells on a kernel or in the loop."""
-
-    def __init__(
-        self,
-        x: Tensor,
-        lengths: Tensor | Sequence[int] | None,
-        reset: Tensor | Sequence[Sequence[bool]] | None,
-        generator: torch.Generator | None,
-        plain: bool = False,
-    ) -> None:
-        require_sequences(x)
-        self.lengths = None if lengths is None else checked_lengths(lengths, x)
-        self.reset = None if reset is None else checked_reset(reset, x)
-        self.mirrored = None if self.reset is None else self._mirrored(self.reset)
-        super().__init__(Masks(generator, x.shape[1]), Starts())
-        self.plain = plain
-
-    def __call__(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
-        if isinstance(inner, Wrapper) and not why_stepwise(inner):
-            return self.into(inner, x, state)
-        if self.plain or not x.shape[0] or not x.shape[1]:
-            return self.loop(inner, x, state)
-        kernel = _kernel(inner, x, self.masks)
-        run = kernel if isinstance(kernel, Kernel) else None
-        looped, find = run is None or run.looped, _kernel if run else None
-        if looped and (made := graphed(self, inner, x, state, find)) is not None:
-            return made
-        return self._on_kernel(run, inner, x, state) if run else self.loop(inner, x, state)
-
-    def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run `inner` over each row reversed within its length."""
-        self.reset, self.mirrored = self.mirrored, self.reset
-        y, state = self(inner, self._reversed(x), state)
-        self.reset, self.mirrored = self.mirrored, self.reset
-        return self._reversed(y), state
-
-    def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
-        """Return `x` times the masks of all steps."""
-        return x * self.masks.get(owner, place, x, p, shared)
-
-    def resetting(
-        self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
-    ) -> tuple[Tensor, State]:
-        """Run `inner`, reset where `reset (B, T)` says so as well."""
-        outer = self.reset, self.mirrored
-        mirrored = self._mirrored(reset)
-        self.reset = reset if self.reset is None else self.reset | reset
-        self.mirrored = mirrored if self.mirrored is None else self.mirrored | mirrored
-        y, state = self(inner, x, state)
-        self.reset, self.mirrored = outer
-        return y, state
-
-    def _reversed(self, x: Tensor) -> Tensor:
-        if self.lengths is None:
-            return x.flip(1)
-        steps = torch.arange(x.shape[1], device=x.device)
-        mirrored = self.lengths.unsqueeze(1) - 1 - steps
-        order = torch.where(mirrored >= 0, mirrored, steps)
-        return x[torch.arange(len(x), device=x.device).unsqueeze(1), order]
-
-    def _mirrored(self, reset: Tensor) -> Tensor:
-        """Return `reset` for reading backwards: what lay before step t lies before t - 1."""
-        mirrored = self._reversed(reset).roll(1, dims=1)
-        mirrored[:, :1] = False
-        return mirrored
-
-    def _on_kernel(
-        self, kernel: Kernel, inner: Recurrence, x: Tensor, state: State
-    ) -> tuple[Tensor, State]:
-        if self.reset is None:
-            return kernel.run(x, state, self.lengths)
-        initial = self.starts.of(inner, x)
-        cuts = self.reset.any(dim=0).nonzero().flatten().tolist()
-        outputs = []
-        for start, end in zip([0, *cuts], [*cuts, x.shape[1]]):
-            if start == end:
-                continue
-            state = where(self.reset[:, start] & self._alive(start), initial, state)
-            lengths = self.lengths
-            if lengths is not None:
-                lengths = (lengths - start).clamp(0, end - start)
-            piece = x[:, start:end]
-            part = _kernel(inner, piece, self.masks, start) if start else kernel
-            assert isinstance(part, Kernel)
-            y, state = part.run(piece, state, lengths)
-            outputs.append(y)
-        return torch.cat(outputs, dim=1), state
-
-    def _alive(self, t: int) -> Tensor:
-        """Return `(B,)`, or one for all: whether the rows have a step `t`."""
-        return torch.tensor(True) if self.lengths is None else self.lengths > t
-
-    def loop(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run `inner` step by step."""
-        outputs = [x.new_zeros(len(x), 0, inner.output_size)]
-        initial = state if self.reset is None else self.starts.of(inner, x)
-        # Cut at once: the gradient of each x[:, t] would be as large as x.
-        for t, x_t in enumerate(x.unbind(1)):
-            alive = self._alive(t)
-            if self.reset is not None:
-                state = where(self.reset[:, t] & alive, initial, state)
-            y, after = StepPass(self.masks, t, self.starts)(inner, x_t, state)
-            if not t:
-                check_first_step(inner, x_t, state, y, after)
-            state = after if self.lengths is None else where(alive, after, state)
-            outputs.append(y.unsqueeze(1))
-        return torch.cat(outputs, dim=1), state
-
-
-def _unroll(cell: Recurrence, x: Tensor, state: State, run: _SequencePass) -> tuple[Tensor, State]:
-    state = first_state(cell, x, state)
-    if run.lengths is None:
-        return run(cell, x, state)
-    steps = torch.arange(x.shape[1], device=x.device)
-    past = (steps >= run.lengths.unsqueeze(1)).unsqueeze(2)
-    # What padding holds, a NaN say, must reach neither a kernel nor a gradient.
-    y, state = run(cell, x.masked_fill(past, 0), state)
-    return y.masked_fill(past, 0), state
-
-
-def _kernel(
-    inner: Recurrence, x: Tensor, masks: Masks | None = None, start: int = 0
-) -> Kernel | str:
-    """Return the kernel of a cell or stepwise wrapper, or why there is none."""
-    if isinstance(inner, Wrapper):
-        fused = None if is_watched(inner) else _fused(inner, x, masks, start)
-        return fused or why_stepwise(inner) or ""
-    if not isinstance(inner, Cell):
-        return "not a Cell of this package, so it has no kernel"
-    return kernel_of(inner, x)
-
-
-def _fused(inner: Wrapper, x: Tensor, masks: Masks | None, start: int) -> Kernel | None:
-    """Return the kernel of a wrapper, unless a subclass has changed what is done between steps."""
-    for owner in type(inner).__mro__:
-        if "fused" in vars(owner):
-            return inner.fused(x, masks, start)
-        if "through" in vars(owner):
-            break
-    return None
+def _unroll(
+    cell: Recurrence,
+    x: Tensor | PackedSequence,
+    state: State,
+    options: Options,
+    states: bool,
+    plain: bool = False,
+) -> Any:
+    if isinstance(x, PackedSequence):
+        if options.get("lengths") is not None:
+            raise ShapeError("packed sequences have their lengths with them: pass no lengths=")
+        rows, sizes = padded(x)
+        within: Options = {**options, "lengths": sizes}
+        y, *rest = _unroll(cell, rows, state, within, states, plain)
+        return packed_like(y, sizes, x), *rest
+    require_sequences(x)
+    lengths = checked_lengths(options.get("lengths"), x)
+    mask = checked_flags(options.get("mask"), x, "mask")
+    reset = checked_flags(options.get("reset"), x, "reset")
+    present = None if mask is None else Present(mask, lengths)
+    if present is not None:
+        x, lengths = present.to_front(x), present.lengths
+        reset = None if reset is None else present.to_front(reset)
+    run = SequencePass(Masks(options.get("generator"), x.shape[1]), lengths, reset, states, plain)
+    y, state = over(cell, x, state, run)
+    y = y if present is None else present.back(y)
+    return (y, *traces(state, lengths, present)) if states else (y, state)
 
 
 def _describe(cell: Recurrence, x: Tensor, indent: str) -> list[str]:
@@ -279,7 +217,7 @@ def _describe(cell: Recurrence, x: Tensor, indent: str) -> list[str]:
         for inner in map(cell.inner, range(len(cell.cells))):
             lines += _describe(inner, x, indent + "  ")
         return lines
-    kernel = _kernel(cell, x)
+    kernel = kernel_for(cell, x)
     run = kernel if isinstance(kernel, Kernel) else None
     why = run.name if run else kernel
     what, how = f"{why}, whole sequences at once", "within it"

@@ -61,7 +61,7 @@ def nest(cell: str, kinds: list[str]) -> Recurrence:
 def by_hand(cell: Recurrence, x: Tensor, state: State, start: State = None) -> tuple[Tensor, State]:
     """One step in evaluation mode; `start`: where a wrapper outside says that resets go."""
     if not isinstance(cell, Wrapper):
-        return cell(x, state)
+        return cell.forward(x, state)
     if isinstance(cell, Stack):
         after = []
         for n, layer in enumerate(cell.cells):

@@ -6,8 +6,7 @@ B rows, T steps, I inputs, O outputs.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.kernel import Kernel, is_watched, unserved
 from recurra.nn.state import State, fitted, flatten
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Kernel",
     "check_step",
     "gates_of",
-    "is_watched",
     "kernel_of",
     "require_input",
     "require_recurrence",
@@ -35,20 +34,6 @@ ALL_LIKE_THE_OUTPUT: Mapping[str, tuple[int, ...]] = {}
 
 NOTHING_YET = -1e4
 """The logarithm of no weight at all: its exponential is 0, and float16 holds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """A function that runs a cell over whole sequences, and its name in words.
-
-    `run(x, state, lengths) -> (y, state)` with `x (B, T, I)`, `y (B, T, O)`, `lengths (B,)` or
-    None; what `y` holds past a row's length does not matter. `looped`: Python takes its steps
-    one by one, so that on a GPU a CUDA graph of it is worth having.
-    """
-
-    name: str
-    run: Callable[[Tensor, State, Tensor | None], tuple[Tensor, State]]
-    looped: bool = False
 
 
 class Cell(nn.Module):
@@ -69,6 +54,9 @@ class Cell(nn.Module):
 
     starts_at: ClassVar[Mapping[str, float]] = {}
     """Name -> number that all of a tensor of its state is before the first step, if not zero."""
+
+    state_is_output: ClassVar[bool] = False
+    """Whether its state is its output and nothing else, so that outputs are all its states."""
 
     marks: tuple[str, ...] = ()
     """The tensors of its state that count or mark something: no start of theirs is learned."""
@@ -110,8 +98,15 @@ class Cell(nn.Module):
             parts[names.index(name)].fill_(start)
         return self.state_type(*parts)
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Take one step, hooks and all; the output is the caller's, to be written over at will."""
+        result = super().__call__(*args, **kwargs)
+        if type(result) is tuple and isinstance(result[0], Tensor):
+            return (result[0].clone(), *result[1:])
+        return result
+
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Take one step.
+        """Take one step; the output may be a part of the state.
 
         Args:
             x: `(B, I)`.
@@ -244,31 +239,14 @@ def kernel_of(cell: Cell, x: Tensor) -> Kernel | str:
     """
     if is_watched(cell):
         return "its hooks act at every step"
+    if reason := unserved(x):
+        return reason
     for owner in type(cell).__mro__:
         if "kernel" in vars(owner):
             return cell.kernel(x)
         if "forward" in vars(owner):
             break
     return "its class gives the step and no kernel for it"
-
-
-def is_watched(module: nn.Module) -> bool:
-    """Return whether something of the user's acts at each call of a module, which must be made.
-
-    Args:
-        module: a cell, or what a kernel would take the place of.
-
-    Example:
-        >>> is_watched(nn.Linear(1, 1))
-        False
-    """
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    )
-    return any(hooks) or "forward" in vars(module)
 
 
 def require_recurrence(given: Any, taker: str) -> None:
@@ -387,5 +365,5 @@ def check_step(cell: Cell, x: Tensor, state: State) -> None:
 def _check_state(cell: Cell, x: Tensor, state: State) -> None:
     """Do so more slowly: plain tuples pass, and what does not fit is named."""
     require_input(cell, x)
-    initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
+    initial = cell.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
     require_state(cell, x, state, initial)

@@ -56,6 +56,7 @@ class GRUCell(Cell):
     """
 
     state_type = GRUState
+    state_is_output = True
 
     def __init__(self, input_size: int, hidden_size: int, reset_after: bool = True) -> None:
         super().__init__(input_size, hidden_size)

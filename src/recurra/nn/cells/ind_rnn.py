@@ -51,6 +51,7 @@ class IndRNNCell(Cell):
     """
 
     state_type = IndRNNState
+    state_is_output = True
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)

@@ -59,6 +59,7 @@ class LayerNormGRUCell(Cell):
     """
 
     state_type = LayerNormGRUState
+    state_is_output = True
 
     def __init__(self, input_size: int, hidden_size: int, eps: float = 1e-5) -> None:
         super().__init__(input_size, hidden_size)

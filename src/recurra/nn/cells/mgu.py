@@ -55,6 +55,7 @@ class MGUCell(Cell):
     """
 
     state_type = MGUState
+    state_is_output = True
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)

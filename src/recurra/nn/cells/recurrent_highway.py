@@ -61,6 +61,7 @@ class RecurrentHighwayCell(Cell):
     """
 
     state_type = RecurrentHighwayState
+    state_is_output = True
 
     def __init__(
         self, input_size: int, hidden_size: int, depth: int = 3, transform_bias: float = -2.0

@@ -47,6 +47,7 @@ class RNNCell(TwoBiases, Cell):
     """
 
     state_type = RNNState
+    state_is_output = True
 
     def __init__(
         self, input_size: int, hidden_size: int, nonlinearity: Literal["tanh", "relu"] = "tanh"

@@ -94,9 +94,9 @@ class WindowAttention(Cell):
         def run(x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
             y, joined = self._read(x, state)
             if lengths is None:
-                return y, WindowState(*(each[:, x.shape[1] :] for each in joined))
+                return y, WindowState(*(each[:, -self.window :] for each in joined))
             last = lengths.unsqueeze(1) + torch.arange(self.window, device=x.device)
-            rows = torch.arange(len(x), device=x.device).unsqueeze(1)
+            rows = torch.arange(x.shape[0], device=x.device).unsqueeze(1)
             return y, WindowState(*(each[rows, last] for each in joined))
 
         return Kernel("attention over windows", run)
@@ -114,15 +114,18 @@ class WindowAttention(Cell):
         if T == 1:
             e = (torch.tanh(keys + query) @ self.score + spoilt[:, :-1]).unsqueeze(1)
         else:  # one place of all windows after the other, as each stays in the cache
-            places = [torch.tanh(keys[:, w : w + T] + query) @ self.score for w in range(W)]
+            places = [torch.tanh(keys.narrow(1, w, T) + query) @ self.score for w in range(W)]
             e = torch.stack(places, dim=2) + spoilt[:, :-1].unfold(1, W, 1)
         there = filled[:, :-1].unfold(1, W, 1) > 0.5
         # An empty window has no weights: of none of it is anything read.
         a = torch.softmax(e.masked_fill(~there, torch.finfo(e.dtype).min), dim=2) * there
-        starts = range(0, T, BLOCK)
         finite = torch.nan_to_num(memory, 0.0, 0.0, 0.0)
-        blocks = [_read_block(a[:, s : s + BLOCK], finite[:, s:-1]) for s in starts]
-        read = torch.cat(blocks, dim=1)
+        if torch.compiler.is_compiling():  # how many blocks there are, a graph would depend on
+            read = torch.einsum("btw,btow->bto", a, finite[:, :-1].unfold(1, W, 1))
+        else:
+            starts = range(0, T, BLOCK)
+            blocks = [_read_block(a[:, s : s + BLOCK], finite[:, s:-1]) for s in starts]
+            read = torch.cat(blocks, dim=1)
         y = torch.tanh(F.linear(read, self.weight_read) + F.linear(x, self.weight_out))
         return y.to(x.dtype), WindowState(memory, filled)
 

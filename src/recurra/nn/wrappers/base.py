@@ -18,12 +18,12 @@ from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import (
     Cell,
     Kernel,
-    is_watched,
     require_input,
     require_recurrence,
     require_state,
 )
-from recurra.nn.state import State, fitted, flatten, where
+from recurra.nn.cells.kernel import is_watched
+from recurra.nn.state import State, fitted, flatten, step_of, where
 from recurra.nn.wrappers.masks import Masks
 
 __all__ = [
@@ -139,11 +139,12 @@ class Wrapper(nn.Module):
             return self.through(x, state, run)
         require_input(self, x)
         try:
-            return self.through(x, state, StepPass(Masks(generator, 1), 0))
+            y, after = self.through(x, state, StepPass(Masks(generator, 1), 0))
         except (AttributeError, IndexError, TypeError, ValueError):
             # Most likely a state of other parts, which this says; asked first, it takes long.
-            fitted(state, self.initial_state(len(x), device=x.device, dtype=x.dtype))
+            fitted(state, self.initial_state(x.shape[0], device=x.device, dtype=x.dtype))
             raise
+        return y.clone(), after  # a caller may write over what is a part of the state as well
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return outputs and state, reaching what is wrapped by `run` alone.
@@ -233,7 +234,7 @@ class Starts:
             inner: a cell or wrapper.
             x: its input `(B, ...)`.
         """
-        initial = inner.initial_state(len(x), device=x.device, dtype=x.dtype)
+        initial = inner.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
         start = self.part(inner)
         if start is None:
             return initial
@@ -353,7 +354,7 @@ class StepPass(Pass):
         starts: where resets take the state of what is called.
     """
 
-    def __init__(self, masks: Masks, t: int, starts: Starts | None = None) -> None:
+    def __init__(self, masks: Masks, t: int | Tensor, starts: Starts | None = None) -> None:
         super().__init__(masks, starts or Starts())
         self.t = t
 
@@ -361,7 +362,9 @@ class StepPass(Pass):
         """Take one step of `inner`."""
         if isinstance(inner, Wrapper):
             return self.into(inner, x, state)
-        result: Any = inner(x, state)
+        # By the module's own call, which makes no copy of the output.
+        call = nn.Module.__call__ if type(inner).__call__ is Cell.__call__ else type(inner).__call__
+        result: Any = call(inner, x, state)
         if type(result) is not tuple or len(result) != 2:
             raise ShapeError(
                 f"{type(inner).__name__}.forward returns (y, state), got {type(result).__name__}"
@@ -379,7 +382,7 @@ class StepPass(Pass):
     def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
         """Return `x` times this step's mask."""
         masks = self.masks.get(owner, place, x.unsqueeze(1), p, shared)
-        return x * masks[:, 0 if shared else self.t]
+        return x * step_of(masks, 0 if shared else self.t)
 
     def resetting(
         self, inner: Recurrence, x: Tensor, state: State, reset: Tensor

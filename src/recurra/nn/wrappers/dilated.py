@@ -88,6 +88,8 @@ class Dilated(Wrapper):
         """
         cell = self.inner()
         kernel = kernel_of(cell, x) if isinstance(cell, Cell) and self.dilation > 1 else None
+        if torch.compiler.is_compiling():  # the rest of T / D would be a graph's own
+            return None
         if not isinstance(kernel, Kernel):
             return None
 

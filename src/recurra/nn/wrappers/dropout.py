@@ -87,7 +87,7 @@ class Dropout(Wrapper):
         def drop(cell: Recurrence, place: str, state: State) -> State:
             h = getattr(state, "h", state)
             if getattr(h, "dtype", None) is not x.dtype:  # a plain tuple, or what has no mask
-                initial = cell.initial_state(len(x), device=x.device, dtype=x.dtype)
+                initial = cell.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
                 state = require_state(cell, x, state, initial)
             if isinstance(state, Tensor):
                 return run.drop(self, place, state, self.state, self.variational)

@@ -45,7 +45,7 @@ class Masks:
             p: probability of dropping a unit.
             shared: whether one mask serves all steps.
         """
-        shape = (len(x), 1 if shared else self.steps, *x.shape[2:])
+        shape = (x.shape[0], 1 if shared else self.steps, *x.shape[2:])
         return self.once(owner, place, lambda: self.draw(shape, p, x, type(owner).__name__))
 
     def once(self, owner: nn.Module, place: str, make: Callable[[], Made]) -> Made:

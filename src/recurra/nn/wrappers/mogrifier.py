@@ -99,9 +99,9 @@ class Mogrifier(Wrapper):
         if not self.rounds:
             return run(self.inner(), x, state)
         h = getattr(state, "h", None)
-        if h is None or h.shape != (len(x), self.hidden_size) or h.dtype is not x.dtype:
+        if h is None or h.shape != (x.shape[0], self.hidden_size) or h.dtype is not x.dtype:
             # To gate would hide from the cell that they do not fit.
-            initial = self.initial_state(len(x), device=x.device, dtype=x.dtype)
+            initial = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
             state = require_state(self, x, state, initial)
             h = state.h
         for i in range(self.rounds):

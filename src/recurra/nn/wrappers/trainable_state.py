@@ -99,5 +99,5 @@ class TrainableState(Wrapper):
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return the wrapped recurrence's outputs and state."""
-        initial = self.initial_state(len(x), device=x.device, dtype=x.dtype)
+        initial = self.initial_state(x.shape[0], device=x.device, dtype=x.dtype)
         return run.starting(self.inner(), x, state, initial)

@@ -225,8 +225,6 @@ def is_transformed() -> bool:
         >>> is_transformed()
         False
     """
-    if torch.compiler.is_compiling():
-        return False
     level: int = torch.autograd.forward_ad._current_level
     return level >= 0 or torch._C._are_functorch_transforms_active()
 
