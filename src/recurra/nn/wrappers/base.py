@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.activation import Activated
 from recurra.nn.cells.base import (
     Cell,
     Kernel,
@@ -195,13 +196,16 @@ def why_stepwise(wrapper: Wrapper) -> str | None:
 def steps_as(cell: Recurrence, kind: type[Cell]) -> bool:
     """Return whether the step of `cell` is that of `kind` and of no subclass, and unwatched.
 
-    A kernel of a wrapper reads the cell's parameters in the place of calling it, so it asks.
+    A kernel of a wrapper reads the cell's parameters in the place of calling it, so it asks; of
+    activations it knows the usual ones.
 
     Args:
         cell: what is wrapped.
         kind: a class of cells.
     """
     if not isinstance(cell, kind) or is_watched(cell):
+        return False
+    if isinstance(cell, Activated) and cell.unusual():
         return False
     return type(cell).forward is kind.forward
 
