@@ -54,6 +54,7 @@ from recurra.nn.wrappers.mogrifier import Mogrifier as Mogrifier
 from recurra.nn.wrappers.projection import Projection as Projection
 from recurra.nn.wrappers.reset import Reset as Reset
 from recurra.nn.wrappers.residual import Residual as Residual
+from recurra.nn.wrappers.reversed import Reversed as Reversed
 from recurra.nn.wrappers.stack import Stack as Stack
 from recurra.nn.wrappers.trainable_state import TrainableState as TrainableState
 from recurra.nn.wrappers.weight_drop import WeightDrop as WeightDrop

@@ -166,6 +166,15 @@ class _SequencePass(Pass):
         self.reset, self.mirrored = self.mirrored, self.reset
         return self._reversed(y), state
 
+    def turned(self, y: Tensor) -> Tensor:
+        """Return each row of `y` reversed within its length."""
+        if self.reset is not None:
+            raise ShapeError(
+                "Reversed: its outputs come in the order of reading, where resets would part other "
+                "steps; run it without reset="
+            )
+        return self._reversed(y)
+
     def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
         """Return `x` times the masks of all steps."""
         return x * self.masks.get(owner, place, x, p, shared)

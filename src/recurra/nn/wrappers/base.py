@@ -194,18 +194,16 @@ def why_stepwise(wrapper: Wrapper) -> str | None:
 
 
 def steps_as(cell: Recurrence, kind: type[Cell]) -> bool:
-    """Return whether the step of `cell` is that of `kind` and of no subclass, and unwatched.
+    """Return whether a cell steps as `kind` itself, with the usual activations and unwatched.
 
-    A kernel of a wrapper reads the cell's parameters in the place of calling it, so it asks; of
-    activations it knows the usual ones.
+    A kernel of a wrapper reads the cell's parameters in the place of calling it, so it asks.
 
     Args:
         cell: what is wrapped.
         kind: a class of cells.
     """
-    if not isinstance(cell, kind) or is_watched(cell):
-        return False
-    if isinstance(cell, Activated) and cell.unusual():
+    unusual = isinstance(cell, Activated) and cell.unusual()
+    if not isinstance(cell, kind) or is_watched(cell) or unusual:
         return False
     return type(cell).forward is kind.forward
 
@@ -287,6 +285,14 @@ class Pass(ABC):
             x: its input.
             state: its state.
         """
+
+    def turned(self, y: Tensor) -> Tensor:
+        """Return each row of `y` from its end to its start; of one step, as it is.
+
+        Args:
+            y: as `backwards` returns it.
+        """
+        return y
 
     @abstractmethod
     def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
@@ -376,7 +382,7 @@ class StepPass(Pass):
     def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Refuse: a step knows no future."""
         raise ShapeError(
-            "Bidirectional reads the future, which a single step does not have: "
+            "Bidirectional and Reversed read the future, which a single step does not have: "
             "run whole sequences through recurra.unroll"
         )
 
