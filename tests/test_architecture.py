@@ -84,7 +84,7 @@ ORDER = {
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
     "recurra.nn.cells": "activation base biases candidate steps\n relatives\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
-    "recurra.nn.weights": "parts\n *",
+    "recurra.nn.weights": "parts\n keras_arrays\n keras_layer\n *",
     "recurra.learning": """
         event metric options written
         config weights

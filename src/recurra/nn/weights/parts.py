@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ConfigError
-from recurra.nn.cells.base import Cell
+from recurra.nn.cells.base import Cell, is_watched
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.stack import Stack
@@ -21,6 +21,7 @@ __all__ = [
     "layers_of",
     "names_of",
     "parameters_of",
+    "steps_apart_from_activations",
 ]
 
 
@@ -92,3 +93,14 @@ def directions_of(layer: Recurrence, place: str) -> list[Cell]:
             hint = " within a layer: put all layers into one" if type(part) is Stack else ""
             raise ConfigError(f"{place} has nothing for {type(part).__name__}{hint}")
     return cast("list[Cell]", parts)
+
+
+def steps_apart_from_activations(cell: Cell, *kinds: type[Cell]) -> bool:
+    """Return whether the step of a cell is that of one of the kinds, but for its activations.
+
+    Args:
+        cell: which.
+        kinds: classes of cells.
+    """
+    own = any(isinstance(cell, kind) and type(cell).forward is kind.forward for kind in kinds)
+    return own and not is_watched(cell)
