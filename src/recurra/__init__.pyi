@@ -41,7 +41,9 @@ from recurra.nn.cells.sru import SRUCell as SRUCell
 from recurra.nn.prepacked import prepack as prepack
 from recurra.nn.unroll import plan as plan
 from recurra.nn.unroll import unroll as unroll
+from recurra.nn.weights import from_flax as from_flax
 from recurra.nn.weights import from_keras as from_keras
+from recurra.nn.weights import from_tensorflow as from_tensorflow
 from recurra.nn.weights import from_torch as from_torch
 from recurra.nn.weights import to_keras as to_keras
 from recurra.nn.weights import to_torch as to_torch

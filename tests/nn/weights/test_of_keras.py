@@ -269,9 +269,7 @@ def test_layers_or_directions_are_told_by_their_shapes() -> None:
 
 def test_where_shapes_do_not_tell_the_user_is_asked() -> None:
     given = layers((4, 4), (4, 4))
-    with pytest.raises(
-        ConfigError, match=r"4 -> 4, 4 -> 4, which may stand .* bidirectional=False"
-    ):
+    with pytest.raises(ConfigError, match=r"4 -> 4, which may stand .* bidirectional=False"):
         from_keras(given, "lstm")
     assert isinstance(from_keras(given, "lstm", bidirectional=True), Bidirectional)
     assert isinstance(from_keras(given, "lstm", bidirectional=False), Stack)

@@ -22,9 +22,11 @@ from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.rnn import RNNCell
 from recurra.nn.weights.parts import empty
 
-__all__ = ["GATES", "Told", "array_of", "cell_of", "in_pairs", "layers_in", "swapped"]
+__all__ = ["ARRAYS", "GATES", "Told", "cell_of", "in_pairs", "layers_in", "swapped"]
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+ARRAYS = "from_keras takes floating-point arrays, as layer.get_weights()"
 
 Arrays = list[np.ndarray]
 
@@ -37,28 +39,6 @@ class Told:
     reset_after: bool | None
     activation: Activation
     recurrent_activation: Activation
-
-
-def array_of(given: Any, taker: str) -> np.ndarray:
-    """Return an array of floating-point numbers, those of bfloat16 as float32.
-
-    Args:
-        given: what should be one.
-        taker: whose argument it is, for the message.
-
-    Raises:
-        ShapeError: for anything else.
-    """
-    try:
-        array = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError):  # of a ragged list, or a tensor with a gradient
-        array = np.asarray(None)
-    if array.dtype.name == "bfloat16":
-        array = array.astype(np.float32)
-    if array.dtype.kind != "f":
-        got = type(given).__name__ if array.dtype.kind in "OU" else f"an array of {array.dtype}"
-        raise ShapeError(f"{taker} takes floating-point arrays, as layer.get_weights(), got {got}")
-    return array
 
 
 def is_layer(arrays: Arrays, kind: str) -> bool:

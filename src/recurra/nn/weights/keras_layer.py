@@ -7,7 +7,8 @@ from typing import Any
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.activation import ACTIVATIONS, Activation
-from recurra.nn.weights.keras_arrays import Told, array_of, cell_of
+from recurra.nn.weights.keras_arrays import ARRAYS, Told, cell_of
+from recurra.nn.weights.parts import array_of
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dropout import Dropout
@@ -100,7 +101,7 @@ def _forwards(layer: Any) -> Recurrence:
                 f"from_keras(layer.get_weights(), {kind!r}, {part}=...) takes one of tensors"
             )
     cell = cell_of(
-        [array_of(each, "from_keras") for each in weights],
+        [array_of(each, ARRAYS) for each in weights],
         Told(kind, config.get("reset_after"), **told),
     )
     if not getattr(layer, "trainable", True):

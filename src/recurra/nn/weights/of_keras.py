@@ -14,8 +14,8 @@ from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.rnn import RNNCell
 from recurra.nn.weights.keras_arrays import (
+    ARRAYS,
     Told,
-    array_of,
     cell_of,
     in_pairs,
     layers_in,
@@ -23,6 +23,7 @@ from recurra.nn.weights.keras_arrays import (
 )
 from recurra.nn.weights.keras_layer import activation_of, is_keras_layer, recurrence_of
 from recurra.nn.weights.parts import (
+    array_of,
     directions_of,
     has_bias,
     layers_of,
@@ -139,7 +140,7 @@ def _of_sequence(weights: Any, kind: Any, options: dict[str, Any]) -> Recurrence
         raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {got}")
     if weights and all(isinstance(layer, list | tuple) for layer in weights):
         return Stack([from_keras(layer, cast("Kind", kind), **options) for layer in weights])
-    layers = layers_in([array_of(each, "from_keras") for each in weights], kind)
+    layers = layers_in([array_of(each, ARRAYS) for each in weights], kind)
     both = (activation_of(options[name]) for name in ("activation", "recurrent_activation"))
     told = Told(cast("Kind", kind), options["reset_after"], *both)
     cells: list[Recurrence] = [cell_of(each, told) for each in layers]

@@ -1,22 +1,25 @@
-"""What weights of torch and of Keras are made from and into: cells, directions and layers."""
+"""What weights of torch, Keras and others are made from and into: cells, directions and layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import Cell, is_watched
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.stack import Stack
 
 __all__ = [
+    "array_of",
     "directions_of",
     "empty",
+    "filled",
     "has_bias",
     "layers_of",
     "names_of",
@@ -35,6 +38,45 @@ def empty(make: Callable[[], Cell], like: Tensor) -> Cell:
     with torch.device("meta"):
         cell = make()
     return cell.to(like.dtype).to_empty(device=like.device)
+
+
+def array_of(given: Any, expected: str) -> np.ndarray:
+    """Return an array of floating-point numbers, those of bfloat16 as float32.
+
+    Args:
+        given: what should be one.
+        expected: who takes such arrays, for the message.
+
+    Raises:
+        ShapeError: for anything else.
+    """
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError):  # of a ragged list, or a tensor with a gradient
+        array = np.asarray(None)
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    if array.dtype.kind != "f":
+        got = type(given).__name__ if array.dtype.kind in "OU" else f"an array of {array.dtype}"
+        raise ShapeError(f"{expected}, got {got}")
+    return array
+
+
+def filled(make: Callable[[], Cell], values: Mapping[str, np.ndarray | None]) -> Cell:
+    """Return a cell with the given parameters; those that are None are zero and not learned.
+
+    Args:
+        make: a cell of the right sizes.
+        values: of each parameter, by its name.
+    """
+    tensors = {n: torch.tensor(v) for n, v in values.items() if v is not None}
+    cell = empty(make, next(iter(tensors.values())))
+    with torch.no_grad():
+        for name, parameter in cell.named_parameters():
+            given = tensors.get(name)
+            parameter.copy_(torch.zeros_like(parameter) if given is None else given)
+            parameter.requires_grad_(given is not None)
+    return cell
 
 
 def parameters_of(cell: Cell) -> dict[str, Tensor]:
