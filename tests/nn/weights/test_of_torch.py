@@ -207,3 +207,53 @@ def test_modules_that_are_not_recurrent_are_refused() -> None:
             from_torch(each)
     with pytest.raises(ConfigError, match="got OrderedDict: load it into its module first"):
         from_torch(nn.LSTM(3, 4).state_dict())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_all_is_dropped_between_layers_where_torch_drops_all(bidirectional: bool) -> None:
+    theirs = nn.LSTM(3, 4, 2, dropout=1.0, batch_first=True, bidirectional=bidirectional)
+    ours = from_torch(theirs)
+    x = torch.randn(2, 5, 3)
+    y, _ = unroll(ours, x, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(y, theirs(x)[0])  # both read zeros in the second layer
+    y.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in ours.parameters())
+    torch.testing.assert_close(unroll(ours.eval(), x)[0], theirs.eval()(x)[0])
+    assert to_torch(ours).dropout == 1.0
+
+
+def test_modules_without_numbers_yet() -> None:
+    with torch.device("meta"):
+        theirs = nn.GRU(3, 4, 2, bidirectional=True, bias=False)
+    ours = from_torch(theirs)
+    assert all(parameter.is_meta for parameter in ours.parameters())
+    assert all(parameter.is_meta for parameter in to_torch(ours).parameters())
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+def test_weights_normed_the_old_way() -> None:
+    theirs = nn.utils.weight_norm(nn.LSTM(3, 4, batch_first=True), "weight_hh_l0")
+    x = torch.randn(2, 5, 3)
+    torch.testing.assert_close(unroll(from_torch(theirs), x)[0], theirs(x)[0])
+
+
+def test_bfloat16_stays() -> None:
+    theirs = nn.LSTM(3, 4, batch_first=True).bfloat16()
+    ours = from_torch(theirs)
+    for name, parameter in ours.named_parameters():
+        assert parameter.dtype == torch.bfloat16
+        assert torch.equal(parameter, getattr(theirs, f"{name}_l0"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_quantised_modules_are_refused_by_name() -> None:
+    for kind in (nn.LSTM, nn.GRUCell):
+        theirs = torch.ao.quantization.quantize_dynamic(
+            nn.Sequential(kind(3, 4)), {kind}, dtype=torch.qint8
+        )[0]
+        with pytest.raises(
+            ConfigError, match=rf"got {kind.__name__} of torch.*quantised: take"
+        ):
+            from_torch(theirs)

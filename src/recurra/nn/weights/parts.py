@@ -105,7 +105,7 @@ def has_bias(*cells: Cell) -> bool:
         cells: which.
     """
     biases = [getattr(cell, name) for cell in cells for name in ("bias_ih", "bias_hh")]
-    return any(bias.requires_grad or bool(bias.any()) for bias in biases)
+    return any(bias.requires_grad or (not bias.is_meta and bool(bias.any())) for bias in biases)
 
 
 def layers_of(recurrence: Recurrence) -> list[Recurrence]:
