@@ -253,7 +253,5 @@ def test_quantised_modules_are_refused_by_name() -> None:
         theirs = torch.ao.quantization.quantize_dynamic(
             nn.Sequential(kind(3, 4)), {kind}, dtype=torch.qint8
         )[0]
-        with pytest.raises(
-            ConfigError, match=rf"got {kind.__name__} of torch.*quantised: take"
-        ):
+        with pytest.raises(ConfigError, match=rf"got {kind.__name__} of torch.*quantised: take"):
             from_torch(theirs)
