@@ -44,6 +44,9 @@ Wrap = Callable[[Make], Recurrence]
 CELL_CASES: dict[str, Make] = {
     **{name: (lambda i, o, name=name: CELLS[name](i, o)) for name in CELLS},
     "rnn relu": lambda i, o: CELLS["rnn"](i, o, nonlinearity="relu"),
+    "lstm hard": lambda i, o: CELLS["lstm"](
+        i, o, activation="softsign", recurrent_activation="keras2_hard_sigmoid"
+    ),
     "gru reset before": lambda i, o: CELLS["gru"](i, o, reset_after=False),
     "own cell": lambda i, o: CELLS["own_cells:FastWeightCell"](i, o),
     "own step of an LSTM": lambda i, o: CELLS["own_cells:PeepholeCell"](i, o),
