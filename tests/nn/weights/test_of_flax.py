@@ -188,7 +188,11 @@ def test_layers_are_a_stack() -> None:
         (LSTM | {"ii": dense(I + 1, H, False)}, "lstm", "gates of unlike shapes"),
         (LSTM | {"hi": {}}, "lstm", "the layer 'hi' has no kernel"),
         ({"dense_i": SIMPLE["i"], "dense_h": dense(3, H, False)}, "rnn", "are not those of a cell"),
-        ({"linear": {"w": np.ones((7, 15)), "b": np.ones(15)}}, "lstm", "shapes of linear are"),
+        ({"linear": {"w": np.ones((7, 15)), "b": np.ones(15)}}, "lstm", "what linear hold are not"),
+        ({"linear": 3}, "lstm", "what linear hold are not the arrays"),
+        ({"linear": {"w": np.ones(7), "b": np.ones(16)}}, "lstm", "weights have 2 dimensions"),
+        ({"w_i": np.ones(()), "w_h": np.ones((4, 12)), "b": np.ones(12)}, "gru", r"got \(\)"),
+        ({"i": {"kernel": np.ones(3)}, "h": {"kernel": np.ones(3)}}, "rnn", r"got \(3,\)"),
         ({"weight_ih": [1], "weight_hh": [1], "bias": None}, "gru", "an array of int64"),
     ],
 )

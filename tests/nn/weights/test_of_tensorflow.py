@@ -152,6 +152,15 @@ def test_two_directions() -> None:
     np.testing.assert_allclose(outputs(given, "lstm"), np.concatenate(expected, 2), rtol=1e-10)
 
 
+def test_arrays_of_another_machine() -> None:
+    swapped = [array.astype(">f8") for array in LSTM.values()]
+    np.testing.assert_array_equal(outputs(swapped, "lstm"), outputs(LSTM, "lstm"))
+    long = [array.astype(np.longdouble) for array in LSTM.values()]
+    np.testing.assert_array_equal(outputs(long, "lstm"), outputs(LSTM, "lstm"))
+    with pytest.raises(ConfigError, match="forget_bias is a number, got '1'"):
+        from_tensorflow(LSTM, "lstm", forget_bias="1")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("given", "kind", "why"),
     [
@@ -167,6 +176,7 @@ def test_two_directions() -> None:
         (GRU | {"gates/bias": RNN["bias"]}, "gru", "not the arrays of a gru cell"),
         (PEEPHOLES | {"w_i_diag": np.ones(3)}, "lstm", "not the arrays of a lstm cell"),
         ({**LSTM, "w_i_diag": np.ones(H)}, "lstm", "not the arrays of a lstm cell"),
+        (LSTM | {"projection/kernel": np.ones(())}, "lstm", "not the arrays of a lstm cell"),
         (PROJECTED | {"w_i_diag": np.ones(H)}, "lstm", "no cell with peepholes and a projection"),
         (
             under("layer_norm_basic_lstm_cell", LSTM | {"input/gamma": np.ones(H)}),

@@ -85,8 +85,11 @@ def _within(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     return tree
 
 
-def _array(given: Any) -> np.ndarray:
-    return array_of(given, "from_flax takes floating-point arrays")
+def _array(given: Any, dims: int) -> np.ndarray:
+    array = array_of(given, "from_flax takes floating-point arrays")
+    if array.ndim != dims:
+        raise ShapeError(f"from_flax: weights have 2 dimensions, biases 1, got {array.shape}")
+    return array
 
 
 def _dense(cell: Mapping[str, Any], name: str, into: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -95,7 +98,7 @@ def _dense(cell: Mapping[str, Any], name: str, into: str) -> tuple[np.ndarray, n
     bias = layer.get("bias") if isinstance(layer, Mapping) else None
     if not isinstance(layer, Mapping) or "kernel" not in layer:
         raise ShapeError(f"from_flax: {into} {name!r} has no kernel")
-    return _array(layer["kernel"]).T, None if bias is None else _array(bias)
+    return _array(layer["kernel"], 2).T, None if bias is None else _array(bias, 1)
 
 
 def _flax(cell: Mapping[str, Any], kind: Kind) -> Values:
@@ -123,8 +126,10 @@ def _flax_joined(cell: Mapping[str, Any], kind: Kind) -> Values:
 def _haiku(cell: Mapping[str, Any], kind: Kind) -> Values:
     """Read `linear` with columns i, g, f, o over inputs and state; of a GRU z, r, a."""
     if kind == "lstm":
-        rows, bias = _array(cell["linear"]["w"]).T, _array(cell["linear"]["b"])
-        _require(bias.ndim == 1 and rows.shape[:1] == bias.shape and len(bias) % 4 == 0, cell)
+        linear = cell["linear"]
+        _require(isinstance(linear, Mapping) and {"w", "b"} <= {*linear}, cell)
+        rows, bias = _array(linear["w"], 2).T, _array(linear["b"], 1)
+        _require(rows.shape[:1] == bias.shape and len(bias) % 4 == 0, cell)
         H = len(bias) // 4
         i, g, f, o = np.split(np.concatenate([rows, bias[:, None]], axis=1), 4)
         f[:, -1] += 1
@@ -135,7 +140,7 @@ def _haiku(cell: Mapping[str, Any], kind: Kind) -> Values:
         raise KeyError(kind)
     values: Values = {}
     for name, own in (("weight_ih", "w_i"), ("weight_hh", "w_h"), ("bias_ih", "b")):
-        whole = _array(cell[own]).T
+        whole = _array(cell[own], 1 if own == "b" else 2).T
         _require(len(whole) % 3 == 0, cell)
         z, r, a = np.split(whole, 3)
         values[name] = np.concatenate([r, -z, a])  # their z lets in what is new, ours what is old
@@ -147,12 +152,12 @@ def _equinox(cell: Mapping[str, Any], kind: Kind) -> Values:
     if kind == "rnn":
         raise KeyError(kind)
     bias, second = cell["bias"], cell.get("bias_n")
-    values = {name: _array(cell[name]) for name in ("weight_ih", "weight_hh")}
+    values = {name: _array(cell[name], 2) for name in ("weight_ih", "weight_hh")}
     bias_hh = None
     if second is not None:
-        new = _array(second)
+        new = _array(second, 1)
         bias_hh = np.concatenate([np.zeros(2 * len(new), new.dtype), new])
-    return {**values, "bias_ih": None if bias is None else _array(bias), "bias_hh": bias_hh}
+    return {**values, "bias_ih": None if bias is None else _array(bias, 1), "bias_hh": bias_hh}
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -163,7 +168,7 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 def _require(fits: bool, cell: Mapping[str, Any]) -> None:
     if not fits:
-        raise ShapeError(f"from_flax: the shapes of {', '.join(cell)} are not those of a cell")
+        raise ShapeError(f"from_flax: what {', '.join(cell)} hold are not the arrays of a cell")
 
 
 def _cell(values: Values, kind: Kind, before: bool) -> Cell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -66,6 +67,8 @@ def from_tensorflow(weights: Any, kind: Kind, *, forget_bias: float = 1.0) -> Re
     """
     if kind not in get_args(Kind):
         raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {kind!r:.80}")
+    if not isinstance(forget_bias, Real):
+        raise ConfigError(f"from_tensorflow: forget_bias is a number, got {forget_bias!r:.40}")
     if isinstance(weights, Mapping):
         return _of_variables(weights, kind, forget_bias)
     if not isinstance(weights, list | tuple) or not weights:
@@ -144,7 +147,7 @@ def _cell(arrays: Arrays, kind: Kind, forget_bias: float) -> Cell:
     gates = 4 if kind == "lstm" else 1
     projection = arrays.get("projection/kernel")
     H = bias.shape[0] // gates if bias.ndim == 1 else 0
-    O = H if projection is None else projection.shape[-1]  # noqa: E741
+    O = H if projection is None or projection.ndim != 2 else projection.shape[1]  # noqa: E741
     fits = kernel.ndim == 2 and kernel.shape[1:] == (gates * H,) == bias.shape
     _require(fits and kernel.shape[0] > O, kind, arrays)
     I = kernel.shape[0] - O  # noqa: E741

@@ -59,7 +59,8 @@ def array_of(given: Any, expected: str) -> np.ndarray:
     if array.dtype.kind != "f":
         got = type(given).__name__ if array.dtype.kind in "OU" else f"an array of {array.dtype}"
         raise ShapeError(f"{expected}, got {got}")
-    return array
+    # As torch reads them: the machine's order of bytes, and no more than 64 bits.
+    return array.astype(np.dtype(f"=f{min(array.itemsize, 8)}"), copy=False)
 
 
 def filled(make: Callable[[], Cell], values: Mapping[str, np.ndarray | None]) -> Cell:
