@@ -84,9 +84,9 @@ ORDER = {
     "recurra.nn.kernels.scans": "channels\n *",
     "recurra.nn.kernels.loops": "lstm_steps product_loop\n *",
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
-    "recurra.nn.cells": "kernel\n base biases candidate steps\n relatives\n *",
+    "recurra.nn.cells": "kernel\n activation base biases candidate steps\n relatives\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
-    "recurra.nn.weights": "parts\n *",
+    "recurra.nn.weights": "parts\n keras_arrays\n keras_layer\n *",
     "recurra.learning": """
         event metric options written
         config weights

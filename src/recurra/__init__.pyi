@@ -41,7 +41,9 @@ from recurra.nn.cells.sru import SRUCell as SRUCell
 from recurra.nn.prepacked import prepack as prepack
 from recurra.nn.unroll import plan as plan
 from recurra.nn.unroll import unroll as unroll
+from recurra.nn.weights import from_flax as from_flax
 from recurra.nn.weights import from_keras as from_keras
+from recurra.nn.weights import from_tensorflow as from_tensorflow
 from recurra.nn.weights import from_torch as from_torch
 from recurra.nn.weights import to_keras as to_keras
 from recurra.nn.weights import to_torch as to_torch
@@ -54,6 +56,7 @@ from recurra.nn.wrappers.mogrifier import Mogrifier as Mogrifier
 from recurra.nn.wrappers.projection import Projection as Projection
 from recurra.nn.wrappers.reset import Reset as Reset
 from recurra.nn.wrappers.residual import Residual as Residual
+from recurra.nn.wrappers.reversed import Reversed as Reversed
 from recurra.nn.wrappers.stack import Stack as Stack
 from recurra.nn.wrappers.trainable_state import TrainableState as TrainableState
 from recurra.nn.wrappers.weight_drop import WeightDrop as WeightDrop

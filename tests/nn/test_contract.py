@@ -10,7 +10,7 @@ with a vendor's kernel, one with a kernel of the package, one that is a scan, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -32,6 +32,7 @@ from recurra.nn.wrappers.mogrifier import Mogrifier
 from recurra.nn.wrappers.projection import Projection
 from recurra.nn.wrappers.reset import Reset
 from recurra.nn.wrappers.residual import Residual
+from recurra.nn.wrappers.reversed import Reversed
 from recurra.nn.wrappers.stack import Stack
 from recurra.nn.wrappers.trainable_state import TrainableState
 from recurra.nn.wrappers.weight_drop import WeightDrop
@@ -43,6 +44,9 @@ Wrap = Callable[[Make], Recurrence]
 CELL_CASES: dict[str, Make] = {
     **{name: (lambda i, o, name=name: CELLS[name](i, o)) for name in CELLS},
     "rnn relu": lambda i, o: CELLS["rnn"](i, o, nonlinearity="relu"),
+    "lstm hard": lambda i, o: CELLS["lstm"](
+        i, o, activation="softsign", recurrent_activation="keras2_hard_sigmoid"
+    ),
     "gru reset before": lambda i, o: CELLS["gru"](i, o, reset_after=False),
     "own cell": lambda i, o: CELLS["own_cells:FastWeightCell"](i, o),
     "own step of an LSTM": lambda i, o: CELLS["own_cells:PeepholeCell"](i, o),
@@ -116,6 +120,10 @@ LOOKING_AHEAD: dict[str, Wrap] = {
         for merge in ("sum", "mean", "product")
     },
     "concat": lambda make: Bidirectional(make(3, 4), make(3, 3)),
+    "reversed": lambda make: Reversed(make(3, 4)),
+    "reversed in a nest": lambda make: Stack(
+        [Dropout(Reversed(make(3, 3))).eval(), Bidirectional(Reversed(make(3, 2)), make(3, 2))]
+    ),
     "bidirectional twice": lambda make: Stack(
         [Bidirectional(make(3, 2), make(3, 2)), Residual(Bidirectional(make(4, 2), make(4, 2)))]
     ),
@@ -198,6 +206,14 @@ OPTIONS: dict[str, dict[str, Tensor]] = {
 }
 BROAD = (OPTIONS["whole"], OPTIONS["lengths and reset"])
 """What there is time for where the rest would say the same again."""
+
+
+def taken(cell: Recurrence, several: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """What a recurrence takes of several options: what is Reversed takes no resets."""
+    turns = any(isinstance(part, Reversed) for part in cell.modules())
+    for options in several:
+        yield {name: given for name, given in options.items() if name != "reset" or not turns}
+
 
 FEW_WRAPS = ("bare", "stack", "concat", "dropout of state")
 
@@ -345,7 +361,7 @@ def test_every_wrapper_of_the_table_is_here() -> None:
 @every(SURE, LOOKING_AHEAD, DRAWING)
 def test_kernels_equal_the_plain_loop(make: Make, wrap: Wrap, dtype: torch.dtype) -> None:
     cell = wrap(make).to(dtype)
-    for options in OPTIONS.values() if dtype == torch.float64 else BROAD:
+    for options in taken(cell, OPTIONS.values() if dtype == torch.float64 else BROAD):
         x, state = given(cell, options.get("lengths"))
         kernel = everything(unroll, cell, x, state, **options)
         loop = everything(unroll_plain, cell, x, state, **options)
@@ -371,7 +387,7 @@ def test_step_by_step_is_the_whole_sequence(make: Make, wrap: Wrap) -> None:
 @every(SURE, LOOKING_AHEAD)
 def test_rows_and_pieces_apart_are_the_batch(make: Make, wrap: Wrap) -> None:
     cell = wrap(make).double()
-    for options in BROAD:
+    for options in taken(cell, BROAD):
         x, state = given(cell, options.get("lengths"))
         together = everything(unroll, cell, x, state, **options)
         assert_same(together, everything(apart, cell, x, state, **options))
@@ -380,7 +396,7 @@ def test_rows_and_pieces_apart_are_the_batch(make: Make, wrap: Wrap) -> None:
 @every(SURE)
 def test_chunks_with_the_state_carried_are_the_whole(make: Make, wrap: Wrap) -> None:
     cell = wrap(make).double()
-    for options in BROAD:
+    for options in taken(cell, BROAD):
         x, state = given(cell, options.get("lengths"))
         whole = everything(unroll, cell, x, state, **options)
         assert_same(everything(in_chunks, cell, x, state, **options), whole)
@@ -404,6 +420,8 @@ def test_gradients_are_those_of_finite_differences(make: Make, wrap: Wrap) -> No
     cell = wrap(make).double()
     x = torch.randn(2, 3, cell.input_size, dtype=torch.float64, requires_grad=True)
     state = map_tensors(Tensor.requires_grad_, reached(cell, 2))
+    reset = torch.tensor([[False, True, False], [False, False, True]])
+    (options,) = taken(cell, [{"reset": reset}])
 
     def outcome(x: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
         # gradcheck moves the leaves in place, so the cell and the state see it.
@@ -412,7 +430,7 @@ def test_gradients_are_those_of_finite_differences(make: Make, wrap: Wrap) -> No
             x,
             state,
             lengths=torch.tensor([3, 2]),
-            reset=torch.tensor([[False, True, False], [False, False, True]]),
+            **options,
             generator=torch.Generator().manual_seed(7),
         )
         return y, *flatten(after).values()
@@ -493,14 +511,12 @@ def test_no_rows_and_no_steps(make: Make, wrap: Wrap) -> None:
         for how in (unroll, unroll_plain):
             x = torch.randn(B, T, cell.input_size)
             state = reached(cell, B)
-            results = everything(
-                how,
-                cell,
-                x,
-                state,
-                lengths=torch.zeros(B, dtype=torch.int64),
-                reset=torch.ones(B, T, dtype=torch.bool),
-            )
+            options = {
+                "lengths": torch.zeros(B, dtype=torch.int64),
+                "reset": torch.ones(B, T, dtype=torch.bool),
+            }
+            (given,) = taken(cell, [options])
+            results = everything(how, cell, x, state, **given)
             assert results["y"].shape == (B, T, cell.output_size)
             for name, tensor in flatten(state, "after").items():
                 assert torch.equal(results[name], tensor)
@@ -576,14 +592,15 @@ def test_hooks_of_every_kind_are_called(make: Make) -> None:
 def test_hooks_of_wrappers_are_called_and_change_nothing(make: Make, wrap: Wrap) -> None:
     cell = wrap(make).double()
     x, state = given(cell)
-    expected = everything(unroll, cell, x, state, **OPTIONS["lengths and reset"])
-    ahead = any(isinstance(part, Bidirectional) for part in cell.modules())
+    (options,) = taken(cell, [OPTIONS["lengths and reset"]])
+    expected = everything(unroll, cell, x, state, **options)
+    ahead = any(isinstance(part, Wrapper) and part.looks_ahead for part in cell.modules())
     calls: list[tuple[int, ...]] = []
     for part in cell.modules():
         if isinstance(part, Wrapper):
             part.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0].shape))
             part.register_full_backward_hook(lambda *given: None)
-    assert_same(everything(unroll, cell, x, state, **OPTIONS["lengths and reset"]), expected)
+    assert_same(everything(unroll, cell, x, state, **options), expected)
     wrappers = sum(isinstance(part, Wrapper) for part in cell.modules())
     if ahead:
         assert (4, 6, cell.input_size) in calls

@@ -315,6 +315,11 @@ def _lines(
             yield from _lines(inner, parts, at)
             at += sum(tensor.shape[1] for tensor in flatten(inner.initial_state()).values())
     elif isinstance(part, LSTMCell | GRUCell) and type(part) in (LSTMCell, GRUCell):
+        if unusual := part.unusual():
+            raise ConfigError(
+                f"prepacked: {type(part).__name__} with {unusual} cannot be packed, only the usual "
+                "tanh and sigmoid"
+            )
         kind = kernels.LSTM
         H, first = part.hidden_size, len(parts)
         parts += [(part.weight_ih, part.bias_ih), (part.weight_hh, part.bias_hh)]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from recurra.errors import ShapeError
 from recurra.nn.arguments import check_first_step, first_state
 from recurra.nn.cells.base import Cell, kernel_of
 from recurra.nn.cells.kernel import Kernel, is_watched, unserved
@@ -81,10 +82,23 @@ class SequencePass(Pass):
 
     def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run `inner` over each row reversed within its length."""
-        self.reset, self.mirrored = self.mirrored, self.reset
-        y, state = self(inner, self.reversed(x), state)
-        self.reset, self.mirrored = self.mirrored, self.reset
+        y, state = self._from_end(inner, x, state)
         return self.reversed(y), self._turned(state) if self.traced else state
+
+    def from_end(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run `inner` over each row reversed within its length; outputs in that order too."""
+        if self.reset is not None:
+            raise ShapeError(
+                "Reversed: its outputs come in the order of reading, where resets would part other "
+                "steps; run it without reset="
+            )
+        return self._from_end(inner, x, state)
+
+    def _from_end(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        self.reset, self.mirrored = self.mirrored, self.reset
+        result = self(inner, self.reversed(x), state)
+        self.reset, self.mirrored = self.mirrored, self.reset
+        return result
 
     def reversed(self, x: Tensor) -> Tensor:
         """Return each row of `x (B, T, ...)` from its end to its start, within its length."""

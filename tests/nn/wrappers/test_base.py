@@ -12,10 +12,11 @@ from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.state import flatten, map_tensors
 from recurra.nn.unroll import unroll, unroll_plain
 from recurra.nn.wrappers import WRAPPERS
-from recurra.nn.wrappers.base import Starts, StepPass, Wrapper, steps_as
+from recurra.nn.wrappers.base import Starts, StepPass, Wrapper
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dilated import Dilated
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.inside import steps_as
 from recurra.nn.wrappers.masks import Masks
 from recurra.nn.wrappers.mogrifier import Mogrifier
 from recurra.nn.wrappers.reset import Reset

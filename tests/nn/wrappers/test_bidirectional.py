@@ -83,7 +83,9 @@ def test_torch_twins_of_two_layers_packed(kind: str, dtype: torch.dtype) -> None
 
 def test_a_single_step_raises_and_says_so() -> None:
     both = Bidirectional(GRUCell(3, 4), GRUCell(3, 4))
-    message = "Bidirectional reads the future, .* run whole sequences through recurra.unroll"
+    message = (
+        "Bidirectional and Reversed read the future, .* run whole sequences through recurra.unroll"
+    )
     for cell in (both, Stack([both])):
         with pytest.raises(ShapeError, match=message):
             cell(torch.zeros(2, 3), cell.initial_state(2))
@@ -97,7 +99,7 @@ class Stepped(Stack):
 def test_a_loop_over_steps_around_it_raises_too() -> None:
     cell = Stepped([Bidirectional(GRUCell(3, 4), GRUCell(3, 4))])
     for how in (unroll, unroll_plain):
-        with pytest.raises(ShapeError, match="Bidirectional reads the future"):
+        with pytest.raises(ShapeError, match="Bidirectional and Reversed read the future"):
             how(cell, torch.zeros(2, 5, 3))
 
 

@@ -208,10 +208,25 @@ def test_the_mean_is_kept() -> None:
 
 
 @pytest.mark.parametrize("place", ["input", "output", "state"])
-@pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, float("nan")])
+@pytest.mark.parametrize("p", [-0.1, 1.1, 1.5, float("nan")])
 def test_probabilities_are_of_dropping(place: str, p: float) -> None:
-    with pytest.raises(ConfigError, match=rf"Dropout: {place} is a probability in \[0, 1\), got"):
+    with pytest.raises(ConfigError, match=rf"Dropout: {place} is a probability in \[0, 1\], got"):
         Dropout(GRUCell(3, 4), **{place: p})
+
+
+@pytest.mark.parametrize("variational", [True, False])
+def test_all_may_be_dropped(variational: bool) -> None:
+    inner, x = GRUCell(3, 4), torch.randn(2, 5, 3)
+    draw = torch.Generator().manual_seed(1)
+    cell = Dropout(inner, output=1.0, variational=variational)
+    y, _ = unroll(cell, x, generator=draw)
+    y.sum().backward()
+    assert not y.any() and all(not p.grad.any() for p in inner.parameters())
+    y, _ = unroll(Dropout(inner, input=1, variational=variational), x, generator=draw)
+    torch.testing.assert_close(y, unroll(inner, torch.zeros_like(x))[0])
+    y, _ = unroll(Dropout(inner, state=1, variational=variational), x, generator=draw)
+    torch.testing.assert_close(y[:, 3], inner(x[:, 3], inner.initial_state(2))[0])
+    torch.testing.assert_close(unroll(cell.eval(), x)[0], unroll(inner, x)[0])
 
 
 def test_the_printed_form_says_the_probabilities() -> None:

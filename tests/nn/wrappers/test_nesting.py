@@ -27,6 +27,7 @@ from recurra.nn.wrappers.mogrifier import Mogrifier
 from recurra.nn.wrappers.projection import Projection
 from recurra.nn.wrappers.reset import Reset
 from recurra.nn.wrappers.residual import Residual
+from recurra.nn.wrappers.reversed import Reversed
 from recurra.nn.wrappers.stack import Stack
 from recurra.nn.wrappers.trainable_state import TrainableState
 from recurra.nn.wrappers.weight_drop import WeightDrop
@@ -184,6 +185,7 @@ def test_a_reset_goes_back_to_the_learned_state_whatever_lies_between(between: A
 MADE: dict[str, Callable[[], Recurrence]] = {
     "stack": lambda: Stack([CELLS["lstm"](3, 4), CELLS["gru"](4, 3)]),
     "bidirectional": lambda: Bidirectional(CELLS["lstm"](3, 2), CELLS["gru"](3, 2)),
+    "reversed": lambda: Reversed(CELLS["lstm"](3, 4)),
     "dropout": lambda: Dropout(CELLS["lstm"](3, 4), input=0.2, state=0.2),
     "residual": lambda: Residual(CELLS["lstm"](3, 3)),
     "weight drop": lambda: WeightDrop(CELLS["lstm"](3, 4), 0.5),

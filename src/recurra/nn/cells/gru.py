@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recurra.nn.cells.activation import Activated, Activation, activate
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.gru import gru_sequence
@@ -22,7 +23,7 @@ class GRUState(NamedTuple):
     h: Tensor
 
 
-class GRUCell(Cell):
+class GRUCell(Activated, Cell):
     """The gated recurrent unit.
 
         r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)
@@ -41,8 +42,12 @@ class GRUCell(Cell):
         hidden_size: H, units.
         reset_after: whether the reset gate acts after the product with `weight_hh`, as in
             torch and cuDNN (and fast), or before it, as in the paper.
+        activation: of the candidate, in the place of tanh: a name in ACTIVATIONS or a function
+            of a tensor; kernels know tanh alone.
+        recurrent_activation: of the gates, likewise, in the place of sigmoid.
 
     Raises:
+        ConfigError: for an unknown activation, or one with parameters of its own.
         ShapeError: at a step, for an input or state of another shape.
 
     Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder",
@@ -58,10 +63,18 @@ class GRUCell(Cell):
     state_type = GRUState
     state_is_output = True
 
-    def __init__(self, input_size: int, hidden_size: int, reset_after: bool = True) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        reset_after: bool = True,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+    ) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
         self.reset_after = reset_after
+        self.keep_activations(activation, recurrent_activation)
         self.weight_ih = nn.Parameter(torch.empty(3 * hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
         self.bias_ih = nn.Parameter(torch.empty(3 * hidden_size))
@@ -85,16 +98,19 @@ class GRUCell(Cell):
         x_r, x_z, x_n = F.linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=1)
         if self.reset_after:
             h_r, h_z, h_n = F.linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=1)
-            r = torch.sigmoid(x_r + h_r)
-            n = torch.tanh(x_n + r * h_n)
+            r = activate(self.recurrent_activation, x_r + h_r)
+            n = x_n + r * h_n
         else:
             h_r, h_z = F.linear(h, self.weight_hh[: 2 * H], self.bias_hh[: 2 * H]).chunk(2, dim=1)
-            r = torch.sigmoid(x_r + h_r)
-            n = torch.tanh(x_n + F.linear(r * h, self.weight_hh[2 * H :], self.bias_hh[2 * H :]))
-        return {"r": r, "z": torch.sigmoid(x_z + h_z), "n": n}
+            r = activate(self.recurrent_activation, x_r + h_r)
+            n = x_n + F.linear(r * h, self.weight_hh[2 * H :], self.bias_hh[2 * H :])
+        z = activate(self.recurrent_activation, x_z + h_z)
+        return {"r": r, "z": z, "n": activate(self.activation, n)}
 
     def kernel(self, x: Tensor) -> Kernel | str:
         """Return our own GRU on a processor, else the vendor's, which resets after the product."""
+        if unusual := self.unusual():
+            return f"no kernel has {unusual}"
         reason = served(x)
         if reason and not self.reset_after:
             return f"{reason}; vendor kernels reset after the product with weight_hh alone"

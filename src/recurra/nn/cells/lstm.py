@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.machine import native_bfloat16
+from recurra.nn.cells.activation import Activated, Activation, activate
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.cells.biases import ForgetGate, TwoBiases
 from recurra.nn.kernels.autocast import autocast_dtype
@@ -24,7 +25,7 @@ class LSTMState(NamedTuple):
     c: Tensor
 
 
-class LSTMCell(TwoBiases, ForgetGate, Cell):
+class LSTMCell(TwoBiases, ForgetGate, Activated, Cell):
     """The LSTM with a forget gate.
 
         i, f, g, o = W_ih x + b_ih + W_hh h + b_hh, cut in four
@@ -44,8 +45,12 @@ class LSTMCell(TwoBiases, ForgetGate, Cell):
         hidden_size: H, units.
         forget_bias: added to the forget gate's bias at initialisation, so that a fresh
             network remembers; learned from there.
+        activation: of the candidate and of the memory on its way out, in the place of tanh: a
+            name in ACTIVATIONS or a function of a tensor; kernels know tanh alone.
+        recurrent_activation: of the gates, likewise, in the place of sigmoid.
 
     Raises:
+        ConfigError: for an unknown activation, or one with parameters of its own.
         ShapeError: at a step, for an input or state of another shape.
 
     Source: Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000, "Learning to
@@ -62,10 +67,18 @@ class LSTMCell(TwoBiases, ForgetGate, Cell):
 
     state_type = LSTMState
 
-    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        forget_bias: float = 1.0,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+    ) -> None:
         super().__init__(input_size, hidden_size)
         self.hidden_size = hidden_size
         self.forget_bias = forget_bias
+        self.keep_activations(activation, recurrent_activation)
         self.weight_ih = nn.Parameter(torch.empty(4 * hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
         self.bias_ih = nn.Parameter(torch.empty(4 * hidden_size))
@@ -81,7 +94,7 @@ class LSTMCell(TwoBiases, ForgetGate, Cell):
         """Take one step."""
         i, f, g, o = LSTMCell.gates(self, x, state).values()
         c = f * state[1] + i * g
-        h = o * torch.tanh(c)
+        h = o * activate(self.activation, c)
         return h, LSTMState(h, c)
 
     def gates(self, x: Tensor, state: LSTMState) -> dict[str, Tensor]:
@@ -94,11 +107,13 @@ class LSTMCell(TwoBiases, ForgetGate, Cell):
             state[0], self.weight_hh, self.bias_hh
         )
         i, f, g, o = sums.chunk(4, dim=1)
-        sigmoid = torch.sigmoid
-        return {"i": sigmoid(i), "f": sigmoid(f), "g": torch.tanh(g), "o": sigmoid(o)}
+        i, f, o = (activate(self.recurrent_activation, gate) for gate in (i, f, o))
+        return {"i": i, "f": f, "g": activate(self.activation, g), "o": o}
 
-    def kernel(self, x: Tensor) -> Kernel:
-        """Return the vendor's LSTM."""
+    def kernel(self, x: Tensor) -> Kernel | str:
+        """Return the vendor's LSTM, which knows the usual activations."""
+        if unusual := self.unusual():
+            return f"no kernel has {unusual}"
 
         def run(x: Tensor, state: LSTMState, lengths: Tensor | None) -> tuple[Tensor, LSTMState]:
             weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)

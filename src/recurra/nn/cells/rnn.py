@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.errors import ConfigError
+from recurra.nn.cells.activation import Activated, Activation, activate, checked_activation
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.cells.biases import TwoBiases
 from recurra.nn.kernels.vendor import rnn_sequence
@@ -22,7 +22,7 @@ class RNNState(NamedTuple):
     h: Tensor
 
 
-class RNNCell(TwoBiases, Cell):
+class RNNCell(TwoBiases, Activated, Cell):
     """The Elman network: `h' = tanh(W_ih x + b_ih + W_hh h + b_hh)`, and the output is `h'`.
 
     Shapes: `x (B, I)`, state `h (B, H)`, output `(B, H)`; `weight_ih (H, I)`,
@@ -31,10 +31,11 @@ class RNNCell(TwoBiases, Cell):
     Args:
         input_size: I, features of an input.
         hidden_size: H, units.
-        nonlinearity: `"tanh"` or `"relu"`.
+        nonlinearity: `"tanh"` or `"relu"`; another name in ACTIVATIONS or a function of a tensor
+            runs in the plain loop.
 
     Raises:
-        ConfigError: for another nonlinearity.
+        ConfigError: for an unknown nonlinearity, or one with parameters of its own.
         ShapeError: at a step, for an input or state of another shape.
 
     Source: Elman 1990, "Finding structure in time".
@@ -48,15 +49,14 @@ class RNNCell(TwoBiases, Cell):
 
     state_type = RNNState
     state_is_output = True
+    usual: ClassVar = {"nonlinearity": ("tanh", "relu")}
 
     def __init__(
-        self, input_size: int, hidden_size: int, nonlinearity: Literal["tanh", "relu"] = "tanh"
+        self, input_size: int, hidden_size: int, nonlinearity: Activation = "tanh"
     ) -> None:
         super().__init__(input_size, hidden_size)
-        if nonlinearity not in ("tanh", "relu"):
-            raise ConfigError(f"nonlinearity is 'tanh' or 'relu', got {nonlinearity!r}")
         self.hidden_size = hidden_size
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = checked_activation("RNNCell", "nonlinearity", nonlinearity)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
         self.bias_ih = nn.Parameter(torch.empty(hidden_size))
@@ -67,18 +67,18 @@ class RNNCell(TwoBiases, Cell):
         """Take one step."""
         check_step(self, x, state)
         (h,) = state
-        activate = torch.tanh if self.nonlinearity == "tanh" else torch.relu
-        h = activate(
-            F.linear(x, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
-        )
+        sums = F.linear(x, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
+        h = activate(self.nonlinearity, sums)
         return h, RNNState(h)
 
-    def kernel(self, x: Tensor) -> Kernel:
-        """Return the vendor's RNN."""
+    def kernel(self, x: Tensor) -> Kernel | str:
+        """Return the vendor's RNN, which knows tanh and relu."""
+        if unusual := self.unusual():
+            return f"no kernel has {unusual}"
 
         def run(x: Tensor, state: RNNState, lengths: Tensor | None) -> tuple[Tensor, RNNState]:
             weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-            y, h = rnn_sequence(x, state.h, weights, self.nonlinearity, lengths)
+            y, h = rnn_sequence(x, state.h, weights, str(self.nonlinearity), lengths)
             return y, RNNState(h)
 
         return Kernel("cuDNN's RNN" if x.is_cuda else "ATen's RNN loop", run)

@@ -2,62 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.nn.cells.base import Cell, require_recurrence
+from recurra.nn.cells.activation import Activation
+from recurra.nn.cells.base import require_recurrence
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.rnn import RNNCell
+from recurra.nn.weights.keras_arrays import (
+    ARRAYS,
+    Told,
+    cell_of,
+    in_pairs,
+    layers_in,
+    swapped,
+)
+from recurra.nn.weights.keras_layer import activation_of, is_keras_layer, recurrence_of
 from recurra.nn.weights.parts import (
+    array_of,
     directions_of,
-    empty,
     has_bias,
     layers_of,
     names_of,
     parameters_of,
+    steps_apart_from_activations,
 )
-from recurra.nn.wrappers.base import Recurrence, steps_as
+from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
+from recurra.nn.wrappers.reversed import Reversed
 from recurra.nn.wrappers.stack import Stack
 
 __all__ = ["from_keras", "to_keras"]
 
+Kind = Literal["lstm", "gru", "rnn"]
 Merge = Literal["concat", "sum", "mean", "product"]
-Nonlinearity = Literal["tanh", "relu"]
 
 
 def from_keras(
-    weights: Sequence[Any],
-    kind: Literal["lstm", "gru", "rnn"],
+    weights: Any,
+    kind: Kind | None = None,
     *,
     reset_after: bool | None = None,
-    nonlinearity: Nonlinearity = "tanh",
+    activation: Activation | None = "tanh",
+    recurrent_activation: Activation | None = "sigmoid",
+    go_backwards: bool = False,
+    bidirectional: bool | None = None,
     merge: Merge = "concat",
 ) -> Recurrence:
-    """Return the recurrence with the weights of a Keras layer, as its `get_weights()` gives them.
+    """Return the recurrence with the weights of a Keras layer, or of its `get_weights()`.
 
-    A layer's weights are its kernel `(I, G H)`, recurrent kernel `(H, G H)` and, where it has
-    any, biases; those of a `Bidirectional` are the forward layer's, then the backward one's.
-    The one bias of Keras stands in `bias_ih`, and `bias_hh` is zero and not learned.
+    Of a layer itself everything is read from its config, and nothing else is given: an LSTM,
+    GRU, SimpleRNN, a Bidirectional of these, or an RNN over their cells; its dropout becomes a
+    Dropout. A layer's weights are its kernel `(I, G H)`, recurrent kernel `(H, G H)` and, where
+    it has any, biases; those of a `Bidirectional` are the forward layer's, then the backward
+    one's. The one bias of Keras stands in `bias_ih`, and `bias_hh` is zero and not learned.
 
     Args:
-        weights: of one layer; or of several, a sequence for each, which become a Stack.
-        kind: `"lstm"`, `"gru"`, or `"rnn"` for a SimpleRNN, with the activations that are
-            Keras 3's defaults.
+        weights: a layer; or the arrays of one; or a sequence of either, or the arrays of several
+            layers one after the other, which become a Stack.
+        kind: `"lstm"`, `"gru"`, or `"rnn"` for a SimpleRNN; of a layer None.
         reset_after: as the GRU was made; its biases tell, and without any it is Keras' default,
             True.
-        nonlinearity: a SimpleRNN's activation.
+        activation: as the layer was made: a name of Keras 3 or a function of tensors.
+        recurrent_activation: likewise, of an LSTM or GRU. In Keras 2 `"hard_sigmoid"` was
+            another, here `"keras2_hard_sigmoid"`.
+        go_backwards: whether the layer reads from the end, which makes it a Reversed.
+        bidirectional: whether arrays of several layers are the two directions of each; None
+            where their shapes tell.
         merge: of a Bidirectional: Keras' `"ave"` is `"mean"`, its `"mul"` `"product"`.
 
     Raises:
-        ConfigError: for another kind, or a `reset_after` that the biases contradict.
+        ConfigError: for another kind or layer, a `reset_after` that the biases contradict, and
+            arrays that may be two directions or two layers, until `bidirectional` says.
         ShapeError: for weights that are not those of such a layer.
 
     Example:
@@ -65,39 +85,33 @@ def from_keras(
         >>> from_keras([kernel, recurrent, bias], "lstm")
         LSTMCell(3, 2)
     """
-    if not isinstance(weights, list | tuple):
-        raise ShapeError(
-            "from_keras takes first what layer.get_weights() returns, then the kind, got "
-            f"{type(weights).__name__} first"
+    options: Any = {
+        "reset_after": reset_after,
+        "activation": activation,
+        "recurrent_activation": recurrent_activation,
+        "go_backwards": go_backwards,
+        "bidirectional": bidirectional,
+        "merge": merge,
+    }
+    if not is_keras_layer(weights):
+        return _of_sequence(weights, kind, options)
+    if kind is not None or options != from_keras.__kwdefaults__:
+        raise ConfigError(
+            "from_keras reads everything from the layer; give its get_weights() to say otherwise"
         )
-    if not isinstance(kind, str) or kind not in ("lstm", "gru", "rnn"):
-        got = f"{kind!r:.80}" if isinstance(kind, str) else type(kind).__name__
-        raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {got}")
-    if weights and all(isinstance(layer, list | tuple) for layer in weights):
-        options: Any = {"reset_after": reset_after, "nonlinearity": nonlinearity, "merge": merge}
-        return Stack([from_keras(layer, kind, **options) for layer in weights])
-    arrays = [_array(each) for each in weights]
-    told: Any = {"kind": kind, "reset_after": reset_after, "nonlinearity": nonlinearity}
-    cell: Callable[..., Cell] = partial(_cell_of_keras, **told)
-    if len(arrays) in (2, 3):
-        return cell(arrays)
-    if len(arrays) in (4, 6):
-        half = len(arrays) // 2
-        return Bidirectional(cell(arrays[:half]), cell(arrays[half:]), merge)
-    raise ShapeError(
-        f"from_keras: a layer has 2 or 3 arrays, a Bidirectional 4 or 6, got {len(arrays)}"
-    )
+    return recurrence_of(weights)
 
 
 def to_keras(recurrence: Recurrence) -> list[Any]:
     """Return the arrays that `set_weights` of the Keras layer takes; of a Stack, a list a layer.
 
     Biases that are added to each other in every use become one; those of a layer, all zero and
-    not learned, are left out, as by a layer with `use_bias=False`.
+    not learned, are left out, as by a layer with `use_bias=False`. Numbers of bfloat16, which
+    numpy has not, become equal ones of float32. Activations and `go_backwards` go with the layer.
 
     Args:
         recurrence: an LSTMCell, GRUCell (with the `reset_after` of the layer) or RNNCell, a
-            Bidirectional of two of a kind, or a Stack of these.
+            Bidirectional of two of a kind, a Reversed of one, or a Stack of these.
 
     Raises:
         ConfigError: for what is no recurrence, or Keras has no layer for.
@@ -112,83 +126,51 @@ def to_keras(recurrence: Recurrence) -> list[Any]:
     return _layer_of_keras(recurrence)
 
 
-def _array(given: Any) -> np.ndarray:
-    try:
-        array = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError):  # of a ragged list, or a tensor with a gradient
-        array = np.asarray(None)
-    if array.dtype.kind != "f":
-        got = type(given).__name__ if array.dtype.kind in "OU" else f"an array of {array.dtype}"
+def _of_sequence(weights: Any, kind: Any, options: dict[str, Any]) -> Recurrence:
+    """Return the recurrence of a sequence of layers, of their arrays, or of the arrays of one."""
+    if not isinstance(weights, list | tuple):
         raise ShapeError(
-            f"from_keras takes floating-point arrays, as layer.get_weights(), got {got}"
+            "from_keras takes first what layer.get_weights() returns, then the kind, got "
+            f"{type(weights).__name__} first"
         )
-    return array
+    if weights and all(map(is_keras_layer, weights)):
+        return Stack([from_keras(layer, kind, **options) for layer in weights])
+    if not isinstance(kind, str) or kind not in get_args(Kind):
+        got = f"{kind!r:.80}" if isinstance(kind, str) else type(kind).__name__
+        raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {got}")
+    if weights and all(isinstance(layer, list | tuple) for layer in weights):
+        return Stack([from_keras(layer, cast("Kind", kind), **options) for layer in weights])
+    layers = layers_in([array_of(each, ARRAYS) for each in weights], kind)
+    both = (activation_of(options[name]) for name in ("activation", "recurrent_activation"))
+    told = Told(cast("Kind", kind), options["reset_after"], *both)
+    cells: list[Recurrence] = [cell_of(each, told) for each in layers]
+    bidirectional, back, merge = (options[n] for n in ("bidirectional", "go_backwards", "merge"))
+    if (bidirectional or len(cells) > 1) and in_pairs(layers, bidirectional, merge == "concat"):
+        if back:
+            raise ConfigError("from_keras: a Bidirectional reads both ways: go_backwards=False")
+        cells = [Bidirectional(*pair, merge) for pair in zip(cells[::2], cells[1::2])]
+    if back:
+        cells = [Reversed(cell) for cell in cells]
+    return cells[0] if len(cells) == 1 else Stack(cells)
 
 
 def _layer_of_keras(layer: Recurrence) -> list[np.ndarray]:
-    cells = directions_of(layer, "to_keras: Keras")
+    cells = directions_of(layer.inner() if type(layer) is Reversed else layer, "to_keras: Keras")
     if len({(type(cell), cell.output_size) for cell in cells}) > 1:
         raise ConfigError(
             f"to_keras: directions are of one kind and width in Keras, got {names_of(cells)}"
         )
     arrays: list[np.ndarray] = []
     for cell in cells:
-        if not any(steps_as(cell, kind) for kind in (LSTMCell, GRUCell, RNNCell)):
+        if not steps_apart_from_activations(cell, LSTMCell, GRUCell, RNNCell):
             raise ConfigError(f"to_keras: Keras has no layer for {type(cell).__name__}")
+        values = [value.detach().cpu() for value in parameters_of(cell).values()]
         weight_ih, weight_hh, bias_ih, bias_hh = (
-            _swapped(value.detach().cpu(), cell) for value in parameters_of(cell).values()
+            swapped(value.float() if value.dtype == torch.bfloat16 else value, cell)
+            for value in values
         )
         apart = isinstance(cell, GRUCell) and cell.reset_after
         bias = torch.stack([bias_ih, bias_hh]) if apart else bias_ih + bias_hh
         parts = (weight_ih.T, weight_hh.T, bias) if has_bias(*cells) else (weight_ih.T, weight_hh.T)
         arrays += [each.numpy().copy() for each in parts]
     return arrays
-
-
-def _cell_of_keras(
-    arrays: list[np.ndarray], kind: str, reset_after: bool | None, nonlinearity: Nonlinearity
-) -> Cell:
-    gates = {"lstm": 4, "gru": 3, "rnn": 1}[kind]
-    kernel, recurrent, *biases = (torch.from_numpy(array.copy()) for array in arrays)
-    H = recurrent.shape[0]
-    rows = gates * H
-    apart = [tuple(bias.shape) for bias in biases] == [(2, rows)] and kind == "gru"
-    if (
-        kernel.dim() != 2
-        or (*kernel.shape[1:], *recurrent.shape) != (rows, H, rows)
-        or not (apart or all(bias.shape == (rows,) for bias in biases))
-    ):
-        raise ShapeError(
-            f"from_keras: a layer of kind {kind!r} has a kernel (I, {gates} H), a recurrent kernel "
-            f"(H, {gates} H) and biases ({gates} H,){' or (2, 3 H)' if kind == 'gru' else ''}, got "
-            f"{', '.join(str(array.shape) for array in arrays)}"
-        )
-    if kind == "gru" and biases and reset_after not in (None, apart):
-        raise ConfigError(
-            f"reset_after={reset_after}, but biases {tuple(biases[0].shape)} are those of a layer "
-            f"with reset_after={apart}"
-        )
-    after = apart or (not biases and reset_after is not False)
-    I = kernel.shape[0]  # noqa: E741
-    make: Callable[[], Cell] = {
-        "lstm": lambda: LSTMCell(I, H),
-        "gru": lambda: GRUCell(I, H, after),
-        "rnn": lambda: RNNCell(I, H, nonlinearity),
-    }[kind]
-    cell = empty(make, kernel)
-    bias = biases[0] if biases else torch.zeros(rows, dtype=kernel.dtype)
-    values = (kernel.T, recurrent.T, *(bias if apart else (bias, torch.zeros_like(bias))))
-    with torch.no_grad():
-        for parameter, value in zip(cell.parameters(), values):
-            parameter.copy_(_swapped(value, cell))
-    for name, learned in (("bias_ih", bool(biases)), ("bias_hh", apart)):
-        cell.get_parameter(name).requires_grad_(learned)
-    return cell
-
-
-def _swapped(rows: Tensor, cell: Cell) -> Tensor:
-    """Return a GRU's rows in the other order: z, r, n of Keras and r, z, n of torch."""
-    if not isinstance(cell, GRUCell):
-        return rows
-    first, second, third = rows.chunk(3)
-    return torch.cat([second, first, third])

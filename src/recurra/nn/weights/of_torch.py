@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError
+from recurra.nn.cells.activation import Activated
 from recurra.nn.cells.base import Cell, require_recurrence
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
@@ -22,9 +23,10 @@ from recurra.nn.weights.parts import (
     names_of,
     parameters_of,
 )
-from recurra.nn.wrappers.base import Recurrence, Wrapper, steps_as
+from recurra.nn.wrappers.base import Recurrence, Wrapper
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.inside import steps_as
 from recurra.nn.wrappers.stack import Stack
 
 __all__ = ["from_torch", "to_torch"]
@@ -47,7 +49,7 @@ def from_torch(module: nn.Module) -> Recurrence:
             `nn.GRUCell` or `nn.RNNCell`.
 
     Raises:
-        ConfigError: for another module, or a subclass that changes `forward`.
+        ConfigError: for another module, a quantised one, or a subclass that changes `forward`.
 
     Example:
         >>> from recurra.nn.unroll import unroll
@@ -179,6 +181,8 @@ def _no_module(given: Any) -> str:
         return f"{name} of recurra, which needs no conversion"
     if isinstance(given, torchs):
         return f"{name}, a subclass with a forward of its own"
+    if isinstance(given, nn.Module) and "quant" in type(given).__module__:
+        return f"{name} of {type(given).__module__}, whose weights are quantised: take the original"
     if isinstance(given, Mapping):
         return f"{name}: load it into its module first, by load_state_dict"
     parts = given.modules() if isinstance(given, nn.Module) else ()
@@ -209,4 +213,6 @@ def _module_of(cell: Any) -> tuple[Callable[..., Any], int, tuple[tuple[str, Any
             return nn.LSTM, cell.memory_size, (("proj_size", cell.output_size),)
         raise ConfigError("to_torch: torch's projected LSTM clips nothing, its outputs are fewer")
     why = ", whose reset gate acts before the product" if steps_as(cell, GRUCell) else ""
+    if isinstance(cell, Activated) and (unusual := cell.unusual()):
+        why = f" with {unusual}"
     raise ConfigError(f"to_torch: torch.nn has no module for {type(cell).__name__}{why}")

@@ -1,26 +1,31 @@
-"""What weights of torch and of Keras are made from and into: cells, directions and layers."""
+"""What weights of torch, Keras and others are made from and into: cells, directions and layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import Cell
+from recurra.nn.cells.kernel import is_watched
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.stack import Stack
 
 __all__ = [
+    "array_of",
     "directions_of",
     "empty",
+    "filled",
     "has_bias",
     "layers_of",
     "names_of",
     "parameters_of",
+    "steps_apart_from_activations",
 ]
 
 
@@ -34,6 +39,46 @@ def empty(make: Callable[[], Cell], like: Tensor) -> Cell:
     with torch.device("meta"):
         cell = make()
     return cell.to(like.dtype).to_empty(device=like.device)
+
+
+def array_of(given: Any, expected: str) -> np.ndarray:
+    """Return an array of floating-point numbers, those of bfloat16 as float32.
+
+    Args:
+        given: what should be one.
+        expected: who takes such arrays, for the message.
+
+    Raises:
+        ShapeError: for anything else.
+    """
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError):  # of a ragged list, or a tensor with a gradient
+        array = np.asarray(None)
+    if array.dtype.name == "bfloat16":
+        array = array.astype(np.float32)
+    if array.dtype.kind != "f":
+        got = type(given).__name__ if array.dtype.kind in "OU" else f"an array of {array.dtype}"
+        raise ShapeError(f"{expected}, got {got}")
+    # As torch reads them: the machine's order of bytes, and no more than 64 bits.
+    return array.astype(np.dtype(f"=f{min(array.itemsize, 8)}"), copy=False)
+
+
+def filled(make: Callable[[], Cell], values: Mapping[str, np.ndarray | None]) -> Cell:
+    """Return a cell with the given parameters; those that are None are zero and not learned.
+
+    Args:
+        make: a cell of the right sizes.
+        values: of each parameter, by its name.
+    """
+    tensors = {n: torch.tensor(v) for n, v in values.items() if v is not None}
+    cell = empty(make, next(iter(tensors.values())))
+    with torch.no_grad():
+        for name, parameter in cell.named_parameters():
+            given = tensors.get(name)
+            parameter.copy_(torch.zeros_like(parameter) if given is None else given)
+            parameter.requires_grad_(given is not None)
+    return cell
 
 
 def parameters_of(cell: Cell) -> dict[str, Tensor]:
@@ -62,7 +107,7 @@ def has_bias(*cells: Cell) -> bool:
         cells: which.
     """
     biases = [getattr(cell, name) for cell in cells for name in ("bias_ih", "bias_hh")]
-    return any(bias.requires_grad or bool(bias.any()) for bias in biases)
+    return any(bias.requires_grad or (not bias.is_meta and bool(bias.any())) for bias in biases)
 
 
 def layers_of(recurrence: Recurrence) -> list[Recurrence]:
@@ -92,3 +137,14 @@ def directions_of(layer: Recurrence, place: str) -> list[Cell]:
             hint = " within a layer: put all layers into one" if type(part) is Stack else ""
             raise ConfigError(f"{place} has nothing for {type(part).__name__}{hint}")
     return cast("list[Cell]", parts)
+
+
+def steps_apart_from_activations(cell: Cell, *kinds: type[Cell]) -> bool:
+    """Return whether the step of a cell is that of one of the kinds, but for its activations.
+
+    Args:
+        cell: which.
+        kinds: classes of cells.
+    """
+    own = any(isinstance(cell, kind) and type(cell).forward is kind.forward for kind in kinds)
+    return own and not is_watched(cell)

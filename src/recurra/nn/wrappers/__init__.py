@@ -11,6 +11,7 @@ WRAPPERS = Table(
     {
         "stack": "recurra.nn.wrappers.stack:Stack",
         "bidirectional": "recurra.nn.wrappers.bidirectional:Bidirectional",
+        "reversed": "recurra.nn.wrappers.reversed:Reversed",
         "dropout": "recurra.nn.wrappers.dropout:Dropout",
         "residual": "recurra.nn.wrappers.residual:Residual",
         "weight_drop": "recurra.nn.wrappers.weight_drop:WeightDrop",

@@ -32,7 +32,6 @@ __all__ = [
     "Starts",
     "StepPass",
     "Wrapper",
-    "steps_as",
     "why_stepwise",
 ]
 
@@ -193,20 +192,6 @@ def why_stepwise(wrapper: Wrapper) -> str | None:
     return wrapper.stepwise()
 
 
-def steps_as(cell: Recurrence, kind: type[Cell]) -> bool:
-    """Return whether the step of `cell` is that of `kind` and of no subclass, and unwatched.
-
-    A kernel of a wrapper reads the cell's parameters in the place of calling it, so it asks.
-
-    Args:
-        cell: what is wrapped.
-        kind: a class of cells.
-    """
-    if not isinstance(cell, kind) or is_watched(cell):
-        return False
-    return type(cell).forward is kind.forward
-
-
 class Starts:
     """Where resets take a state, where that is not what `initial_state` of its recurrence says.
 
@@ -284,6 +269,16 @@ class Pass(ABC):
             x: its input.
             state: its state.
         """
+
+    def from_end(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Do what `backwards` does; outputs in the order of reading.
+
+        Args:
+            inner: a cell or wrapper.
+            x: its input.
+            state: its state.
+        """
+        return self.backwards(inner, x, state)
 
     @abstractmethod
     def drop(self, owner: Wrapper, place: str, x: Tensor, p: float, shared: bool) -> Tensor:
@@ -375,7 +370,7 @@ class StepPass(Pass):
     def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Refuse: a step knows no future."""
         raise ShapeError(
-            "Bidirectional reads the future, which a single step does not have: "
+            "Bidirectional and Reversed read the future, which a single step does not have: "
             "run whole sequences through recurra.unroll"
         )
 

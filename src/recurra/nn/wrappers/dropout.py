@@ -27,14 +27,14 @@ class Dropout(Wrapper):
 
     Args:
         cell: what is wrapped.
-        input: probability of dropping an input's unit, in [0, 1).
-        output: probability of dropping an output's unit, in [0, 1).
-        state: probability of dropping a unit of the state, in [0, 1); asks for a loop over
+        input: probability of dropping an input's unit, in [0, 1]; 1 leaves zeros.
+        output: probability of dropping an output's unit, in [0, 1].
+        state: probability of dropping a unit of the state, in [0, 1]; asks for a loop over
             steps, as no vendor kernel lets one between them.
         variational: one mask serves all the steps of an `unroll`, and each `unroll` draws anew.
 
     Raises:
-        ConfigError: for a probability outside [0, 1), and for one of the state where a cell
+        ConfigError: for a probability outside [0, 1], and for one of the state where a cell
             inside has no `h`, or something inside has no steps, as a Bidirectional.
         RunError: in training mode without a generator.
 
@@ -61,7 +61,7 @@ class Dropout(Wrapper):
         state: float = 0.0,
         variational: bool = False,
     ) -> None:
-        require_probabilities("Dropout", input=input, output=output, state=state)
+        require_probabilities("Dropout", True, input=input, output=output, state=state)
         super().__init__([cell])
         if state:
             require_part("Dropout", "state= drops units of", "h", cell)

@@ -1,4 +1,4 @@
-"""What wrappers do with the states of the cells inside them. B rows."""
+"""What wrappers do with the cells inside them, and with their states. B rows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import cast
 from torch import Tensor
 
 from recurra.errors import ConfigError
+from recurra.nn.cells.activation import Activated
+from recurra.nn.cells.base import Cell
+from recurra.nn.cells.kernel import is_watched
 from recurra.nn.state import State
 from recurra.nn.wrappers.base import Recurrence, Wrapper
 
-__all__ = ["map_cells", "require_part", "require_steps"]
+__all__ = ["map_cells", "require_part", "require_steps", "steps_as"]
 
 
 def map_cells(
@@ -103,3 +106,18 @@ def require_steps(wrapper: str, cell: Recurrence) -> None:
                 f"{wrapper}: acts between steps, and {name} has none, as it reads the future; put "
                 f"it inside, {name}({wrapper}(cell), ...)"
             )
+
+
+def steps_as(cell: Recurrence, kind: type[Cell]) -> bool:
+    """Return whether a cell steps as `kind` itself, with the usual activations and unwatched.
+
+    A kernel of a wrapper reads the cell's parameters in the place of calling it, so it asks.
+
+    Args:
+        cell: what is wrapped.
+        kind: a class of cells.
+    """
+    unusual = isinstance(cell, Activated) and cell.unusual()
+    if not isinstance(cell, kind) or is_watched(cell) or unusual:
+        return False
+    return type(cell).forward is kind.forward

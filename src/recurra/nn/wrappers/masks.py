@@ -75,21 +75,25 @@ class Masks:
                 f"{owner} in training mode draws its masks from a generator: pass "
                 "generator=torch.Generator(), or call .eval() first"
             )
+        if p == 1:  # nothing is left to be scaled
+            return like.new_zeros(shape)
         return dropout_mask(shape, p, self.generator, like.dtype).to(like.device)
 
 
-def require_probabilities(wrapper: str, **given: float) -> None:
-    """Raise ConfigError unless these are probabilities of dropping something, not all of it.
+def require_probabilities(wrapper: str, all_of_it: bool = False, /, **given: float) -> None:
+    """Raise ConfigError unless these are probabilities of dropping something.
 
     Args:
         wrapper: whose they are, for the message.
+        all_of_it: whether all may be dropped, by a probability of 1.
         given: name -> probability.
 
     Example:
-        >>> require_probabilities("Dropout", input=0.5, output=1)
+        >>> require_probabilities("WeightDrop", probability=1)
         Traceback (most recent call last):
-        recurra.errors.ConfigError: Dropout: output is a probability in [0, 1), got 1
+        recurra.errors.ConfigError: WeightDrop: probability is a probability in [0, 1), got 1
     """
     for name, p in given.items():
-        if not isinstance(p, Real) or not 0 <= p < 1:
-            raise ConfigError(f"{wrapper}: {name} is a probability in [0, 1), got {p!r:.40}")
+        if not isinstance(p, Real) or not (0 <= p < 1 or (all_of_it and p == 1)):
+            interval = "[0, 1]" if all_of_it else "[0, 1)"
+            raise ConfigError(f"{wrapper}: {name} is a probability in {interval}, got {p!r:.40}")

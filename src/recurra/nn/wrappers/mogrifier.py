@@ -15,7 +15,8 @@ from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.mogrifier import mogrifier_sequence
 from recurra.nn.state import State
-from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper, steps_as
+from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.inside import steps_as
 from recurra.nn.wrappers.masks import Masks
 
 __all__ = ["Mogrifier"]

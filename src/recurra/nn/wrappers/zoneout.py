@@ -14,8 +14,8 @@ from recurra.nn.cells.peephole_lstm import PeepholeLSTMCell
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights, lstm_family_sequence
 from recurra.nn.state import State
-from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper, steps_as
-from recurra.nn.wrappers.inside import map_cells, require_part
+from recurra.nn.wrappers.base import Pass, Recurrence, Wrapper
+from recurra.nn.wrappers.inside import map_cells, require_part, steps_as
 from recurra.nn.wrappers.masks import Masks, require_probabilities
 
 __all__ = ["Zoneout"]
