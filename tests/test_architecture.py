@@ -70,7 +70,7 @@ ORDER = {
     "recurra.nn.head": "base\n *",
     "recurra.nn.kernels": """
         autocast compiler
-        operator pointwise rows vectors
+        logarithm operator pointwise rows vectors
         products
         losses scans loops
         *
@@ -80,7 +80,7 @@ ORDER = {
     "recurra.nn.kernels.products": "matmul packed\n sequence\n linear",
     "recurra.nn.kernels.losses": "exponentials\n linear_cross_entropy\n *",
     "recurra.nn.kernels.scans": "channels\n *",
-    "recurra.nn.kernels.loops": "lstm_steps product_loop\n *",
+    "recurra.nn.kernels.loops": "lstm_steps plain product_loop\n *",
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
     "recurra.nn.cells": "base biases candidate steps\n relatives\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",

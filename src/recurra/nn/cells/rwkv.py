@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from recurra.nn.cells.base import NOTHING_YET, Cell, Kernel, check_step
 from recurra.nn.cells.steps import steps_over
 from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.logarithm import log_add
 from recurra.nn.kernels.products.linear import Linear, linear_of_steps
 from recurra.nn.kernels.scans.wkv import wkv_scan
 from recurra.nn.state import State
@@ -117,7 +118,7 @@ class RWKVCell(Cell):
         c, m = state
         new = v - c
         wkv = c + torch.sigmoid(self.bonus + k - m) * new
-        m = torch.logaddexp(m - torch.exp(self.decay), k)
+        m = log_add(m - torch.exp(self.decay), k)
         return torch.sigmoid(r) * wkv, (c + torch.exp(k - m) * new, m)
 
     def kernel(self, x: Tensor) -> Kernel:

@@ -12,6 +12,7 @@ from recurra.errors import ConfigError
 from recurra.nn.cells.base import NOTHING_YET, Cell, Kernel, check_step
 from recurra.nn.cells.steps import steps_over
 from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.logarithm import log_add
 from recurra.nn.kernels.loops.slstm import slstm_sequence
 from recurra.nn.state import State
 
@@ -112,7 +113,7 @@ class SLSTMCell(Cell):
         h, c, m = state
         i, f, z, o = (sums + self._recurrent(h)).chunk(4, dim=1)
         kept = m + (F.logsigmoid(f) if self.forget == "sigmoid" else f)
-        m = torch.logaddexp(kept, i)
+        m = log_add(kept, i)
         c = c + torch.exp(i - m) * (torch.tanh(z) - c)
         h = torch.sigmoid(o) * c
         return h, SLSTMState(h, c, m)
