@@ -73,6 +73,7 @@ ORDER = {
         logarithm operator pointwise rows vectors
         products
         losses scans loops
+        onednn
         *
         device
     """,

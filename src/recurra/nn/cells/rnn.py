@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.cells.biases import TwoBiases
-from recurra.nn.kernels.vendor import rnn_sequence
+from recurra.nn.kernels.vendor import rnn_sequence, why_not_compiled
 
 __all__ = ["RNNCell", "RNNState"]
 
@@ -72,8 +72,10 @@ class RNNCell(TwoBiases, Cell):
         )
         return h, RNNState(h)
 
-    def kernel(self, x: Tensor) -> Kernel:
+    def kernel(self, x: Tensor) -> Kernel | str:
         """Return the vendor's RNN."""
+        if reason := why_not_compiled(x):
+            return reason
 
         def run(x: Tensor, state: RNNState, lengths: Tensor | None) -> tuple[Tensor, RNNState]:
             weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)

@@ -140,6 +140,6 @@ class RWKVCell(Cell):
             weights = (torch.exp(self.decay), self.bonus)
             y, (c, m) = wkv_scan(r, k, v, weights, (c, m), lengths)
             y = linear_of_steps(y, self.weight_ho)
-        rows = torch.arange(len(x), device=x.device)
+        rows = torch.arange(x.shape[0], device=x.device)
         last = x[:, -1].clone() if lengths is None else shifted[rows, lengths]
         return y, RWKVState(last, c, m)

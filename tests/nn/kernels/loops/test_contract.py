@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recurra.errors import ShapeError
+from recurra.nn.cells.base import Kernel
 from recurra.nn.cells.coupled_lstm import CoupledLSTMCell, CoupledLSTMState
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.layer_norm_gru import LayerNormGRUCell
@@ -24,9 +25,11 @@ from recurra.nn.cells.mgu import MGUCell
 from recurra.nn.cells.peephole_lstm import PeepholeLSTMCell
 from recurra.nn.cells.projected_lstm import ProjectedLSTMCell
 from recurra.nn.cells.recurrent_highway import RecurrentHighwayCell
+from recurra.nn.cells.rnn import RNNCell, RNNState
 from recurra.nn.cells.slstm import SLSTMCell
 from recurra.nn.kernels import loops
 from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights
+from recurra.nn.kernels.loops.rnn import rnn_sequence
 from recurra.nn.state import State, map_tensors
 from recurra.nn.unroll import plan, unroll, unroll_plain
 from recurra.nn.wrappers import zoneout
@@ -78,11 +81,27 @@ class Relative(CoupledLSTMCell):
         return h, CoupledLSTMState(h, c)
 
 
+class CompiledRNNCell(RNNCell):
+    """The network on our own loop, which elsewhere runs within `torch.compile` alone."""
+
+    def kernel(self, x: Tensor) -> Kernel:
+        def run(x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+            weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+            y, h = rnn_sequence(x, state[0], weights, self.nonlinearity, lengths)
+            return y, RNNState(h)
+
+        return Kernel("the compiled RNN", run)
+
+
 Make = Callable[[int, int], Recurrence]
 OPERATORS: dict[str, dict[str, Make]] = {
     "gru_sequence": {"after": GRUCell, "before": partial(GRUCell, reset_after=False)},
     "layer_norm_gru_sequence": {"": LayerNormGRUCell},
     "mgu_sequence": {"": MGUCell},
+    "rnn_sequence": {
+        "tanh": CompiledRNNCell,
+        "relu": partial(CompiledRNNCell, nonlinearity="relu"),
+    },
     "projected_lstm_sequence": {
         "": lambda i, h: ProjectedLSTMCell(i, h // 2, h),
         "clip": lambda i, h: ProjectedLSTMCell(i, h // 2, h, cell_clip=0.4),
