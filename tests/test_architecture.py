@@ -83,7 +83,7 @@ ORDER = {
     "recurra.nn.kernels.scans": "channels\n *",
     "recurra.nn.kernels.loops": "lstm_steps plain product_loop\n *",
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
-    "recurra.nn.cells": "base biases candidate steps\n relatives\n *",
+    "recurra.nn.cells": "base\n biases candidate steps\n relatives\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n *",
     "recurra.learning": """

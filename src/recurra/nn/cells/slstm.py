@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import NOTHING_YET, Cell, Kernel, check_step
-from recurra.nn.cells.steps import steps_over
+from recurra.nn.cells.steps import loop_kernel, steps_over
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.logarithm import log_add
 from recurra.nn.kernels.loops.slstm import slstm_sequence
@@ -125,10 +125,10 @@ class SLSTMCell(Cell):
         weight = self.weight_hh.view(4, N, d, d)
         return torch.einsum("gnji,bni->bgnj", weight, h.view(-1, N, d)).flatten(1)
 
-    def kernel(self, x: Tensor) -> Kernel:
+    def kernel(self, x: Tensor) -> Kernel | str:
         """Return the compiled sLSTM where it serves, else a loop behind one product."""
         if reason := served(x):
-            return Kernel(f"a loop behind one product of all inputs, as {reason}", self._loop, True)
+            return loop_kernel(reason, self._loop)
         return Kernel("the compiled sLSTM", self._compiled)
 
     def _compiled(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
