@@ -72,9 +72,10 @@ ORDER = {
     "recurra.nn.head": "base\n *",
     "recurra.nn.kernels": """
         autocast compiler
-        operator pointwise rows vectors
+        logarithm operator pointwise rows vectors
         products
         losses scans loops
+        onednn
         *
         device
     """,
@@ -82,9 +83,9 @@ ORDER = {
     "recurra.nn.kernels.products": "matmul packed\n sequence\n linear",
     "recurra.nn.kernels.losses": "exponentials\n linear_cross_entropy\n *",
     "recurra.nn.kernels.scans": "channels\n *",
-    "recurra.nn.kernels.loops": "lstm_steps product_loop\n *",
+    "recurra.nn.kernels.loops": "lstm_steps plain product_loop\n *",
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
-    "recurra.nn.cells": "kernel\n activation base biases candidate steps\n relatives\n *",
+    "recurra.nn.cells": "kernel\n activation base\n biases candidate steps\n relatives\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n keras_arrays\n keras_layer\n *",
     "recurra.learning": """

@@ -285,7 +285,7 @@ def test_the_plan_of_every_kind() -> None:
     whole = "whole sequences at once"
     assert plan(LSTMCell(3, 4)) == f"LSTMCell(3 -> 4): oneDNN's LSTM, {whole}"
     assert plan(LSTMCell(3, 4).double()) == (
-        f"LSTMCell(3 -> 4): ATen's LSTM loop, as oneDNN has none in torch.float64, {whole}"
+        f"LSTMCell(3 -> 4): the compiled LSTM, as oneDNN has none in torch.float64, {whole}"
     )
     assert plan(LSTMCell(3, 4), torch.zeros(1, dtype=torch.float64)) == plan(
         LSTMCell(3, 4).double()

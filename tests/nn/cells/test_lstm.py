@@ -104,9 +104,9 @@ def test_the_kernel_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = LSTMCell(3, 4)
     assert cell.kernel(torch.zeros(1)).name == "oneDNN's LSTM"
     double = cell.kernel(torch.zeros(1, dtype=torch.float64))
-    assert double.name == "ATen's LSTM loop, as oneDNN has none in torch.float64"
+    assert double.name == "the compiled LSTM, as oneDNN has none in torch.float64"
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    assert cell.kernel(torch.zeros(1)).name == "ATen's LSTM loop, as oneDNN is switched off"
+    assert cell.kernel(torch.zeros(1)).name == "the compiled LSTM, as oneDNN is switched off"
 
 
 def test_the_gates_are_those_of_the_equations_and_make_the_state() -> None:

@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from recurra.errors import RunError, ShapeError
+from recurra.errors import ShapeError
 from recurra.nn.kernels.loops.gru import gru_sequence
 from recurra.nn.kernels.loops.layer_norm_gru import layer_norm_gru_sequence
 from recurra.nn.kernels.loops.lstm import LSTMParts, lstm_family_sequence
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
+from recurra.nn.kernels.operator import (
+    Shapes,
+    register_gradient,
+    steps_in_torch,
+    steps_of_rows,
+    writable,
+)
 from recurra.nn.kernels.products.linear import sequence_linear
 
 
@@ -32,9 +38,77 @@ def test_lengths_out_of_the_sequences_are_refused(lengths: list[int]) -> None:
         steps_of_rows((2, 4), torch.tensor(lengths))
 
 
-def test_a_second_derivative_is_refused_by_name() -> None:
-    with pytest.raises(RunError, match="recurra::scan cannot be differentiated twice"):
-        once_only("scan")(None, torch.zeros(1))
+@torch.library.custom_op("recurra_test::powers", mutates_args=())
+def powers(
+    bases: list[torch.Tensor], exponents: list[float], scale: torch.Tensor | None, unused: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum of the powers, scaled, and what the way back reads."""
+    factor = torch.ones(()).double() if scale is None else scale.clone()
+    return factor * sum(b**e for b, e in zip(bases, exponents)), factor
+
+
+calls: list[str] = []
+
+
+def powers_back(d: Any, given: Any, made: Any) -> Any:
+    calls.append("back")
+    bases, exponents, scale, unused = given
+    _, factor = made
+    assert unused == 7 and isinstance(exponents, list)
+    of_scale = None if scale is None else (d[0] * sum(b**e for b, e in zip(bases, exponents))).sum()
+    pairs = zip(bases, exponents)
+    return [d[0] * factor * e * b ** (e - 1) for b, e in pairs], None, of_scale, None
+
+
+def powers_plain(bases: Any, exponents: Any, scale: Any, unused: int) -> Any:
+    calls.append("plain")
+    return (sum(b**e for b, e in zip(bases, exponents)) * (1 if scale is None else scale),)
+
+
+register_gradient(powers, powers_back, powers_plain, ends=0)
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_a_gradient_is_the_operators_own_and_one_of_a_gradient_is_torch_s(scaled: bool) -> None:
+    calls.clear()
+    a, b = (
+        torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in ([2.0, 3.0], [5.0, 1])
+    )
+    scale = torch.tensor(0.5).double().requires_grad_() if scaled else None
+    leaves = [a, scale] if scale is not None else [a]
+    loss = powers([a, b.detach()], [3.0, 2.0], scale, 7)[0].sum()
+    expected = (0.5 if scaled else 1) * 3 * a.detach() ** 2
+    once = torch.autograd.grad(loss, leaves, retain_graph=True)
+    assert torch.equal(once[0], expected) and calls == ["back"]
+    further = torch.autograd.grad(loss, leaves, create_graph=True)
+    torch.testing.assert_close(further, once)
+    assert calls == ["back", "plain"]
+    second = torch.autograd.grad(further[0].sum(), leaves, create_graph=True)
+    torch.testing.assert_close(second[0], expected * 2 / a.detach())
+    if scaled:
+        torch.testing.assert_close(second[1], (3 * a.detach() ** 2).sum())
+    (third,) = torch.autograd.grad(second[0].sum(), [a])
+    torch.testing.assert_close(third, expected * 2 / a.detach() ** 2)
+
+
+def test_a_leaf_that_is_made_of_another_has_the_part_that_is_its_own() -> None:
+    a = torch.tensor([2.0], dtype=torch.float64, requires_grad=True)
+    loss = powers([a, a * a], [3.0, 2.0], None, 7)[0].sum()  # a^3 + a^4
+    (first,) = torch.autograd.grad(loss, [a], create_graph=True)
+    (second,) = torch.autograd.grad(first, [a])
+    assert first.item() == 3 * 4 + 4 * 8 and second.item() == 6 * 2 + 12 * 4
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([3, 0, 2])], ids=["all", "ragged"])
+def test_steps_in_torch_end_where_their_rows_do(lengths: torch.Tensor | None) -> None:
+    start = torch.tensor([0.0, 10.0, 20.0]).unsqueeze(1), torch.zeros(3, 2, 1)
+    firsts, (last, other) = steps_in_torch(
+        lambda t, state: (state[0] + t + 1, state[1] - 1), 3, start, lengths
+    )
+    steps = [3, 3, 3] if lengths is None else lengths.tolist()
+    done = [[sum(range(1, min(t + 1, n) + 1)) for n in steps] for t in range(3)]
+    np.testing.assert_array_equal(firsts[:, :, 0], np.add(done, [0, 10, 20]))
+    assert torch.equal(last, firsts[-1]) and other[:, 0, 0].tolist() == [-n for n in steps]
 
 
 GRU = Shapes(x="B T I", h="B H", weight="3H I", part="3 H")

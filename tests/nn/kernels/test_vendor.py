@@ -133,10 +133,10 @@ def test_vendors_are_told_whether_a_backward_may_come(
             return original(*arguments)
 
         monkeypatch.setattr(torch, name, spy)
-    x, h, c = inputs(torch.float32)
+    x, h, c = inputs(torch.float64)
     with torch.set_grad_enabled(gradients):
         for kind, gates in (("lstm", 4), ("gru", 3), ("tanh", 1), ("relu", 1)):
-            kernel(kind, x, h, c, weights(gates, torch.float32), None)
+            kernel(kind, x, h, c, weights(gates, torch.float64), None)
     assert told == [gradients] * 4
 
 

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.kernels.vendor import rnn_sequence
+from recurra.nn.kernels.vendor import rnn_sequence, why_not_compiled
 from recurra.nn.state import State
 
 __all__ = ["ClockworkRNNCell", "ClockworkRNNState"]
@@ -105,8 +106,10 @@ class ClockworkRNNCell(Cell):
         h = torch.where(torch.remainder(steps, self.period) < 1, new, h)
         return h, ClockworkRNNState(h, torch.remainder(steps + 1, math.lcm(*self.periods)))
 
-    def kernel(self, x: Tensor) -> Kernel:
+    def kernel(self, x: Tensor) -> Kernel | str:
         """Return the vendor's RNN, run for each module over the steps that it takes."""
+        if reason := why_not_compiled(x):
+            return reason
         name = "cuDNN's RNN" if x.is_cuda else "ATen's RNN loop"
         return Kernel(f"{name} for each module over its own steps", self._sequences)
 
@@ -140,7 +143,7 @@ class _Steps:
     def __init__(self, P: int, past: Tensor, T: int) -> None:
         self.P, self.T = P, T
         self.first = torch.remainder(-past, P)
-        self.rows = torch.arange(len(past), device=past.device).unsqueeze(1)
+        self.rows = torch.arange(past.shape[0], device=past.device).unsqueeze(1)
 
     def number(self, ends: Tensor) -> Tensor:
         """Return `(B,)`: how many each row takes before its end."""
@@ -151,7 +154,8 @@ class _Steps:
         """Return what `sequence (B, T, F)` holds at the steps taken."""
         if self.P == 1:
             return sequence
-        turns = torch.arange((self.T - 1) // self.P + 1, device=sequence.device)
+        # A graph of any T has no place for a number of turns that may be 1: one more, not taken.
+        turns = torch.arange((self.T - 1) // self.P + 1 + is_compiling(), device=sequence.device)
         return sequence[self.rows, (self.first + self.P * turns).clamp(max=self.T - 1)]
 
     def held(self, before: Tensor, y: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.gru import gru_sequence
 from recurra.nn.kernels.vendor import gru_sequence as vendor_sequence
+from recurra.nn.kernels.vendor import why_not_compiled
 
 __all__ = ["GRUCell", "GRUState"]
 
@@ -114,6 +115,8 @@ class GRUCell(Activated, Cell):
         reason = served(x)
         if reason and not self.reset_after:
             return f"{reason}; vendor kernels reset after the product with weight_hh alone"
+        if why := why_not_compiled(x):
+            return why
 
         def run(x: Tensor, state: GRUState, lengths: Tensor | None) -> tuple[Tensor, GRUState]:
             weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)

@@ -6,14 +6,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn import functional as F
 
-from recurra.machine import native_bfloat16
 from recurra.nn.cells.activation import Activated, Activation, activate
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.cells.biases import ForgetGate, TwoBiases
 from recurra.nn.kernels.autocast import autocast_dtype
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.lstm import LSTMParts, lstm_family_sequence
+from recurra.nn.kernels.onednn import has_onednn_lstm
 from recurra.nn.kernels.vendor import lstm_sequence
+from recurra.nn.state import State
 
 __all__ = ["LSTMCell", "LSTMState"]
 
@@ -111,22 +115,31 @@ class LSTMCell(TwoBiases, ForgetGate, Activated, Cell):
         return {"i": i, "f": f, "g": activate(self.activation, g), "o": o}
 
     def kernel(self, x: Tensor) -> Kernel | str:
-        """Return the vendor's LSTM, which knows the usual activations."""
+        """Return the vendor's LSTM, or the compiled one where it has none."""
         if unusual := self.unusual():
             return f"no kernel has {unusual}"
-
-        def run(x: Tensor, state: LSTMState, lengths: Tensor | None) -> tuple[Tensor, LSTMState]:
-            weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-            y, h, c = lstm_sequence(x, *state, weights, lengths)
-            return y, LSTMState(h, c)
-
         if x.is_cuda:
-            return Kernel("cuDNN's LSTM", run)
+            return Kernel("cuDNN's LSTM", self._vendors)
         dtype = autocast_dtype(x)
-        if not torch.backends.mkldnn.enabled:
-            return Kernel("ATen's LSTM loop, as oneDNN is switched off", run)
-        if dtype == torch.float32:
-            return Kernel("oneDNN's LSTM", run)
-        if dtype == torch.bfloat16 and native_bfloat16(x.device):
-            return Kernel("oneDNN's LSTM in bfloat16", run)
-        return Kernel(f"ATen's LSTM loop, as oneDNN has none in {dtype}", run)
+        if has_onednn_lstm(x.device, dtype):
+            kind = "" if dtype == torch.float32 else " in bfloat16"
+            return Kernel(f"oneDNN's LSTM{kind}", self._vendors)
+        enabled = torch.backends.mkldnn.enabled
+        why = f"oneDNN {f'has none in {dtype}' if enabled else 'is switched off'}"
+        if dtype == x.dtype and not served(x):
+            return Kernel(f"the compiled LSTM, as {why}", self._compiled)
+        name = f"ATen's LSTM loop, as {why}"
+        return (
+            f"{name}, is not for torch.compile" if is_compiling() else Kernel(name, self._vendors)
+        )
+
+    def _vendors(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        y, h, c = lstm_sequence(x, state[0], state[1], weights, lengths)
+        return y, LSTMState(h, c)
+
+    def _compiled(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh)
+        h, c = state
+        y, h, c = lstm_family_sequence(x, h, c, weights, LSTMParts(), lengths)
+        return y, LSTMState(h, c)

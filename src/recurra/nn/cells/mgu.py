@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.cells.steps import steps_over
+from recurra.nn.cells.steps import loop_kernel, steps_over
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.mgu import mgu_sequence
 from recurra.nn.state import State
@@ -82,11 +82,10 @@ class MGUCell(Cell):
         f, n = _gates(sums, state[0], self.weight_hh.chunk(2), self.bias_hh.chunk(2))
         return {"f": f, "n": n}
 
-    def kernel(self, x: Tensor) -> Kernel:
+    def kernel(self, x: Tensor) -> Kernel | str:
         """Return the compiled unit, where it serves, else a loop behind one product."""
         if reason := served(x):
-            name = f"a loop behind one product of all inputs, as {reason}"
-            return Kernel(name, self._loop, looped=True)
+            return loop_kernel(reason, self._loop)
         return Kernel("the compiled MGU", self._compiled)
 
     def _compiled(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:

@@ -117,8 +117,10 @@ class MLSTMCell(Cell):
         q, k, v = (part.view(*x.shape[:-1], N, self.head_size) for part in (q, k, v))
         return q, k * self.head_size**-0.5, v, o, i, f
 
-    def kernel(self, x: Tensor) -> Kernel:
+    def kernel(self, x: Tensor) -> Kernel | str:
         """Return the products of matrices, chunk by chunk."""
+        if torch.compiler.is_compiling():
+            return "torch.compile would unroll the chunks"
         return Kernel(f"products of matrices over chunks of {CHUNK} steps", self._sequences)
 
     def _sequences(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:

@@ -94,7 +94,7 @@ class QRNNCell(Cell):
             y, c = qrnn_scan(sums, self.bias_ih, state.c, lengths)
             if lengths is None:
                 return y, QRNNState(c, x[:, -1].clone())
-            rows = torch.arange(len(x), device=x.device)
+            rows = torch.arange(x.shape[0], device=x.device)
             return y, QRNNState(c, from_before[rows, lengths])
 
         return served(x) or Kernel("a compiled scan, gates and all", run)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import Cell, Kernel, check_step
-from recurra.nn.cells.steps import steps_over
+from recurra.nn.cells.steps import loop_kernel, steps_over
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.highway import highway_sequence
 from recurra.nn.state import State
@@ -93,10 +93,10 @@ class RecurrentHighwayCell(Cell):
         h = _layers(sums, state[0], self.weight_hh.unbind(), self.bias_hh.unbind())
         return h, RecurrentHighwayState(h)
 
-    def kernel(self, x: Tensor) -> Kernel:
+    def kernel(self, x: Tensor) -> Kernel | str:
         """Return the compiled network where it serves, else a loop behind one product."""
         if reason := served(x):
-            return Kernel(f"a loop behind one product of all inputs, as {reason}", self._loop, True)
+            return loop_kernel(reason, self._loop)
         return Kernel("the compiled recurrent highway", self._compiled)
 
     def _compiled(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from recurra.nn.cells.activation import Activated, Activation, activate, checked_activation
 from recurra.nn.cells.base import Cell, Kernel, check_step
 from recurra.nn.cells.biases import TwoBiases
-from recurra.nn.kernels.vendor import rnn_sequence
+from recurra.nn.kernels.vendor import rnn_sequence, why_not_compiled
 
 __all__ = ["RNNCell", "RNNState"]
 
@@ -75,6 +75,8 @@ class RNNCell(TwoBiases, Activated, Cell):
         """Return the vendor's RNN, which knows tanh and relu."""
         if unusual := self.unusual():
             return f"no kernel has {unusual}"
+        if reason := why_not_compiled(x):
+            return reason
 
         def run(x: Tensor, state: RNNState, lengths: Tensor | None) -> tuple[Tensor, RNNState]:
             weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)

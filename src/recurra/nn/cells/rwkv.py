@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recurra.nn.cells.base import NOTHING_YET, Cell, Kernel, check_step
-from recurra.nn.cells.steps import steps_over
+from recurra.nn.cells.steps import loop_kernel, steps_over
 from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.logarithm import log_add
 from recurra.nn.kernels.products.linear import Linear, linear_of_steps
 from recurra.nn.kernels.scans.wkv import wkv_scan
 from recurra.nn.state import State
@@ -117,15 +118,14 @@ class RWKVCell(Cell):
         c, m = state
         new = v - c
         wkv = c + torch.sigmoid(self.bonus + k - m) * new
-        m = torch.logaddexp(m - torch.exp(self.decay), k)
+        m = log_add(m - torch.exp(self.decay), k)
         return torch.sigmoid(r) * wkv, (c + torch.exp(k - m) * new, m)
 
-    def kernel(self, x: Tensor) -> Kernel:
+    def kernel(self, x: Tensor) -> Kernel | str:
         """Return the products of all steps at once, around a scan or a loop that has none."""
-        reason = served(x)
-        means = f"a loop of means, as {reason}," if reason else "a compiled scan"
-        name = f"{means} between products of all steps"
-        return Kernel(name, self._sequences, looped=bool(reason))
+        if reason := served(x):
+            return loop_kernel(reason, self._sequences, "a loop of means")
+        return Kernel("a compiled scan between products of all steps", self._sequences)
 
     def _sequences(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
         before, c, m = state
@@ -139,6 +139,6 @@ class RWKVCell(Cell):
             weights = (torch.exp(self.decay), self.bonus)
             y, (c, m) = wkv_scan(r, k, v, weights, (c, m), lengths)
             y = linear_of_steps(y, self.weight_ho)
-        rows = torch.arange(len(x), device=x.device)
+        rows = torch.arange(x.shape[0], device=x.device)
         last = x[:, -1].clone() if lengths is None else shifted[rows, lengths]
         return y, RWKVState(last, c, m)

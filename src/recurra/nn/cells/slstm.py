@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.nn.cells.base import NOTHING_YET, Cell, Kernel, check_step
-from recurra.nn.cells.steps import steps_over
+from recurra.nn.cells.steps import loop_kernel, steps_over
 from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.logarithm import log_add
 from recurra.nn.kernels.loops.slstm import slstm_sequence
 from recurra.nn.state import State
 
@@ -112,7 +113,7 @@ class SLSTMCell(Cell):
         h, c, m = state
         i, f, z, o = (sums + self._recurrent(h)).chunk(4, dim=1)
         kept = m + (F.logsigmoid(f) if self.forget == "sigmoid" else f)
-        m = torch.logaddexp(kept, i)
+        m = log_add(kept, i)
         c = c + torch.exp(i - m) * (torch.tanh(z) - c)
         h = torch.sigmoid(o) * c
         return h, SLSTMState(h, c, m)
@@ -124,10 +125,10 @@ class SLSTMCell(Cell):
         weight = self.weight_hh.view(4, N, d, d)
         return torch.einsum("gnji,bni->bgnj", weight, h.view(-1, N, d)).flatten(1)
 
-    def kernel(self, x: Tensor) -> Kernel:
+    def kernel(self, x: Tensor) -> Kernel | str:
         """Return the compiled sLSTM where it serves, else a loop behind one product."""
         if reason := served(x):
-            return Kernel(f"a loop behind one product of all inputs, as {reason}", self._loop, True)
+            return loop_kernel(reason, self._loop)
         return Kernel("the compiled sLSTM", self._compiled)
 
     def _compiled(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:

@@ -10,9 +10,31 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from recurra.nn.cells.base import Kernel
 from recurra.nn.state import State, where
 
-__all__ = ["steps_over"]
+__all__ = ["loop_kernel", "steps_over"]
+
+
+def loop_kernel(
+    reason: str,
+    run: Callable[[Tensor, State, Tensor | None], tuple[Tensor, State]],
+    name: str = "a loop behind one product of all inputs",
+) -> Kernel | str:
+    """Return the kernel that loops in Python, or that torch's compiler would unroll it.
+
+    Args:
+        reason: why no compiled kernel serves.
+        run: the loop, as a kernel's `run` is.
+        name: what it is, in words.
+
+    Example:
+        >>> loop_kernel("numba is not here", lambda x, state, lengths: (x, state)).name
+        'a loop behind one product of all inputs, as numba is not here'
+    """
+    if torch.compiler.is_compiling():
+        return f"{reason}, and torch.compile would unroll {name}"
+    return Kernel(f"{name}, as {reason}", run, looped=True)
 
 
 def steps_over(

@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from recurra.nn.kernels.autocast import autocast_dtype
+from recurra.nn.kernels.compiler.compiled import served
+from recurra.nn.kernels.loops.rnn import rnn_sequence as compiled_sequence
+from recurra.nn.kernels.onednn import has_onednn_lstm, onednn_lstm
 
-__all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence"]
+__all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence", "why_not_compiled"]
 
 SATURATION = 1e4
 """A pre-activation at which the logistic function is exactly 0 or 1 in float32 and float64."""
@@ -60,9 +63,13 @@ def lstm_sequence(
     state = (h.unsqueeze(0).to(dtype), c.unsqueeze(0).to(dtype))
     narrow = [weight.to(dtype) for weight in weights]
     with torch.autocast(x.device.type, enabled=False), _apart(x):
-        ends = torch.lstm(x.to(dtype), state, narrow, True, 1, 0.0, _train(), False, True)
+        if has_onednn_lstm(x.device, dtype):
+            ends = onednn_lstm(x.to(dtype), state[0][0], state[1][0], narrow)
+        else:
+            y, *last = torch.lstm(x.to(dtype), state, narrow, True, 1, 0.0, _train(), False, True)
+            ends = y, last[0][0], last[1][0]
     y, h_end, c_end = (end.to(x.dtype) for end in ends)
-    return y, h_end[0] if lengths is None else _last(y, h, lengths), c_end[0]
+    return y, h_end if lengths is None else _last(y, h, lengths), c_end
 
 
 def gru_sequence(
@@ -106,11 +113,18 @@ def rnn_sequence(
 
     Source: Elman 1990, "Finding structure in time".
 
+    Within `torch.compile` our own loop runs in the place of ATen's.
+
     Example:
         >>> weights = [torch.ones(1, 1), torch.ones(1, 1), torch.zeros(1), torch.zeros(1)]
         >>> rnn_sequence(torch.ones(1, 3, 1), torch.zeros(1, 1), weights, "relu")[0].flatten()
         tensor([1., 2., 3.])
     """
+    if torch.compiler.is_compiling() and not served(x):
+        # torch's compiler would cut its own loop up step by step.
+        own = x.to(weights[0].dtype), h.to(weights[0].dtype), weights
+        y, h_end = compiled_sequence(*own, nonlinearity, lengths)
+        return y.to(x.dtype), h_end.to(x.dtype)
     if nonlinearity == "tanh":
         return _with_hidden_state(torch.rnn_tanh, x, h, weights, lengths)
     if lengths is not None:
@@ -118,6 +132,24 @@ def rnn_sequence(
         off = x.new_full((h.shape[1],), -torch.finfo(x.dtype).max / 4)
         x, weights = _with_padding_feature(x, weights, off, lengths)
     return _with_hidden_state(torch.rnn_relu, x, h, weights, lengths)
+
+
+def why_not_compiled(x: Tensor) -> str | None:
+    """Return why torch's compiler cannot have ATen's loop, where it is at work and that would run.
+
+    It cuts such loops up, so that each number of steps is compiled anew.
+
+    Args:
+        x: the sequences, or anything of their device and dtype.
+
+    Source: `torch._inductor`'s decompositions of `aten.gru` and `aten.rnn_tanh`.
+
+    Example:
+        >>> why_not_compiled(torch.zeros(1))
+    """
+    if torch.compiler.is_compiling() and not x.is_cuda and (reason := served(x)):
+        return f"ATen's loop is not for torch.compile, and {reason}"
+    return None
 
 
 def _with_hidden_state(
@@ -163,5 +195,5 @@ def _with_padding_feature(
 
 def _last(y: Tensor, h: Tensor, lengths: Tensor) -> Tensor:
     """Return each row's output at its length, and `h` for rows of no step."""
-    rows = torch.arange(len(y), device=y.device)
+    rows = torch.arange(y.shape[0], device=y.device)
     return torch.where((lengths > 0).unsqueeze(1), y[rows, (lengths - 1).clamp(min=0)], h)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -105,3 +106,18 @@ def test_the_operator_has_a_shape_for_compilers():
         )
     shapes = [(2, 3, 4), (2, 4), (2, 3, 4), (2, 3, 16), (0,)]
     assert [tuple(each.shape) for each in made] == shapes
+
+
+@pytest.mark.parametrize("lengths", [[4, 4], [4, 1]])
+def test_the_steps_that_are_differentiated_again_are_those_of_the_loop(lengths: list[int]) -> None:
+    H, eps = 3, 1e-3
+    draw = partial(torch.randn, dtype=torch.float64)
+    x, h, c = draw(2, 4, 5), draw(2, H), draw(2, H)
+    weights = draw(4 * H, 5), draw(4 * H, H), draw(4 * H)
+    peephole, gains, norm = draw(3, H), draw(2, 4 * H), draw(2, H)
+    parts = LSTMParts(peephole, gains, norm, clip=0.3, eps=eps)
+    steps = torch.tensor(lengths)
+    expected, _, c_end = device_lstm.lstm_family_sequence(x, h, c, weights, parts, steps)
+    sums = torch.layer_norm(x @ weights[0].T, (4 * H,), gains[0], weights[2], eps)
+    given = (sums, h, c, weights[1], peephole, gains[1], norm, steps, 0.3, eps, True)
+    torch.testing.assert_close(device_lstm._plain(*given), (expected, c_end))

@@ -34,3 +34,14 @@ def test_of_steps_it_is_narrow_under_autocast() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"weight is \(M, K\) of torch.float32 where B = 2"):
         sequence_linear(torch.randn(2, 5, 8), torch.randn(6, 7))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_its_gradient_may_be_differentiated(bias: bool) -> None:
+    shapes = ((2, 3, 4), (5, 4), (5,))[: 3 if bias else 2]
+    leaves = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    assert torch.autograd.gradgradcheck(sequence_linear, leaves)
+    d_y = torch.randn(2, 3, 5, dtype=torch.float64)
+    y = sequence_linear(*leaves)
+    once = torch.autograd.grad(y, leaves, d_y, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(y, leaves, d_y, create_graph=True), once)

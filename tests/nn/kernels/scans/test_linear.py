@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recurra.errors import RunError, ShapeError
+from recurra.errors import ShapeError
 from recurra.nn.kernels.scans import linear as module
 from recurra.nn.kernels.scans.linear import scan, scan_pairs, scan_plain
 
@@ -168,15 +168,25 @@ def test_strided_and_expanded_arguments() -> None:
     torch.testing.assert_close(leaf.grad, other.grad)
 
 
-def test_a_gradient_may_be_asked_for_twice_but_not_differentiated() -> None:
+def test_a_gradient_may_be_asked_for_twice() -> None:
     leaves = [leaf.requires_grad_() for leaf in given_numbers(torch.float64, False)]
     loss = scan(*leaves)[0].square().sum()
     first = torch.autograd.grad(loss, leaves, retain_graph=True)
     again = torch.autograd.grad(loss, leaves, retain_graph=True)
     assert all(torch.equal(one, other) for one, other in zip(first, again))
-    (d_b,) = torch.autograd.grad(loss, leaves[1:2], create_graph=True)
-    with pytest.raises(RunError, match="recurra::scan cannot be differentiated twice"):
-        d_b.sum().backward()
+
+
+@every_kind
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "ragged"])
+def test_a_gradient_may_be_differentiated(
+    dtype: torch.dtype, constant: bool, lengths: Tensor | None
+) -> None:
+    leaves = [leaf.requires_grad_() for leaf in given_numbers(dtype, constant)]
+
+    def how(*leaves: Tensor) -> Tensor:
+        return scan(*leaves, lengths)[0]
+
+    assert torch.autograd.gradgradcheck(how, leaves, fast_mode=True)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import served
 from recurra.nn.kernels.loops.lstm import LSTMParts, LSTMWeights, lstm_family_sequence
-from recurra.nn.kernels.operator import once_only, writable
+from recurra.nn.kernels.loops.plain import lstm_step, normalised
+from recurra.nn.kernels.operator import register_gradient, steps_in_torch, writable
 
 __all__ = ["Found", "lstm_family_for"]
 
@@ -210,19 +211,25 @@ def _(d_y: Any, d_c: Any, saved: list[Tensor], *_: Any) -> list[Tensor]:
     return [torch.empty_like(gates), *(part.new_empty(part.shape) for part in ends)]
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    y, _, cs, gates, from_h = output
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[1:8], y, cs, gates, from_h)
-    ctx.rest = inputs[8:]
+def _differentiate(d: Any, given: Any, made: Any) -> Any:
+    return *_back(*d, [*given[1:8], *made], *given[8:]), *[None] * 4
 
 
-def _gradients(ctx: Any, d_y: Tensor | None, d_c: Tensor | None, *_: Any) -> tuple[Any, ...]:
-    return (*_back(d_y, d_c, list(ctx.saved_tensors), *ctx.rest), *[None] * 4)
+def _plain(sums: Tensor, h: Tensor, c: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
+    weight, peephole, gains, norm, steps, clip, eps, _ = given
+
+    def step(t: int, state: Any) -> Any:
+        h, c = state
+        from_h = F.linear(h, weight)
+        if gains.shape[0]:
+            from_h = normalised(from_h, gains, eps)
+        return lstm_step(sums[:, t] + from_h, c, peephole, norm, clip or math.inf, eps)
+
+    y, (_, c) = steps_in_torch(step, sums.shape[1], (h, c), steps)
+    return y.transpose(0, 1), c
 
 
-_ahead.register_autograd(_gradients, setup_context=_remember)
-_back.register_autograd(once_only("device_lstm"))
+register_gradient(_ahead, _differentiate, _plain)
 
 
 def _kind(H: int, weight: Tensor, peephole: Tensor, norm: Tensor, clip: float, whole: bool) -> Kind:
@@ -302,25 +309,19 @@ def _in_torch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Take the steps one by one."""
     weight_ih, weight_hh, bias = weights
-    outputs = []
-    for t in range(x.shape[1]):
+    none = x.new_empty(0)
+    peephole, norm = (none if part is None else part for part in (parts.peephole, parts.norm))
+
+    def step(t: int, state: Any) -> Any:
+        h, c = state
         from_x, from_h = F.linear(x[:, t], weight_ih), F.linear(h, weight_hh)
         if parts.gains is not None:
             from_x, from_h = (
                 F.layer_norm(v, bias.shape, gain, None, parts.eps)
                 for v, gain in zip((from_x, from_h), parts.gains, strict=True)
             )
-        *i, f, g, o = (from_x + from_h + bias).chunk(3 if parts.coupled else 4, dim=1)
-        p = parts.peephole
-        f = torch.sigmoid(f if p is None else f + p[1] * c)
-        entered = 1 - f if not i else torch.sigmoid(i[0] if p is None else i[0] + p[0] * c)
-        new = f * c + entered * torch.tanh(g)
-        new = new if parts.clip is None else new.clamp(-parts.clip, parts.clip)
-        o = torch.sigmoid(o if p is None else o + p[2] * new)
-        read = new
-        if parts.norm is not None:
-            read = F.layer_norm(new, new.shape[1:], parts.norm[0], parts.norm[1], parts.eps)
-        alive = (lengths > t).unsqueeze(1)
-        h, c = torch.where(alive, o * torch.tanh(read), h), torch.where(alive, new, c)
-        outputs.append(h)
-    return torch.stack(outputs, dim=1), h, c
+        clip = math.inf if parts.clip is None else parts.clip
+        return lstm_step(from_x + from_h + bias, c, peephole, norm, clip, parts.eps)
+
+    y, (h, c) = steps_in_torch(step, x.shape[1], (h, c), lengths)
+    return y.transpose(0, 1), h, c

@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
+from recurra.nn.kernels.operator import (
+    Shapes,
+    register_gradient,
+    steps_in_torch,
+    steps_of_rows,
+    writable,
+)
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import CHUNK, linear_gradients, product_over_rows
@@ -124,7 +131,7 @@ def _back(
 
 def _parts(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return what makes the gates, and what makes the candidate."""
-    H = len(weight) // 3
+    H = weight.shape[0] // 3
     return weight[: 2 * H], weight[2 * H :]
 
 
@@ -145,20 +152,31 @@ def _like_gradients(
     return tuple(like.new_empty(like.shape) for like in likes)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, h, weight_ih, weight_hh, _, _, lengths, ctx.reset_after = inputs
-    y, _, kept = output
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, h, weight_ih, weight_hh, lengths, y, kept)
+def _differentiate(d: Any, given: Any, made: Any) -> Any:
+    x, h, weight_ih, weight_hh, _, _, *how = given
+    return *_back(*d, x, h, weight_ih, weight_hh, *how, *made), None, None
 
 
-def _differentiate(ctx: Any, d_y: Tensor | None, d_end: Tensor | None, _: None) -> Any:
-    *given, lengths, y, kept = ctx.saved_tensors
-    return *_back(d_y, d_end, *given, lengths, ctx.reset_after, y, kept), None, None
+def _plain(x: Tensor, h: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
+    weight_ih, weight_hh, bias_ih, bias_hh, lengths, reset_after = given
+    sums, H = F.linear(x, weight_ih, bias_ih).transpose(0, 1), h.shape[1]
+    (of_gates, of_n), biases = _parts(weight_hh), _parts(bias_hh)
+
+    def step(t: int, state: Any) -> Any:
+        (h,) = state
+        into, into_n = sums[t, :, : 2 * H], sums[t, :, 2 * H :]
+        r, z = torch.sigmoid(into + F.linear(h, of_gates, biases[0])).chunk(2, dim=1)
+        from_h = (
+            r * F.linear(h, of_n, biases[1]) if reset_after else F.linear(r * h, of_n, biases[1])
+        )
+        n = torch.tanh(into_n + from_h)
+        return (n + z * (h - n),)
+
+    y, (end,) = steps_in_torch(step, x.shape[1], (h,), lengths)
+    return y.transpose(0, 1), end
 
 
-_ahead.register_autograd(_differentiate, setup_context=_keep)
-_back.register_autograd(once_only("gru_sequence"))
+register_gradient(_ahead, _differentiate, _plain)
 
 
 @compiled

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from recurra.nn.kernels.compiler.compiled import compiled
@@ -45,7 +46,6 @@ def highway_sequence(
     Source: Zilly et al. 2017, "Recurrent highway networks", equations 6-9, carry 1 - t.
 
     Example:
-        >>> import torch
         >>> weights = torch.zeros(4, 3), torch.zeros(2, 4, 2), torch.zeros(4), torch.zeros(2, 4)
         >>> highway_sequence(torch.ones(1, 2, 3), torch.ones(1, 2), weights)[0][0, :, 0]
         tensor([0.2500, 0.0625])
@@ -82,4 +82,9 @@ def _back(kept: Any, before: Any, d_h: Any, d_memory: Any, d_sums: Any, option: 
         d_h[j] *= one - t[j]
 
 
-_highway = ProductLoop("highway_sequence", _step, _back, kept=2)
+def _plain(sums: Tensor, before: Tensor, memory: Tensor, option: float) -> tuple[Tensor, Tensor]:
+    n, t = sums.chunk(2, dim=2)
+    return before + torch.sigmoid(t) * (torch.tanh(n) - before), memory
+
+
+_highway = ProductLoop("highway_sequence", _step, _back, _plain, kept=2)

@@ -16,7 +16,14 @@ from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
+from recurra.nn.kernels.loops.plain import normalised
+from recurra.nn.kernels.operator import (
+    Shapes,
+    register_gradient,
+    steps_in_torch,
+    steps_of_rows,
+    writable,
+)
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.linear import sequence_linear
 from recurra.nn.kernels.products.matmul import add_product, pack
@@ -141,19 +148,30 @@ def _like_gradients(d_y: Tensor | None, d_end: Tensor | None, *given: Any) -> tu
     return y.new_empty(B, T, 2 * H), y.new_empty(B, T, H), *others
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, _, h, weight, gain, bias, _, lengths, _ = inputs
-    y, _, kept = output
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, weight, gain, bias, lengths, y, kept)
+def _differentiate(d: Any, given: Any, made: Any) -> Any:
+    _, _, *tensors, _, lengths, _ = given
+    return *_back(*d, *tensors, lengths, *made), None, None, None
 
 
-def _differentiate(ctx: Any, d_y: Tensor | None, d_end: Tensor | None, _: None) -> Any:
-    return *_back(d_y, d_end, *ctx.saved_tensors), None, None, None
+def _plain(gates: Tensor, candidate: Tensor, h: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
+    weight, gain, bias, eps, lengths, _ = given
+    parts = slice(2 * h.shape[1]), slice(2 * h.shape[1], None)
+
+    def step(t: int, state: Any) -> Any:
+        (h,) = state
+        products = F.linear(h, weight)
+        from_h, h_n = (
+            bias[part] + normalised(products[:, part], gain[part], eps) for part in parts
+        )
+        r, z = torch.sigmoid(gates[:, t] + from_h).chunk(2, dim=1)
+        n = torch.tanh(candidate[:, t] + r * h_n)
+        return (n + z * (h - n),)
+
+    y, (end,) = steps_in_torch(step, gates.shape[1], (h,), lengths)
+    return y.transpose(0, 1), end
 
 
-_ahead.register_autograd(_differentiate, setup_context=_keep)
-_back.register_autograd(once_only("layer_norm_gru_sequence"))
+register_gradient(_ahead, _differentiate, _plain)
 
 
 @compiled

@@ -14,11 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import view
 from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.loops import lstm_steps
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
+from recurra.nn.kernels.loops.plain import lstm_step, normalised
+from recurra.nn.kernels.operator import (
+    Shapes,
+    register_gradient,
+    steps_in_torch,
+    steps_of_rows,
+    writable,
+)
 from recurra.nn.kernels.products.matmul import pack
 from recurra.nn.kernels.products.sequence import product_of_rows, product_over_rows
 
@@ -75,8 +83,7 @@ def lstm_family_sequence(
         c' = m_c * c + (1 - m_c) * c~,  h' = m_h * h + (1 - m_h) * h~
 
     Shapes: `x (B, T, I)`; `h`, `c` `(B, H)`; `lengths (B,)`; returns `(B, T, H)`, `(B, H)`,
-    `(B, H)`. Past a row's length the outputs are `h` at its end. It cannot be differentiated
-    twice.
+    `(B, H)`. Past a row's length the outputs are `h` at its end.
 
     Args:
         x: the inputs, at least one step, float32 or float64 on the processor.
@@ -162,11 +169,11 @@ def _forward(
 
 @_forward.register_fake
 def _(x: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    T, B, H, G = *x.shape[:2], h.shape[1], len(weight_ih)
+    T, B, H, G = *x.shape[:2], h.shape[1], weight_ih.shape[0]
     gains = rest[4]
     y, cs = x.new_empty(T, B, H), x.new_empty(T, B, H)
     gates = x.new_empty(T, B, G)
-    sums = [x.new_empty(T, B, G) if len(gains) else x.new_empty(0, 0, 0) for _ in range(2)]
+    sums = [x.new_empty(T, B, G) if gains.shape[0] else x.new_empty(0, 0, 0) for _ in range(2)]
     return y, torch.empty_like(h), torch.empty_like(c), cs, gates, *sums
 
 
@@ -210,19 +217,34 @@ def _(dy: Any, dh: Any, dc: Any, saved: list[Tensor], *rest: Any) -> list[Tensor
     return [x.new_empty(x.shape), *(torch.empty_like(tensor) for tensor in saved[1:9])]
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    y, _, _, *kept = output
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:12], y, *kept)
-    ctx.rest = inputs[12:]
+def _differentiate(d: Any, given: Any, made: Any) -> Any:
+    return *_backward(*d, [*given[:12], *made], *given[12:]), *[None] * 6
 
 
-def _gradients(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-    return (*_backward(*gradients[:3], list(ctx.saved_tensors), *ctx.rest), *[None] * 6)
+def _plain(x: Tensor, h: Tensor, c: Tensor, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
+    weight_ih, weight_hh, bias, *parts = given
+    peephole, gains, norm, keep_h, keep_c, lengths, numbers, _, begin = parts
+    clip, eps, *shares = numbers
+    from_x = F.linear(x, weight_ih)
+
+    def kept(new: Tensor, old: Tensor, keep: Tensor, share: float, t: int) -> Tensor:
+        if keep.shape[0]:
+            return torch.where(keep[:, begin + t] == 0, old, new)
+        return torch.lerp(new, old, share) if share else new
+
+    def step(t: int, state: Any) -> Any:
+        sums = from_x[t], F.linear(state[0], weight_hh)
+        if gains.shape[0]:
+            sums = normalised(sums[0], gains[0], eps), normalised(sums[1], gains[1], eps)
+        after = lstm_step(sums[0] + sums[1] + bias, state[1], peephole, norm, clip, eps)
+        pairs = zip(after, state, (keep_h, keep_c), shares)
+        return tuple(kept(*pair, t) for pair in pairs)
+
+    y, (h, c) = steps_in_torch(step, x.shape[0], (h, c), lengths if lengths.shape[0] else None)
+    return y, h, c
 
 
-_forward.register_autograd(_gradients, setup_context=_remember)
-_backward.register_autograd(once_only("lstm_family"))
+register_gradient(_forward, _differentiate, _plain, ends=2)
 
 
 def _first(h: Tensor, c: Tensor, lengths: Tensor, T: int) -> tuple[Any, ...]:

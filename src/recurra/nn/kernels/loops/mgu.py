@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
+from recurra.nn.kernels.operator import (
+    Shapes,
+    register_gradient,
+    steps_in_torch,
+    steps_of_rows,
+    writable,
+)
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import CHUNK, linear_gradients, product_over_rows
@@ -35,7 +42,7 @@ def mgu_sequence(
         h' = (1 - f) * h + f * n
 
     Shapes: `x (B, T, I)`; `h (B, H)`; `lengths (B,)`; returns `(B, T, H)`, `(B, H)`. Outputs
-    past a row's length repeat its last. It cannot be differentiated twice.
+    past a row's length repeat its last.
 
     Args:
         x: the inputs, at least one step, float32 or float64 on the processor.
@@ -119,19 +126,27 @@ def _(d_y: Tensor | None, d_end: Tensor | None, *given: Any) -> tuple[Tensor, ..
     return tuple(like.new_empty(like.shape) for like in (*given[:4], weight_ih[:, 0]))
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, h, weight_ih, weight_hh, _, lengths = inputs
-    y, _, kept = output
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, h, weight_ih, weight_hh, lengths, y, kept)
+def _differentiate(d: Any, given: Any, made: Any) -> Any:
+    x, h, weight_ih, weight_hh, _, lengths = given
+    return *_back(*d, x, h, weight_ih, weight_hh, lengths, *made), None
 
 
-def _differentiate(ctx: Any, d_y: Tensor | None, d_end: Tensor | None, _: None) -> Any:
-    return *_back(d_y, d_end, *ctx.saved_tensors), None
+def _plain(x: Tensor, h: Tensor, *given: Any) -> tuple[Tensor, Tensor]:
+    weight_ih, weight_hh, bias, lengths = given
+    sums = F.linear(x, weight_ih, bias).transpose(0, 1)
+    of_f, of_n = weight_hh.chunk(2)
+
+    def step(t: int, state: Any) -> Any:
+        (h,) = state
+        into_f, into_n = sums[t].chunk(2, dim=1)
+        f = torch.sigmoid(into_f + F.linear(h, of_f))
+        return (h + f * (torch.tanh(into_n + F.linear(f * h, of_n)) - h),)
+
+    y, (end,) = steps_in_torch(step, x.shape[1], (h,), lengths)
+    return y.transpose(0, 1), end
 
 
-_ahead.register_autograd(_differentiate, setup_context=_keep)
-_back.register_autograd(once_only("mgu_sequence"))
+register_gradient(_ahead, _differentiate, _plain)
 
 
 @compiled

@@ -15,12 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recurra.errors import ShapeError
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.loops.lstm_steps import step, step_backward
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
+from recurra.nn.kernels.loops.plain import lstm_step
+from recurra.nn.kernels.operator import (
+    Shapes,
+    register_gradient,
+    steps_in_torch,
+    steps_of_rows,
+    writable,
+)
 from recurra.nn.kernels.pointwise import sigmoid
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import linear_gradients, product_over_rows
@@ -190,26 +198,38 @@ def _like_gradients(
     d_y: Any, d_h: Any, d_c: Any, c: Tensor, weights: list[Tensor], *rest: Any
 ) -> list[Tensor]:
     T, B, _ = rest[2].shape
-    d_x, d_bias = c.new_empty(T, B, weights[0].shape[1]), c.new_empty(len(weights[0]))
+    d_x, d_bias = c.new_empty(T, B, weights[0].shape[1]), c.new_empty(weights[0].shape[0])
     likes = [weight.new_empty(weight.shape) for weight in weights]
     return [d_x, c.new_empty(c.shape), c.new_empty(c.shape), *likes[:2], d_bias, *likes[2:]]
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, _, c, weight_ih, weight_hh, _, matrices, ctx.rounds, lengths, _ = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(c, lengths, *output[3:], weight_ih, weight_hh, *matrices)
+def _differentiate(d: Any, given: Any, made: Any) -> Any:
+    _, _, c, weight_ih, weight_hh, _, matrices, rounds, lengths, _ = given
+    _, cs, *kept = made
+    found = _back(*d, c, [weight_ih, weight_hh, *matrices], rounds, lengths, cs, kept)
+    return *found[:6], found[6:], None, None, None
 
 
-def _differentiate(ctx: Any, d_y: Any, d_h: Any, d_c: Any, *rest: Any) -> Any:
-    c, lengths, cs, *saved = ctx.saved_tensors
-    kept, weights = saved[:4], saved[4:]
-    made = _back(d_y, d_h, d_c, c, weights, ctx.rounds, lengths, cs, kept)
-    return *made[:6], made[6:], None, None, None
+def _plain(x: Tensor, h: Tensor, c: Tensor, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
+    weight_ih, weight_hh, bias, matrices, rounds, lengths, _ = given
+    none, factors = x.new_empty(0), len(matrices) // rounds
+
+    def step(t: int, state: Any) -> Any:
+        h, c = state
+        pair = [x[t], h]
+        for i in range(rounds):
+            read = pair[1 - i % 2]
+            for matrix in reversed(matrices[i * factors : (i + 1) * factors]):
+                read = F.linear(read, matrix)
+            pair[i % 2] = 2 * torch.sigmoid(read) * pair[i % 2]
+        sums = F.linear(pair[0], weight_ih, bias) + F.linear(pair[1], weight_hh)
+        return lstm_step(sums, c, none, none, math.inf)
+
+    y, (h, c) = steps_in_torch(step, x.shape[0], (h, c), lengths)
+    return y, h, c
 
 
-_ahead.register_autograd(_differentiate, setup_context=_keep)
-_back.register_autograd(once_only("mogrifier_sequence"))
+register_gradient(_ahead, _differentiate, _plain, ends=2)
 
 
 def _packed(matrices: list[Tensor]) -> tuple[Array, Array]:

@@ -8,23 +8,34 @@ Each thread takes some of the rows through all steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import Compiled, compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import once_only, steps_of_rows, writable
-from recurra.nn.kernels.products.linear import sequence_linear
+from recurra.nn.kernels.operator import (
+    register_gradient,
+    steps_in_torch,
+    steps_of_rows,
+    writable,
+)
 from recurra.nn.kernels.products.matmul import add_product, pack
-from recurra.nn.kernels.products.sequence import product_over_rows
+from recurra.nn.kernels.products.sequence import (
+    linear_gradients,
+    product_of_rows,
+    product_over_rows,
+)
 from recurra.nn.kernels.vectors import add, copy
 
 __all__ = ["ProductLoop"]
 
 Five = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+Plain = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 class ProductLoop:
@@ -39,27 +50,36 @@ class ProductLoop:
     `before (D,)` is the hidden state before the layer, `after (D,)` gets the one behind it;
     `memory (M, D)` is changed in place. `d_h` comes as the gradient of `after` and becomes that
     of `before`, but for what comes through the product; `d_memory` is changed alike, and
-    `d_sums (G D,)` is written.
+    `d_sums (G D,)` is written. In torch all heads of all rows take a step at once:
+
+        plain(sums, before, memory, option) -> after, memory
+
+    with `sums (B, N, G D)`, `before` and `after` `(B, N, D)`, `memory (B, N, M, D)`.
 
     Args:
         name: of the operator.
         step: the compiled function of sums.
         back: its gradient.
+        plain: the same step in torch, for derivatives of the gradient.
         kept: K.
     """
 
     def __init__(
-        self, name: str, step: Compiled[..., None], back: Compiled[..., None], kept: int
+        self,
+        name: str,
+        step: Compiled[..., None],
+        back: Compiled[..., None],
+        plain: Plain,
+        kept: int,
     ) -> None:
-        self.kept = kept
+        self.kept, self.plain = kept, plain
         self.forward, self.backward = _forward_of(step), _backward_of(back)
         define = torch.library.custom_op
         self.ahead = define(f"recurra::{name}", self._run, mutates_args=())
         self.back = define(f"recurra::{name}_backward", self._run_back, mutates_args=())
         self.ahead.register_fake(self._like_outputs)
         self.back.register_fake(_like_gradients)
-        self.ahead.register_autograd(self._differentiate, setup_context=_keep)
-        self.back.register_autograd(once_only(name))
+        register_gradient(self.ahead, self._differentiate, self._in_torch, ends=2)
 
     def __call__(
         self,
@@ -85,11 +105,9 @@ class ProductLoop:
         _, N, GD, D = weight.shape
         bias = weight.new_empty(0, N, GD) if bias is None else bias
         with torch.autocast("cpu", enabled=False):
-            sums = sequence_linear(x.transpose(0, 1), *of_inputs)
-            sums = sums.view(*sums.shape[:2], N, GD)
-            h, *memory = (part.reshape(-1, N, D) for part in state)
-            memories = torch.stack(memory, dim=2) if memory else h.new_empty(len(h), N, 0, D)
-            given = (sums, h, memories, weight, bias)
+            h, *memory = (part.reshape(part.shape[0], N, D) for part in state)
+            memories = torch.stack(memory, dim=2) if memory else h.new_empty(h.shape[0], N, 0, D)
+            given = (x.transpose(0, 1), *of_inputs, h, memories, weight, bias)
             keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
             y, h, memories, _, _ = self.ahead(*given, lengths, float(option), keep)
         end = tuple(part.flatten(1) for part in (h, *memories.unbind(2)))
@@ -97,7 +115,9 @@ class ProductLoop:
 
     def _run(
         self,
-        sums: Tensor,
+        x: Tensor,
+        weight_ih: Tensor,
+        bias_ih: Tensor,
         h: Tensor,
         memory: Tensor,
         weight: Tensor,
@@ -106,14 +126,17 @@ class ProductLoop:
         option: float,
         keep: bool,
     ) -> Five:
-        """Run the loop over sums `(T, B, N, G D)`, from h `(B, N, D)` and memory `(B, N, M, D)`;
-        `keep` says whether a gradient will be asked for.
+        """Run the loop over x `(T, B, I)`, from h `(B, N, D)` and memory `(B, N, M, D)`; `keep`
+        says whether a gradient will be asked for.
         """
-        made = self._like_outputs(sums, h, memory, weight, bias, lengths, option, keep)
+        rest = (lengths, option, keep)
+        made = self._like_outputs(x, weight_ih, bias_ih, h, memory, weight, bias, *rest)
         y, end, end_memory, kept, between = made
         end_memory.copy_(memory)
-        given = (view(sums), view(h), _packed(weight), view(bias))
-        arrays = (*given, steps_of_rows((len(h), len(sums)), lengths), option)
+        T, B, I = x.shape  # noqa: E741
+        sums = product_of_rows(x.reshape(T * B, I), weight_ih, bias_ih)
+        given = (view(sums.view(T, B, *weight.shape[1:3])), view(h), _packed(weight), view(bias))
+        arrays = (*given, steps_of_rows((B, T), lengths), option)
         written = [view(tensor) for tensor in (end_memory, kept, between, y)]
         by_rows(self.forward, (*arrays, *written), len(h))
         end.copy_(y[-1])
@@ -124,16 +147,17 @@ class ProductLoop:
         d_y: Tensor | None,
         d_h: Tensor | None,
         d_memory: Tensor | None,
+        x: Tensor,
+        weight_ih: Tensor,
         h: Tensor,
         memory: Tensor,
         weight: Tensor,
         lengths: Tensor | None,
         option: float,
-        y: Tensor,
-        kept: Tensor,
-        between: Tensor,
-    ) -> Five:
+        made: list[Tensor],
+    ) -> list[Tensor]:
         """Run the gradient of the loop, of what it was given and has made."""
+        y, kept, between = made
         T, B, N, _ = y.shape
         d_y = torch.zeros_like(y) if d_y is None else d_y
         d_h, d_memory = writable(d_h, h), writable(d_memory, memory)
@@ -148,38 +172,51 @@ class ProductLoop:
         for to, d, before in zip(d_weight, d_sums.flatten(1, 2), befores):
             for n in range(N):
                 to[n] = product_over_rows(d[:, n], before.flatten(0, 1)[:, n])
-        return d_sums[0], d_h, d_memory, d_weight, d_sums[1:].sum(dim=(1, 2))
+        flat = d_sums[0].view(T * B, -1)
+        d_x = product_of_rows(flat, weight_ih.t()).view(x.shape)
+        of_inputs = linear_gradients(flat, x.reshape(T * B, -1))
+        return [d_x, *of_inputs, d_h, d_memory, d_weight, d_sums[1:].sum(dim=(1, 2))]
 
     def _like_outputs(
-        self, sums: Tensor, h: Tensor, memory: Tensor, weight: Tensor, *rest: Any
+        self, x: Tensor, weight_ih: Tensor, bias_ih: Tensor, h: Tensor, *rest: Any
     ) -> Five:
         """Return y, both states at the end, what is kept, and what lies between the layers."""
-        (T, B, N, _), (L, *_, D) = sums.shape, weight.shape
-        stored = T if rest[-1] else 1
-        y, between = sums.new_empty(T, B, N, D), sums.new_empty(L - 1, stored, B, N, D)
-        kept = sums.new_empty(L, stored, B, N, self.kept * D)
+        memory, weight, *_, keep = rest
+        (T, B, _), (L, N, _, D) = x.shape, weight.shape
+        stored = T if keep else 1
+        y, between = x.new_empty(T, B, N, D), x.new_empty(L - 1, stored, B, N, D)
+        kept = x.new_empty(L, stored, B, N, self.kept * D)
         return y, h.new_empty(h.shape), memory.new_empty(memory.shape), kept, between
 
-    def _differentiate(self, ctx: Any, d_y: Any, d_h: Any, d_memory: Any, *rest: Any) -> Any:
-        h, memory, weight, lengths, *made = ctx.saved_tensors
-        given = (h, memory, weight, lengths, ctx.option)
-        return *self.back(d_y, d_h, d_memory, *given, *made), None, None, None
+    def _differentiate(self, d: Any, given: Any, made: Any) -> Any:
+        x, weight_ih, _, h, memory, weight, _, lengths, option, _ = given
+        found = self.back(*d, x, weight_ih, h, memory, weight, lengths, option, made)
+        return *found, None, None, None
 
+    def _in_torch(self, x: Tensor, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
+        weight_ih, bias_ih, h, memory, weight, bias, lengths, option, _ = given
+        L, N, GD, _ = weight.shape
+        sums = F.linear(x, weight_ih, bias_ih).view(*x.shape[:2], N, GD)
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Five) -> None:
-    _, h, memory, weight, _, lengths, ctx.option, _ = inputs
-    y, _, _, kept, between = output
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(h, memory, weight, lengths, y, kept, between)
+        def step(t: int, state: Any) -> Any:
+            h, memory = state
+            for layer in range(L):
+                into = bias[layer - 1] if layer else sums[t]
+                from_h = torch.einsum("bnd,ngd->bng", h, weight[layer])
+                h, memory = self.plain(into + from_h, h, memory, option)
+            return h, memory
+
+        y, (h, memory) = steps_in_torch(step, x.shape[0], (h, memory), lengths)
+        return y, h, memory
 
 
 def _like_gradients(
-    d_y: Any, d_h: Any, d_memory: Any, h: Tensor, memory: Tensor, weight: Tensor, *rest: Any
-) -> Five:
-    y = rest[2]
+    d_y: Any, d_h: Any, d_memory: Any, x: Tensor, weight_ih: Tensor, *rest: Any
+) -> list[Tensor]:
+    h, memory, weight = rest[:3]
     L, N, GD, _ = weight.shape
-    d_state = (d.new_empty(d.shape) for d in (h, memory, weight))
-    return y.new_empty(*y.shape[:2], N, GD), *d_state, y.new_empty(L - 1, N, GD)
+    bias_ih, bias = x.new_empty(weight_ih.shape[0]), x.new_empty(L - 1, N, GD)
+    return [like.new_empty(like.shape) for like in (x, weight_ih, bias_ih, h, memory, weight, bias)]
 
 
 def _packed(weight: Tensor) -> np.ndarray[Any, Any]:

@@ -13,11 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
 from recurra.nn.kernels.loops.lstm_steps import step, step_backward
-from recurra.nn.kernels.operator import Shapes, once_only, steps_of_rows, writable
+from recurra.nn.kernels.loops.plain import lstm_step
+from recurra.nn.kernels.operator import (
+    Shapes,
+    register_gradient,
+    steps_in_torch,
+    steps_of_rows,
+    writable,
+)
 from recurra.nn.kernels.products.matmul import add_product, pack
 from recurra.nn.kernels.products.sequence import (
     linear_gradients,
@@ -46,8 +54,7 @@ def projected_lstm_sequence(
         h' = W_hr (sigmoid(o) * tanh(c'))
 
     Shapes: `x (B, T, I)`; h `(B, P)`, c `(B, H)`; `lengths (B,)`; returns `(B, T, P)`, `(B, P)`,
-    `(B, H)`. Past a row's length the outputs are `h` at its end. It cannot be differentiated
-    twice.
+    `(B, H)`. Past a row's length the outputs are `h` at its end.
 
     Args:
         x: the inputs, at least one step, float32 or float64 on the processor.
@@ -139,32 +146,36 @@ def _(x: Tensor, h: Tensor, c: Tensor, weight_ih: Tensor, *rest: Any) -> tuple[T
     T, B = x.shape[:2]
     ends = torch.empty_like(h), torch.empty_like(c)
     cs, read = c.new_empty(T, *c.shape), c.new_empty(T, *c.shape)
-    return h.new_empty(T, *h.shape), *ends, x.new_empty(T, B, len(weight_ih)), cs, read
+    return h.new_empty(T, *h.shape), *ends, x.new_empty(T, B, weight_ih.shape[0]), cs, read
 
 
 @_back.register_fake
 def _(dy: Any, dh: Any, dc: Any, saved: list[Tensor], *rest: Any) -> list[Tensor]:
     x, h, c, weight_ih, weight_hh, weight_hr = saved[:6]
-    bias = x.new_empty(len(weight_ih))
+    bias = x.new_empty(weight_ih.shape[0])
     like = (h, c, weight_ih, weight_hh, bias, weight_hr)
     return [x.new_empty(x.shape), *(torch.empty_like(tensor) for tensor in like)]
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, h, c, weight_ih, weight_hh, _, weight_hr, lengths, ctx.bound = inputs
-    y, _, _, sums, cs, read = output
-    weights = (weight_ih, weight_hh, weight_hr)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(lengths, x, h, c, *weights, y, sums, cs, read)
+def _differentiate(d: Any, given: Any, made: Any) -> Any:
+    *tensors, _, weight_hr, lengths, bound = given
+    return *_back(*d, [*tensors, weight_hr, *made], lengths, bound), None, None
 
 
-def _differentiate(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-    lengths, *saved = ctx.saved_tensors
-    return (*_back(*gradients[:3], saved, lengths, ctx.bound), None, None)
+def _plain(x: Tensor, h: Tensor, c: Tensor, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
+    weight_ih, weight_hh, bias, weight_hr, lengths, bound = given
+    sums, none = F.linear(x, weight_ih, bias), x.new_empty(0)
+
+    def step(t: int, state: Any) -> Any:
+        h, c = state
+        read, c = lstm_step(sums[t] + F.linear(h, weight_hh), c, none, none, bound)
+        return F.linear(read, weight_hr), c
+
+    y, (h, c) = steps_in_torch(step, x.shape[0], (h, c), lengths)
+    return y, h, c
 
 
-_ahead.register_autograd(_differentiate, setup_context=_keep)
-_back.register_autograd(once_only("projected_lstm_sequence"))
+register_gradient(_ahead, _differentiate, _plain, ends=2)
 
 
 @compiled

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import compiled
+from recurra.nn.kernels.logarithm import log_add
 from recurra.nn.kernels.loops.product_loop import ProductLoop
 from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.pointwise import log1p_exp, sigmoid, tanh
@@ -46,7 +49,6 @@ def slstm_sequence(
     Source: Beck et al. 2024, "xLSTM: extended long short-term memory", equations 8-17.
 
     Example:
-        >>> import torch
         >>> weights = torch.zeros(8, 3), torch.zeros(8, 1), torch.zeros(8)
         >>> one, none = torch.ones(1, 2), torch.zeros(1, 2)
         >>> _, (h, c, m) = slstm_sequence(torch.ones(1, 1, 3), (one, one, none), weights, True)
@@ -127,4 +129,12 @@ def _back(kept: Any, before: Any, d_h: Any, d_memory: Any, d_sums: Any, option: 
         d_h[j] = nought
 
 
-_slstm = ProductLoop("slstm_sequence", _step, _back, kept=5)
+def _plain(sums: Tensor, before: Tensor, memory: Tensor, option: float) -> tuple[Tensor, Tensor]:
+    i, f, z, o = sums.chunk(4, dim=2)
+    c, m = memory.unbind(2)
+    m = log_add(m + (f if option else F.logsigmoid(f)), i)
+    c = c + torch.exp(i - m) * (torch.tanh(z) - c)
+    return torch.sigmoid(o) * c, torch.stack([c, m], dim=2)
+
+
+_slstm = ProductLoop("slstm_sequence", _step, _back, _plain, kept=5)

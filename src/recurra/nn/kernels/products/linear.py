@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recurra.nn.kernels.autocast import autocast_dtype
-from recurra.nn.kernels.operator import Shapes, once_only
+from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.products.sequence import (
     linear_gradients,
     product_of_rows,
@@ -29,7 +29,7 @@ SHAPES = Shapes(x="B T K", weight="M K", bias="M")
 @torch.library.custom_op("recurra::sequence_linear", mutates_args=())
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     flat = x.reshape(-1, x.shape[2])
-    return product_of_rows(flat, weight, bias).view(*x.shape[:2], len(weight))
+    return product_of_rows(flat, weight, bias).view(*x.shape[:2], weight.shape[0])
 
 
 @torch.library.custom_op("recurra::sequence_linear_gradients", mutates_args=())
@@ -86,7 +86,7 @@ def linear_of_steps(x: Tensor, weight: Tensor) -> Tensor:
 
 @_linear.register_fake
 def _like(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(*x.shape[:2], len(weight))
+    return x.new_empty(*x.shape[:2], weight.shape[0])
 
 
 @_gradients.register_fake
@@ -101,10 +101,12 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor
 def _differentiate(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
     of_x, of_weight, of_bias = ctx.needs_input_grad
+    if torch.is_grad_enabled():  # in torch, to be differentiated again
+        d_weight = torch.einsum("btm,btk->mk", d_y, x) if of_weight else None
+        return F.linear(d_y, weight.T), d_weight, d_y.sum((0, 1)) if of_bias else None
     d_x = sequence_linear(d_y, weight.T) if of_x else None
     d_weight, d_bias = _gradients(d_y, x) if of_weight or of_bias else (None, None)
     return d_x, d_weight, d_bias if of_bias else None
 
 
 _linear.register_autograd(_differentiate, setup_context=_keep)
-_gradients.register_autograd(once_only("sequence_linear"))

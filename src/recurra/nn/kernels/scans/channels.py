@@ -7,6 +7,7 @@ rows out, and the channels where rows are few; each runs its own over all of the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,12 @@ from torch import Tensor
 
 from recurra.nn.kernels.compiler.compiled import Compiled, compiled, view
 from recurra.nn.kernels.compiler.team import by_rows
-from recurra.nn.kernels.operator import once_only, steps_of_rows, writable
+from recurra.nn.kernels.operator import (
+    register_gradient,
+    steps_in_torch,
+    steps_of_rows,
+    writable,
+)
 
 __all__ = ["ChannelLoop", "clear", "unit_of"]
 
@@ -22,6 +28,7 @@ WORTH_A_THREAD = 2**14
 """Steps of single channels that take longer than waking a thread: some 10 microseconds."""
 
 Gradients = tuple[list[Tensor], Tensor, Tensor]
+Plain = Callable[[list[Tensor], Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 class ChannelLoop:
@@ -36,12 +43,16 @@ class ChannelLoop:
     A unit is a row and a part of its channels, as `unit_of` says. `end` comes as
     the first state and becomes the last, `d_state` comes as the gradient of the last and becomes
     that of the first; `y` and `d_sequences` come as they are, to be zeros past a row's length;
-    `d_weights (B, ...)` comes as zeros, for each row's part.
+    `d_weights (B, ...)` comes as zeros, for each row's part. In torch all rows take a step at
+    once, of what the sequences hold there:
+
+        plain(parts, weights, state, option) -> output, state
 
     Args:
         name: of the operator.
         forward: the compiled loop.
         backward: its gradient.
+        plain: a step of it in torch, for derivatives of the gradient.
         states: numbers that a channel's state is of; `state` is `(B, states C)` then.
     """
 
@@ -50,17 +61,17 @@ class ChannelLoop:
         name: str,
         forward: Compiled[..., None],
         backward: Compiled[..., None],
+        plain: Plain,
         states: int = 1,
     ) -> None:
-        self.states = states
+        self.plain, self.states = plain, states
         self.forward, self.backward = forward, backward
         define = torch.library.custom_op
         self.ahead = define(f"recurra::{name}", self._run, mutates_args=())
         self.back = define(f"recurra::{name}_backward", self._run_back, mutates_args=())
         self.ahead.register_fake(self._like_outputs)
         self.back.register_fake(_like_gradients)
-        self.ahead.register_autograd(self._differentiate, setup_context=_keep)
-        self.back.register_autograd(once_only(name))
+        register_gradient(self.ahead, self._differentiate, self._in_torch)
 
     def __call__(
         self,
@@ -121,21 +132,26 @@ class ChannelLoop:
     def _like_outputs(
         self, sequences: list[Tensor], weights: Tensor, state: Tensor, *rest: Any
     ) -> tuple[Tensor, Tensor]:
-        B, C = len(state), state.shape[1] // self.states
+        B, C = state.shape[0], state.shape[1] // self.states
         return state.new_empty(B, sequences[0].shape[1], C), _fresh(state)
 
-    def _differentiate(self, ctx: Any, d_y: Tensor | None, d_end: Tensor | None) -> Any:
-        *sequences, weights, state, lengths, y = ctx.saved_tensors
-        d_sequences, d_weights, d_state = self.back(
-            sequences, weights, state, lengths, ctx.option, y, d_y, d_end
-        )
-        return d_sequences, d_weights, d_state, None, None
+    def _differentiate(self, d: Any, given: Any, made: Any) -> Any:
+        return *self.back(*given, *made, *d), None, None
 
+    def _in_torch(self, sequences: list[Tensor], *given: Any) -> tuple[Tensor, Tensor]:
+        weights, state, lengths, option = given
+        B, T = sequences[0].shape[:2]
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    sequences, weights, state, lengths, ctx.option = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*sequences, weights, state, lengths, output[0])
+        def step(t: int, state: Any) -> Any:
+            return self.plain([each[:, t] for each in sequences], weights, state[1], option)
+
+        none = state.new_zeros(B, state.shape[1] // self.states)
+        y, (_, end) = steps_in_torch(step, T, (none, state), lengths)
+        y = y.transpose(0, 1)
+        if lengths is None:
+            return y, end
+        past = torch.arange(T) >= lengths.unsqueeze(1)
+        return y.masked_fill(past.unsqueeze(2), 0), end
 
 
 def _fresh(like: Tensor) -> Tensor:

@@ -217,5 +217,18 @@ def _sru_backward(
         clear(d_skip, row, lengths[row], places)
 
 
-_ind_rnn = ChannelLoop("ind_rnn_sequence", _ind_rnn_forward, _ind_rnn_backward)
-_sru = ChannelLoop("sru_sequence", _sru_forward, _sru_backward)
+def _ind_rnn_step(parts: list[Tensor], weights: Tensor, h: Tensor, option: float) -> Any:
+    b, u = weights.chunk(2)
+    h = torch.relu(parts[0] + b + u * h)
+    return h, h
+
+
+def _sru_step(parts: list[Tensor], weights: Tensor, c: Tensor, option: float) -> Any:
+    (n, f, r), (v_f, v_r, b_f, b_r) = parts[0].chunk(3, dim=1), weights.chunk(4)
+    f, r = torch.sigmoid(f + v_f * c + b_f), torch.sigmoid(r + v_r * c + b_r)
+    c, past = n + f * (c - n), option * parts[1]
+    return past + r * (c - past), c
+
+
+_ind_rnn = ChannelLoop("ind_rnn_sequence", _ind_rnn_forward, _ind_rnn_backward, _ind_rnn_step)
+_sru = ChannelLoop("sru_sequence", _sru_forward, _sru_backward, _sru_step)

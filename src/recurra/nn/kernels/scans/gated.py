@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recurra.nn.kernels.compiler.compiled import Compiled, compiled
 from recurra.nn.kernels.operator import Shapes
@@ -335,6 +336,26 @@ def _qrnn_backward(
         clear(d_s, row, lengths[row], places)
 
 
-_min_gru = ChannelLoop("min_gru_scan", _min_gru_forward, _min_gru_backward)
-_min_lstm = ChannelLoop("min_lstm_scan", _min_lstm_forward, _min_lstm_backward)
-_qrnn = ChannelLoop("qrnn_scan", _qrnn_forward, _qrnn_backward)
+def _min_gru_step(parts: list[Tensor], bias: Tensor, h: Tensor, option: float) -> Any:
+    z, n = (parts[0] + bias).chunk(2, dim=1)
+    h = h + torch.sigmoid(z) * ((positive(n) if option else n) - h)
+    return h, h
+
+
+def _min_lstm_step(parts: list[Tensor], bias: Tensor, h: Tensor, option: float) -> Any:
+    i, f, g = (parts[0] + bias).chunk(3, dim=1)
+    g = positive(g) if option else g
+    h = g + torch.sigmoid(F.logsigmoid(f) - F.logsigmoid(i)) * (h - g)
+    return h, h
+
+
+def _qrnn_step(parts: list[Tensor], bias: Tensor, c: Tensor, option: float) -> Any:
+    z, f, o = (parts[0] + bias).chunk(3, dim=1)
+    z = torch.tanh(z)
+    c = z + torch.sigmoid(f) * (c - z)
+    return torch.sigmoid(o) * c, c
+
+
+_min_gru = ChannelLoop("min_gru_scan", _min_gru_forward, _min_gru_backward, _min_gru_step)
+_min_lstm = ChannelLoop("min_lstm_scan", _min_lstm_forward, _min_lstm_backward, _min_lstm_step)
+_qrnn = ChannelLoop("qrnn_scan", _qrnn_forward, _qrnn_backward, _qrnn_step)

@@ -64,8 +64,8 @@ def scan(
     """Return every `h_t = a_t * h_{t-1} + b_t`, and the last of each row.
 
     Past a row's length stand zeros. One pass over time, compiled, each thread with sequences of
-    its own; the gradient is another pass backwards, which keeps `a` and `h` and cannot be
-    differentiated twice. Where compiled kernels do not serve, `scan_plain` runs.
+    its own; the gradient is another pass backwards, which keeps `a` and `h`. Where compiled
+    kernels do not serve, `scan_plain` runs.
 
     Shapes: `a (B, T, C)` or `(C,)`, `b (B, T, C)`, `state (B, C)`, `lengths (B,)`; returns
     `(B, T, C)`, `(B, C)`.
@@ -314,9 +314,25 @@ def _constant_pairs_backward(
         clear(d_b, row, lengths[row], places)
 
 
-_varying = ChannelLoop("scan", _varying_forward, _varying_backward)
-_constant = ChannelLoop("scan_constant", _constant_forward, _constant_backward)
-_varying_pairs = ChannelLoop("scan_pairs", _varying_pairs_forward, _varying_pairs_backward)
+def _step(parts: list[Tensor], weights: Tensor, h: Tensor, option: float) -> Any:
+    *varying, b = parts
+    h = (varying[0] if varying else weights) * h + b
+    return h, h
+
+
+def _step_pairs(parts: list[Tensor], weights: Tensor, h: Tensor, option: float) -> Any:
+    *varying, b = parts
+    real, imag = (varying[0] if varying else weights).chunk(2, dim=-1)
+    h_real, h_imag = h.chunk(2, dim=1)
+    h = torch.cat([real * h_real - imag * h_imag, real * h_imag + imag * h_real], dim=1) + b
+    return h, h
+
+
+_varying = ChannelLoop("scan", _varying_forward, _varying_backward, _step)
+_constant = ChannelLoop("scan_constant", _constant_forward, _constant_backward, _step)
+_varying_pairs = ChannelLoop(
+    "scan_pairs", _varying_pairs_forward, _varying_pairs_backward, _step_pairs
+)
 _constant_pairs = ChannelLoop(
-    "scan_constant_pairs", _constant_pairs_forward, _constant_pairs_backward
+    "scan_constant_pairs", _constant_pairs_forward, _constant_pairs_backward, _step_pairs
 )

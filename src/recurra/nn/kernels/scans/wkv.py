@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from recurra.nn.kernels.compiler.compiled import compiled
+from recurra.nn.kernels.logarithm import log_add
 from recurra.nn.kernels.operator import Shapes
 from recurra.nn.kernels.pointwise import expm1, sigmoid
 from recurra.nn.kernels.scans.channels import ChannelLoop, clear, unit_of
@@ -38,8 +39,7 @@ def wkv_scan(
         c_t = c_{t-1} + exp(k_t - m_t) (v_t - c_{t-1})
 
     Shapes: `r`, `k`, `v` `(B, T, C)`, w and u `(C,)`, c and m `(B, C)`, `lengths (B,)`; returns
-    `(B, T, C)`, zeros past a row's length, and c and m `(B, C)`. It cannot be differentiated
-    twice.
+    `(B, T, C)`, zeros past a row's length, and c and m `(B, C)`.
 
     Args:
         r: the gates, before their activation.
@@ -179,4 +179,12 @@ def _back_through_step(
         d_u[c] += with_bonus
 
 
-_wkv = ChannelLoop("wkv_scan", _forward, _backward, states=2)
+def _step(parts: list[Tensor], weights: Tensor, state: Tensor, option: float) -> Any:
+    (r, k, v), (w, u), (c, m) = parts, weights.chunk(2), state.chunk(2, dim=1)
+    new = v - c
+    y = torch.sigmoid(r) * (c + torch.sigmoid(u + k - m) * new)
+    m = log_add(m - w, k)
+    return y, torch.cat([c + torch.exp(k - m) * new, m], dim=1)
+
+
+_wkv = ChannelLoop("wkv_scan", _forward, _backward, _step, states=2)
