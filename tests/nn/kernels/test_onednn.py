@@ -65,9 +65,16 @@ def test_without_gradients_nothing_is_kept() -> None:
 
 
 @pytest.mark.parametrize("watched", [True, False])
-def test_the_operator_that_a_graph_has_gives_the_same(watched: bool) -> None:
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_operator_that_a_graph_has_gives_the_same(
+    watched: bool, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = onednn._compiled_back
+    if copied:  # what holds the storage of all that oneDNN keeps
+        copies = lambda given, made, d: back(given, [each.clone() for each in made], d)  # noqa: E731
+        monkeypatch.setattr(onednn, "_compiled_back", copies)
     x, h, c, *w = leaves = [leaf.requires_grad_(watched) for leaf in given()]
-    y, h_end, c_end = onednn._compiled(x.transpose(0, 1), h, c, *w)
+    y, h_end, c_end, *_ = onednn._compiled(x.transpose(0, 1), h, c, *w, watched)
     expected = onednn_lstm(x, h, c, w)
     torch.testing.assert_close((y.transpose(0, 1), h_end, c_end), tuple(expected))
     if watched:
@@ -77,7 +84,7 @@ def test_the_operator_that_a_graph_has_gives_the_same(watched: bool) -> None:
         )
         torch.testing.assert_close(got, wanted)
     kinds = ("test_schema", "test_autograd_registration", "test_faketensor")
-    arguments = (x.transpose(0, 1).detach().requires_grad_(watched), h, c, *w)
+    arguments = (x.transpose(0, 1).detach().requires_grad_(watched), h, c, *w, watched)
     torch.library.opcheck(onednn._compiled, arguments, test_utils=kinds)
 
 

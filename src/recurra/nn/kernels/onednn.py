@@ -68,7 +68,8 @@ def onednn_lstm(
     """
     given = (x.transpose(0, 1), h, c, *weights)
     if torch.compiler.is_compiling():
-        y, h, c = _compiled(*given)
+        keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+        y, h, c, *_ = _compiled(*given, keep)
     elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
         y, h, c = _Layer.apply(*given)  # type: ignore[no-untyped-call]
     else:
@@ -126,35 +127,43 @@ def _compiled(
     weight_hh: Tensor,
     bias_ih: Tensor,
     bias_hh: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    y, h_end, c_end, _ = _run((x, h, c, weight_ih, weight_hh, bias_ih, bias_hh), False)
-    return y, h_end, c_end
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    given = (x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
+    y, h_end, c_end, kept = _run(given, keep)
+    # How long it is nobody can tell ahead, as a graph has to: its first byte has all the storage.
+    handle = kept[:1] if keep and kept is not None else x.new_empty(0, dtype=torch.uint8)
+    return y, h_end, c_end, c_end.clone(), handle
 
 
-# How much oneDNN keeps nobody can tell ahead, as a graph has to: the way back goes forward anew.
 @torch.library.custom_op("recurra::lstm_sequence_backward", mutates_args=())
-def _compiled_back(given: list[Tensor], d: list[Tensor]) -> list[Tensor]:
-    return _run_back(given, _run(given, True), d)
+def _compiled_back(given: list[Tensor], made: list[Tensor], d: list[Tensor]) -> list[Tensor]:
+    y, c_end, handle = made
+    kept = torch.empty(0, dtype=torch.uint8).set_(handle.untyped_storage())
+    if kept.numel() <= 1:  # someone has copied it: the way back goes forward anew
+        return _run_back(given, _run(given, True), d)
+    return _run_back(given, (y, y[-1], c_end, kept), d)
 
 
 @_compiled.register_fake
-def _like_outputs(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-    return x.new_empty(*x.shape[:2], h.shape[1]), h.new_empty(h.shape), c.new_empty(c.shape)
+def _like_outputs(x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    y, ends = x.new_empty(*x.shape[:2], h.shape[1]), (h.new_empty(h.shape), c.new_empty(c.shape))
+    return y, *ends, c.new_empty(c.shape), x.new_empty(int(rest[-1]), dtype=torch.uint8)
 
 
 @_compiled_back.register_fake
-def _like_gradients(given: list[Tensor], d: list[Tensor]) -> list[Tensor]:
+def _like_gradients(given: list[Tensor], made: list[Tensor], d: list[Tensor]) -> list[Tensor]:
     return [tensor.new_empty(tensor.shape) for tensor in given]
 
 
 def _differentiate(d: Any, given: Any, made: Any) -> Any:
-    y, h, c = made[0], given[1], given[2]
-    whole = [torch.zeros_like(end) if each is None else each for each, end in zip(d, (y, h, c))]
-    return tuple(_compiled_back(given, whole))
+    likes = made[0], given[1], given[2]
+    whole = [torch.zeros_like(like) if each is None else each for each, like in zip(d, likes)]
+    return (*_compiled_back(given[:7], made, whole), None)
 
 
-def _plain(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
+def _plain(x: Tensor, h: Tensor, c: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    weight_ih, weight_hh, bias_ih, bias_hh = rest[:4]
     sums, none = F.linear(x, weight_ih, bias_ih), x.new_empty(0)
 
     def step(t: int, state: Any) -> Any:

@@ -115,8 +115,8 @@ class WindowAttention(Cell):
             e = (torch.tanh(keys + query) @ self.score + spoilt[:, :-1]).unsqueeze(1)
         else:  # one place of all windows after the other, as each stays in the cache
             places = [torch.tanh(keys.narrow(1, w, T) + query) @ self.score for w in range(W)]
-            e = torch.stack(places, dim=2) + spoilt[:, :-1].unfold(1, W, 1)
-        there = filled[:, :-1].unfold(1, W, 1) > 0.5
+            e = torch.stack(places, dim=2) + spoilt[:, :-1].unfold(1, W, 1).contiguous()
+        there = filled[:, :-1].unfold(1, W, 1).contiguous() > 0.5
         # An empty window has no weights: of none of it is anything read.
         a = torch.softmax(e.masked_fill(~there, torch.finfo(e.dtype).min), dim=2) * there
         finite = torch.nan_to_num(memory, 0.0, 0.0, 0.0)
