@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recurra.nn.cells import CELLS
 from recurra.nn.state import flatten
-from recurra.nn.unroll import plan, unroll
+from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dilated import Dilated
 from recurra.nn.wrappers.residual import Residual
@@ -34,23 +34,6 @@ def outcome(run: Any, cell: Any, x: Tensor, **options: Tensor) -> list[Tensor]:
         (y * y.detach().cos()).sum(), leaves, allow_unused=True, materialize_grads=True
     )
     return [y, *flatten(state).values(), *gradients]
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_one_graph_of_every_cell(name: str) -> None:
-    cell = CELLS[name](3, 4)
-    x = torch.randn(2, 3, 3, requires_grad=True)
-    whole = torch.compile(unroll, backend="eager", fullgraph=True)
-    torch.testing.assert_close(outcome(whole, cell, x), outcome(unroll, cell, x))
-
-
-@pytest.mark.parametrize("name", ["gru", "peephole_lstm", "lru", "mlstm"])
-def test_a_backward_that_is_captured_too(name: str) -> None:
-    cell = CELLS[name](3, 4)
-    assert plan(cell).endswith("whole sequences at once")
-    x = torch.randn(2, 3, 3, requires_grad=True)
-    whole = torch.compile(unroll, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(outcome(whole, cell, x), outcome(unroll, cell, x))
 
 
 def test_a_nest() -> None:

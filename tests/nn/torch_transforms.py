@@ -18,8 +18,10 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vmap
 from torch.utils.checkpoint import checkpoint
 
+from recurra.nn.cells import CELLS
 from recurra.nn.state import flatten
 from recurra.nn.unroll import unroll
+from recurra.nn.wrappers import WRAPPERS
 from recurra.nn.wrappers.base import Recurrence
 
 B, T = 2, 5
@@ -67,10 +69,10 @@ def outcome(run: Any, cell: Recurrence, x: Tensor) -> list[Tensor]:
     return [y.detach(), *found]
 
 
-def compiled(cell: Recurrence, backend: str) -> None:
+def compiled(cell: Recurrence, backend: str, watched: bool) -> None:
     run = torch.compile(Outputs(cell), backend=backend, fullgraph=True)
-    for x in (inputs(cell), inputs(cell).requires_grad_()):
-        close(outcome(run, cell, x), outcome(Outputs(cell), cell, x), rtol=1e-4, atol=1e-5)
+    x = inputs(cell).requires_grad_(watched)
+    close(outcome(run, cell, x), outcome(Outputs(cell), cell, x), rtol=1e-4, atol=1e-5)
 
 
 def any_shape(cell: Recurrence, backend: str) -> None:
@@ -259,13 +261,50 @@ def checkpointed(cell: Recurrence) -> None:
     close(outcome(again, cell, x), outcome(Outputs(cell), cell, x))
 
 
+Make = Callable[[int, int], Recurrence]
+
+
+def _wrapped(name: str, make: Make) -> Recurrence:
+    wrap = WRAPPERS[name]
+    if name == "stack":
+        return wrap([make(3, 4), make(4, 3)])
+    if name == "bidirectional":
+        return wrap(make(3, 4), make(3, 3))
+    options: dict[str, dict[str, Any]] = {
+        "dropout": {"input": 0.3, "output": 0.5},
+        "weight_drop": {"probability": 0.5},
+        "projection": {"output_size": 2},
+        "attention": {"window": 3},
+        "mogrifier": {"rounds": 3},
+        "zoneout": {"hidden": 0.3},
+        "dilated": {"dilation": 2},
+    }
+    same = name in ("residual", "highway")
+    return wrap(
+        make(3, 3) if same else make(2 if name == "reset" else 3, 4), **options.get(name, {})
+    )
+
+
+def subject(name: str) -> Recurrence:
+    """Return a cell by its name, or a wrapper around one, `stack(lstm)`, in evaluation mode."""
+    wrapper, _, cell = name.rstrip(")").rpartition("(")
+    torch.manual_seed(1)
+    made = _wrapped(wrapper, CELLS[cell]) if wrapper else CELLS[cell](3, 4)
+    return made.eval()
+
+
+SUBJECTS = [*CELLS, *(f"{wrapper}({cell})" for wrapper in WRAPPERS for cell in ("lstm", "gru"))]
+"""Every cell, and every wrapper around two."""
+
+
 def exactly(check: Callable[[Recurrence], None]) -> Callable[[Recurrence], None]:
     """The same in float64."""
     return lambda cell: check(copy.deepcopy(cell).double())
 
 
 TRANSFORMS: dict[str, Callable[[Recurrence], None]] = {
-    "compile": lambda cell: compiled(cell, "aot_eager"),
+    "compile": lambda cell: compiled(cell, "aot_eager", True),
+    "compile, plain inputs": lambda cell: compiled(cell, "aot_eager", False),
     "any shape": lambda cell: any_shape(cell, "aot_eager"),
     "export": exported,
     "vmap over inputs": exactly(over_inputs),
@@ -287,7 +326,8 @@ TRANSFORMS: dict[str, Callable[[Recurrence], None]] = {
 """Name -> check of a recurrence."""
 
 BY_INDUCTOR: dict[str, Callable[[Recurrence], None]] = {
-    "inductor": lambda cell: compiled(cell, "inductor"),
+    "inductor": lambda cell: compiled(cell, "inductor", True),
+    "inductor, plain inputs": lambda cell: compiled(cell, "inductor", False),
     "any shape by inductor": lambda cell: any_shape(cell, "inductor"),
 }
 """The same of what compiles C++: minutes for all."""
