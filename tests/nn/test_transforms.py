@@ -29,11 +29,13 @@ def _no_graph_of_another_test() -> None:
     torch._dynamo.reset()
 
 
-LONG = {"compile", "compile, plain inputs", "any shape", "export", "second derivatives"}
+LONG = {"compile", "compile, plain inputs", "any shape", "export"} | {
+    what for what in TRANSFORMS if "second" in what
+}
 
 
 def part() -> list[tuple[str, str]]:
-    """Everything of an LSTM, the quick of a GRU; of each other a graph and one more; few of long."""
+    """All of an LSTM, the quick of a GRU; a graph and one more of each; few of what is long."""
     drawn = random.Random(17)
     quick = sorted(set(TRANSFORMS) - LONG)
     one_of_two = [

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from recurra.nn.cells import CELLS
 from recurra.nn.state import flatten
-from recurra.nn.unroll import unroll
+from recurra.nn.unroll import unroll, unroll_plain
 from recurra.nn.wrappers import WRAPPERS
 from recurra.nn.wrappers.base import Recurrence
 
@@ -45,12 +45,13 @@ close = torch.testing.assert_close
 class Outputs(nn.Module):
     """A recurrence as a module of sequences, as people write it."""
 
-    def __init__(self, cell: Recurrence) -> None:
+    def __init__(self, cell: Recurrence, how: Callable[..., Any] = unroll) -> None:
         super().__init__()
         self.cell = cell
+        self.how = how
 
     def forward(self, x: Tensor) -> Tensor:
-        return unroll(self.cell, x)[0]
+        return self.how(self.cell, x)[0]
 
 
 def inputs(cell: Recurrence, *leading: int, seed: int = 3) -> Tensor:
@@ -202,10 +203,10 @@ def curvature(cell: Recurrence) -> None:
     close(found, plain, rtol=1e-4, atol=1e-5)
 
 
-def twice(cell: Recurrence) -> None:
+def twice(cell: Recurrence, how: Callable[..., Any] = unroll) -> None:
     """Gradients of gradients against finite differences in float64."""
     cell = copy.deepcopy(cell).double()
-    module = Outputs(cell)
+    module = Outputs(cell, how)
     x = inputs(cell)[:, :3].requires_grad_()
     assert torch.autograd.gradgradcheck(module, (x,), atol=1e-5)
     names = [name for name, _ in module.named_parameters()]
@@ -316,6 +317,7 @@ TRANSFORMS: dict[str, Callable[[Recurrence], None]] = {
     "jacfwd and jacrev": exactly(jacobians),
     "hessian": exactly(curvature),
     "second derivatives": twice,
+    "second derivatives of the loop": lambda cell: twice(cell, unroll_plain),
     "meta": meta,
     "fake tensors": fake,
     "autocast": autocast,
