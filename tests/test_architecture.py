@@ -62,7 +62,7 @@ ORDER = {
         kernels
         cells
         wrappers
-        arguments graphed loop
+        arguments graphed loop uncompiled
         sequences
         present
         unroll

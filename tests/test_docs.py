@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import sys
@@ -176,6 +177,15 @@ def test_the_guide_s_python_runs_from_top_to_bottom(page, tmp_path, monkeypatch,
         exec(compile(block, page.name, "exec"), names)
         if said := said_after_printing(block):
             assert capsys.readouterr().out == said
+
+
+def test_the_guide_s_table_of_transforms_is_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    measured = json.loads((ROOT / "benchmarks" / "results" / "transforms.json").read_text())
+    table = importlib.import_module("transforms").table(measured)
+    page = (ROOT / "docs" / "guide" / "torch.md").read_text()
+    assert table in page, f"docs/guide/torch.md has another table than:\n{table}"
+    assert f"torch {measured['machine']['torch']}, {measured['machine']['date']}" in page
 
 
 def said_after_printing(block: str) -> str:

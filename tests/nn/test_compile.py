@@ -11,14 +11,20 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 from recurra.nn.cells import CELLS
 from recurra.nn.state import flatten
 from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dilated import Dilated
+from recurra.nn.wrappers.dropout import Dropout
 from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
+from recurra.nn.wrappers.weight_drop import WeightDrop
+from recurra.nn.wrappers.zoneout import Zoneout
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")  # torch's
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +32,7 @@ def _no_graph_of_another_test() -> None:
     torch._dynamo.reset()
 
 
-def outcome(run: Any, cell: Any, x: Tensor, **options: Tensor) -> list[Tensor]:
+def outcome(run: Any, cell: Any, x: Tensor, **options: Any) -> list[Tensor]:
     """Outputs, state, and gradients of the input and all parameters."""
     y, state = run(cell, x, **options)
     leaves = [x, *cell.parameters()]
@@ -44,11 +50,52 @@ def test_a_nest() -> None:
     torch.testing.assert_close(outcome(whole, cell, x), outcome(unroll, cell, x))
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # dynamo asks for it
-def test_lengths_and_resets_break_the_graph_and_nothing_else() -> None:
+def test_lengths_and_resets_and_masks_break_no_graph() -> None:
     cell = CELLS["gru"](3, 4)
     x = torch.randn(2, 3, 3, requires_grad=True)
-    options = {"lengths": torch.tensor([3, 1]), "reset": torch.tensor([[False, True, False]] * 2)}
-    pieces = torch.compile(unroll, backend="eager")
+    reset = torch.tensor([[False, True, False]] * 2)
+    options = {"lengths": torch.tensor([3, 1]), "reset": reset, "mask": ~reset}
+    whole = torch.compile(unroll, backend="eager", fullgraph=True)
     expected = outcome(unroll, cell, x, **options)
-    torch.testing.assert_close(outcome(pieces, cell, x, **options), expected)
+    torch.testing.assert_close(outcome(whole, cell, x, **options), expected)
+
+
+DRAWING = {
+    "dropout": lambda: Dropout(CELLS["lstm"](3, 4), input=0.3, output=0.5),
+    "dropout of the state": lambda: Dropout(CELLS["gru"](3, 4), state=0.5, variational=True),
+    "weight drop": lambda: WeightDrop(CELLS["lstm"](3, 4), 0.5),
+    "zoneout": lambda: Zoneout(CELLS["lstm"](3, 4), 0.3, 0.3),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # dynamo asks for it
+@pytest.mark.parametrize("name", DRAWING)
+def test_masks_are_drawn_between_two_graphs(name: str) -> None:
+    cell = DRAWING[name]()
+
+    def between(cell: Any, x: Tensor, generator: torch.Generator) -> Any:
+        y, state = unroll(cell, x * 2, generator=generator)
+        return y * 3, state
+
+    counter = CompileCounter()
+    graphs = torch.compile(between, backend=counter)
+    for seed in (1, 2):
+        x = torch.randn(2, 3, 3, requires_grad=True)
+        found, expected = (
+            outcome(run, cell, x, generator=torch.Generator().manual_seed(seed))
+            for run in (graphs, between)
+        )
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert counter.frame_count == 2
+
+
+def test_a_generator_breaks_no_graph_where_nothing_is_drawn_and_is_named_where_it_does() -> None:
+    cell = DRAWING["dropout"]()
+    x = torch.randn(2, 3, 3)
+    whole = torch.compile(unroll, backend="eager", fullgraph=True)
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="generator= is given"):
+        whole(cell, x, generator=torch.Generator())
+    cell.eval()
+    torch.testing.assert_close(whole(cell, x, generator=torch.Generator()), unroll(cell, x))
+    gru = CELLS["gru"](3, 4)  # in training mode, but with nothing to be drawn
+    torch.testing.assert_close(whole(gru, x, generator=torch.Generator()), unroll(gru, x))

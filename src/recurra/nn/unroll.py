@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from recurra.errors import ShapeError
@@ -125,6 +125,10 @@ def unroll(
         y, state = cell(x[:, 0], state)
         return y.unsqueeze(1), state
     options: Options = {"lengths": lengths, "mask": mask, "reset": reset, "generator": generator}
+    if generator is not None and torch.compiler.is_compiling() and _draws(cell):
+        from recurra.nn.uncompiled import drawing  # brings the whole compiler with it
+
+        return drawing(_unroll, cell, x, state, options, states)
     return _unroll(cell, x, state, options, states)
 
 
@@ -208,6 +212,12 @@ def _unroll(
     y, state = over(cell, x, state, run)
     y = y if present is None else present.back(y)
     return (y, *traces(state, lengths, present)) if states else (y, state)
+
+
+def _draws(cell: Recurrence) -> bool:
+    """Return whether masks may be drawn, as wrappers do in training mode."""
+    parts = cell.modules() if isinstance(cell, nn.Module) else ()
+    return any(part.training for part in parts if isinstance(part, Wrapper))
 
 
 def _describe(cell: Recurrence, x: Tensor, indent: str) -> list[str]:

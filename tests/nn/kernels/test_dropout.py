@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.func import grad, vmap
 
 from recurra.nn.kernels.dropout import dropout_mask
 
@@ -64,3 +65,30 @@ def test_the_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
     dropout_mask((10, 10), 0.5, seeded(1))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 0), (1,), (2, 3, 4)])
+def test_a_transform_draws_the_same_to_the_bit(shape: tuple[int, ...]) -> None:
+    drawn = []
+
+    def masked(x: torch.Tensor) -> torch.Tensor:
+        drawn.append(dropout_mask(shape, 0.3, seeded(1)))
+        return x
+
+    grad(masked)(torch.tensor(1.0))
+    assert torch.equal(drawn[0], dropout_mask(shape, 0.3, seeded(1)))
+
+
+def test_vmap_draws_for_each_of_its_rows_or_once() -> None:
+    def drawn(randomness: str) -> torch.Tensor:
+        generator = seeded(1)
+        rows = vmap(lambda x: x * dropout_mask((400,), 0.5, generator), randomness=randomness)
+        return rows(torch.ones(3))
+
+    once, each = drawn("same"), drawn("different")
+    assert torch.equal(once, dropout_mask((400,), 0.5, seeded(1)).expand(3, -1))
+    assert set(each.unique().tolist()) == {0.0, 2.0}
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert 140 < (each[one] == each[other]).sum() < 260  # 200 of 400 by chance, 6 sigma
+    with pytest.raises(RuntimeError, match="randomness"):
+        drawn("error")

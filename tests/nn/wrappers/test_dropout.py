@@ -232,3 +232,19 @@ def test_all_may_be_dropped(variational: bool) -> None:
 def test_the_printed_form_says_the_probabilities() -> None:
     cell = Dropout(GRUCell(3, 4), input=0.1, output=0.2, state=0.3, variational=True)
     assert "input=0.1, output=0.2, state=0.3, variational=True" in str(cell)
+
+
+@pytest.mark.parametrize("options", [{"input": 0.5, "output": 0.5}, {"state": 0.5}])
+def test_vmap_draws_what_a_loop_draws_or_for_each_of_its_rows(options: dict[str, float]) -> None:
+    cell = Dropout(GRUCell(3, 4).double(), **options)
+    x = torch.randn(3, 2, 5, 3, dtype=torch.float64)
+
+    def drawn(randomness: str, x: torch.Tensor) -> torch.Tensor:
+        masks = torch.Generator().manual_seed(1)
+        run = torch.func.vmap(lambda x: unroll(cell, x, generator=masks)[0], randomness=randomness)
+        return run(x)
+
+    alone = [unroll(cell, each, generator=torch.Generator().manual_seed(1))[0] for each in x]
+    torch.testing.assert_close(drawn("same", x), torch.stack(alone))
+    one, other, _ = drawn("different", x[:1].expand(3, -1, -1, -1))
+    assert not torch.allclose(one, other)

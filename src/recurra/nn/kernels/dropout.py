@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from recurra.nn.kernels.compiler.compiled import is_transformed
+
 __all__ = ["dropout_mask"]
 
 
@@ -41,8 +43,14 @@ def dropout_mask(
         uniform = torch.rand(*shape, generator=generator, device=generator.device)
         return (uniform >= probability).to(dtype).mul_(scale)
     size = torch.Size(shape)
-    words = torch.empty(-(-size.numel() // 4), dtype=torch.int64)
+    count = -(-size.numel() // 4)
+    threshold = min(round(probability * 2**16), 2**16 - 1) - 2**15
+    if is_transformed():
+        # vmap draws for each of its rows only what is not drawn in place. To a bit as below.
+        words = torch.randint(-(2**63), 2**63 - 1, (count,), generator=generator) - 2**63
+        bits = words.view(torch.int16)[: size.numel()].view(size)
+        return (bits >= threshold).to(dtype) * scale
+    words = torch.empty(count, dtype=torch.int64)
     words.random_(-(2**63), None, generator=generator)
     bits = words.view(torch.int16)[: size.numel()].view(size)
-    threshold = min(round(probability * 2**16), 2**16 - 1) - 2**15
     return torch.ge(bits, threshold, out=torch.empty(size, dtype=dtype)).mul_(scale)
