@@ -109,8 +109,6 @@ def checked_flags(
 def fits_at_once(cell: Any, x: Any, state: State) -> bool:
     """Return whether `x` is one step of a cell that nothing need be said against, nor be laid out.
 
-    What it does not see, a state of another shape say, the cell's step does.
-
     Args:
         cell: maybe a cell.
         x: maybe `(B, 1, I)`.
@@ -123,7 +121,16 @@ def fits_at_once(cell: Any, x: Any, state: State) -> bool:
     shape = x.shape
     if shape[1] != 1 or shape[2] != cell.input_size or x.is_nested or x.device.type != "cpu":
         return False
-    return _device_of(cell) in (None, x.device) and _learns_in(x.dtype, cell)
+    if _device_of(cell) not in (None, x.device) or not _learns_in(x.dtype, cell):
+        return False
+    shapes, common = cell.state_shapes(), (shape[0], cell.output_size)
+    for name, part in zip(cell.state_type._fields, state):
+        expected = (shape[0], *shapes[name]) if name in shapes else common
+        if not isinstance(part, Tensor) or part.shape != expected or part.dtype is not x.dtype:
+            return False
+        if part.device != x.device or part.layout is not torch.strided:
+            return False
+    return True
 
 
 def first_state(cell: Recurrence, x: Tensor, state: State) -> State:

@@ -149,8 +149,9 @@ class SequencePass(Pass):
         kernel = None if self.plain else kernel_for(inner, x, self.masks)
         if isinstance(kernel, Kernel) and isinstance(inner, Cell) and inner.state_is_output:
             y, end = self._on_kernel(kernel, inner, x, state)
-            each = y
-            if self.lengths is not None:
+            if self.lengths is None:
+                each = y.clone()  # a caller may write over y
+            else:
                 steps = torch.arange(x.shape[1], device=x.device)
                 past = (steps >= self.lengths.unsqueeze(1)).unsqueeze(2)
                 each = torch.where(past, end[0].unsqueeze(1), y)

@@ -19,6 +19,7 @@ from recurra.nn.cells.base import (
     Cell,
     Kernel,
     require_input,
+    require_pair,
     require_recurrence,
     require_state,
 )
@@ -359,13 +360,7 @@ class StepPass(Pass):
             return self.into(inner, x, state)
         # By the module's own call, which makes no copy of the output.
         call = nn.Module.__call__ if type(inner).__call__ is Cell.__call__ else type(inner).__call__
-        result: Any = call(inner, x, state)
-        if type(result) is not tuple or len(result) != 2:
-            raise ShapeError(
-                f"{type(inner).__name__}.forward returns (y, state), got {type(result).__name__}"
-            )
-        y, after = result
-        return y, after
+        return require_pair(inner, call(inner, x, state))
 
     def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Refuse: a step knows no future."""
