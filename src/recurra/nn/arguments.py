@@ -200,7 +200,8 @@ def check_first_step(inner: Recurrence, x: Tensor, before: State, y: Any, after:
 
 def _readable(numbers: Tensor, x: Tensor) -> bool:
     """Return whether numbers can be looked at: a compiler or a transform has none yet."""
-    return not (torch.compiler.is_compiling() or unserved(x) or numbers.is_meta)
+    fake = hasattr(numbers, "fake_mode") or hasattr(x, "fake_mode")
+    return not (torch.compiler.is_compiling() or unserved(x) or numbers.is_meta or fake)
 
 
 def _device_of(module: nn.Module) -> torch.device | None:
