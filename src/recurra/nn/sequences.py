@@ -95,10 +95,8 @@ class SequencePass(Pass):
         return self._from_end(inner, x, state)
 
     def _from_end(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
-        self.reset, self.mirrored = self.mirrored, self.reset
-        result = self(inner, self.reversed(x), state)
-        self.reset, self.mirrored = self.mirrored, self.reset
-        return result
+        turned = self._other(self.mirrored, self.reset, self.starts)
+        return turned(inner, self.reversed(x), state)
 
     def reversed(self, x: Tensor) -> Tensor:
         """Return each row of `x (B, T, ...)` from its end to its start, within its length."""
@@ -117,13 +115,22 @@ class SequencePass(Pass):
         self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
     ) -> tuple[Tensor, State]:
         """Run `inner`, reset where `reset (B, T)` says so as well."""
-        outer = self.reset, self.mirrored
         mirrored = self._mirrored(reset)
-        self.reset = reset if self.reset is None else self.reset | reset
-        self.mirrored = mirrored if self.mirrored is None else self.mirrored | mirrored
-        y, state = self(inner, x, state)
-        self.reset, self.mirrored = outer
-        return y, state
+        if self.reset is not None and self.mirrored is not None:
+            reset, mirrored = self.reset | reset, self.mirrored | mirrored
+        return self._other(reset, mirrored, self.starts)(inner, x, state)
+
+    def from_starts(self, starts: Starts) -> SequencePass:
+        """Return this pass, whose resets go elsewhere."""
+        return self._other(self.reset, self.mirrored, starts)
+
+    def _other(
+        self, reset: Tensor | None, mirrored: Tensor | None, starts: Starts
+    ) -> SequencePass:
+        # Another and not itself changed: a compiler forgets what is set on an object past a scan.
+        other = SequencePass(self.masks, self.lengths, None, self.traced, self.plain)
+        other.reset, other.mirrored, other.starts = reset, mirrored, starts
+        return other
 
     def loop(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run `inner` step by step."""
