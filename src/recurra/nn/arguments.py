@@ -63,7 +63,7 @@ def checked_lengths(given: Tensor | Sequence[int] | None, x: Tensor) -> Tensor |
     if given is None:
         return None
     B, T = x.shape[:2]
-    lengths = _tensor(given, "lengths")
+    lengths = _tensor(given, "lengths", x)
     is_real = lengths.is_floating_point() or lengths.is_complex()
     if lengths.shape != (B,) or is_real or lengths.dtype == torch.bool:
         raise ShapeError(
@@ -98,7 +98,7 @@ def checked_flags(
     """
     if given is None:
         return None
-    flags = _tensor(given, name)
+    flags = _tensor(given, name, x)
     if flags.shape != x.shape[:2] or flags.dtype != torch.bool:
         raise ShapeError(
             f"{name} is bool of shape {tuple(x.shape[:2])}, got {tuple(flags.shape)} {flags.dtype}"
@@ -213,11 +213,16 @@ def _device_of(module: nn.Module) -> torch.device | None:
     return next((device for device in found if device is not None), None)
 
 
-def _tensor(given: Tensor | Sequence[Any], name: str) -> Tensor:
+def _tensor(given: Tensor | Sequence[Any], name: str, x: Tensor) -> Tensor:
     try:
-        return torch.as_tensor(given)
+        found = torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShapeError(f"{name} is a tensor or a list, got {given!r:.60}: {error}") from error
+    if found.is_nested or found.layout is not torch.strided:
+        raise ShapeError(f"{name} is a plain tensor, got a sparse or nested one")
+    if found.is_meta and not x.is_meta:
+        raise ShapeError(f"{name} is on meta, x on {x.device}; move one with .to(device)")
+    return found
 
 
 def _require_rows(name: str, state: State, rows: int) -> None:

@@ -124,9 +124,7 @@ class SequencePass(Pass):
         """Return this pass, whose resets go elsewhere."""
         return self._other(self.reset, self.mirrored, starts)
 
-    def _other(
-        self, reset: Tensor | None, mirrored: Tensor | None, starts: Starts
-    ) -> SequencePass:
+    def _other(self, reset: Tensor | None, mirrored: Tensor | None, starts: Starts) -> SequencePass:
         # Another and not itself changed: a compiler forgets what is set on an object past a scan.
         other = SequencePass(self.masks, self.lengths, None, self.traced, self.plain)
         other.reset, other.mirrored, other.starts = reset, mirrored, starts

@@ -197,7 +197,7 @@ def _unroll(
         rows, sizes = padded(x)
         within: Options = {**options, "lengths": sizes}
         y, *rest = _unroll(cell, rows, state, within, states, plain)
-        return packed_like(y, sizes, x), *rest
+        return packed_like(y, x), *rest
     require_sequences(x)
     lengths = checked_lengths(options.get("lengths"), x)
     mask = checked_flags(options.get("mask"), x, "mask")
