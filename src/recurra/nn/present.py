@@ -91,11 +91,12 @@ def padded(packed: PackedSequence) -> tuple[Tensor, Tensor]:
         tensor([2])
     """
     # In the order they are packed in, whose lengths are known here: nothing waits for a device.
-    x, lengths = pad_packed_sequence(_sorted(packed), batch_first=True)
+    in_order = PackedSequence(packed.data, packed.batch_sizes)
+    x, lengths = pad_packed_sequence(in_order, batch_first=True)
     lengths, rows = lengths.to(x.device), packed.unsorted_indices
-    return (
-        (x, lengths) if rows is None else (x.index_select(0, rows), lengths.index_select(0, rows))
-    )
+    if rows is None:
+        return x, lengths
+    return x.index_select(0, rows), lengths.index_select(0, rows)
 
 
 def packed_like(y: Tensor, packed: PackedSequence) -> PackedSequence:
@@ -109,13 +110,8 @@ def packed_like(y: Tensor, packed: PackedSequence) -> PackedSequence:
     y = y if order is None else y.index_select(0, order)
     sizes = packed.batch_sizes
     lengths = (sizes.unsqueeze(1) > torch.arange(y.shape[0])).sum(0)
-    return PackedSequence(
-        pack_padded_sequence(y, lengths, batch_first=True).data, sizes, order, rows
-    )
-
-
-def _sorted(packed: PackedSequence) -> PackedSequence:
-    return PackedSequence(packed.data, packed.batch_sizes)
+    data = pack_padded_sequence(y, lengths, batch_first=True).data
+    return PackedSequence(data, sizes, order, rows)
 
 
 def _at(x: Tensor, steps: Tensor) -> Tensor:

@@ -152,7 +152,7 @@ class SequencePass(Pass):
 
     def _trace(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         kernel = None if self.plain else kernel_for(inner, x, self.masks)
-        if isinstance(kernel, Kernel) and isinstance(inner, Cell) and inner.state_is_output:
+        if isinstance(kernel, Kernel) and isinstance(inner, Cell) and _gives_states(inner):
             y, end = self._on_kernel(kernel, inner, x, state)
             if self.lengths is None:
                 each = y.clone()  # a caller may write over y
@@ -255,6 +255,16 @@ def kernel_for(
     if not isinstance(inner, Cell):
         return "not a Cell of this package, so it has no kernel"
     return kernel_of(inner, x)
+
+
+def _gives_states(cell: Cell) -> bool:
+    """Return whether outputs are states, unless a subclass has changed what is said of the step."""
+    for owner in type(cell).__mro__:
+        if "state_is_output" in vars(owner):
+            return cell.state_is_output
+        if "forward" in vars(owner):
+            break
+    return False
 
 
 def _fused(inner: Wrapper, x: Tensor, masks: Masks | None, start: int) -> Kernel | None:
