@@ -150,7 +150,7 @@ def test_other_arguments_are_refused_in_one_line(how: Any, given: Any, why: str)
 @either
 def test_nested_tensors_are_refused_with_the_way_to_lay_them_out(how: Any) -> None:
     x = torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(4, 3)])
-    with pytest.raises(ShapeError, match="got a nested tensor; torch.nested.to_padded_tensor"):
+    with pytest.raises(ShapeError, match=r"got a nested tensor; torch.nested.to_padded_tensor"):
         how(deep(), x)
 
 
@@ -290,6 +290,9 @@ def test_own_cells_that_do_not(kind: Any) -> None:
 
 class Stated(Good):
     state_type = Own
+
+    def initial_state(self, batch_size: int = 1, **where: Any) -> Any:
+        return Own(torch.zeros(batch_size, self.output_size, **where))
 
 
 @pytest.mark.parametrize(
