@@ -122,6 +122,14 @@ def test_a_state_may_count_in_whole_numbers(how: Any) -> None:
         ({"lengths": [[3], [1, 2]]}, "lengths is a tensor or a list, got"),
         ({"reset": True}, r"reset is bool of shape \(2, 3\), got \(\)"),
         ({"reset": [[0, 1, 0]] * 2}, r"reset is bool of shape .* torch.int64"),
+        ({"mask": [[1, 0, 1]] * 2}, r"mask is bool of shape \(2, 3\), got \(2, 3\) torch.int64"),
+        ({"mask": torch.ones(3, 2).bool()}, r"mask is bool of shape \(2, 3\), got \(3, 2\)"),
+        ({"mask": [[True], [True, False]]}, r"mask is a tensor or a list, got \[\[True"),
+        ({"mask": torch.ones(2, 3).bool().to_sparse()}, "mask is a plain tensor, got a sparse"),
+        ({"mask": torch.ones(2, 3, device="meta").bool()}, "mask is on meta, x on cpu; move one"),
+        ({"mask": [[True] * 3] * 2, "lengths": [4, 1]}, "lengths lie between 0 and 3"),
+        ({"lengths": torch.ones(2).long().to_sparse()}, "lengths is a plain tensor, got a sparse"),
+        ({"x": torch.zeros(2, 3, 3).to_sparse()}, r"got a sparse_coo tensor; to_dense\(\) makes"),
         ({"generator": 1}, r"generator is a torch.Generator, got 1: torch.Generator\(\)"),
         ({"x": np.zeros((2, 3, 3))}, "got ndarray; torch.as_tensor"),
         ({"x": [[[0.0] * 3] * 3] * 2}, "got list; torch.as_tensor"),
@@ -136,6 +144,14 @@ def test_other_arguments_are_refused_in_one_line(how: Any, given: Any, why: str)
     with pytest.raises(RecurraError, match=why) as error:
         how(deep(), given.pop("x"), **given)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@either
+def test_nested_tensors_are_refused_with_the_way_to_lay_them_out(how: Any) -> None:
+    x = torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(4, 3)])
+    with pytest.raises(ShapeError, match=r"got a nested tensor; torch.nested.to_padded_tensor"):
+        how(deep(), x)
 
 
 @pytest.mark.parametrize("how", [unroll, unroll_plain, lambda cell, x: plan(cell)])
@@ -270,3 +286,61 @@ def test_own_cells_that_do_not(kind: Any) -> None:
     y, state = unroll(cell, x, reset=[[False, True, False, False]] * 2, lengths=[4, 2])
     assert y.shape == (2, 4, 5)
     unroll(cell, x, state)
+
+
+class Stated(Good):
+    state_type = Own
+
+    def initial_state(self, batch_size: int = 1, **where: Any) -> Any:
+        return Own(torch.zeros(batch_size, self.output_size, **where))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda y, state: y,
+        lambda y, state: (),
+        lambda y, state: (y, state, y),
+        lambda y, state: [y, state],
+        lambda y, state: (y[:, :3], state),
+        lambda y, state: (None, state),
+        lambda y, state: (y, y),
+        lambda y, state: (y, Own(y[:, :2])),
+    ],
+)
+def test_a_step_alone_of_an_own_cell_is_checked_as_many_are(make: Any) -> None:
+    class Odd(Stated):
+        def forward(self, x: Tensor, state: Any) -> Any:
+            return make(*super().forward(x, state))
+
+    said = []
+    for steps in (1, 2):
+        with pytest.raises(ShapeError) as error:
+            unroll(Odd(3, 5), torch.zeros(2, steps, 3), Own(torch.zeros(2, 5)))
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("kind", [Stated, LSTMCell, CELLS["clockwork_rnn"], CELLS["qrnn"]])
+def test_a_step_alone_says_what_many_say(kind: Any) -> None:
+    cell = kind(3, 5)
+    state = type(cell.initial_state())(*(torch.zeros_like(s) for s in cell.initial_state(2)))
+    y, after = unroll(cell, torch.ones(2, 1, 3), state)
+    torch.testing.assert_close((y[:, 0], after), cell(torch.ones(2, 3), state))
+    wrong = [
+        map_tensors(lambda tensor: torch.cat([tensor, tensor]), state),
+        map_tensors(lambda tensor: tensor[:1], state),
+        map_tensors(Tensor.double, state),
+        map_tensors(Tensor.int, state),
+        map_tensors(lambda tensor: tensor.to("meta"), state),
+        (*state, state[0]),
+    ]
+    given = [(torch.zeros(2, 2, 3), each) for each in wrong]
+    given += [(torch.zeros(2, 2, 3).double(), state), (torch.zeros(2, 2, 4), state)]
+    for x, begin in given:
+        said = []
+        for steps in (2, 1):
+            with pytest.raises(ShapeError) as error:
+                unroll(cell, x[:, :steps], begin)
+            said.append(str(error.value).replace("(2, 2, 4)", "(2, 1, 4)"))
+        assert said[0] == said[1]

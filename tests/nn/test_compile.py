@@ -19,8 +19,10 @@ from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.dilated import Dilated
 from recurra.nn.wrappers.dropout import Dropout
+from recurra.nn.wrappers.reset import Reset
 from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
+from recurra.nn.wrappers.trainable_state import TrainableState
 from recurra.nn.wrappers.weight_drop import WeightDrop
 from recurra.nn.wrappers.zoneout import Zoneout
 
@@ -50,14 +52,40 @@ def test_a_nest() -> None:
     torch.testing.assert_close(outcome(whole, cell, x), outcome(unroll, cell, x))
 
 
-def test_lengths_and_resets_and_masks_break_no_graph() -> None:
-    cell = CELLS["gru"](3, 4)
-    x = torch.randn(2, 3, 3, requires_grad=True)
-    reset = torch.tensor([[False, True, False]] * 2)
-    options = {"lengths": torch.tensor([3, 1]), "reset": reset, "mask": ~reset}
-    whole = torch.compile(unroll, backend="eager", fullgraph=True)
+MASK = torch.tensor([[True, False, True], [False, True, True]])
+LENGTHS = torch.tensor([3, 2])
+RESET = torch.tensor([[False, True, False], [False, True, True]])
+TOLD: dict[str, dict[str, Tensor]] = {
+    "lengths": {"lengths": LENGTHS},
+    "mask": {"mask": MASK},
+    "all": {"lengths": LENGTHS, "mask": MASK, "reset": RESET},
+}
+
+
+def assert_one_graph(cell: Any, x: Tensor, options: dict[str, Any]) -> None:
+    whole = torch.compile(unroll, backend="aot_eager", fullgraph=True)
     expected = outcome(unroll, cell, x, **options)
     torch.testing.assert_close(outcome(whole, cell, x, **options), expected)
+
+
+@pytest.mark.parametrize("options", TOLD.values(), ids=TOLD)
+def test_lengths_masks_and_resets_break_no_graph(options: dict[str, Tensor]) -> None:
+    assert_one_graph(CELLS["gru"](3, 4), torch.randn(2, 3, 3, requires_grad=True), options)
+
+
+def test_resets_of_what_stands_behind_other_loops() -> None:
+    gru = CELLS["gru"]
+    cell = Bidirectional(gru(3, 2), Stack([TrainableState(gru(3, 2)), gru(2, 3)]))
+    cell.inner(1).inner(0).starts[0].data.fill_(0.5)
+    options = {"reset": RESET, "mask": MASK}
+    x = torch.randn(2, 3, 3)
+    with torch.no_grad():
+        whole = torch.compile(unroll, backend="eager", fullgraph=True)
+        found = whole(cell, x, states=True, **options)
+        torch.testing.assert_close(found, unroll(cell, x, states=True, **options))
+        resets = Stack([Reset(gru(2, 2)), Reset(gru(1, 2))])
+        x = torch.randn(2, 4, 3).sign() * 2
+        torch.testing.assert_close(whole(resets, x), unroll(resets, x))
 
 
 DRAWING = {

@@ -197,12 +197,16 @@ LENGTHS = torch.tensor([6, 0, 3, 1])
 RESET = torch.tensor(
     [[0, 0, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1], [1, 0, 1, 0, 1, 0], [0, 1, 0, 0, 0, 1]]
 ).bool()
+MASK = torch.tensor(
+    [[0, 0, 1, 1, 0, 1], [1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]]
+).bool()
 OPTIONS: dict[str, dict[str, Tensor]] = {
     "whole": {},
     "lengths": {"lengths": LENGTHS},
     "lengths int32": {"lengths": LENGTHS.int()},
     "reset": {"reset": RESET},
     "lengths and reset": {"lengths": LENGTHS, "reset": RESET},
+    "mask, lengths and reset": {"mask": MASK, "lengths": LENGTHS, "reset": RESET},
 }
 BROAD = (OPTIONS["whole"], OPTIONS["lengths and reset"])
 """What there is time for where the rest would say the same again."""
@@ -363,12 +367,15 @@ def test_kernels_equal_the_plain_loop(make: Make, wrap: Wrap, dtype: torch.dtype
     cell = wrap(make).to(dtype)
     for options in taken(cell, OPTIONS.values() if dtype == torch.float64 else BROAD):
         x, state = given(cell, options.get("lengths"))
+        if "mask" in options:
+            x[~MASK] = torch.nan
         kernel = everything(unroll, cell, x, state, **options)
         loop = everything(unroll_plain, cell, x, state, **options)
         assert_same(kernel, loop)
         assert kernel["y"].shape == (4, 6, cell.output_size)
         if "lengths" in options:
             past = torch.arange(6) >= LENGTHS.unsqueeze(1)
+            past |= ~options.get("mask", ~past)
             assert not kernel["y"][past].any() and not kernel["gradient of x"][past].any()
 
 

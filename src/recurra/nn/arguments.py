@@ -63,7 +63,7 @@ def checked_lengths(given: Tensor | Sequence[int] | None, x: Tensor) -> Tensor |
     if given is None:
         return None
     B, T = x.shape[:2]
-    lengths = _tensor(given, "lengths")
+    lengths = _tensor(given, "lengths", x)
     is_real = lengths.is_floating_point() or lengths.is_complex()
     if lengths.shape != (B,) or is_real or lengths.dtype == torch.bool:
         raise ShapeError(
@@ -98,7 +98,7 @@ def checked_flags(
     """
     if given is None:
         return None
-    flags = _tensor(given, name)
+    flags = _tensor(given, name, x)
     if flags.shape != x.shape[:2] or flags.dtype != torch.bool:
         raise ShapeError(
             f"{name} is bool of shape {tuple(x.shape[:2])}, got {tuple(flags.shape)} {flags.dtype}"
@@ -108,8 +108,6 @@ def checked_flags(
 
 def fits_at_once(cell: Any, x: Any, state: State) -> bool:
     """Return whether `x` is one step of a cell that nothing need be said against, nor be laid out.
-
-    What it does not see, a state of another shape say, the cell's step does.
 
     Args:
         cell: maybe a cell.
@@ -123,7 +121,16 @@ def fits_at_once(cell: Any, x: Any, state: State) -> bool:
     shape = x.shape
     if shape[1] != 1 or shape[2] != cell.input_size or x.is_nested or x.device.type != "cpu":
         return False
-    return _device_of(cell) in (None, x.device) and _learns_in(x.dtype, cell)
+    if _device_of(cell) not in (None, x.device) or not _learns_in(x.dtype, cell):
+        return False
+    shapes, common = cell.state_shapes(), (shape[0], cell.output_size)
+    for name, part in zip(cell.state_type._fields, state):
+        expected = (shape[0], *shapes[name]) if name in shapes else common
+        if not isinstance(part, Tensor) or part.shape != expected or part.dtype is not x.dtype:
+            return False
+        if part.device != x.device or part.layout is not torch.strided:
+            return False
+    return True
 
 
 def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
@@ -193,7 +200,8 @@ def check_first_step(inner: Recurrence, x: Tensor, before: State, y: Any, after:
 
 def _readable(numbers: Tensor, x: Tensor) -> bool:
     """Return whether numbers can be looked at: a compiler or a transform has none yet."""
-    return not (torch.compiler.is_compiling() or unserved(x) or numbers.is_meta)
+    fake = hasattr(numbers, "fake_mode") or hasattr(x, "fake_mode")
+    return not (torch.compiler.is_compiling() or unserved(x) or numbers.is_meta or fake)
 
 
 def _device_of(module: nn.Module) -> torch.device | None:
@@ -205,11 +213,16 @@ def _device_of(module: nn.Module) -> torch.device | None:
     return next((device for device in found if device is not None), None)
 
 
-def _tensor(given: Tensor | Sequence[Any], name: str) -> Tensor:
+def _tensor(given: Tensor | Sequence[Any], name: str, x: Tensor) -> Tensor:
     try:
-        return torch.as_tensor(given)
+        found = torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShapeError(f"{name} is a tensor or a list, got {given!r:.60}: {error}") from error
+    if found.is_nested or found.layout is not torch.strided:
+        raise ShapeError(f"{name} is a plain tensor, got a sparse or nested one")
+    if found.is_meta and not x.is_meta:
+        raise ShapeError(f"{name} is on meta, x on {x.device}; move one with .to(device)")
+    return found
 
 
 def _require_rows(name: str, state: State, rows: int) -> None:

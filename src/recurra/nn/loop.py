@@ -6,7 +6,7 @@ of a scan the compiler reads one step. B rows, T steps, O outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -56,14 +56,14 @@ def _scanned(step: Step, x: Tensor, state: State, traced: bool) -> tuple[Tensor,
 
     # A step that is thrown away: it draws what is drawn once, and says of which dtypes states are.
     _, after = step(0, x[:, 0], state)
-    pairs = zip(flatten(state).values(), flatten(after).values())
-    begin = [before.to(like.dtype, copy=True) for before, like in pairs]
+    kinds = [part.dtype for part in flatten(after).values()]
+    begin = _carried(flatten(state).values(), kinds) or [x.new_zeros(())]  # it wants something
 
     def one(carry: list[Tensor], given: tuple[Tensor, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         y, made = step(given[0], given[1], _nested(carry, after))
-        # No two tensors that a scan's step gives may be one, nor one that it got.
-        parts = [part.clone() for part in flatten(made).values()]
-        return parts, [y.clone(), *(part.clone() for part in parts if traced)]
+        parts = flatten(made).values()
+        again = _carried(parts, kinds) or [carry[0].clone()]
+        return again, [y.clone(), *(_carried(parts, kinds) if traced else ())]
 
     steps = torch.arange(x.shape[1], device=x.device)
     end, made = scan(one, begin, (steps, x.transpose(0, 1)))
@@ -71,6 +71,12 @@ def _scanned(step: Step, x: Tensor, state: State, traced: bool) -> tuple[Tensor,
     return y, _nested(end, after), _nested(states, after) if traced else None
 
 
+def _carried(parts: Iterable[Tensor], kinds: list[torch.dtype]) -> list[Tensor]:
+    """Return copies that a scan carries: no two may be one, and its way back knows no integers."""
+    wide = [kind if kind.is_floating_point or kind.is_complex else torch.float64 for kind in kinds]
+    return [part.to(kind).to(as_, copy=True) for part, kind, as_ in zip(parts, kinds, wide)]
+
+
 def _nested(tensors: list[Tensor], like: State) -> State:
     parts = iter(tensors)
-    return map_tensors(lambda _: next(parts), like)
+    return map_tensors(lambda part: next(parts).to(part.dtype), like)

@@ -90,23 +90,28 @@ def padded(packed: PackedSequence) -> tuple[Tensor, Tensor]:
         >>> padded(pack_padded_sequence(torch.ones(1, 2, 1), [2], batch_first=True))[1]
         tensor([2])
     """
-    x, lengths = pad_packed_sequence(packed, batch_first=True)
-    return x, lengths
+    # In the order they are packed in, whose lengths are known here: nothing waits for a device.
+    in_order = PackedSequence(packed.data, packed.batch_sizes)
+    x, lengths = pad_packed_sequence(in_order, batch_first=True)
+    lengths, rows = lengths.to(x.device), packed.unsorted_indices
+    if rows is None:
+        return x, lengths
+    return x.index_select(0, rows), lengths.index_select(0, rows)
 
 
-def packed_like(y: Tensor, lengths: Tensor, packed: PackedSequence) -> PackedSequence:
+def packed_like(y: Tensor, packed: PackedSequence) -> PackedSequence:
     """Return `y (B, T, O)` packed as what it was made of.
 
     Args:
         y: the outputs.
-        lengths: of the rows.
         packed: the inputs.
     """
-    order = packed.sorted_indices
-    if order is not None:
-        y, lengths = y.index_select(0, order), lengths[order.cpu()]
-    data, sizes, *_ = pack_padded_sequence(y, lengths, batch_first=True)
-    return PackedSequence(data, sizes, order, packed.unsorted_indices)
+    order, rows = packed.sorted_indices, packed.unsorted_indices
+    y = y if order is None else y.index_select(0, order)
+    sizes = packed.batch_sizes
+    lengths = (sizes.unsqueeze(1) > torch.arange(y.shape[0])).sum(0)
+    data = pack_padded_sequence(y, lengths, batch_first=True).data
+    return PackedSequence(data, sizes, order, rows)
 
 
 def _at(x: Tensor, steps: Tensor) -> Tensor:

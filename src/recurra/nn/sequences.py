@@ -95,10 +95,8 @@ class SequencePass(Pass):
         return self._from_end(inner, x, state)
 
     def _from_end(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
-        self.reset, self.mirrored = self.mirrored, self.reset
-        result = self(inner, self.reversed(x), state)
-        self.reset, self.mirrored = self.mirrored, self.reset
-        return result
+        turned = self._other(self.mirrored, self.reset, self.starts)
+        return turned(inner, self.reversed(x), state)
 
     def reversed(self, x: Tensor) -> Tensor:
         """Return each row of `x (B, T, ...)` from its end to its start, within its length."""
@@ -117,13 +115,20 @@ class SequencePass(Pass):
         self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
     ) -> tuple[Tensor, State]:
         """Run `inner`, reset where `reset (B, T)` says so as well."""
-        outer = self.reset, self.mirrored
         mirrored = self._mirrored(reset)
-        self.reset = reset if self.reset is None else self.reset | reset
-        self.mirrored = mirrored if self.mirrored is None else self.mirrored | mirrored
-        y, state = self(inner, x, state)
-        self.reset, self.mirrored = outer
-        return y, state
+        if self.reset is not None and self.mirrored is not None:
+            reset, mirrored = self.reset | reset, self.mirrored | mirrored
+        return self._other(reset, mirrored, self.starts)(inner, x, state)
+
+    def from_starts(self, starts: Starts) -> SequencePass:
+        """Return this pass, whose resets go elsewhere."""
+        return self._other(self.reset, self.mirrored, starts)
+
+    def _other(self, reset: Tensor | None, mirrored: Tensor | None, starts: Starts) -> SequencePass:
+        # Another and not itself changed: a compiler forgets what is set on an object past a scan.
+        other = SequencePass(self.masks, self.lengths, None, self.traced, self.plain)
+        other.reset, other.mirrored, other.starts = reset, mirrored, starts
+        return other
 
     def loop(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run `inner` step by step."""
@@ -147,10 +152,11 @@ class SequencePass(Pass):
 
     def _trace(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         kernel = None if self.plain else kernel_for(inner, x, self.masks)
-        if isinstance(kernel, Kernel) and isinstance(inner, Cell) and inner.state_is_output:
+        if isinstance(kernel, Kernel) and isinstance(inner, Cell) and _gives_states(inner):
             y, end = self._on_kernel(kernel, inner, x, state)
-            each = y
-            if self.lengths is not None:
+            if self.lengths is None:
+                each = y.clone()  # a caller may write over y
+            else:
                 steps = torch.arange(x.shape[1], device=x.device)
                 past = (steps >= self.lengths.unsqueeze(1)).unsqueeze(2)
                 each = torch.where(past, end[0].unsqueeze(1), y)
@@ -249,6 +255,16 @@ def kernel_for(
     if not isinstance(inner, Cell):
         return "not a Cell of this package, so it has no kernel"
     return kernel_of(inner, x)
+
+
+def _gives_states(cell: Cell) -> bool:
+    """Return whether outputs are states, unless a subclass has changed what is said of the step."""
+    for owner in type(cell).__mro__:
+        if "state_is_output" in vars(owner):
+            return cell.state_is_output
+        if "forward" in vars(owner):
+            break
+    return False
 
 
 def _fused(inner: Wrapper, x: Tensor, masks: Masks | None, start: int) -> Kernel | None:

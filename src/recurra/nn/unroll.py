@@ -14,12 +14,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from recurra.errors import ShapeError
 from recurra.nn.arguments import (
+    check_first_step,
     checked_flags,
     checked_lengths,
     fits_at_once,
     require_sequences,
 )
-from recurra.nn.cells.base import require_recurrence
+from recurra.nn.cells.base import require_pair, require_recurrence
 from recurra.nn.cells.kernel import Kernel
 from recurra.nn.graphed import ungraphed
 from recurra.nn.present import Present, packed_like, padded, traces
@@ -122,8 +123,9 @@ def unroll(
     whole = lengths is None and mask is None and reset is None and generator is None and not states
     if whole and isinstance(x, Tensor) and fits_at_once(cell, x, state):
         # A step by itself costs less than anything made for many.
-        y, state = cell(x[:, 0], state)
-        return y.unsqueeze(1), state
+        y, after = require_pair(cell, cell(x[:, 0], state))
+        check_first_step(cell, x[:, 0], state, y, after)
+        return y.unsqueeze(1), after
     options: Options = {"lengths": lengths, "mask": mask, "reset": reset, "generator": generator}
     if generator is not None and torch.compiler.is_compiling() and _draws(cell):
         from recurra.nn.uncompiled import drawing  # brings the whole compiler with it
@@ -199,7 +201,7 @@ def _unroll(
         rows, sizes = padded(x)
         within: Options = {**options, "lengths": sizes}
         y, *rest = _unroll(cell, rows, state, within, states, plain)
-        return packed_like(y, sizes, x), *rest
+        return packed_like(y, x), *rest
     require_sequences(x)
     lengths = checked_lengths(options.get("lengths"), x)
     mask = checked_flags(options.get("mask"), x, "mask")

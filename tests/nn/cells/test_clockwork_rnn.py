@@ -89,3 +89,20 @@ def test_the_plan_names_the_kernel() -> None:
         "ClockworkRNNCell(3 -> 4): ATen's RNN loop for each module over its own steps, "
         "whole sequences at once"
     )
+
+
+def test_what_is_not_finite_stays_where_it_is_read() -> None:
+    cell = ClockworkRNNCell(3, 8, (1, 2, 4)).double()
+    x = torch.randn(2, 7, 3, dtype=torch.float64)
+    state = cell.initial_state(2)
+    state.h[0, 1] = torch.nan  # of the fastest module, which no other reads
+    found, expected = (how(cell, x, state) for how in (unroll_plain, unroll))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
+    y, begin = unroll_plain(cell, x, state)[0], torch.zeros(2, 8).double()
+    assert y[0, :, :3].isnan().all() and y[0, :, 3:].isfinite().all() and y[1].isfinite().all()
+    with torch.no_grad():
+        cell.weight_hh[5:, :3] = torch.inf  # below the diagonal, which nothing reads
+    leaf = begin.requires_grad_()
+    for how in (unroll, unroll_plain):
+        (gradient,) = torch.autograd.grad(how(cell, x, state._replace(h=leaf))[0].sum(), leaf)
+        assert gradient.isfinite().all() and gradient.any()

@@ -25,6 +25,7 @@ __all__ = [
     "gates_of",
     "kernel_of",
     "require_input",
+    "require_pair",
     "require_recurrence",
     "require_state",
     "zeros",
@@ -101,7 +102,7 @@ class Cell(nn.Module):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Take one step, hooks and all; the output is the caller's, to be written over at will."""
         result = super().__call__(*args, **kwargs)
-        if type(result) is tuple and isinstance(result[0], Tensor):
+        if type(result) is tuple and result and isinstance(result[0], Tensor):
             return (result[0].clone(), *result[1:])
         return result
 
@@ -294,6 +295,20 @@ def require_input(taker: Any, x: Any) -> None:
             f"{type(taker).__name__}: a step takes x of shape (batch, {taker.input_size})"
             f"{getattr(taker, 'input_note', '')}, got {got}; recurra.unroll takes whole sequences"
         )
+
+
+def require_pair(taker: Any, result: Any) -> tuple[Any, Any]:
+    """Return what a step gave, an output and a state, or raise ShapeError where it is no such pair.
+
+    Args:
+        taker: the cell or wrapper whose step it is.
+        result: what its forward returned.
+    """
+    if type(result) is not tuple or len(result) != 2:
+        raise ShapeError(
+            f"{type(taker).__name__}.forward returns (y, state), got {type(result).__name__}"
+        )
+    return result
 
 
 def require_state(taker: Any, x: Tensor, state: State, initial: State) -> State:

@@ -62,7 +62,6 @@ class ClockworkRNNCell(Cell):
 
     state_type = ClockworkRNNState
     marks = ("steps",)
-    allowed: Tensor
     period: Tensor
 
     def __init__(
@@ -81,8 +80,6 @@ class ClockworkRNNCell(Cell):
         self.bias_hh = nn.Parameter(torch.empty(hidden_size))
         period = torch.cat([torch.full((b - a,), float(P)) for P, a, b in self._clocks()])
         self.register_buffer("period", period, persistent=False)
-        allowed = (period >= period.unsqueeze(1)).float()
-        self.register_buffer("allowed", allowed, persistent=False)
         self.reset_parameters()
 
     def _clocks(self) -> list[tuple[int, int, int]]:
@@ -99,11 +96,15 @@ class ClockworkRNNCell(Cell):
         """Take one step."""
         check_step(self, x, state)
         h, steps = state
-        new = torch.tanh(
-            F.linear(x, self.weight_ih, self.bias_ih)
-            + F.linear(h, self.weight_hh * self.allowed, self.bias_hh)
-        )
-        h = torch.where(torch.remainder(steps, self.period) < 1, new, h)
+        # Each module reads what it may: zeros as factors let what is not finite through.
+        from_h = [
+            F.linear(h[:, start:], self.weight_hh[start:stop, start:])
+            for _, start, stop in self._clocks()
+        ]
+        from_x = F.linear(x, self.weight_ih, self.bias_ih + self.bias_hh)
+        takes = torch.remainder(steps, self.period) < 1
+        new = torch.tanh(torch.where(takes, from_x + torch.cat(from_h, dim=1), 0))
+        h = torch.where(takes, new, h)
         return h, ClockworkRNNState(h, torch.remainder(steps + 1, math.lcm(*self.periods)))
 
     def kernel(self, x: Tensor) -> Kernel | str:

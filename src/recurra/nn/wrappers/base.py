@@ -19,6 +19,7 @@ from recurra.nn.cells.base import (
     Cell,
     Kernel,
     require_input,
+    require_pair,
     require_recurrence,
     require_state,
 )
@@ -305,6 +306,14 @@ class Pass(ABC):
             reset: which steps: `(B,)` in a step, `(B, T)` over sequences.
         """
 
+    @abstractmethod
+    def from_starts(self, starts: Starts) -> Pass:
+        """Return the same pass, whose resets take states elsewhere.
+
+        Args:
+            starts: where.
+        """
+
     def starting(
         self, inner: Recurrence, x: Tensor, state: State, initial: State
     ) -> tuple[Tensor, State]:
@@ -316,12 +325,8 @@ class Pass(ABC):
             state: its state.
             initial: nested as its state.
         """
-        outer = self.starts
-        if outer.start is None:
-            self.starts = Starts(initial)
-        result = self(inner, x, state)
-        self.starts = outer
-        return result
+        run = self.from_starts(Starts(initial)) if self.starts.start is None else self
+        return run(inner, x, state)
 
     def into(self, wrapper: Wrapper, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Run what a wrapper does, and its hooks.
@@ -331,13 +336,12 @@ class Pass(ABC):
             x: its input.
             state: its state.
         """
-        outer, self.starts = self.starts, self.starts.inside(wrapper)
+        starts = self.starts.inside(wrapper)
+        run = self if starts is self.starts else self.from_starts(starts)
         if is_watched(wrapper):
-            result: tuple[Tensor, State] = wrapper(x, state, run=self)
-        else:
-            result = wrapper.through(x, state, self)
-        self.starts = outer
-        return result
+            result: tuple[Tensor, State] = wrapper(x, state, run=run)
+            return result
+        return wrapper.through(x, state, run)
 
 
 class StepPass(Pass):
@@ -359,13 +363,7 @@ class StepPass(Pass):
             return self.into(inner, x, state)
         # By the module's own call, which makes no copy of the output.
         call = nn.Module.__call__ if type(inner).__call__ is Cell.__call__ else type(inner).__call__
-        result: Any = call(inner, x, state)
-        if type(result) is not tuple or len(result) != 2:
-            raise ShapeError(
-                f"{type(inner).__name__}.forward returns (y, state), got {type(result).__name__}"
-            )
-        y, after = result
-        return y, after
+        return require_pair(inner, call(inner, x, state))
 
     def backwards(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Refuse: a step knows no future."""
@@ -378,6 +376,10 @@ class StepPass(Pass):
         """Return `x` times this step's mask."""
         masks = self.masks.get(owner, place, x.unsqueeze(1), p, shared)
         return x * step_of(masks, 0 if shared else self.t)
+
+    def from_starts(self, starts: Starts) -> StepPass:
+        """Return this step, whose resets go elsewhere."""
+        return StepPass(self.masks, self.t, starts)
 
     def resetting(
         self, inner: Recurrence, x: Tensor, state: State, reset: Tensor
