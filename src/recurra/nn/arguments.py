@@ -114,23 +114,20 @@ def fits_at_once(cell: Any, x: Any, state: State) -> bool:
         x: maybe `(B, 1, I)`.
         state: maybe of that cell.
     """
-    if not isinstance(cell, Cell) or type(state) is not cell.state_type or state is None:
+    if not isinstance(cell, Cell) or type(state) is not cell.state_type or not state:
         return False
-    if not isinstance(x, Tensor) or x.dim() != 3 or x.layout is not torch.strided:
+    if not isinstance(x, Tensor) or x.is_nested or x.dim() != 3 or x.layout is not torch.strided:
         return False
-    shape = x.shape
-    if shape[1] != 1 or shape[2] != cell.input_size or x.is_nested or x.device.type != "cpu":
+    device, (_, steps, size) = x.device, x.shape
+    if steps != 1 or size != cell.input_size or device.type != "cpu":
         return False
-    if _device_of(cell) not in (None, x.device) or not _learns_in(x.dtype, cell):
+    # Of which shapes and dtypes a state is, a cell of this package looks itself.
+    if not type(cell).__module__.startswith("recurra.nn.cells."):
         return False
-    shapes, common = cell.state_shapes(), (shape[0], cell.output_size)
-    for name, part in zip(cell.state_type._fields, state):
-        expected = (shape[0], *shapes[name]) if name in shapes else common
-        if not isinstance(part, Tensor) or part.shape != expected or part.dtype is not x.dtype:
-            return False
-        if part.device != x.device or part.layout is not torch.strided:
-            return False
-    return True
+    weight = next(iter(cell._parameters.values()), None)
+    if weight is None or weight.dtype is not x.dtype or weight.device != device:
+        return False
+    return getattr(state[0], "device", None) == device
 
 
 def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
@@ -167,7 +164,10 @@ def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
         _require_rows(name, initial, x.shape[0])
     else:
         # A kernel would read past the end of a state that is too small.
-        state = fitted(state, initial)
+        try:
+            state = fitted(state, initial)
+        except ShapeError as error:
+            raise ShapeError(f"{name}: {error}") from None
     if _learns_in(x.dtype, cell) and _is_of(x.dtype, state, initial):
         return state
     if not torch.is_autocast_enabled(x.device.type):

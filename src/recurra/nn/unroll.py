@@ -14,13 +14,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from recurra.errors import ShapeError
 from recurra.nn.arguments import (
-    check_first_step,
     checked_flags,
     checked_lengths,
     fits_at_once,
     require_sequences,
 )
-from recurra.nn.cells.base import require_pair, require_recurrence
+from recurra.nn.cells.base import require_recurrence
 from recurra.nn.cells.kernel import Kernel
 from recurra.nn.graphed import ungraphed
 from recurra.nn.present import Present, packed_like, padded, traces
@@ -123,8 +122,7 @@ def unroll(
     whole = lengths is None and mask is None and reset is None and generator is None and not states
     if whole and isinstance(x, Tensor) and fits_at_once(cell, x, state):
         # A step by itself costs less than anything made for many.
-        y, after = require_pair(cell, cell(x[:, 0], state))
-        check_first_step(cell, x[:, 0], state, y, after)
+        y, after = cell(x.squeeze(1), state)
         return y.unsqueeze(1), after
     options: Options = {"lengths": lengths, "mask": mask, "reset": reset, "generator": generator}
     if generator is not None and torch.compiler.is_compiling() and _draws(cell):
