@@ -34,7 +34,8 @@ def looped(step: Step, x: Tensor, state: State, traced: bool) -> tuple[Tensor, S
         traced: whether the states of all steps are asked for; None is returned without.
 
     Example:
-        >>> y, end, states = looped(lambda t, x, h: (h, h + x), torch.ones(1, 3, 1), 0, True)
+        >>> x, h = torch.ones(1, 3, 1), torch.zeros(1, 1)
+        >>> y, end, states = looped(lambda t, x, h: (h, h + x), x, h, True)
         >>> end, states.flatten()
         (tensor([[3.]]), tensor([1., 2., 3.]))
     """

@@ -41,11 +41,19 @@ class Present:
         self.place = mask.cumsum(1) - 1
 
     def to_front(self, x: Tensor) -> Tensor:
-        """Return `x (B, T, ...)` with the steps that are there at the front, the others behind."""
+        """Return `x (B, T, ...)` with the steps that are there at the front, the others behind.
+
+        Args:
+            x: anything of all steps.
+        """
         return _at(x, self.order)
 
     def back(self, y: Tensor) -> Tensor:
-        """Return `y (B, T, O)` with each step where it came from, and zeros between."""
+        """Return `y (B, T, O)` with each step where it came from, and zeros between.
+
+        Args:
+            y: outputs, the steps that are there at the front.
+        """
         return _at(y, self.place.clamp(min=0)).masked_fill(~self.mask.unsqueeze(2), 0)
 
     def read(self, from_end: bool) -> Tensor:

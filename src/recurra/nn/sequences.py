@@ -99,7 +99,11 @@ class SequencePass(Pass):
         return turned(inner, self.reversed(x), state)
 
     def reversed(self, x: Tensor) -> Tensor:
-        """Return each row of `x (B, T, ...)` from its end to its start, within its length."""
+        """Return each row of `x (B, T, ...)` from its end to its start, within its length.
+
+        Args:
+            x: anything of all steps.
+        """
         if self.lengths is None:
             return x.flip(1)
         steps = torch.arange(x.shape[1], device=x.device)
@@ -131,7 +135,13 @@ class SequencePass(Pass):
         return other
 
     def loop(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Run `inner` step by step."""
+        """Run `inner` step by step.
+
+        Args:
+            inner: a cell or wrapper.
+            x: `(B, T, I)`.
+            state: before the first step.
+        """
         y, end, _ = self._steps(inner, x, state)
         return y, end
 

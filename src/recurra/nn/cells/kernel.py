@@ -37,6 +37,7 @@ def unserved(x: Tensor) -> str | None:
         x: the sequences, or anything of their device.
 
     Example:
+        >>> import torch
         >>> unserved(torch.empty(1, device="meta"))
         'nothing is computed on meta'
     """
