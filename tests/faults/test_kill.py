@@ -177,13 +177,13 @@ Start = Callable[..., Trainer]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Callable[[dict[str, Any]], int]]:
+def server(encoded: Path) -> Iterator[Callable[[dict[str, Any]], int]]:
     program = subprocess.Popen(
         [sys.executable, __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "RECURRA_CACHE": str(encoded)},
     )
     assert program.stdin is not None
     assert program.stdout is not None
