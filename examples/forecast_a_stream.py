@@ -21,7 +21,7 @@ def main(out: Path) -> float:
     config = with_settings(
         rc.preset("series"),
         ["data.horizon=24", "data.season=24", "network.hidden_size=16", "network.members=2",
-         "train.steps=300"],
+         "train.steps=1000"],
     )  # fmt: skip
     for event in rc.train(config, data=series, out=out):
         if isinstance(event, Reported):
