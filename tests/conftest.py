@@ -34,8 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-PARTS = {"tests/nn/test_contract.py": 3}
-"""A file whose tests run over a product of tables -> one in how many entries is run."""
+PARTS = {"tests/nn/test_contract.py": (3, "bare-")}
+"""A file whose tests run over a product of tables -> one in how many of its entries is run, beside
+those that have this in their name."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -49,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left = {
             id(item)
             for (place, _), all_of in several.items()
-            for item in rest(all_of, PARTS[place])
+            for item in rest(all_of, *PARTS[place])
         }
         config.hook.pytest_deselected(items=[item for item in items if id(item) in left])
         items[:] = [item for item in items if id(item) not in left]
@@ -62,15 +63,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             test._hypothesis_internal_use_settings = more
 
 
-def rest(items: list[pytest.Item], part: int) -> Iterator[pytest.Item]:
-    """Yield what may be left out of a test's product: one in `part` stays, and of each table
-    every entry at least once. Which is fixed, by a hash of the names.
+def rest(items: list[pytest.Item], part: int, always: str) -> Iterator[pytest.Item]:
+    """Yield what may be left out of a test's product: one in `part` stays, those with `always` in
+    their name, and of each table every entry at least once. Which is fixed, by a hash of the names.
     """
-    items = sorted(items, key=lambda item: crc32(item.name.encode()))
+    items = sorted(items, key=lambda item: (always not in item.name, crc32(item.name.encode())))
     seen: set[tuple[str, int]] = set()
     for number, item in enumerate(items):
         entries = {(name, id(value)) for name, value in item.callspec.params.items()}
-        if number * part >= len(items) and entries <= seen:
+        if number * part >= len(items) and entries <= seen and always not in item.name:
             yield item
         seen |= entries
 
