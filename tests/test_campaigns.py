@@ -59,3 +59,27 @@ def test_every_guard_that_is_taken_out_stands_in_its_place_once(monkeypatch):
         assert guard.text(root) != (root / guard.file).read_text()
         file, _, name = guard.test.partition("::")
         assert f"def {name}" in (root / file).read_text()
+
+
+def test_a_part_has_one_in_three_each_entry_of_each_table_and_all_that_must_be(request):
+    (house,) = (
+        each for each in request.config.pluginmanager.get_plugins() if hasattr(each, "PARTS")
+    )
+    wraps, cells = ([f"{kind}{n}" for n in range(12)] for kind in ("wrap ", "cell "))
+    items = [
+        SimpleNamespace(
+            name=f"test[{wrap}-{cell}]",
+            callspec=SimpleNamespace(params={"wrap": wrap, "cell": cell}),
+        )
+        for wrap in wraps
+        for cell in cells
+    ]
+    left = [item.name for item in house.rest(items, 3, "[wrap 7-")]
+    kept = [item for item in items if item.name not in left]
+    assert 144 / 3 <= len(kept) <= 144 / 3 + 12
+    assert {item.name for item in items if "[wrap 7-" in item.name} <= {item.name for item in kept}
+    for name in ("wrap", "cell"):
+        assert len({item.callspec.params[name] for item in kept}) == 12
+    rare = house.rest(items, 10**6, "[none")  # nothing but what each entry needs
+    assert 12 <= 144 - len(list(rare)) <= 24
+    assert all((request.config.rootpath / place).exists() for place in house.PARTS)

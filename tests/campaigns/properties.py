@@ -18,9 +18,18 @@ def run(seed: int) -> dict[str, Any]:
         for path in TESTS.rglob("test_*.py")
         if "from hypothesis import given" in path.read_text()
     )
-    options = ["--hypothesis-profile=campaign", f"--hypothesis-seed={seed}", "-n", "2"]
+    return tested(files, "--hypothesis-profile=campaign", f"--hypothesis-seed={seed}")
+
+
+def tested(files: list[str], *options: str) -> dict[str, Any]:
+    """Run files of tests and return what came of it.
+
+    Args:
+        files: the paths.
+        options: pytest's.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *files],
+        [sys.executable, "-m", "pytest", *options, "-n", "2", *files],
         cwd=TESTS.parent,
         capture_output=True,
         text=True,

@@ -216,6 +216,7 @@ class Full(io.StringIO):
     flush = write  # type: ignore[assignment]
 
 
+@pytest.mark.usefixtures("knows_grammar")
 def test_a_training_goes_on_where_its_log_lies_on_a_full_disk(recurra, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr("sys.stderr", Full())

@@ -69,6 +69,7 @@ def full() -> Iterator[TextIO]:
 
 
 @needs_full
+@pytest.mark.usefixtures("knows_grammar")
 def test_the_log_on_the_same_full_disk_as_the_run_ends_no_training(
     tmp_path, monkeypatch, recurra, full
 ):

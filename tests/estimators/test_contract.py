@@ -20,7 +20,9 @@ from recurra.estimators.softmax import SoftmaxClassifier
 SOURCE = Path(__file__).parents[2] / "src"
 
 
-@parametrize_with_checks([SoftmaxClassifier(), SequenceClassifier(), SequenceRegressor()])
+@parametrize_with_checks(
+    [SoftmaxClassifier(), SequenceClassifier(epochs=30), SequenceRegressor(epochs=60)]
+)
 def test_scikit_learn_s_check(estimator, check):
     check(estimator)
 

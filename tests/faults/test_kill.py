@@ -177,13 +177,13 @@ Start = Callable[..., Trainer]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Callable[[dict[str, Any]], int]]:
+def server(encoded: Path) -> Iterator[Callable[[dict[str, Any]], int]]:
     program = subprocess.Popen(
         [sys.executable, __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "RECURRA_CACHE": str(encoded)},
     )
     assert program.stdin is not None
     assert program.stdout is not None
@@ -348,7 +348,7 @@ def test_signals_at_drawn_moments_cost_nothing(start: Start, expected: dict[str,
         time.sleep(draws.uniform(0.1, 0.8))
         begun = time.monotonic()
         assert trainer.kill(number) in (0, code, -number)  # -number: not heard of signals yet
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 60  # a second, where no one else is at work
     final = start("drawn")
     assert final.wait() == 0, final.log()
     assert "Traceback" not in final.log()

@@ -87,9 +87,11 @@ print(peak_over(lambda: step(B, plain=True)))
 
 def test_a_step_holds_no_logits_beyond_a_chunk(tmp_path: Path) -> None:
     """100,000 words: all logits are 267 MiB, a chunk of them is 32 in float32."""
-    # Now and then the process takes 64 MiB more, whatever it runs.
-    ours, plain = min(measure(STEP, tmp_path) for _ in range(3))
     logits = 100_000 * 700 * 4 / 2**20
+    for _ in range(3):  # now and then the process takes 64 MiB more, whatever it runs
+        ours, plain = measure(STEP, tmp_path)
+        if ours < 0.75 * logits:
+            break
     assert plain > 1.5 * logits, "the measurement sees what it is for"
     assert ours < 0.75 * logits
     assert ours < plain / 4
@@ -117,9 +119,9 @@ words = Vocabulary([*(f"w{n}" for n in range(998)), "<eos>", "<unk>"])
 options = NetworkOptions(hidden_size=8, num_layers=1)
 network = LanguageNetwork(options, len(words), torch.Generator().manual_seed(1))
 model = NetworkModel(network, options, words, "split")
-model.log_probs_of(ids[:20_000])
-short = peak_over(lambda: model.log_probs_of(ids[:20_000]))
-long = peak_over(lambda: model.log_probs_of(ids[:200_000]))
+model.log_probs_of(ids[:10_000])
+short = peak_over(lambda: model.log_probs_of(ids[:10_000]))
+long = peak_over(lambda: model.log_probs_of(ids[:100_000]))
 print(short, long)
 """
 
@@ -129,5 +131,5 @@ def test_a_gigabyte_of_text_is_not_held_and_scoring_does_not_grow_with_the_text(
 ) -> None:
     training, short, long = measure(TEXT, tmp_path)
     assert training < 10
-    assert long < short + 15  # the scores themselves are 1.5
+    assert long < short + 10  # the scores themselves are 0.8
     assert long < 60

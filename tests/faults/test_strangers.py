@@ -308,16 +308,16 @@ def test_gigabytes_of_sparse_weights_are_refused_by_their_header(runs: Path, run
     manifest = json.loads((path.parent / "manifest.json").read_text())
     manifest["files"][path.name]["size"] = path.stat().st_size
     (path.parent / "manifest.json").write_text(json.dumps(manifest))
-    begun = time.monotonic()
+    begun = time.process_time()  # not the clock: others may be at work
     with pytest.raises(CheckpointError, match=r"missing|members is"):
         LOADS.get(run, rc.LanguageModel.from_pretrained)(run)
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_a_vocabulary_of_empty_lists_is_refused_unparsed(runs: Path) -> None:
     vocabulary = runs / "words" / "model" / "vocabulary.json"
     vocabulary.write_bytes(b'{"tokens": [' + b"[]," * 10_000_000 + b"[]]}")
-    begun = time.monotonic()
+    begun = time.process_time()  # not the clock: others may be at work
     with pytest.raises(CheckpointError, match="not of the form"):
         Vocabulary.from_json(vocabulary.read_bytes())
     with vocabulary.open("ab") as file:
@@ -328,7 +328,7 @@ def test_a_vocabulary_of_empty_lists_is_refused_unparsed(runs: Path) -> None:
     manifest.write_text(json.dumps(edited))
     with pytest.raises(CheckpointError, match=r"180,000,000 bytes, over 67,108,864: .*MOST_MB=180"):
         rc.LanguageModel.from_pretrained("words")
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize(
@@ -406,10 +406,10 @@ def test_gigabytes_of_a_sparse_checkpoint_are_refused_unread(runs: Path, name: s
         manifest = json.loads((place / "manifest.json").read_text())
         manifest["files"][path.name] = {"size": 2**33, "sha256": "0" * 64}
         (place / "manifest.json").write_text(json.dumps(manifest))
-    begun = time.monotonic()
+    begun = time.process_time()  # not the clock: others may be at work
     with pytest.raises(CheckpointError, match=r"bytes, over the [\d,]+ of such a training"):
         list(rc.train(config, out="stopped", should_stop=lambda: True))
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize("step", [-1, 0, 19, 10**17])

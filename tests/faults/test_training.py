@@ -32,6 +32,8 @@ from recurra.run.session import train
 from recurra.storage.files import sha256
 from recurra.storage.sealed import SealedFile
 
+pytestmark = pytest.mark.usefixtures("knows_grammar")
+
 CONFIG = LanguageRun(
     preset="mine",
     threads=1,
@@ -67,11 +69,11 @@ def learned(run: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def expected(tmp_path_factory: pytest.TempPathFactory, encoded: Path) -> dict[str, str]:
     """What an undisturbed run has learned."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECURRA_CACHE", str(folder / "cache"))
+        patch.setenv("RECURRA_CACHE", str(encoded))
         patch.setattr(os, "fsync", lambda _: None)
         list(train(CONFIG, out=folder / "run"))
     return learned(folder / "run")

@@ -135,7 +135,7 @@ class TestOf:
         TextMetrics.of(log_probs, facts(82_430))
         begun = time.process_time()
         TextMetrics.of(log_probs, facts(82_430))
-        assert time.process_time() - begun < 0.1
+        assert time.process_time() - begun < 0.3
 
 
 @pytest.mark.parametrize("nats", [math.inf, math.nan])

@@ -36,6 +36,8 @@ from recurra.randomness import generator
 
 Ids = NDArray[np.integer]
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("knows_grammar")
+
 GRAMMAR = TextOptions(corpus="grammar", chunk_length=20)
 SMALL = NetworkOptions(hidden_size=8, precision="float32")
 

@@ -127,22 +127,23 @@ def test_a_damaged_line_alone_is_dropped_and_said(log, damage):
     assert log.rewind(7) == []
 
 
-def test_one_flipped_bit_in_metrics_jsonl_costs_that_line_alone(log):
-    for step in range(1, 41):
+def test_one_flipped_bit_in_metrics_jsonl_costs_that_line_alone(log, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing here is about power losses
+    for step in range(1, 9):
         log.append(stepped(step))
-        if step % 10 == 0:
+        if step % 4 == 0:
             log.append(validated(step))
     lines = log.path.read_bytes().splitlines(keepends=True)
     said = 0
-    for bit in range(0, 8 * len(lines[20])):
-        if bit // 8 == len(lines[20]) - 1:
+    for bit in range(0, 8 * len(lines[5])):
+        if bit // 8 == len(lines[5]) - 1:
             continue  # the line's end: then two lines are one
-        flipped = bytearray(lines[20])
+        flipped = bytearray(lines[5])
         flipped[bit // 8] ^= 1 << bit % 8
-        log.path.write_bytes(b"".join([*lines[:20], flipped, *lines[21:]]))
-        told = log.rewind(40)
+        log.path.write_bytes(b"".join([*lines[:5], flipped, *lines[6:]]))
+        told = log.rewind(8)
         kept = log.path.read_bytes().splitlines(keepends=True)
-        assert [line for line in kept if line in lines] in (lines, lines[:20] + lines[21:])
+        assert [line for line in kept if line in lines] in (lines, lines[:5] + lines[6:])
         assert bool(told) == (len(kept) < len(lines))  # else a digit became another one
         said += bool(told)
     assert said > 500

@@ -43,6 +43,8 @@ from recurra.storage.files import sha256
 from recurra.storage.locks import lock
 from recurra.table import imported
 
+pytestmark = pytest.mark.usefixtures("knows_grammar")
+
 FILES = {
     ".lock",
     ".recurra",
@@ -138,11 +140,11 @@ def learned(run: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+def finished(tmp_path_factory: pytest.TempPathFactory, encoded: Path) -> tuple[Path, list[Any]]:
     """A run that went through, shared by the tests that only look at it, and its events."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECURRA_CACHE", str(folder / "cache"))
+        patch.setenv("RECURRA_CACHE", str(encoded))
         return folder / "run", list(train(CONFIG, out=folder / "run"))
 
 

@@ -291,10 +291,10 @@ class TestUnpack:
     def test_bomb(self, tmp_path):
         path = archive(tmp_path, member("bomb", bytes(50_000_000)), A, B)
         assert path.stat().st_size < 100_000
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(DataError, match="unpacks to more than was expected"):
             take(path)
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 1
 
     @pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
     def test_bomb_in_an_extended_header(self, kind, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 
 import pytest
 
@@ -28,18 +29,26 @@ NETWORK = LanguageRun(
 )
 
 
-@pytest.fixture
-def runs(recurra, tmp_path):
-    """Two finished runs of one text, `net` and `counts`, in the working directory."""
-    folder = tmp_path / "text"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A text, and two finished runs of it, `net` and `counts`."""
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "text").mkdir()
     for split, count in {"train": 60, "valid": 8, "test": 6}.items():
-        (folder / f"{split}.txt").write_text(LINES * count)
-    for name, config in {
-        "net": NETWORK,
-        "counts": NgramRun(preset="kn", threads=1, data=DATA, ngram=NgramOptions(order=2)),
-    }.items():
-        list(train(config, out=tmp_path / name))
+        (folder / "text" / f"{split}.txt").write_text(LINES * count)
+    counts = NgramRun(preset="kn", threads=1, data=DATA, ngram=NgramOptions(order=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("RECURRA_CACHE", str(folder / "cache"))
+        for name, config in {"net": NETWORK, "counts": counts}.items():
+            list(train(config, out=folder / name))
+    return folder
+
+
+@pytest.fixture
+def runs(recurra, tmp_path, trained):
+    """Two finished runs of one text, `net` and `counts`, in the working directory."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

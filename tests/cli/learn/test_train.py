@@ -18,6 +18,8 @@ from recurra.language.entry import LanguageRun
 from recurra.learning.event import Stopped
 from recurra.run.session import Opened
 
+pytestmark = pytest.mark.usefixtures("knows_grammar")
+
 SMALL = [
     "train",
     "words",

@@ -190,7 +190,7 @@ class TestSpelling:
     def test_leaving_words_out_gains_nothing(self, data_root):
         """A unigram model of PTB: perplexity falls with the vocabulary, bits per character rise."""
         found = []
-        for size in (10_000, 1_000, 100, 3):
+        for size in (10_000, 300, 3):
             data = TextDataset.open(TextOptions(corpus="ptb", vocabulary_size=size))
             counts = np.bincount(data.ids("train"), minlength=size) + 1.0
             log_probs = np.log(counts / counts.sum())[data.ids("test")]
@@ -340,9 +340,12 @@ class TestEncodeText:
 
 
 class TestPtb:
-    @pytest.fixture
-    def ptb(self, data_root):
-        return TextDataset.open(TextOptions(corpus="ptb"))
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def ptb(data_root, tmp_path_factory):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RECURRA_CACHE", str(tmp_path_factory.mktemp("ptb")))
+            return TextDataset.open(TextOptions(corpus="ptb"))
 
     def test_counts(self, ptb):
         assert len(ptb.vocabulary) == 10_000
@@ -425,8 +428,8 @@ class TestPtb:
             TextDataset.open(TextOptions(corpus="ptb"))
             seconds.append(time.process_time() - start)
         cold, warm = seconds
-        assert cold < 2
-        assert warm < 0.3
+        assert cold < 6  # a second on a quiet machine
+        assert warm < min(1, cold / 3)
 
 
 MEASURE = """
@@ -456,10 +459,10 @@ print(peak() - before)
 @pytest.mark.parametrize(
     ("rule", "unit", "tokens", "megabytes"),
     [
-        ("split", b"the cat sat on the mat and saw ", 8, 60),
+        ("split", b"the cat sat on the mat and saw ", 8, 20),
         ("words", b"The cat sat, on the mat; saw -- ", 11, 20),
         ("characters", "the cat säs on the mat and saw".encode(), 30, 20),
-        ("split", b"onewordwithoutaspaceanywhereatall", None, 60),
+        ("split", b"onewordwithoutaspaceanywhereatall", None, 20),
         ("bpe", b" cat sat, on; mats", 6, 10),
     ],
     ids=["split", "words", "characters", "one word", "bpe"],

@@ -156,7 +156,7 @@ def test_on_ptb(data_root: Path) -> None:
     held = [types[n] for n in picked]
     begun = time.process_time()
     found = spelling(*[word for word in types if word not in set(held)])
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 3
     characters = sum(len(word) + 1 for word in held)
     assert sum(map(found.bits, held)) / characters == pytest.approx(2.774, abs=0.01)
     assert found.log_prob("walkers") > found.log_prob("srekalw")

@@ -307,14 +307,14 @@ def test_packed_files_that_are_damaged(tmp_path: Path) -> None:
 
 def test_the_head_is_not_believed(tmp_path: Path) -> None:
     path = write(tmp_path, LMPLZ.replace("ngram 3=2", "ngram 3=999999999999999999"))
-    begun = time.perf_counter()
+    begun = time.process_time()
     tracemalloc.start()
     with pytest.warns(UserWarning, match=r"999,999 of length 3 \(2 are there\)"):
         read_arpa(path)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 5e6
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_an_endless_line_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
