@@ -22,7 +22,7 @@ __all__ = [
     "checked_flags",
     "checked_lengths",
     "first_state",
-    "fits_at_once",
+    "is_one_step",
     "require_sequences",
 ]
 
@@ -106,28 +106,23 @@ def checked_flags(
     return flags.to(x.device)
 
 
-def fits_at_once(cell: Any, x: Any, state: State) -> bool:
-    """Return whether `x` is one step of a cell that nothing need be said against, nor be laid out.
+def is_one_step(cell: Any, x: Tensor, state: State) -> bool:
+    """Return whether `x` is one step, of a cell that says itself what does not fit it.
 
     Args:
-        cell: maybe a cell.
+        cell: maybe a cell of this package.
         x: maybe `(B, 1, I)`.
         state: maybe of that cell.
     """
-    if not isinstance(cell, Cell) or type(state) is not cell.state_type or not state:
-        return False
-    if not isinstance(x, Tensor) or x.is_nested or x.dim() != 3 or x.layout is not torch.strided:
-        return False
-    device, (_, steps, size) = x.device, x.shape
-    if steps != 1 or size != cell.input_size or device.type != "cpu":
-        return False
-    # Of which shapes and dtypes a state is, a cell of this package looks itself.
-    if not type(cell).__module__.startswith("recurra.nn.cells."):
-        return False
-    weight = next(iter(cell._parameters.values()), None)
-    if weight is None or weight.dtype is not x.dtype or weight.device != device:
-        return False
-    return getattr(state[0], "device", None) == device
+    return (
+        x.is_cpu
+        and x.dim() == 3
+        and not x.is_nested
+        and x.shape[1] == 1
+        and isinstance(cell, Cell)
+        and type(state) is cell.state_type
+        and type(cell).__module__.startswith("recurra.nn.cells.")
+    )
 
 
 def first_state(cell: Recurrence, x: Tensor, state: State) -> State:

@@ -16,7 +16,7 @@ from recurra.errors import ShapeError
 from recurra.nn.arguments import (
     checked_flags,
     checked_lengths,
-    fits_at_once,
+    is_one_step,
     require_sequences,
 )
 from recurra.nn.cells.base import require_recurrence
@@ -120,10 +120,13 @@ def unroll(
         (torch.Size([2, 7, 5]), True)
     """
     whole = lengths is None and mask is None and reset is None and generator is None and not states
-    if whole and isinstance(x, Tensor) and fits_at_once(cell, x, state):
-        # A step by itself costs less than anything made for many.
-        y, after = cell(x.squeeze(1), state)
-        return y.unsqueeze(1), after
+    if whole and isinstance(x, Tensor) and is_one_step(cell, x, state):
+        # A step by itself costs less than anything made for many, or asked before.
+        try:
+            y, after = cell(x.squeeze(1), state)
+            return y.unsqueeze(1), after
+        except (RuntimeError, ShapeError):
+            pass  # what does not fit is said below
     options: Options = {"lengths": lengths, "mask": mask, "reset": reset, "generator": generator}
     if generator is not None and torch.compiler.is_compiling() and _draws(cell):
         from recurra.nn.uncompiled import drawing  # brings the whole compiler with it
