@@ -373,3 +373,9 @@ def test_a_state_of_another_shape_never_reaches_a_kernel() -> None:
         unroll(cell, x, LSTMState(torch.zeros(2, 4), torch.zeros(2, 1)))
     with pytest.raises(ShapeError, match=r"'state.0.h'.*, expected .*'state.h'"):
         unroll(cell, x, (cell.initial_state(2),))
+
+
+def test_the_plan_of_one_step_is_the_step() -> None:
+    cell = LSTMCell(3, 4)
+    assert plan(cell, torch.zeros(2, 1, 3)) == "LSTMCell(3 -> 4): one step, by the cell itself"
+    assert "oneDNN" in plan(cell, torch.zeros(2, 2, 3))

@@ -121,8 +121,7 @@ def unroll(
     """
     whole = lengths is None and mask is None and reset is None and generator is None and not states
     if whole and isinstance(x, Tensor) and is_one_step(cell, x, state):
-        # A step by itself costs less than anything made for many, or asked before.
-        try:
+        try:  # a step by itself costs less than anything made for many, or asked before
             y, after = cell(x.squeeze(1), state)
             return y.unsqueeze(1), after
         except (RuntimeError, ShapeError):
@@ -185,6 +184,9 @@ def plan(cell: Recurrence, x: Tensor | None = None) -> str:
         x = next(cell.parameters(), torch.empty(0))
     elif not isinstance(x, Tensor):
         raise ShapeError(f"plan takes x as a tensor, got {type(x).__name__}")
+    if x.dim() == 3 and is_one_step(cell, x, cell.initial_state(x.shape[0])):
+        sizes = f"({cell.input_size} -> {cell.output_size})"
+        return f"{type(cell).__name__}{sizes}: one step, by the cell itself"
     return "\n".join(_describe(cell, x, ""))
 
 
