@@ -3,7 +3,8 @@
 Each checkout lives in a process of its own and waits while the other takes its turn: one thread,
 float32. What is told is, cell by cell, the best of all turns of ours over the best of theirs.
 
-    python benchmarks/unrolled.py CHECKOUT [--rounds 8] [--out benchmarks/results/unrolled.json]
+    python benchmarks/unrolled.py CHECKOUT [--rounds 8] [--only CELL ...]
+        [--out benchmarks/results/unrolled.json]
 """
 
 from __future__ import annotations
@@ -59,12 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("other", type=Path)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--only", nargs="*", default=list(CELLS))
     parser.add_argument("--out")
     options = parser.parse_args()
     workers = {"ours": started(HERE), "other": started(options.other.resolve())}
     found: dict[str, dict[str, dict[str, float]]] = {}
     for size, (B, T, H) in SIZES.items():
-        for name in CELLS:
+        for name in options.only:
             best = dict.fromkeys(workers, float("inf"))
             for number in range(options.rounds + 1):
                 for which, worker in workers.items():
