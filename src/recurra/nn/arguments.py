@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import Cell, require_recurrence, require_state
-from recurra.nn.cells.kernel import unserved
+from recurra.nn.kernels.compiler.compiled import unserved
 from recurra.nn.state import State, fitted, flatten
 from recurra.nn.wrappers.base import Recurrence
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.nn.cells.kernel import unserved
+from recurra.nn.kernels.compiler.compiled import unserved
 from recurra.nn.state import State, flatten, map_tensors
 
 __all__ = ["Step", "looped"]

@@ -13,8 +13,9 @@ from torch import Tensor
 from recurra.errors import ShapeError
 from recurra.nn.arguments import check_first_step, first_state
 from recurra.nn.cells.base import Cell, kernel_of
-from recurra.nn.cells.kernel import Kernel, is_watched, unserved
+from recurra.nn.cells.kernel import Kernel, is_watched
 from recurra.nn.graphed import graphed
+from recurra.nn.kernels.compiler.compiled import unserved
 from recurra.nn.loop import looped
 from recurra.nn.state import State, map_tensors, step_of, where
 from recurra.nn.wrappers.base import Pass, Recurrence, Starts, StepPass, Wrapper, why_stepwise

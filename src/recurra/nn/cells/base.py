@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
-from recurra.nn.cells.kernel import Kernel, is_watched, unserved
+from recurra.nn.cells.kernel import Kernel, is_watched
+from recurra.nn.kernels.compiler.compiled import unserved
 from recurra.nn.state import State, fitted, flatten
 
 __all__ = [

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from recurra.nn.kernels.compiler.compiled import is_transformed
 from recurra.nn.state import State
 
-__all__ = ["Kernel", "is_watched", "unserved"]
+__all__ = ["Kernel", "is_watched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +27,6 @@ class Kernel:
     name: str
     run: Callable[[Tensor, State, Tensor | None], tuple[Tensor, State]]
     looped: bool = False
-
-
-def unserved(x: Tensor) -> str | None:
-    """Return why no kernel serves such a tensor; None where some do.
-
-    Args:
-        x: the sequences, or anything of their device.
-
-    Example:
-        >>> import torch
-        >>> unserved(torch.empty(1, device="meta"))
-        'nothing is computed on meta'
-    """
-    if is_transformed():
-        return "a transform of torch.func is at work"
-    return "nothing is computed on meta" if x.is_meta else None
 
 
 def is_watched(module: nn.Module) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from recurra.nn.cells.base import Cell
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.rnn import RNNCell
-from recurra.nn.weights.parts import array_of, filled
+from recurra.nn.weights.parts import Kind, array_of, filled, require_kind
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.stack import Stack
 
 __all__ = ["from_flax"]
 
-Kind = Literal["lstm", "gru", "rnn"]
 LETTERS = {"lstm": "ifgo", "gru": "rzn", "rnn": ("",)}
 
 Values = dict[str, np.ndarray | None]
@@ -54,8 +53,7 @@ def from_flax(tree: Any, kind: Kind) -> Recurrence:
         raise ConfigError(
             "from_flax: the MGUCell of Flax resets after the product, ours before it, as its paper"
         )
-    if kind not in get_args(Kind):
-        raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {kind!r:.80}")
+    require_kind(kind)
     if isinstance(tree, list | tuple):
         return Stack([from_flax(layer, kind) for layer in tree])
     if not isinstance(tree, Mapping):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -23,22 +23,24 @@ from recurra.nn.weights.keras_arrays import (
 )
 from recurra.nn.weights.keras_layer import activation_of, is_keras_layer, recurrence_of
 from recurra.nn.weights.parts import (
+    Kind,
     array_of,
     directions_of,
     has_bias,
     layers_of,
     names_of,
     parameters_of,
-    steps_apart_from_activations,
+    require_kind,
 )
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
+from recurra.nn.wrappers.inside import steps_apart_from_activations
 from recurra.nn.wrappers.reversed import Reversed
 from recurra.nn.wrappers.stack import Stack
 
 __all__ = ["from_keras", "to_keras"]
 
-Kind = Literal["lstm", "gru", "rnn"]
+LAYERS = (LSTMCell, GRUCell, RNNCell)
 Merge = Literal["concat", "sum", "mean", "product"]
 
 
@@ -135,9 +137,7 @@ def _of_sequence(weights: Any, kind: Any, options: dict[str, Any]) -> Recurrence
         )
     if weights and all(map(is_keras_layer, weights)):
         return Stack([from_keras(layer, kind, **options) for layer in weights])
-    if not isinstance(kind, str) or kind not in get_args(Kind):
-        got = f"{kind!r:.80}" if isinstance(kind, str) else type(kind).__name__
-        raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {got}")
+    require_kind(kind)
     if weights and all(isinstance(layer, list | tuple) for layer in weights):
         return Stack([from_keras(layer, cast("Kind", kind), **options) for layer in weights])
     layers = layers_in([array_of(each, ARRAYS) for each in weights], kind)
@@ -162,7 +162,9 @@ def _layer_of_keras(layer: Recurrence) -> list[np.ndarray]:
         )
     arrays: list[np.ndarray] = []
     for cell in cells:
-        if not steps_apart_from_activations(cell, LSTMCell, GRUCell, RNNCell):
+        if not any(
+            steps_apart_from_activations(cell, kind) for kind in (LSTMCell, GRUCell, RNNCell)
+        ):
             raise ConfigError(f"to_keras: Keras has no layer for {type(cell).__name__}")
         values = [value.detach().cpu() for value in parameters_of(cell).values()]
         weight_ih, weight_hh, bias_ih, bias_hh = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +16,13 @@ from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.peephole_lstm import PeepholeLSTMCell
 from recurra.nn.cells.projected_lstm import ProjectedLSTMCell
 from recurra.nn.cells.rnn import RNNCell
-from recurra.nn.weights.parts import array_of, filled
+from recurra.nn.weights.parts import Kind, array_of, filled, require_kind
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.stack import Stack
 
 __all__ = ["from_tensorflow"]
 
-Kind = Literal["lstm", "gru", "rnn"]
 
 CELL = re.compile(r"(?:basic_|layer_norm_basic_|cudnn_compatible_)?(lstm|gru|rnn)_cell(?:_\d+)?")
 OLD = {"weights": "kernel", "biases": "bias"}  # before TensorFlow 1.2
@@ -65,8 +64,7 @@ def from_tensorflow(weights: Any, kind: Kind, *, forget_bias: float = 1.0) -> Re
         >>> from_tensorflow(names, "lstm").bias_ih.chunk(4)[1].tolist()
         [1.0, 1.0]
     """
-    if kind not in get_args(Kind):
-        raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {kind!r:.80}")
+    require_kind(kind)
     if not isinstance(forget_bias, Real):
         raise ConfigError(f"from_tensorflow: forget_bias is a number, got {forget_bias!r:.40}")
     if isinstance(weights, Mapping):

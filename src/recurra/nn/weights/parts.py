@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import Cell
-from recurra.nn.cells.kernel import is_watched
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.stack import Stack
 
 __all__ = [
+    "Kind",
     "array_of",
     "directions_of",
     "empty",
@@ -25,8 +25,11 @@ __all__ = [
     "layers_of",
     "names_of",
     "parameters_of",
-    "steps_apart_from_activations",
+    "require_kind",
 ]
+
+Kind = Literal["lstm", "gru", "rnn"]
+"""The cells that other libraries have."""
 
 
 def empty(make: Callable[[], Cell], like: Tensor) -> Cell:
@@ -139,12 +142,17 @@ def directions_of(layer: Recurrence, place: str) -> list[Cell]:
     return cast("list[Cell]", parts)
 
 
-def steps_apart_from_activations(cell: Cell, *kinds: type[Cell]) -> bool:
-    """Return whether the step of a cell is that of one of the kinds, but for its activations.
+def require_kind(kind: Any) -> None:
+    """Raise ConfigError unless it is a kind of cells that other libraries have.
 
     Args:
-        cell: which.
-        kinds: classes of cells.
+        kind: what should be one.
+
+    Example:
+        >>> require_kind("elman")
+        Traceback (most recent call last):
+        recurra.errors.ConfigError: kind is 'lstm', 'gru' or 'rnn', got 'elman'
     """
-    own = any(isinstance(cell, kind) and type(cell).forward is kind.forward for kind in kinds)
-    return own and not is_watched(cell)
+    if not isinstance(kind, str) or kind not in get_args(Kind):
+        got = f"{kind!r:.80}" if isinstance(kind, str) else type(kind).__name__
+        raise ConfigError(f"kind is 'lstm', 'gru' or 'rnn', got {got}")

@@ -14,7 +14,7 @@ from recurra.nn.cells.kernel import is_watched
 from recurra.nn.state import State
 from recurra.nn.wrappers.base import Recurrence, Wrapper
 
-__all__ = ["map_cells", "require_part", "require_steps", "steps_as"]
+__all__ = ["map_cells", "require_part", "require_steps", "steps_apart_from_activations", "steps_as"]
 
 
 def map_cells(
@@ -118,6 +118,15 @@ def steps_as(cell: Recurrence, kind: type[Cell]) -> bool:
         kind: a class of cells.
     """
     unusual = isinstance(cell, Activated) and cell.unusual()
-    if not isinstance(cell, kind) or is_watched(cell) or unusual:
-        return False
-    return type(cell).forward is kind.forward
+    return steps_apart_from_activations(cell, kind) and not unusual
+
+
+def steps_apart_from_activations(cell: Recurrence, kind: type[Cell]) -> bool:
+    """Return whether a cell steps as `kind` itself, but maybe with other activations, unwatched.
+
+    Args:
+        cell: what is wrapped.
+        kind: a class of cells.
+    """
+    own = isinstance(cell, kind) and type(cell).forward is kind.forward
+    return own and not is_watched(cell)

@@ -38,6 +38,7 @@ __all__ = [
     "missing",
     "served",
     "type_of",
+    "unserved",
     "view",
 ]
 
@@ -206,14 +207,29 @@ def served(x: Tensor) -> str | None:
         >>> served(torch.zeros(1).half())
         'compiled kernels are of float32 and float64, not float16'
     """
-    if is_transformed():
-        return "a transform of torch.func is at work"
     if x.device.type != "cpu":
         return f"compiled kernels are for the processor, not {x.device.type}"
+    if reason := unserved(x):
+        return reason
     if x.dtype not in (torch.float32, torch.float64):
         name = str(x.dtype).removeprefix("torch.")
         return f"compiled kernels are of float32 and float64, not {name}"
     return missing()
+
+
+def unserved(x: Tensor) -> str | None:
+    """Return why no kernel serves such a tensor; None where some do.
+
+    Args:
+        x: the sequences, or anything of their device.
+
+    Example:
+        >>> unserved(torch.empty(1, device="meta"))
+        'nothing is computed on meta'
+    """
+    if is_transformed():
+        return "a transform of torch.func is at work"
+    return "nothing is computed on meta" if x.is_meta else None
 
 
 def is_transformed() -> bool:

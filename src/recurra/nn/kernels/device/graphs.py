@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from recurra.nn.kernels.compiler.compiled import is_transformed
+from recurra.nn.kernels.compiler.compiled import unserved
 from recurra.nn.kernels.device.recorder import Recorder, RecordingError, watched
 
 __all__ = ["Function", "Graphs"]
@@ -58,8 +58,8 @@ class Graphs:
             return "torch.compile is at work"
         if reason := self.recorder.missing(like):
             return reason
-        if is_transformed():
-            return "a transform of torch.func is at work"
+        if reason := unserved(like):
+            return reason
         if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
             return "hooks are set on what is saved for the backward pass"
         owned = self._owned.get(owner)
