@@ -96,7 +96,8 @@ def _run_back(
     d_ends = [torch.zeros_like(end) if each is None else each for each, end in zip(d, ends)]
     back = torch.ops.aten.mkldnn_rnn_layer_backward
     d_x, *d_weights, d_h, d_c = back(x, *weights, h, c, *ends, *d_ends, *how)
-    return [d.to(like.dtype) for d, like in zip((d_x, d_h, d_c, *d_weights), given)]
+    found = [d_x, d_h, d_c, *d_weights]
+    return found if x.dtype == torch.float32 else [d.to(x.dtype) for d in found]
 
 
 class _Layer(torch.autograd.Function):

@@ -60,15 +60,14 @@ def lstm_sequence(
         hold[:H], hold[H : 2 * H] = -SATURATION, SATURATION
         x, weights = _with_padding_feature(x, weights, hold, lengths)
     dtype = autocast_dtype(x)
-    state = (h.unsqueeze(0).to(dtype), c.unsqueeze(0).to(dtype))
-    narrow = [weight.to(dtype) for weight in weights]
-    with torch.autocast(x.device.type, enabled=False), _apart(x):
-        if has_onednn_lstm(x.device, dtype):
-            ends = onednn_lstm(x.to(dtype), state[0][0], state[1][0], narrow)
-        else:
-            y, *last = torch.lstm(x.to(dtype), state, narrow, True, 1, 0.0, _train(), False, True)
-            ends = y, last[0][0], last[1][0]
-    y, h_end, c_end = (end.to(x.dtype) for end in ends)
+    if weights[0].dtype != dtype:
+        weights = [weight.to(dtype) for weight in weights]
+    given = x.to(dtype), h.to(dtype), c.to(dtype)
+    if has_onednn_lstm(x.device, dtype):
+        y, h_end, c_end = onednn_lstm(*given, weights)
+    else:
+        y, h_end, c_end = _torch_lstm(*given, weights)
+    y, h_end, c_end = y.to(x.dtype), h_end.to(x.dtype), c_end.to(x.dtype)
     return y, h_end if lengths is None else _last(y, h, lengths), c_end
 
 
@@ -150,6 +149,13 @@ def why_not_compiled(x: Tensor) -> str | None:
     if torch.compiler.is_compiling() and not x.is_cuda and (reason := served(x)):
         return f"ATen's loop is not for torch.compile, and {reason}"
     return None
+
+
+def _torch_lstm(x: Tensor, h: Tensor, c: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+    state, parts = (h.unsqueeze(0), c.unsqueeze(0)), list(weights)
+    with torch.autocast(x.device.type, enabled=False), _apart(x):
+        y, h_end, c_end = torch.lstm(x, state, parts, True, 1, 0.0, _train(), False, True)
+    return y, h_end[0], c_end[0]
 
 
 def _with_hidden_state(

@@ -155,8 +155,11 @@ class ProductLoop:
         lengths: Tensor | None,
         option: float,
         made: list[Tensor],
+        to_x: bool,
     ) -> list[Tensor]:
-        """Run the gradient of the loop, of what it was given and has made."""
+        """Run the gradient of the loop, of what it was given and has made; nothing stands for
+        that of x unless it is asked for.
+        """
         y, kept, between = made
         T, B, N, _ = y.shape
         d_y = torch.zeros_like(y) if d_y is None else d_y
@@ -173,7 +176,7 @@ class ProductLoop:
             for n in range(N):
                 to[n] = product_over_rows(d[:, n], before.flatten(0, 1)[:, n])
         flat = d_sums[0].view(T * B, -1)
-        d_x = product_of_rows(flat, weight_ih.t()).view(x.shape)
+        d_x = product_of_rows(flat, weight_ih.t()).view(x.shape) if to_x else x.new_empty(0)
         of_inputs = linear_gradients(flat, x.reshape(T * B, -1))
         return [d_x, *of_inputs, d_h, d_memory, d_weight, d_sums[1:].sum(dim=(1, 2))]
 
@@ -190,8 +193,9 @@ class ProductLoop:
 
     def _differentiate(self, d: Any, given: Any, made: Any) -> Any:
         x, weight_ih, _, h, memory, weight, _, lengths, option, _ = given
-        found = self.back(*d, x, weight_ih, h, memory, weight, lengths, option, made)
-        return *found, None, None, None
+        rest = lengths, option, made, x.requires_grad
+        d_x, *found = self.back(*d, x, weight_ih, h, memory, weight, *rest)
+        return d_x if x.requires_grad else None, *found, None, None, None
 
     def _in_torch(self, x: Tensor, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
         weight_ih, bias_ih, h, memory, weight, bias, lengths, option, _ = given
@@ -216,7 +220,8 @@ def _like_gradients(
     h, memory, weight = rest[:3]
     L, N, GD, _ = weight.shape
     bias_ih, bias = x.new_empty(weight_ih.shape[0]), x.new_empty(L - 1, N, GD)
-    return [like.new_empty(like.shape) for like in (x, weight_ih, bias_ih, h, memory, weight, bias)]
+    d_x = x.new_empty(x.shape if rest[-1] else 0)
+    return [d_x, *(t.new_empty(t.shape) for t in (weight_ih, bias_ih, h, memory, weight, bias))]
 
 
 def _packed(weight: Tensor) -> np.ndarray[Any, Any]:
