@@ -66,7 +66,7 @@ ORDER = {
         sequences
         present
         unroll
-        head weights
+        head make weights
         prepacked
     """,
     "recurra.nn.head": "base\n *",

@@ -227,6 +227,7 @@ class Table(Mapping[str, Any]):
         places: name -> `"module:Name"`.
         base: the place of the class that one's own entries derive from, or, of functions, are of;
             None: nobody's own are taken.
+        makers: whether a function may stand in the place of a class, as it makes what one would.
 
     Raises:
         ConfigError: on look-up of an unknown name, of a place that cannot be imported, or of
@@ -240,10 +241,13 @@ class Table(Mapping[str, Any]):
         ('OrderedDict', 'Counter')
     """
 
-    def __init__(self, kind: str, places: dict[str, str], base: str | None = None) -> None:
+    def __init__(
+        self, kind: str, places: dict[str, str], base: str | None = None, makers: bool = False
+    ) -> None:
         self.kind = kind
         self.places = places
         self.base = base
+        self.makers = makers
 
     def __getitem__(self, name: str) -> Any:
         if (place := self.places.get(name)) is not None:
@@ -261,9 +265,12 @@ class Table(Mapping[str, Any]):
         found = self._already(name, file) if file else self._own(name)
         base = imported(self.base, self.kind)
         of_it = isinstance(found, type) and issubclass(found, base) and not isabstract(found)
-        if not (isinstance(found, base) if base is FunctionType else of_it):
+        # Of what is in this process anyway a file could call anything that is no class.
+        makes = self.makers and file is None and isinstance(found, FunctionType)
+        if not (isinstance(found, base) if base is FunctionType else of_it or makes):
             what = self.base.replace(":", ".").removeprefix("types.FunctionType")
             advice = f"derive it from {what}" if what else "it must be a function"
+            advice += f", or give a function that makes a {self.kind}" if self.makers else ""
             raise _refusal(file, f"{name!r:.80} is not a {self.kind}: {advice}")
         return found
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
+from recurra.nn.make import make_cell
 from recurra.nn.unroll import unroll
 from recurra.randomness import generator
 from recurra.work import worked_on
@@ -141,7 +141,7 @@ def _one_network(
     name: str, distance: int, hidden_size: int, input_size: int, seed: int, number: int
 ) -> NDArray[np.float64]:
     kind, options = CASES[name]
-    cell = CELLS[kind](input_size, hidden_size, **options).double()
+    cell = make_cell(kind, input_size, hidden_size, options).double()
     # the same stream for every kind: they differ by their equations, not by luck
     cell.reset_parameters(generator(seed, "gradients weights", step=number))
     draws = generator(seed, "gradients inputs", step=number)
@@ -160,7 +160,7 @@ def jacobian_norms(cell: Cell, x: Tensor) -> NDArray[np.float64]:
         x: `(T, I)`.
 
     Example:
-        >>> cell = CELLS["rnn"](1, 1)
+        >>> cell = make_cell("rnn", 1, 1)
         >>> _ = cell.weight_ih.data.fill_(0.5), cell.weight_hh.data.fill_(0.1)
         >>> _ = cell.bias_ih.data.zero_(), cell.bias_hh.data.zero_()
         >>> jacobian_norms(cell, torch.zeros(3, 1)).round(4).tolist()

@@ -15,11 +15,10 @@ from torch.nn import functional as F
 from recurra.errors import ConfigError
 from recurra.language.options import NetworkOptions
 from recurra.machine import native_bfloat16
-from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
 from recurra.nn.cells.biases import ForgetGate, TwoBiases
-from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.head import AdaptiveHead, MixtureOfSoftmaxesHead, SoftmaxHead
+from recurra.nn.make import keeps_own_start, make_cell, recipes_of
 from recurra.nn.state import State
 from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.base import Recurrence
@@ -32,10 +31,6 @@ from recurra.nn.wrappers.weight_drop import WeightDrop
 __all__ = ["LanguageNetwork", "LossParts", "Outputs"]
 
 Head = SoftmaxHead | MixtureOfSoftmaxesHead | AdaptiveHead
-
-
-UNIFORM = (Cell.reset_parameters, LSTMCell.reset_parameters)
-"""How cells start that have weights alone; others need the start that their papers give them."""
 
 
 class Outputs(NamedTuple):
@@ -99,8 +94,8 @@ class LanguageNetwork(nn.Module):
         self.sparse = sparse and (not options.tied or options.sampled is not None)
         widths = (options.embedding_width, *options.widths)
         self.embedding = nn.Parameter(torch.empty(vocabulary_size, widths[0]))
-        make = CELLS[options.cell]
-        layers = [make(below, width) for below, width in pairwise(widths)]
+        how = options.cell_options, generator
+        layers = [make_cell(options.cell, *sizes, *how) for sizes in pairwise(widths)]
         self.recurrence = Stack(_around(layers, options))
         self.output_dropout = _or(options.output_dropout, options.dropout)
         self.head: Head = _head(options, widths[-1], self.embedding, self.sparse)
@@ -112,29 +107,36 @@ class LanguageNetwork(nn.Module):
         def draw(parameter: Tensor, bound: float) -> None:
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
+        own = keeps_own_start(options.cell)
+        kept = {id(p) for layer in layers for p in layer.parameters()} if own else set()
         for parameter in self.parameters():
-            draw(parameter, options.init_scale)
+            if id(parameter) not in kept:
+                draw(parameter, options.init_scale)
         if options.init == "width":
             for name, parameter in self.head.named_parameters():
                 if parameter.dim() == 1:
                     nn.init.zeros_(parameter)
                 elif name != "weight":
                     draw(parameter, parameter.shape[1] ** -0.5)
-        for layer in layers:
-            uniform = type(layer).reset_parameters in UNIFORM
-            if not uniform:
+        recipes = recipes_of(options.cell)
+        for layer in [] if own else layers:
+            if "weights" not in recipes:
                 layer.reset_parameters(generator)
             elif options.init == "width":
                 for parameter in layer.parameters():
                     draw(parameter, layer.output_size**-0.5)
-            if options.zero_bias and (uniform or isinstance(layer, ForgetGate)):
-                for name, parameter in layer.named_parameters():
-                    if "bias" in name:
-                        nn.init.zeros_(parameter)
-            if isinstance(layer, TwoBiases):
-                layer.hold_bias_hh()
-            if isinstance(layer, ForgetGate):
-                layer.add_forget_bias(options.forget_bias)
+            if "biases" in recipes:
+                self._start_biases(layer)
+
+    def _start_biases(self, layer: Cell) -> None:
+        if self.options.zero_bias:
+            for name, parameter in layer.named_parameters():
+                if "bias" in name:
+                    nn.init.zeros_(parameter)
+        if isinstance(layer, TwoBiases):
+            layer.hold_bias_hh()
+        if isinstance(layer, ForgetGate):
+            layer.add_forget_bias(self.options.forget_bias)
 
     @torch.no_grad()
     def start_at_frequencies(self, counts: Tensor) -> None:

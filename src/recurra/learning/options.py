@@ -6,7 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Options", "TrainOptions"]
+__all__ = ["CellOptions", "Options", "TrainOptions"]
+
+_Plain = bool | int | float | str | None
+CellOptions = dict[str, _Plain | list[_Plain]]
+"""Options of a cell by their names, as JSON holds them."""
 
 
 class Options(BaseModel):

@@ -31,5 +31,7 @@ CELLS = Table(
         "recurrent_highway": "recurra.nn.cells.recurrent_highway:RecurrentHighwayCell",
     },
     base="recurra.nn.cells.base:Cell",
+    makers=True,
 )
-"""Name -> cell class; `CELLS["mypkg.cells:Mine"]` imports anyone's own, and nothing but a cell."""
+"""Name -> cell class; `CELLS["mypkg.cells:Mine"]` imports anyone's own, a class or a function that
+makes a cell."""
