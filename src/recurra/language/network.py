@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from recurra.errors import ConfigError
 from recurra.language.options import NetworkOptions
 from recurra.machine import native_bfloat16
+from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
 from recurra.nn.cells.biases import ForgetGate, TwoBiases
 from recurra.nn.head import AdaptiveHead, MixtureOfSoftmaxesHead, SoftmaxHead
-from recurra.nn.make import keeps_own_start, make_cell, recipes_of
+from recurra.nn.make import keeps_own_start, make_cell, recipes_of, start_in_words, written
 from recurra.nn.state import State
 from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.base import Recurrence
@@ -28,9 +29,33 @@ from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
 from recurra.nn.wrappers.weight_drop import WeightDrop
 
-__all__ = ["LanguageNetwork", "LossParts", "Outputs"]
+__all__ = ["LanguageNetwork", "LossParts", "Outputs", "start_of_layers"]
 
 Head = SoftmaxHead | MixtureOfSoftmaxesHead | AdaptiveHead
+
+
+def start_of_layers(options: NetworkOptions) -> str:
+    """Return in words how the cells of a network begin.
+
+    Args:
+        options: of the network.
+
+    Example:
+        >>> start_of_layers(NetworkOptions()), start_of_layers(NetworkOptions(cell="slstm"))
+        ('weights within 0.1, biases 0, forget bias 0', "slstm's own")
+    """
+    recipes, said = recipes_of(options.cell), []
+    if "weights" in recipes:
+        scale = f"{options.init_scale:g}" if options.init == "scale" else "1/sqrt(units)"
+        said.append(f"weights within {scale}")
+    else:
+        said.append(start_in_words(options.cell))
+    if "biases" in recipes:
+        said += ["biases 0"] if options.zero_bias else []
+        kind = CELLS[written(options.cell)[0]]
+        forgets = issubclass(kind, ForgetGate)
+        said += [f"forget bias {options.forget_bias:g}"] if forgets else []
+    return ", ".join(said)
 
 
 class Outputs(NamedTuple):

@@ -19,7 +19,7 @@ from recurra.language.mixing import Mixed, Part, Scores, components, learn_mixtu
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.network import NetworkModel
 from recurra.language.models.ngram import NgramModel
-from recurra.language.network import LanguageNetwork
+from recurra.language.network import LanguageNetwork, start_of_layers
 from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
 from recurra.language.sizing import with_size
 from recurra.language.text.batches import StreamBatches
@@ -228,8 +228,8 @@ class LanguageTask(_TextTask):
         widths = options.widths
         same = len(set(widths)) == 1
         shape = f"{len(widths)} x {widths[0]}" if same else "/".join(map(str, widths))
-        said = {"network": f"{shape} {options.cell}", "unknown": _oov(train)}
-        return {**_facts(self.config, self.dataset), **said}
+        said = {"network": f"{shape} {options.cell}", "start": start_of_layers(options)}
+        return {**_facts(self.config, self.dataset), **said, "unknown": _oov(train)}
 
     def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """Train, yielding events.

@@ -18,7 +18,7 @@ from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import require_recurrence
 from recurra.table import nearest
 
-__all__ = ["keeps_own_start", "make_cell", "place_of", "recipes_of", "written"]
+__all__ = ["keeps_own_start", "make_cell", "place_of", "recipes_of", "start_in_words", "written"]
 
 
 def make_cell(
@@ -158,6 +158,20 @@ def recipes_of(spec: str) -> tuple[str, ...]:
     if place_of(spec) is not None:
         return ()
     return tuple(vars(CELLS[written(spec)[0]]).get("recipes", ()))
+
+
+def start_in_words(spec: str) -> str:
+    """Return whose start a cell has that no recipe draws over.
+
+    Args:
+        spec: as `make_cell` takes it.
+
+    Example:
+        >>> start_in_words("mine:Cell"), start_in_words("slstm")
+        ("mine:Cell's own, as its constructor leaves it", "slstm's own")
+    """
+    place = place_of(spec)
+    return f"{place}'s own, as its constructor leaves it" if place else f"{written(spec)[0]}'s own"
 
 
 def _require_options(name: str, make: Callable[..., Any], given: Mapping[str, Any]) -> None:

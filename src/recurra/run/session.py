@@ -262,6 +262,8 @@ def _report(
     extras = {**extras, "pictures": drawn}
     if left_out := task.left_out():
         extras["left_out"] = dict(left_out)
+    if (start := task.facts().get("start")) is not None:
+        extras["start"] = start
     return compose(
         asked,
         finished,
