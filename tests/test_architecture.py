@@ -49,13 +49,14 @@ ORDER = {
         files finite locks packed
         reading
         format sealed
-        leftovers tensors
+        leftovers sources tensors
         folders
         outputs
-        download picture
-        published pretrained
+        picture
+        remote pretrained
     """,
     "recurra.storage.packed": "*",
+    "recurra.storage.remote": "download\n published",
     "recurra.ngram": "arrays\n backoff\n gaps pruning\n kneser_ney",
     "recurra.nn": """
         state

@@ -67,5 +67,6 @@ from recurra.run.session import evaluate as evaluate
 from recurra.run.session import train as train
 from recurra.series.use.backtest import backtest as backtest
 from recurra.series.use.forecaster import Forecaster as Forecaster
+from recurra.storage.sources import changed_source_allowed as changed_source_allowed
 
 __version__: str

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import isabstract
@@ -36,6 +36,7 @@ class _Reading(NamedTuple):
 
     source: str
     given: frozenset[str]
+    checks: tuple[Callable[[str], None], ...]
 
 
 _reading: ContextVar[_Reading | None] = ContextVar("reading", default=None)
@@ -158,7 +159,11 @@ def located(name: str) -> Path | None:
 
 
 @contextmanager
-def named_by_file(source: object, allow_import: Iterable[str] = ()) -> Iterator[None]:
+def named_by_file(
+    source: object,
+    allow_import: Iterable[str] = (),
+    check: Callable[[str], None] | None = None,
+) -> Iterator[None]:
     """Look up what is asked for within as names that a file wrote: in the tables, and no further.
 
     A place `module:Name` is then taken only if it is among those that the user named, or if what
@@ -167,7 +172,9 @@ def named_by_file(source: object, allow_import: Iterable[str] = ()) -> Iterator[
 
     Args:
         source: whose names they are, for messages: a path.
-        allow_import: names that the user gave: by consent, or on the command line itself.
+        allow_import: names that the user gave: by consent, or on the command line itself; options
+            behind them are left out.
+        check: raises where what stands at such a place is not to be used, before it is imported.
 
     Raises:
         ConfigError: a single string is given.
@@ -186,8 +193,10 @@ def named_by_file(source: object, allow_import: Iterable[str] = ()) -> Iterator[
     if isinstance(allow_import, str):
         raise ConfigError(f"allow_import is a list of names, as [{allow_import!r}], got a string")
     before = _reading.get()
-    given = frozenset(allow_import) | (before.given if before else frozenset())
-    token = _reading.set(_Reading(str(source), given))
+    given = frozenset(name.partition("(")[0] for name in allow_import)
+    given |= before.given if before else frozenset()
+    checks = (*(before.checks if before else ()), *([check] if check else ()))
+    token = _reading.set(_Reading(str(source), given, checks))
     try:
         yield
     finally:
@@ -262,7 +271,11 @@ class Table(Mapping[str, Any]):
                 f"no {self.kind} is named {name!r:.80}.{nearest(name[:80], list(self.places))} "
                 f"There are: {', '.join(self.places)}{own}.",
             )
-        found = self._already(name, file) if file else self._own(name)
+        reading = _reading.get()
+        found = self._already(name, file) if file else None
+        for check in reading.checks if reading else ():
+            check(name)
+        found = self._own(name) if found is None else found
         base = imported(self.base, self.kind)
         of_it = isinstance(found, type) and issubclass(found, base) and not isabstract(found)
         # Of what is in this process anyway a file could call anything that is no class.

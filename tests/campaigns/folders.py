@@ -261,8 +261,8 @@ class Made:
         return _carry_out(words)[0]
 
     def _fetch(self, place: Path, draw: random.Random) -> int:
-        from recurra.storage import download
-        from recurra.storage.published import PublishedFile
+        from recurra.storage.remote import download
+        from recurra.storage.remote.published import PublishedFile
 
         digest = hashlib.sha256(PUBLISHED).hexdigest()
         name = draw.choice(["data.csv", "report.json"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from recurra.cli.console import (
+    AllowChangedSource,
     AllowImport,
     Json,
     Preset,
@@ -79,6 +80,7 @@ def train(
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the run so far.")] = False,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Train a model, or go on with it, and report beside a baseline.
@@ -170,6 +172,7 @@ def evaluate(
         typer.Option(help="Of text: state carried throughout, or every line alone."),
     ] = "document",
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Measure a finished run's model on a split, or on other data."""
