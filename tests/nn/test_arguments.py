@@ -110,6 +110,36 @@ def test_a_state_may_count_in_whole_numbers(how: Any) -> None:
 
 
 @either
+def test_arrays_may_be_read_backwards_or_never_written(how: Any) -> None:
+    cell, x = deep(), torch.randn(2, 3, 3)
+    mask = np.array([[True, False, True], [False, True, True]])
+    frozen = mask.copy()
+    frozen.flags.writeable = False
+    expected = how(cell, x, mask=torch.tensor(mask), lengths=torch.tensor([2, 3]))
+    for each in (frozen, mask[:, ::-1].copy()[:, ::-1]):
+        found = how(cell, x, mask=each, lengths=np.array([3, 2])[::-1])
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@either
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_states_that_are_not_plain_are_refused(how: Any, name: str, steps: int) -> None:
+    cell, x = CELLS[name](3, 4), torch.zeros(2, steps, 3)
+    nested = torch.nested.nested_tensor([torch.zeros(4), torch.zeros(4)])
+    start = cell.initial_state(2)
+    for kind, state in (
+        ("sparse_coo", map_tensors(Tensor.to_sparse, start)),
+        ("nested", map_tensors(lambda _: nested, start)),
+    ):
+        with pytest.raises(ShapeError, match=rf"state\.\w+ is a {kind} tensor, expected \(2"):
+            how(cell, x, state)
+        with pytest.raises(ShapeError, match=rf"state\.\w+ is a {kind} tensor, expected \(2"):
+            cell(x[:, 0], state)
+
+
+@either
 @pytest.mark.parametrize(
     ("given", "why"),
     [
@@ -129,6 +159,7 @@ def test_a_state_may_count_in_whole_numbers(how: Any) -> None:
         ({"mask": torch.ones(2, 3, device="meta").bool()}, "mask is on meta, x on cpu; move one"),
         ({"mask": [[True] * 3] * 2, "lengths": [4, 1]}, "lengths lie between 0 and 3"),
         ({"lengths": torch.ones(2).long().to_sparse()}, "lengths is a plain tensor, got a sparse"),
+        ({"mask": np.array([[[None]] * 9] * 9)}, r"mask is a tensor or a list, got array\(\[\[\["),
         ({"x": torch.zeros(2, 3, 3).to_sparse()}, r"got a sparse_coo tensor; to_dense\(\) makes"),
         ({"generator": 1}, r"generator is a torch.Generator, got 1: torch.Generator\(\)"),
         ({"x": np.zeros((2, 3, 3))}, "got ndarray; torch.as_tensor"),

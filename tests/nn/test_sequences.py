@@ -124,6 +124,7 @@ SHARING: dict[str, Any] = {
     "residual": lambda: Residual(GRUCell(3, 3)),
     "dropout": lambda: Dropout(GRUCell(3, 4), output=0.5).eval(),
     "dilated": lambda: Dilated(GRUCell(3, 4), 2),
+    "dilated, without a kernel": lambda: Stack([Dilated(Projection(GRUCell(3, 4), 2), 6)]),
     "trainable state": lambda: TrainableState(GRUCell(3, 4)),
     "attention": lambda: Attention(GRUCell(3, 4), window=2),
     "projection": lambda: Projection(GRUCell(3, 4), 2),
@@ -141,7 +142,7 @@ def test_outputs_are_the_callers_to_write_over(name: str) -> None:
         for how in (unroll, unroll_plain)
         for options in ({}, {"states": True}, {"lengths": [x.shape[1]] * 2, "states": True})
     ]
-    for steps in (1, 4):
+    for steps in (0, 1, 4):
         whole: list[Any] = [r for r in runs if steps == 4 or "lengths" not in r.__defaults__[1]]
         if steps == 1 and not getattr(cell, "looks_ahead", False):
             whole.append(lambda x, state: cell(x[:, 0], state))
@@ -155,6 +156,7 @@ def test_outputs_are_the_callers_to_write_over(name: str) -> None:
                 for part in flatten(tuple(states)).values():
                     part.fill_(2)
                 assert (y == 1).all()
+                torch.testing.assert_close(begin, kept[0], rtol=0, atol=0)
 
 
 def test_hooks_see_the_output_that_is_the_state() -> None:

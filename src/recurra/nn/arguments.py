@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import Cell, require_recurrence, require_state
 from recurra.nn.kernels.compiler.compiled import unserved
-from recurra.nn.state import State, fitted, flatten
+from recurra.nn.state import State, fitted, flatten, is_plain
 from recurra.nn.wrappers.base import Recurrence
 
 __all__ = [
@@ -38,10 +39,12 @@ def require_sequences(x: Any) -> None:
         raise ShapeError(
             f"{said}, got {type(x).__name__}; torch.as_tensor(x, dtype=torch.float32) makes one"
         )
-    if x.is_nested or x.layout is not torch.strided:
+    if not is_plain(x):
         kind = "a nested" if x.is_nested else f"a {str(x.layout).removeprefix('torch.')}"
         how = "torch.nested.to_padded_tensor(x, 0), with lengths=," if x.is_nested else "to_dense()"
         raise ShapeError(f"{said}, got {kind} tensor; {how} makes it a plain one")
+    if x.is_quantized:
+        raise ShapeError(f"{said}, got a quantised tensor; dequantize() makes it a plain one")
     if x.dim() != 3:
         raise ShapeError(f"{said}, got {tuple(x.shape)}")
 
@@ -209,11 +212,14 @@ def _device_of(module: nn.Module) -> torch.device | None:
 
 
 def _tensor(given: Tensor | Sequence[Any], name: str, x: Tensor) -> Tensor:
+    if isinstance(given, np.ndarray):
+        given = given.copy()  # one that is read backwards, or may not be written, torch takes ill
     try:
         found = torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ShapeError(f"{name} is a tensor or a list, got {given!r:.60}: {error}") from error
-    if found.is_nested or found.layout is not torch.strided:
+        said = f"{name} is a tensor or a list, got {given!r:.60}: {error}"
+        raise ShapeError(" ".join(said.split())) from error
+    if not is_plain(found):
         raise ShapeError(f"{name} is a plain tensor, got a sparse or nested one")
     if found.is_meta and not x.is_meta:
         raise ShapeError(f"{name} is on meta, x on {x.device}; move one with .to(device)")

@@ -17,7 +17,7 @@ from recurra.nn.cells.kernel import Kernel, is_watched
 from recurra.nn.graphed import graphed
 from recurra.nn.kernels.compiler.compiled import unserved
 from recurra.nn.loop import looped
-from recurra.nn.state import State, map_tensors, step_of, where
+from recurra.nn.state import State, apart, map_tensors, step_of, where
 from recurra.nn.wrappers.base import Pass, Recurrence, Starts, StepPass, Wrapper, why_stepwise
 from recurra.nn.wrappers.masks import Masks
 
@@ -159,6 +159,7 @@ class SequencePass(Pass):
             return y, after if self.lengths is None else where(alive, after, state)
 
         y, end, states = looped(step, x, state, self.traced)
+        end = end if torch.compiler.is_compiling() else apart(end, state)
         return y.to(torch.promote_types(x.dtype, y.dtype)), end, states
 
     def _trace(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -184,6 +185,7 @@ class SequencePass(Pass):
             return Traced(tensor, tensor, tensor.new_empty(shape))
 
         y = x.new_zeros(*x.shape[:2], inner.output_size)
+        state = map_tensors(Tensor.clone, state)  # a caller may write over what is given and got
         return y, map_tensors(traced, state) if self.traced else state
 
     def _turned(self, state: State) -> State:
@@ -205,7 +207,7 @@ class SequencePass(Pass):
     ) -> tuple[Tensor, State]:
         if self.reset is None:
             return kernel.run(x, state, self.lengths)
-        if torch.compiler.is_compiling() or hasattr(self.reset, "fake_mode"):
+        if torch.compiler.is_compiling() or hasattr(x, "fake_mode"):
             return self.loop(inner, x, state)  # where to cut, the numbers would say
         initial = self.starts.of(inner, x)
         cuts = self.reset.any(dim=0).nonzero().flatten().tolist()

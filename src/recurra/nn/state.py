@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,10 +12,12 @@ from recurra.errors import ShapeError
 
 __all__ = [
     "State",
+    "apart",
     "detach",
     "fitted",
     "flatten",
     "index",
+    "is_plain",
     "map_tensors",
     "step_of",
     "unflatten",
@@ -44,6 +46,25 @@ def map_tensors(function: Callable[..., Any], state: State, *others: State) -> S
     _require_parts(state, "state")
     parts = [map_tensors(function, *each) for each in zip(state, *others, strict=True)]
     return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+
+
+def apart(state: State, given: State) -> State:
+    """Return the state with copies of those tensors that are tensors of `given` as well.
+
+    Args:
+        state: after steps.
+        given: before them, which a caller may write over, as over what is returned.
+
+    Example:
+        >>> old, new = torch.zeros(1), torch.ones(1)
+        >>> one, other = apart((old, new), (old,))
+        >>> one is old, other is new
+        (False, True)
+    """
+    before = {id(tensor) for tensor in _tensors(given)}
+    if before.isdisjoint(map(id, _tensors(state))):
+        return state
+    return map_tensors(lambda tensor: tensor.clone() if id(tensor) in before else tensor, state)
 
 
 def detach(state: State) -> State:
@@ -86,6 +107,19 @@ def step_of(x: Tensor, t: int | Tensor) -> Tensor:
         tensor([6])
     """
     return x[:, t] if isinstance(t, int) else x.index_select(1, t.view(1)).squeeze(1)
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Return whether a tensor is neither sparse nor nested.
+
+    Args:
+        tensor: which.
+
+    Example:
+        >>> is_plain(torch.eye(2)), is_plain(torch.eye(2).to_sparse())
+        (True, False)
+    """
+    return tensor.layout is torch.strided and not tensor.is_nested
 
 
 def where(mask: Tensor, state: State, other: State) -> State:
@@ -187,10 +221,19 @@ def unflatten(tensors: Mapping[str, Tensor], like: State, prefix: str = "state")
     return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
 
 
+def _tensors(state: State) -> Iterator[Tensor]:
+    if isinstance(state, Tensor):
+        yield state
+        return
+    for part in state:
+        yield from _tensors(part)
+
+
 def _fitted(state: State, like: State) -> State:
     """Return None where the state does not fit."""
     if isinstance(like, Tensor):
-        return state if isinstance(state, Tensor) and state.shape == like.shape else None
+        plain = isinstance(state, Tensor) and is_plain(state)
+        return state if plain and state.shape == like.shape else None
     fields = getattr(like, "_fields", None)
     if not isinstance(state, tuple | list) or len(state) != len(like):
         return None
@@ -205,7 +248,10 @@ def _fitted(state: State, like: State) -> State:
 def _told(state: State, name: str = "state") -> dict[str, Any]:
     """Return the shape of every tensor under its name; of what is none, its type's name."""
     if not isinstance(state, tuple | list):
-        told = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
+        told: Any = type(state).__name__
+        if isinstance(state, Tensor):
+            layout = "nested" if state.is_nested else str(state.layout).removeprefix("torch.")
+            told = tuple(state.shape) if is_plain(state) else f"a {layout} tensor"
         return {name: told}
     names = getattr(state, "_fields", range(len(state)))
     parts = (_told(value, f"{name}.{part}") for part, value in zip(names, state))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from recurra.nn.cells.rwkv import RWKVCell
 from recurra.nn.unroll import plan, unroll, unroll_plain
@@ -112,3 +113,20 @@ def test_inputs_may_come_in_one_buffer_and_are_not_kept_whole(how: Any) -> None:
     for lengths in (None, torch.tensor([2, 1])):
         _, state = how(cell, pieces, lengths=lengths)
         assert state.x.untyped_storage().nbytes() == 4 * state.x.numel()
+
+
+class States(nn.Module):
+    """A cell, of which all states are returned."""
+
+    def __init__(self, cell: RWKVCell) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor) -> Any:
+        return unroll(self.cell, x, states=True)
+
+
+def test_a_frozen_cell_with_all_its_states_is_exported() -> None:
+    model, x = States(RWKVCell(3, 4).requires_grad_(False)), torch.randn(2, 5, 3)
+    program = torch.export.export(model, (x,))
+    torch.testing.assert_close(program.module()(x), model(x))

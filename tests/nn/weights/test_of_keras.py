@@ -195,6 +195,42 @@ def test_arguments_that_stand_in_the_wrong_places() -> None:
         from_keras(weights, weights[0])
 
 
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"go_backwards": "no"}, "go_backwards is True or False, got 'no'"),
+        ({"go_backwards": None}, "go_backwards is True or False, got None"),
+        ({"bidirectional": "yes"}, "bidirectional is None, True or False, got 'yes'"),
+        ({"reset_after": 1}, "reset_after is None, True or False, got 1"),
+        ({"merge": "ave"}, "merge is concat, sum, mean or product, got 'ave'"),
+    ],
+)
+def test_what_is_told_is_never_guessed_at(told: Any, why: str) -> None:
+    for weights in (arrays("lstm"), [arrays("lstm")]):
+        with pytest.raises(ConfigError, match=f"from_keras: {why}$"):
+            from_keras(weights, "lstm", **told)
+
+
+def test_tensors_are_arrays() -> None:
+    given = [torch.tensor(each, dtype=torch.bfloat16) for each in arrays("lstm")]
+    cell = from_keras([each.requires_grad_() for each in given], "lstm")
+    assert cell.weight_ih.dtype == torch.float32
+    assert torch.equal(cell.weight_ih, given[0].T.float())
+    with pytest.raises(ShapeError, match=r"takes floating-point arrays, .* got Tensor"):
+        from_keras([each.to("meta") for each in given], "lstm")
+
+
+def test_what_numpy_has_no_numbers_for() -> None:
+    small = RNNCell(3, 4).to(torch.float8_e5m2)
+    assert np.array_equal(to_keras(small)[0], small.weight_ih.detach().float().T)
+    with pytest.raises(ConfigError, match="to_keras: the cell is on meta, where there are no"):
+        to_keras(GRUCell(3, 4).to("meta"))
+    cell = LSTMCell(3, 4)
+    cell.register_forward_hook(lambda *given: None)
+    with pytest.raises(ConfigError, match="for LSTMCell, whose hooks act at every step: remove"):
+        to_keras(cell)
+
+
 @pytest.mark.parametrize("make", [lambda: PeepholeLSTMCell(3, 4), lambda: Mine(3, 4)])
 def test_what_keras_has_nothing_for(make: Any) -> None:
     with pytest.raises(ConfigError, match="Keras has no layer for"):

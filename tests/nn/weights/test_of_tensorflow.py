@@ -152,6 +152,26 @@ def test_two_directions() -> None:
     np.testing.assert_allclose(outputs(given, "lstm"), np.concatenate(expected, 2), rtol=1e-10)
 
 
+def test_layers_of_two_directions_each() -> None:
+    place = "stack_bidirectional_rnn/cell_{}/bidirectional_rnn/{}/lstm_cell"
+    below, (fw, bw) = drawn(kernel=(I + H, 4 * H), bias=(4 * H,)), (
+        drawn(kernel=(3 * H, 4 * H), bias=(4 * H,)) for _ in "fb"
+    )  # fmt: skip
+    given = {
+        **under(place.format(0, "fw"), LSTM),
+        **under(place.format(0, "bw"), below),
+        **under(place.format(1, "fw"), fw),
+        **under(place.format(1, "bw"), bw),
+    }
+
+    def both(x: Any, ahead: Any, behind: Any) -> Any:
+        back = lstm(x[:, ::-1], behind, 1)[:, ::-1]
+        return np.concatenate([lstm(x, ahead, 1), back], 2)
+
+    expected = both(both(X, LSTM, below), fw, bw)
+    np.testing.assert_allclose(outputs(given, "lstm"), expected, rtol=1e-10)
+
+
 def test_arrays_of_another_machine() -> None:
     swapped = [array.astype(">f8") for array in LSTM.values()]
     np.testing.assert_array_equal(outputs(swapped, "lstm"), outputs(LSTM, "lstm"))
@@ -182,6 +202,29 @@ def test_arrays_of_another_machine() -> None:
             under("layer_norm_basic_lstm_cell", LSTM | {"input/gamma": np.ones(H)}),
             "lstm",
             "no cell here with 'layer_norm_basic_lstm_cell/input/gamma'",
+        ),
+        (
+            under("lstm/lstm_cell", LSTM | {"recurrent_kernel": np.ones((H, 4 * H))}),
+            "lstm",
+            "no cell here with 'lstm/lstm_cell/recurrent_kernel'",
+        ),
+        (
+            under("lstm_cell", PROJECTED | {"projection/bias": np.ones(2)}),
+            "lstm",
+            "no cell here with 'lstm_cell/projection/bias'",
+        ),
+        (under("bidirectional_rnn/bw/lstm_cell", LSTM), "lstm", "two directions bw alone"),
+        (
+            under("multi_rnn_cell/cell_0/lstm_cell", LSTM)
+            | under("multi_rnn_cell/cell_2/lstm_cell", LSTM),
+            "lstm",
+            "of a stack the layers 0, 2 alone",
+        ),
+        (
+            under("multi_rnn_cell/cell_0/lstm_cell", LSTM)
+            | under("multi_rnn_cell/cell_1/gru_cell", GRU),
+            "lstm",
+            "multi_rnn_cell/cell_1/gru_cell is of another kind",
         ),
         (
             under("a/lstm_cell", LSTM) | under("b/lstm_cell", LSTM),

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
 from recurra.nn.cells.peephole_lstm import PeepholeLSTMCell
@@ -207,6 +207,25 @@ def test_modules_that_are_not_recurrent_are_refused() -> None:
             from_torch(each)
     with pytest.raises(ConfigError, match="got OrderedDict: load it into its module first"):
         from_torch(nn.LSTM(3, 4).state_dict())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", ["weight_ih", "weight_hh", "bias_ih", "bias_hh"])
+@pytest.mark.parametrize("make", [nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_damaged_modules_are_refused_by_the_name_of_what_is_wrong(make: Any, place: str) -> None:
+    name = place if issubclass(make, nn.RNNCellBase) else f"{place}_l0"
+    for damage in (lambda each: each[:1], lambda each: each[..., :1], lambda _: None):
+        theirs = make(3, 4)
+        given = damage(getattr(theirs, name).detach())
+        setattr(theirs, name, None if given is None else nn.Parameter(given))
+        got = "missing" if given is None else r"\(.*\)"
+        with pytest.raises(ShapeError, match=rf"{name} of the {make.__name__} is {got}, expected"):
+            from_torch(theirs)
+
+
+def test_hooks_are_said_to_be_in_the_way() -> None:
+    pruned = prune.random_unstructured(LSTMCell(3, 4), "weight_hh", 0.5)
+    with pytest.raises(ConfigError, match="for LSTMCell, whose hooks act at every step: remove"):
+        to_torch(pruned)
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.kernel import Kernel, is_watched
 from recurra.nn.kernels.compiler.compiled import unserved
-from recurra.nn.state import State, fitted, flatten
+from recurra.nn.state import State, fitted, flatten, is_plain
 
 __all__ = [
     "NOTHING_YET",
@@ -352,7 +352,7 @@ def _is_like(state: State, initial: State) -> bool:
         return False
     if not isinstance(initial, Tensor):
         return len(state) == len(initial) and all(map(_is_like, state, initial))
-    of_a_kind = state.shape == initial.shape and state.dtype is initial.dtype
+    of_a_kind = is_plain(state) and state.shape == initial.shape and state.dtype is initial.dtype
     return of_a_kind and bool(state.device == initial.device)
 
 
@@ -375,7 +375,8 @@ def check_step(cell: Cell, x: Tensor, state: State) -> None:
         shapes, common = cell.state_shapes(), (rows, cell.output_size)
         for name, tensor in zip(known._fields, state):
             expected = (rows, *shapes[name]) if name in shapes else common
-            if getattr(tensor, "shape", None) != expected or tensor.dtype is not dtype:
+            of_a_kind = isinstance(tensor, Tensor) and tensor.dtype is dtype and is_plain(tensor)
+            if not of_a_kind or tensor.shape != expected:
                 break
         else:
             return

@@ -110,7 +110,7 @@ class RWKVCell(Cell):
     def _parts(self, x: Tensor, before: Tensor, linear: Linear = F.linear) -> list[Tensor]:
         """Return r, k and v `(..., H)`."""
         news, weights = x - before, self.weight_ih.chunk(3)
-        return [linear(before + a * news, W) for a, W in zip(self.mix, weights)]
+        return [linear(before + a * news, W) for a, W in zip(self.mix.unbind(), weights)]
 
     def _mean(self, parts: Tensor, state: State) -> tuple[Tensor, State]:
         """Return what the gate lets through of the mean, and the mean and weight to carry on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def from_flax(tree: Any, kind: Kind) -> Recurrence:
     Raises:
         ConfigError: for another kind; for Flax's MGUCell, whose forget gate acts after the
             product and not before it, as the MGUCell here.
-        ShapeError: for parameters that are not those of such a cell.
+        ShapeError: for parameters that are not those of such a cell, or others beside them.
 
     Example:
         >>> gates = {f"i{gate}": {"kernel": np.ones((3, 2))} for gate in "ifgo"}
@@ -64,6 +64,7 @@ def from_flax(tree: Any, kind: Kind) -> Recurrence:
             values = read(cell, kind)
         except KeyError:
             continue
+        _require_all_read(cell, kind)
         return _cell(values, kind, read is _haiku)
     raise ShapeError(
         f"from_flax: no cell of kind {kind!r} in Flax, Haiku or Equinox has the parameters "
@@ -156,6 +157,27 @@ def _equinox(cell: Mapping[str, Any], kind: Kind) -> Values:
         new = _array(second, 1)
         bias_hh = np.concatenate([np.zeros(2 * len(new), new.dtype), new])
     return {**values, "bias_ih": None if bias is None else _array(bias, 1), "bias_hh": bias_hh}
+
+
+def _require_all_read(cell: Mapping[str, Any], kind: Kind) -> None:
+    """Raise ShapeError where there are arrays beside those of such a cell."""
+    layers = [f"{side}{gate}" for side in "ih" for gate in LETTERS[kind]]
+    known = {"weight_ih", "weight_hh", "bias", "bias_n", "w_i", "w_h", "b"}
+    for layer in (*layers, "if_", "dense_i", "dense_h", "linear"):
+        known |= {f"{layer}/{part}" for part in ("kernel", "bias", "w", "b")}
+    if more := [name for name in _arrays_in(cell, "") if name not in known]:
+        raise ShapeError(
+            f"from_flax: a cell of kind {kind!r} has no parameters {', '.join(more)[:200]}"
+        )
+
+
+def _arrays_in(tree: Any, name: str) -> Iterator[str]:
+    """Return the names of the floating-point arrays in it; keys and counts of draws are none."""
+    if isinstance(tree, Mapping):
+        for part, inner in tree.items():
+            yield from _arrays_in(inner, f"{name}/{part}" if name else str(part))
+    elif "float" in str(getattr(tree, "dtype", "")):
+        yield name
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

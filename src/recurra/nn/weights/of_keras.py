@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.activation import Activation
@@ -27,6 +29,7 @@ from recurra.nn.weights.parts import (
     array_of,
     directions_of,
     has_bias,
+    hooks_of,
     layers_of,
     names_of,
     parameters_of,
@@ -138,6 +141,7 @@ def _of_sequence(weights: Any, kind: Any, options: dict[str, Any]) -> Recurrence
     if weights and all(map(is_keras_layer, weights)):
         return Stack([from_keras(layer, kind, **options) for layer in weights])
     require_kind(kind)
+    _check_told(options)
     if weights and all(isinstance(layer, list | tuple) for layer in weights):
         return Stack([from_keras(layer, cast("Kind", kind), **options) for layer in weights])
     layers = layers_in([array_of(each, ARRAYS) for each in weights], kind)
@@ -165,14 +169,34 @@ def _layer_of_keras(layer: Recurrence) -> list[np.ndarray]:
         if not any(
             steps_apart_from_activations(cell, kind) for kind in (LSTMCell, GRUCell, RNNCell)
         ):
-            raise ConfigError(f"to_keras: Keras has no layer for {type(cell).__name__}")
-        values = [value.detach().cpu() for value in parameters_of(cell).values()]
+            why = hooks_of(cell)
+            raise ConfigError(f"to_keras: Keras has no layer for {type(cell).__name__}{why}")
         weight_ih, weight_hh, bias_ih, bias_hh = (
-            swapped(value.float() if value.dtype == torch.bfloat16 else value, cell)
-            for value in values
+            swapped(_numbers(value), cell) for value in parameters_of(cell).values()
         )
         apart = isinstance(cell, GRUCell) and cell.reset_after
         bias = torch.stack([bias_ih, bias_hh]) if apart else bias_ih + bias_hh
         parts = (weight_ih.T, weight_hh.T, bias) if has_bias(*cells) else (weight_ih.T, weight_hh.T)
         arrays += [each.numpy().copy() for each in parts]
     return arrays
+
+
+def _numbers(value: Tensor) -> Tensor:
+    """Return a parameter where numpy finds it, and of a dtype that it knows."""
+    if value.is_meta:
+        raise ConfigError("to_keras: the cell is on meta, where there are no numbers to hand over")
+    value = value.detach().cpu()
+    return value if value.dtype in (torch.float16, torch.float32, torch.float64) else value.float()
+
+
+def _check_told(options: Mapping[str, Any]) -> None:
+    for name, forms in (
+        ("reset_after", "None, "),
+        ("bidirectional", "None, "),
+        ("go_backwards", ""),
+    ):
+        given = options[name]
+        if not isinstance(given, bool) and not (forms and given is None):
+            raise ConfigError(f"from_keras: {name} is {forms}True or False, got {given!r:.40}")
+    if (merge := options["merge"]) not in get_args(Merge):
+        raise ConfigError(f"from_keras: merge is concat, sum, mean or product, got {merge!r:.40}")

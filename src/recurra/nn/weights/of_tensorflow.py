@@ -34,6 +34,8 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 PEEPHOLES = ("w_i_diag", "w_f_diag", "w_o_diag")
 MORE: Mapping[str, tuple[str, ...]] = {"lstm": (*PEEPHOLES, "projection/kernel")}
 
+STACKED = re.compile(r"(?:^|/)cell_\d+(?=/)")
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -42,9 +44,10 @@ def from_tensorflow(weights: Any, kind: Kind, *, forget_bias: float = 1.0) -> Re
 
     Of a checkpoint's variables those are taken whose names have a cell's in them, such as
     `basic_lstm_cell` or `gru_cell`; `cell_0`, `cell_1` of a `multi_rnn_cell` become a Stack, `fw`
-    and `bw` a Bidirectional. An LSTM's columns are in the order i, j, f, o, a GRU's in r, u, and
-    its reset gate acts before the product. TensorFlow adds the forget bias at every step, and its
-    variables lack it: here it is added to `bias_ih`. `bias_hh` is zero and not learned.
+    and `bw` a Bidirectional, of Stacks or, in a `stack_bidirectional_rnn`, one a layer. An LSTM's
+    columns are in the order i, j, f, o, a GRU's in r, u, and its reset gate acts before the
+    product. TensorFlow adds the forget bias at every step, and its variables lack it: here it is
+    added to `bias_ih`. `bias_hh` is zero and not learned.
 
     Args:
         weights: name -> array; or the arrays of one cell, `[kernel, bias]`, of a GRU those of the
@@ -54,8 +57,9 @@ def from_tensorflow(weights: Any, kind: Kind, *, forget_bias: float = 1.0) -> Re
         forget_bias: as the LSTM was made.
 
     Raises:
-        ConfigError: for another kind, variables of several networks, or of a cell that there is
-            none of here: peepholes beside a projection, layer normalisation.
+        ConfigError: for another kind, variables of several networks, of some layers or of one
+            direction alone, or of a cell that there is none of here: peepholes beside a
+            projection, layer normalisation.
         ShapeError: for arrays that are not those of such a cell.
 
     Example:
@@ -65,7 +69,7 @@ def from_tensorflow(weights: Any, kind: Kind, *, forget_bias: float = 1.0) -> Re
         [1.0, 1.0]
     """
     require_kind(kind)
-    if not isinstance(forget_bias, Real):
+    if not isinstance(forget_bias, Real) or not np.isfinite(float(forget_bias)):
         raise ConfigError(f"from_tensorflow: forget_bias is a number, got {forget_bias!r:.40}")
     if isinstance(weights, Mapping):
         return _of_variables(weights, kind, forget_bias)
@@ -93,10 +97,13 @@ def _of_variables(variables: Mapping[str, Any], kind: Kind, forget_bias: float) 
     known = {*PARTS[kind], *MORE.get(kind, ())}
     found: dict[tuple[str, int], Arrays] = {}
     scopes: dict[tuple[str, int], set[str]] = {}
+    stacks: dict[str, set[str]] = {}  # stack of layers -> scopes of cells, of any kind
     for name, value in variables.items():
         scope, leaf = _taken(name, kind)
+        if STACKED.search(scope):
+            stacks.setdefault(STACKED.split(scope)[0], set()).add(scope)
         if leaf not in known:
-            if leaf.partition("/")[0] in ("input", "forget", "output", "transform", "state"):
+            if leaf and not any(leaf.startswith(f"{part}/") for part in known):  # no optimizer's
                 raise ConfigError(f"from_tensorflow: there is no cell here with {name!r:.120}")
             continue
         parts = scope.split("/")
@@ -116,12 +123,42 @@ def _of_variables(variables: Mapping[str, Any], kind: Kind, forget_bias: float) 
             f"from_tensorflow: no name has a cell of kind {kind!r} in it, such as "
             f"{'gru_cell/gates/kernel' if kind == 'gru' else f'{kind}_cell/kernel'}"
         )
-    ways: list[Recurrence] = []
-    for way in sorted({direction for direction, _ in found}, reverse=True):  # fw before bw
-        numbers = sorted(layer for direction, layer in found if direction == way)
-        cells: list[Recurrence] = [_cell(found[way, n], kind, forget_bias) for n in numbers]
-        ways.append(cells[0] if len(cells) == 1 else Stack(cells))
-    return ways[0] if len(ways) == 1 else Bidirectional(ways[0], ways[1])
+    taken = set().union(*scopes.values())
+    for stack in stacks.values():
+        if taken & stack and (other := stack - taken):
+            raise ConfigError(
+                f"from_tensorflow: of the layers of one stack, {', '.join(sorted(other))} is of "
+                "another kind; hand over a layer at a time"
+            )
+    return _laid_out(
+        {key: _cell(arrays, kind, forget_bias) for key, arrays in found.items()},
+        any(re.search(r"(^|/)cell_\d+/(.*/)?(fw|bw)/", scope) for scope in taken),
+    )
+
+
+def _laid_out(cells: Mapping[tuple[str, int], Recurrence], outside: bool) -> Recurrence:
+    """Return cells by direction and layer in one; `outside`: each layer has two directions."""
+    ways = sorted({way for way, _ in cells}, reverse=True)  # fw before bw
+    if ways in (["fw"], ["bw"]):
+        raise ConfigError(
+            f"from_tensorflow: of two directions {ways[0]} alone; hand over both, or the arrays of "
+            "one as a list"
+        )
+    layers = {way: sorted(n for each, n in cells if each == way) for way in ways}
+    for numbers in layers.values():
+        if numbers != [*range(len(numbers))]:
+            raise ConfigError(
+                f"from_tensorflow: of a stack the layers {', '.join(map(str, numbers))} alone; "
+                "hand over all from 0 on, or a list with the variables of each"
+            )
+    if outside and layers["fw"] == layers["bw"]:
+        return _stacked([Bidirectional(cells["fw", n], cells["bw", n]) for n in layers["fw"]])
+    each = [_stacked([cells[way, n] for n in numbers]) for way, numbers in layers.items()]
+    return each[0] if len(each) == 1 else Bidirectional(each[0], each[1])
+
+
+def _stacked(layers: list[Recurrence]) -> Recurrence:
+    return layers[0] if len(layers) == 1 else Stack(layers)
 
 
 def _taken(name: str, kind: Kind) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.activation import Activated
 from recurra.nn.cells.base import Cell, require_recurrence
 from recurra.nn.cells.gru import GRUCell
@@ -19,6 +19,7 @@ from recurra.nn.weights.parts import (
     directions_of,
     empty,
     has_bias,
+    hooks_of,
     layers_of,
     names_of,
     parameters_of,
@@ -50,6 +51,7 @@ def from_torch(module: nn.Module) -> Recurrence:
 
     Raises:
         ConfigError: for another module, a quantised one, or a subclass that changes `forward`.
+        ShapeError: a parameter is missing, or of another shape than the module's sizes say.
 
     Example:
         >>> from recurra.nn.unroll import unroll
@@ -158,9 +160,15 @@ def _cell_like(module: nn.Module, input_size: int) -> Cell:
 
 
 def _filled(cell: Cell, module: nn.Module, end: str) -> Cell:
-    """Return the cell with the module's parameters, whose names end so; biases may be missing."""
+    """Return the cell with the module's parameters, whose names end so; biases may be none."""
     for name, parameter in cell.named_parameters():
         given = getattr(module, f"{name}{end}", None)
+        shape = None if given is None else tuple(given.shape)
+        if shape != parameter.shape and (shape or module.bias or not name.startswith("bias")):
+            raise ShapeError(
+                f"from_torch: {name}{end} of the {type(module).__name__} is {shape or 'missing'}, "
+                f"expected {tuple(parameter.shape)}, as its sizes say"
+            )
         _copy(torch.zeros_like(parameter) if given is None else given, parameter)
     return cell
 
@@ -215,4 +223,5 @@ def _module_of(cell: Any) -> tuple[Callable[..., Any], int, tuple[tuple[str, Any
     why = ", whose reset gate acts before the product" if steps_as(cell, GRUCell) else ""
     if isinstance(cell, Activated) and (unusual := cell.unusual()):
         why = f" with {unusual}"
+    why = why or hooks_of(cell)
     raise ConfigError(f"to_torch: torch.nn has no module for {type(cell).__name__}{why}")

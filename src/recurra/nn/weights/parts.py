@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import Cell
+from recurra.nn.cells.kernel import is_watched
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
 from recurra.nn.wrappers.stack import Stack
@@ -22,6 +23,7 @@ __all__ = [
     "empty",
     "filled",
     "has_bias",
+    "hooks_of",
     "layers_of",
     "names_of",
     "parameters_of",
@@ -55,8 +57,11 @@ def array_of(given: Any, expected: str) -> np.ndarray:
         ShapeError: for anything else.
     """
     try:
+        if isinstance(given, Tensor):
+            given = given.detach().cpu()
+            given = given.float() if given.dtype == torch.bfloat16 else given
         array = np.asarray(given)
-    except (TypeError, ValueError, RuntimeError):  # of a ragged list, or a tensor with a gradient
+    except (TypeError, ValueError, RuntimeError):  # of a ragged list, or a tensor without numbers
         array = np.asarray(None)
     if array.dtype.name == "bfloat16":
         array = array.astype(np.float32)
@@ -111,6 +116,15 @@ def has_bias(*cells: Cell) -> bool:
     """
     biases = [getattr(cell, name) for cell in cells for name in ("bias_ih", "bias_hh")]
     return any(bias.requires_grad or (not bias.is_meta and bool(bias.any())) for bias in biases)
+
+
+def hooks_of(cell: Recurrence) -> str:
+    """Return that a cell has hooks, which no weights take along, for a message; nothing if not.
+
+    Args:
+        cell: which.
+    """
+    return ", whose hooks act at every step: remove them first" if is_watched(cell) else ""
 
 
 def layers_of(recurrence: Recurrence) -> list[Recurrence]:

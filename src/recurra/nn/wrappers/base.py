@@ -24,7 +24,7 @@ from recurra.nn.cells.base import (
     require_state,
 )
 from recurra.nn.cells.kernel import is_watched
-from recurra.nn.state import State, fitted, flatten, step_of, where
+from recurra.nn.state import State, apart, fitted, flatten, step_of, where
 from recurra.nn.wrappers.masks import Masks
 
 __all__ = [
@@ -144,7 +144,8 @@ class Wrapper(nn.Module):
             # Most likely a state of other parts, which this says; asked first, it takes long.
             fitted(state, self.initial_state(x.shape[0], device=x.device, dtype=x.dtype))
             raise
-        return y.clone(), after  # a caller may write over what is a part of the state as well
+        # A caller may write over what is a part of a state, of this one or the one before.
+        return y.clone(), after if torch.compiler.is_compiling() else apart(after, state)
 
     def through(self, x: Tensor, state: State, run: Pass) -> tuple[Tensor, State]:
         """Return outputs and state, reaching what is wrapped by `run` alone.
