@@ -89,8 +89,9 @@ ORDER = {
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n keras_arrays\n keras_layer\n *",
     "recurra.learning": """
-        event metric options written
-        config weights
+        event metric written
+        options
+        config own weights
         task
         optimization
         averaging epochs
@@ -99,6 +100,7 @@ ORDER = {
         loop
         plan
     """,
+    "recurra.learning.own": "blame state\n terms",
     "recurra.search": "edit_distance rows truncation\n beam",
     "recurra.language": """
         options
