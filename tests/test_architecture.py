@@ -202,7 +202,7 @@ ORDER = {
         figures
         report
         plot
-        session
+        recorded session
     """,
     "recurra.run.plot": "*",
     "recurra.bench": """
