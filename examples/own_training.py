@@ -3,7 +3,6 @@
 import tempfile
 
 import torch
-from torch import nn
 
 import recurra as rc
 
@@ -12,12 +11,11 @@ class Lion(torch.optim.Optimizer):  # Chen et al. 2023
     def __init__(self, params, lr=1e-3, slow=0.99):
         super().__init__(params, {"lr": lr, "slow": slow})
 
-    @torch.no_grad()
     def step(self):
         for group in self.param_groups:
             for weight in (p for p in group["params"] if p.grad is not None):
                 mean = self.state[weight].setdefault("mean", torch.zeros_like(weight))
-                weight -= group["lr"] * torch.lerp(mean, weight.grad, 0.1).sign()
+                weight.data -= group["lr"] * torch.lerp(mean, weight.grad, 0.1).sign()
                 mean.lerp_(weight.grad, 1 - group["slow"])
 
 
@@ -30,10 +28,9 @@ def small(model, weight=1e-5):
 
 
 class Echo(rc.Learner):  # says what it heard three steps ago
-    steps_per_epoch = 50
-
     def __init__(self):
-        self.model = nn.ModuleList([rc.GRUCell(1, 16), nn.Linear(16, 1)])
+        parts = [rc.GRUCell(1, 16), torch.nn.Linear(16, 1)]
+        self.model, self.steps_per_epoch = torch.nn.ModuleList(parts), 50
 
     def batch(self, epoch, step):  # a function of its place alone: there is nothing to save
         stream = torch.Generator().manual_seed(50 * epoch + step)
@@ -41,7 +38,7 @@ class Echo(rc.Learner):  # says what it heard three steps ago
 
     def loss(self, batch, carry, generator):
         said, heard = self.model[1](rc.unroll(self.model[0], batch)[0][:, 3:]), batch[:, :-3]
-        return nn.functional.binary_cross_entropy_with_logits(said, heard), None, said.numel()
+        return (said - heard).square().mean(), None, said.numel()
 
 
 def main(out, stop=200):

@@ -31,6 +31,7 @@ from recurra.learning.loop import Learner as Learner
 from recurra.learning.loop import learn as learn
 from recurra.learning.options import TrainOptions as TrainOptions
 from recurra.nn.cells import CELLS as CELLS
+from recurra.nn.cells.channel import channel_kernel as channel_kernel
 from recurra.nn.cells.clockwork_rnn import ClockworkRNNCell as ClockworkRNNCell
 from recurra.nn.cells.coupled_lstm import CoupledLSTMCell as CoupledLSTMCell
 from recurra.nn.cells.gru import GRUCell as GRUCell
@@ -51,6 +52,7 @@ from recurra.nn.cells.rnn import RNNCell as RNNCell
 from recurra.nn.cells.rwkv import RWKVCell as RWKVCell
 from recurra.nn.cells.slstm import SLSTMCell as SLSTMCell
 from recurra.nn.cells.sru import SRUCell as SRUCell
+from recurra.nn.kernels.compiler.compiled import compiled as compiled
 from recurra.nn.prepacked import prepack as prepack
 from recurra.nn.unroll import plan as plan
 from recurra.nn.unroll import unroll as unroll

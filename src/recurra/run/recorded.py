@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def recorded(
 
 
 def _report(
-    run: RunDirectory, finished: Finished, parameters: int, records: list[Mapping[str, Any]]
+    run: RunDirectory, finished: Finished, parameters: int, records: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     judged = [record for record in records if "valid" in record]
     best = [record for record in judged if record["best"]]

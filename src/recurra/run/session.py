@@ -92,8 +92,6 @@ def train(
     """
     begun = time.monotonic()
     _require_config(config)
-    if isinstance(options := getattr(config, "train", None), TrainOptions):
-        require_own(options)  # before anything is read or written
     if data is not None:
         config = with_data(config, data)
     if start_from is not None:
@@ -126,6 +124,8 @@ def _require_config(config: object) -> None:
         raise ConfigError(
             f"train takes a config, as recurra.preset('words') makes one, got {config!r:.80}"
         )
+    if isinstance(options := getattr(config, "train", None), TrainOptions):
+        require_own(options)  # before anything is read or written
 
 
 def _require_name(config: RunConfig) -> None:
