@@ -176,7 +176,7 @@ def scalar(text: str) -> bool | int | float | str | None:
         return word
     if text[:1] == '"' and (quoted := _from_json(text)) is not None:
         return quoted
-    for kind in (int, float):
+    for kind in () if "_" in text else (int, float):  # Python's own marks are no one else's
         try:
             number = kind(text)
         except ValueError:
