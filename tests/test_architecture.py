@@ -90,8 +90,9 @@ ORDER = {
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.weights": "parts\n keras_arrays\n keras_layer\n *",
     "recurra.learning": """
-        event metric options written
-        config weights
+        event metric written
+        options
+        config own weights
         task
         optimization
         averaging epochs
@@ -100,6 +101,7 @@ ORDER = {
         loop
         plan
     """,
+    "recurra.learning.own": "blame state\n terms",
     "recurra.search": "edit_distance rows truncation\n beam",
     "recurra.language": """
         options
@@ -201,7 +203,7 @@ ORDER = {
         figures
         report
         plot
-        session
+        recorded session
     """,
     "recurra.run.plot": "*",
     "recurra.bench": """

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -218,10 +219,22 @@ def imported(place: str, kind: str) -> Any:
         'OrderedDict'
     """
     module_name, _, attribute = place.partition(":")
+    module = None
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
+        return getattr(module, attribute)
     except Exception as error:  # a module of the user's may raise anything
-        raise ConfigError(f"the {kind} {place!r} cannot be imported: {error}") from error
+        there = [] if module is None else [n for n in vars(module) if not n.startswith("_")]
+        meant = nearest(attribute, there)
+        said = f"{error}{_line(error)}" + (f".{meant}" if meant else "")
+        raise ConfigError(f"the {kind} {place!r} cannot be imported: {said}") from error
+
+
+def _line(error: Exception) -> str:
+    """Return where in a module that was being imported it was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    outside = not frame.filename.startswith("<") and frame.filename != __file__
+    return f" ({Path(frame.filename).name}:{frame.lineno})" if outside else ""
 
 
 class Table(Mapping[str, Any]):
@@ -235,8 +248,7 @@ class Table(Mapping[str, Any]):
         kind: what the entries are, for messages, as `"cell"`.
         places: name -> `"module:Name"`.
         base: the place of the class that one's own entries derive from, or, of functions, are of;
-            None: nobody's own are taken.
-        makers: whether a function may stand in the place of a class, as it makes what one would.
+            of either of two, both places; None: nobody's own are taken.
 
     Raises:
         ConfigError: on look-up of an unknown name, of a place that cannot be imported, or of
@@ -250,13 +262,10 @@ class Table(Mapping[str, Any]):
         ('OrderedDict', 'Counter')
     """
 
-    def __init__(
-        self, kind: str, places: dict[str, str], base: str | None = None, makers: bool = False
-    ) -> None:
+    def __init__(self, kind: str, places: dict[str, str], base: str | None = None) -> None:
         self.kind = kind
         self.places = places
         self.base = base
-        self.makers = makers
 
     def __getitem__(self, name: str) -> Any:
         if (place := self.places.get(name)) is not None:
@@ -276,16 +285,20 @@ class Table(Mapping[str, Any]):
         for check in reading.checks if reading else ():
             check(name)
         found = self._own(name) if found is None else found
-        base = imported(self.base, self.kind)
-        of_it = isinstance(found, type) and issubclass(found, base) and not isabstract(found)
-        # Of what is in this process anyway a file could call anything that is no class.
-        makes = self.makers and file is None and isinstance(found, FunctionType)
-        if not (isinstance(found, base) if base is FunctionType else of_it or makes):
-            what = self.base.replace(":", ".").removeprefix("types.FunctionType")
-            advice = f"derive it from {what}" if what else "it must be a function"
-            advice += f", or give a function that makes a {self.kind}" if self.makers else ""
-            raise _refusal(file, f"{name!r:.80} is not a {self.kind}: {advice}")
+        bases = self.base.split()
+        if file is not None and len(bases) > 1 and isinstance(found, FunctionType):
+            bases = []  # a file could call anything that is in this process anyway
+        if not any(_is_of(found, imported(base, self.kind)) for base in bases):
+            a = "an" if self.kind[0] in "aeiou" else "a"
+            raise _refusal(file, f"{name!r:.80} is not {a} {self.kind}: {self._advice()}")
         return found
+
+    def _advice(self) -> str:
+        """Return what one's own entry has to be."""
+        base, *more = (self.base or "").split()
+        if base == "types:FunctionType":
+            return "it must be a function"
+        return f"derive it from {base.replace(':', '.')}" + ", or give a function" * bool(more)
 
     def _own(self, name: str) -> Any:
         """Import what the user named."""
@@ -318,6 +331,13 @@ class Table(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.places)
+
+
+def _is_of(found: Any, base: Any) -> bool:
+    """Return whether something is a function, where these are wanted, or a class that derives."""
+    if base is FunctionType:
+        return isinstance(found, base)
+    return isinstance(found, type) and issubclass(found, base) and not isabstract(found)
 
 
 def _refusal(file: _Reading | None, why: str) -> ConfigError | CheckpointError:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from recurra.learning.options import CellOptions, Options
+from recurra.learning.options import Options, Values
 
 __all__ = ["LabelNetworkOptions", "LabelOptions"]
 
@@ -47,8 +47,8 @@ class LabelNetworkOptions(Options):
         "lstm",
         description="of recurrent: a name in CELLS, or module:Name; mlstm(num_heads=4) has options",
     )
-    cell_options: CellOptions | None = Field(
-        None, description="more of them, each by its name, as cell_options.num_heads=4; none"
+    cell_options: Values = Field(
+        {}, description="more of them, each by its name, as cell_options.num_heads=4"
     )
     hidden_size: int = Field(64, ge=1, le=65_536, description="units of each layer and direction")
     num_layers: int = Field(1, ge=1, le=256, description="layers of the cell")

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.language.options import NetworkOptions
+from recurra.learning.own.terms import Criterion
 from recurra.machine import native_bfloat16
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
@@ -67,11 +68,15 @@ class Outputs(NamedTuple):
 
 
 class LossParts(NamedTuple):
-    """Mean surprise of the targets in nats, what is added to it in training, and the state."""
+    """Mean surprise of the targets in nats, what is added to it in training, and the state.
+
+    `hidden (B, T, H)` is what the last layer put out, before dropout.
+    """
 
     nats: Tensor
     penalty: Tensor
     state: State
+    hidden: Tensor
 
 
 class LanguageNetwork(nn.Module):
@@ -249,8 +254,8 @@ class LanguageNetwork(nn.Module):
             state: as `initial_state` or an earlier call returned it.
             generator: where dropout masks come from, needed in training mode.
         """
-        nats, penalty, state = self.loss_parts(ids, targets, state, generator)
-        return nats + penalty, state
+        parts = self.loss_parts(ids, targets, state, generator)
+        return parts.nats + parts.penalty, parts.state
 
     def loss_parts(
         self,
@@ -258,6 +263,7 @@ class LanguageNetwork(nn.Module):
         targets: Tensor,
         state: State,
         generator: torch.Generator | None = None,
+        criterion: Criterion | None = None,
     ) -> LossParts:
         """Return the two summands of `loss`, and the state.
 
@@ -269,13 +275,20 @@ class LanguageNetwork(nn.Module):
             targets: `(B, T)` int64, the word after each.
             state: as `initial_state` or an earlier call returned it.
             generator: where dropout masks come from, needed in training mode.
+            criterion: what is taken in place of the surprise: a function of the log-probabilities
+                of all words `(B T, V)` and the targets `(B T,)`.
         """
         precision = self.options.precision
         narrow = precision == "bfloat16" or (precision == "auto" and native_bfloat16(ids.device))
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=narrow):
             raw, hidden, state = self.outputs(ids, state, generator)
-            nats = self.head.loss(hidden, targets, generator)
-        return LossParts(nats, self._penalty(raw, hidden), state)
+            if criterion is None:
+                nats = self.head.loss(hidden, targets, generator)
+            else:
+                log_probs = self.head.log_probs(hidden.flatten(0, 1)).float()
+        if criterion is not None:
+            nats = criterion(log_probs, targets.flatten())
+        return LossParts(nats, self._penalty(raw, hidden), state, raw)
 
     def _penalty(self, raw: Tensor, hidden: Tensor) -> Tensor:
         """Return what keeps the last layer's outputs small, and what keeps them from changing."""

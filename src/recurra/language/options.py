@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from recurra.errors import ConfigError
-from recurra.learning.options import CellOptions, Options
+from recurra.learning.options import Options, Values
 from recurra.learning.written import wanted
 
 __all__ = [
@@ -77,8 +77,8 @@ class NetworkOptions(Options):
     cell: str = Field(
         "lstm", description="a name in CELLS, or module:Name; mlstm(num_heads=4) has options"
     )
-    cell_options: CellOptions | None = Field(
-        None, description="more of them, each by its name, as cell_options.num_heads=4; none"
+    cell_options: Values = Field(
+        {}, description="more of them, each by its name, as cell_options.num_heads=4"
     )
     hidden_size: int = Field(200, ge=1, le=65_536, description="units of each layer")
     num_layers: int = Field(2, ge=1, le=256, description="layers of the cell")

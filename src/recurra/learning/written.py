@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from recurra.errors import CheckpointError, DataError
 
-__all__ = ["BOUNDS", "placed", "typed", "wanted"]
+__all__ = ["BOUNDS", "as_text", "placed", "require_scalars", "scalar", "typed", "wanted"]
 
 Kind = TypeVar("Kind")
 
@@ -122,3 +123,89 @@ def placed(place: object) -> Iterator[None]:
         if getattr(error, "needs", None) or str(place) in str(error):
             raise
         raise CheckpointError(f"{place}: {error}") from error
+
+
+MOST_NAMES, MOST_TEXT = 100, 1000
+"""Of values that are given by name: how many, and characters of one that is text."""
+
+
+def require_scalars(values: dict[str, Any]) -> dict[str, Any]:
+    """Return names with values, each of which JSON and a command line can hold.
+
+    Args:
+        values: none, truth values, whole numbers of 64 bits, finite numbers and text.
+
+    Raises:
+        ValueError: another one is among them.
+
+    Example:
+        >>> require_scalars({"momentum": 0.9, "nesterov": True})
+        {'momentum': 0.9, 'nesterov': True}
+    """
+    sound = len(values) <= MOST_NAMES and all(map(str.isidentifier, values))
+    if not sound or not all(map(_is_scalar, values.values())):
+        raise ValueError("names with numbers, text, true, false or none")
+    return values
+
+
+def _is_scalar(value: Any) -> bool:
+    match value:
+        case None | bool():
+            return True
+        case int():
+            return -(2**63) <= value < 2**63
+        case float():
+            return math.isfinite(value)
+        case str():
+            return len(value) <= MOST_TEXT
+    return False
+
+
+def scalar(text: str) -> bool | int | float | str | None:
+    """Return what a word of a command line stands for, where no setting says of which kind it is.
+
+    Args:
+        text: `true`, `false`, `none`, a number, or a text; one in quotes is a text for certain.
+
+    Example:
+        >>> [scalar(text) for text in ("true", "none", "4", "1e-3", "gelu", '"4"')]
+        [True, None, 4, 0.001, 'gelu', '4']
+    """
+    text = text.strip()
+    if (word := _WORDS.get(text.lower(), text)) is not text:
+        return word
+    if text[:1] == '"' and (quoted := _from_json(text)) is not None:
+        return quoted
+    for kind in () if "_" in text else (int, float):  # Python's own marks are no one else's
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else text
+    return text
+
+
+def as_text(value: bool | float | str | None) -> str:
+    """Return the word that `scalar` reads as a value.
+
+    Args:
+        value: as `scalar` returns it.
+
+    Example:
+        >>> [as_text(value) for value in (True, None, 4, 0.001, "gelu", "4")]
+        ['true', 'none', '4', '0.001', 'gelu', '"4"']
+    """
+    if isinstance(value, str):
+        return value if scalar(value) == value else json.dumps(value, ensure_ascii=False)
+    return str(value).lower()
+
+
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+def _from_json(text: str) -> str | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None

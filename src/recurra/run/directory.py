@@ -250,7 +250,7 @@ class RunDirectory:
         """
         content = files.json_bytes(config.model_dump(mode="json"))
         with writing(self.config_path):
-            self._mark()
+            self.mark()
             if not restart:
                 files.write_bytes(self.config_path, content)
                 return
@@ -258,8 +258,11 @@ class RunDirectory:
         with contextlib.suppress(OSError):  # the new one stands, and the next opening sweeps
             self._sweep()
 
-    def _mark(self) -> None:
-        """Write the mark, where it is not there or a crash has left the beginning alone."""
+    def mark(self) -> None:
+        """Say whose the directory is, where it does not say so or a crash has left the beginning.
+
+        From here on it is a run's.
+        """
         path = self.path / MARK
         if not os.path.lexists(path):
             files.create(path, MARKED)

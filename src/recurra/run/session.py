@@ -13,6 +13,8 @@ from recurra.errors import CheckpointError, ConfigError
 from recurra.learning.config import GIVEN, RunConfig, differences, settings, with_data
 from recurra.learning.event import Event, Finished, Saving, Started, Stopped, Warned
 from recurra.learning.metric import Metrics
+from recurra.learning.optimization import require_own
+from recurra.learning.options import TrainOptions
 from recurra.learning.task import Task
 from recurra.machine import choose_device, keep_freed_memory, on_threads, usable_cores
 from recurra.run.asked import Asked
@@ -140,6 +142,8 @@ def _require_config(config: object) -> None:
         raise ConfigError(
             f"train takes a config, as recurra.preset('words') makes one, got {config!r:.80}"
         )
+    if isinstance(options := getattr(config, "train", None), TrainOptions):
+        require_own(options)  # before anything is read or written
 
 
 def _require_name(config: RunConfig) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from recurra.learning.options import CellOptions, Options
+from recurra.learning.options import Options, Values
 
 __all__ = ["ForecastOptions", "SeriesOptions"]
 
@@ -79,8 +79,8 @@ class ForecastOptions(Options):
     cell: str = Field(
         "lstm", description="a name in CELLS, or module:Name; mlstm(num_heads=4) has options"
     )
-    cell_options: CellOptions | None = Field(
-        None, description="more of them, each by its name, as cell_options.num_heads=4; none"
+    cell_options: Values = Field(
+        {}, description="more of them, each by its name, as cell_options.num_heads=4"
     )
     hidden_size: int = Field(128, ge=1, le=65_536, description="units of each layer")
     num_layers: int = Field(1, ge=1, le=256, description="layers of the cell")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recurra.learning.own.terms import Criterion
 from recurra.nn.cells.base import Cell
 from recurra.nn.head import MeanHead, QuantileHead, StudentTHead
 from recurra.nn.kernels.dropout import dropout_mask
@@ -135,6 +136,7 @@ class ForecastNetwork(nn.Module):
         observed: Tensor,
         member: int,
         generator: torch.Generator | None = None,
+        criterion: Criterion | None = None,
     ) -> Tensor:
         """Return the mean loss of one member over the observed targets.
 
@@ -144,13 +146,19 @@ class ForecastNetwork(nn.Module):
             observed: `(B, H)` bool, whether it was observed.
             member: which network learns.
             generator: where dropout masks come from.
+            criterion: what is taken in place of the head's loss: a function of the n observed
+                targets' parameters `(n, P)` and the targets `(n,)`, from the base, in the windows'
+                own units.
         """
         scaled = self.scaling.apply(window)
         wanted = self.scaling.forward(targets, scaled)
         told = tells(wanted, observed)
         one = self.member(member)
         base, parameters = one(window, scaled, generator)
-        losses = one.head.loss(parameters, wanted.where(told, 0.0).float() - base)
+        aims = wanted.where(told, 0.0).float() - base
+        if criterion is not None:
+            return criterion(parameters[told], aims[told]) if told.any() else parameters.sum() * 0
+        losses = one.head.loss(parameters, aims)
         if not isinstance(one.head, StudentTHead):  # a likelihood is told in no unit
             power = 2 if isinstance(one.head, MeanHead) else 1
             losses = losses / self.yardstick(window, scaled).float() ** power
