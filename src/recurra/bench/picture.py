@@ -39,8 +39,8 @@ def size(result: Row) -> tuple[float, float]:
 def draw(figure: Figure, result: Row) -> None:
     """Draw a panel for each task, the baselines dashed, and below one for each cost.
 
-    Cells stand in one order, the best on average first; the best of a panel is dark. Costs are
-    medians over the tasks.
+    Cells stand in one order, the best on average first; the best of a panel is dark. A ring is
+    where a cell comes to at equal seconds. Costs are medians over the tasks.
 
     Args:
         figure: an empty one.
@@ -50,8 +50,10 @@ def draw(figure: Figure, result: Row) -> None:
     above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
     parameters = [row["parameters"] for row in result["results"]]
     about = f"{min(parameters):,} to {max(parameters):,} parameters each"
+    again = result.get("equal_seconds", ())  # earlier results do not have it
     short = any(map(too_short, tasks))
     said = "trained too shortly to tell who is best" if short else "best on average first"
+    said += "; rings: at equal seconds" if again else ""
     figure.suptitle(
         f"Cells at equal parameters ({about}), {said}",
         x=0.01,
@@ -61,6 +63,7 @@ def draw(figure: Figure, result: Row) -> None:
     panels = above.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     for axes, task in zip(panels, tasks):
         _draw_task(axes, task, result["results"], cells)
+        _draw_rings(axes, task, again, cells)
     costs = below.subplots(1, len(_COSTS), sharey=True, squeeze=False)[0]
     for axes, (key, (title, scale)) in zip(costs, _COSTS.items()):
         values = medians(result["results"], key, scale)
@@ -140,6 +143,14 @@ def _draw_task(axes: Axes, task: Row, rows: Sequence[Row], cells: Sequence[str])
         crossed = crossed and min(values) - low > room
         mean = f"{statistics.fmean(values):.3g}"
         _say(axes, min(values) if crossed else max(values), place, color, mean, left=crossed)
+
+
+def _draw_rings(axes: Axes, task: Row, again: Sequence[Row], cells: Sequence[str]) -> None:
+    scale = 100 if task["metric"] == "accuracy" else 1
+    for row in again:
+        if row["task"] == task["name"] and row["test"] is not None and row["cell"] in cells:
+            place = [scale * row["test"][task["metric"]]], [cells.index(row["cell"])]
+            axes.plot(*place, "o", color="C3", markersize=8, markerfacecolor="none", zorder=4)
 
 
 def _draw_cost(axes: Axes, title: str, values: Mapping[str, float]) -> None:
