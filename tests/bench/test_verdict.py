@@ -102,6 +102,22 @@ def test_both_orders_are_told_where_they_differ():
     assert not any("equal seconds" in line for line in verdict([short], rows[:3], again[:3]))
 
 
+def test_it_is_said_in_how_many_cases_the_best_rate_is_inside():
+    rows = [
+        {**each, "edge": edge, "as_good": alike}
+        for each, edge, alike in zip(
+            ROWS, (None, "the limit", None), ([0.01], [], [0.001, 0.01]), strict=False
+        )
+    ]
+    said = (
+        "the best rate is inside those tried in 2 of 3 cases, and not told from the next one in 2"
+    )
+    assert said in verdict([COPYING], rows)
+    plain = [{**each, "as_good": []} for each in rows]
+    assert "the best rate is inside those tried in 2 of 3 cases" in verdict([COPYING], plain)
+    assert not any("inside" in line for line in verdict([COPYING], ROWS[:3]))
+
+
 def test_figures():
     assert shown(COPYING, 0.12345) == "12.3%" and shown(TEXT, 2.34567) == "2.346"
     assert shown(TEXT, None) == "ran away"

@@ -42,6 +42,7 @@ def verdict(tasks: Sequence[Row], rows: Sequence[Row], again: Sequence[Row] = ()
     told = [task for task in tasks if not too_short(task)]
     lines.extend(_of_orders(told, rows, again))
     lines.extend(_of_ranks(tasks, again, " at equal seconds"))
+    lines.extend(_of_rates(rows))
     if len({row["cell"] for row in rows}) > 1:
         lines.append(_of_costs(rows))
     return lines
@@ -119,6 +120,16 @@ def loss(task: Row, row: Row) -> float:
     if value is None:
         return float("inf")
     return value if task["better"] == "lower" else -value
+
+
+def _of_rates(rows: Sequence[Row]) -> list[str]:
+    """Return in how many cases the best rate is known to be the best."""
+    if not rows or "edge" not in rows[0]:  # earlier results do not have it
+        return []
+    inside = sum(row["edge"] is None for row in rows)
+    alike = sum(bool(row["as_good"]) for row in rows)
+    said = f"the best rate is inside those tried in {inside} of {len(rows)} cases"
+    return [said + (f", and not told from the next one in {alike}" if alike else "")]
 
 
 def _of_ranks(tasks: Sequence[Row], rows: Sequence[Row], how: str) -> list[str]:

@@ -104,13 +104,14 @@ def _and(rates: list[float]) -> str:
 def _equal(task: Row, rows: list[Row]) -> Iterator[str]:
     from recurra.run.figures import laid_out
 
-    title = f"{task['title'].partition(':')[0]} at equal seconds, about {task['equal_seconds']:.3g}"
+    title = task["title"].partition(":")[0]
+    title = f"{title} at equal seconds, about {task['equal_seconds']:.3g} for a training"
     yield from folded(title, indent=2, most=_WIDTH)
-    table = [["", _metric(task), "loss", "steps", "seconds", "rate"]]
+    table = [["", _metric(task), "rate", "seconds", "steps", "loss"]]
     for row in _ordered(task, rows):
-        seconds = row["train_seconds"]
-        told = "-" if seconds is None else f"{seconds:.1f}"
-        table.append([row["cell"], *_judged(task, row), f"{row['steps']:,}", told, _rate(row)])
+        figure, loss = _judged(task, row)
+        steps = f"{row['steps']:,}"
+        table.append([row["cell"], figure, _rate(row), _seconds(row), steps, loss])
     yield from laid_out(table, width())
 
 
@@ -129,33 +130,41 @@ def _rate(row: Row) -> str:
     return f"{row['learning_rate']:g}"
 
 
+def _seconds(row: Row) -> str:
+    seconds = row["train_seconds"]
+    return "-" if seconds is None else f"{seconds:.1f}"
+
+
 def _table(task: Row, rows: list[Row]) -> Iterator[str]:
     from recurra.bench.verdict import shown
     from recurra.run.figures import laid_out
 
     title = f"{task['title']}; {task['steps']:,} steps of {task['batch_size']} x {task['length']}"
     yield from folded(title, indent=2, most=_WIDTH)
-    heads = ["rate", "params", "state", "seconds", "width", "ms", "tokens/s", "one us", "MB"]
-    table = [["", _metric(task), "loss", *heads]]
+    heads = ["rate", "params", "state", "seconds", "steps", "loss"]
+    heads += ["width", "ms", "one us", "MB"]
+    table = [["", _metric(task), *heads]]
     table += [_cells(task, row) for row in _ordered(task, rows)]
     for name, metrics in task["baselines"].items():
         loss = f"{metrics['loss']:.4f}" if "loss" in metrics else "-"
-        table.append([name, shown(task, metrics[task["metric"]]), loss, *[""] * 9])
+        figures = [shown(task, metrics[task["metric"]]), *[""] * 5, loss]
+        table.append([name, *figures, *[""] * 4])
     yield from laid_out(table, width())
 
 
 def _cells(task: Row, row: Row) -> list[str]:
-    seconds = row["train_seconds"]
+    figure, loss = _judged(task, row)
     return [
         row["cell"],
-        *_judged(task, row),
+        figure,
         _rate(row),
         f"{row['parameters']:,}",
         f"{row['state_numbers']:,}",
-        "-" if seconds is None else f"{seconds:.1f}",
+        _seconds(row),
+        f"{row['steps']:,}",
+        loss,
         "+".join(map(str, row["widths"])),
         f"{1e3 * row['seconds_per_step']:.1f}",
-        f"{row['tokens_per_second']:,.0f}",
         f"{row['one_step_microseconds']:,.0f}",
         f"{row['kept_bytes'] / 1e6:.1f}",
     ]
