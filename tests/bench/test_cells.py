@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from recurra.bench.budget import Clock
 from recurra.bench.cells import (
     DEFAULT_CELLS,
     BenchOptions,
@@ -63,6 +64,7 @@ def test_all_cells_learn_all_tasks_alike():
         assert row["train_seconds"] > 0
         assert row["tokens_per_second"] > 0 and row["kept_bytes"] > 1e5 and row["kernel"]
     assert result["finished"] and result["cells"] == ["lstm", "rnn"]
+    assert not result["out_of_time"]
     # nor for a second table, unless there is nothing more to train for it
     assert {row["steps"] for row in result["equal_seconds"]} <= {2}
     states = {(row["cell"], row["task"]): row["state_numbers"] for row in result["results"]}
@@ -70,7 +72,8 @@ def test_all_cells_learn_all_tasks_alike():
     assert all(states[key] == widths[key] * (1 + (key[0] == "lstm")) for key in states)
     assert [task["steps"] for task in result["tasks"]] == [2, 2]
     assert result["tasks"][0]["baselines"]["always 1"]["mse"] == pytest.approx(1 / 6)
-    assert len(result["verdict"]) == 3  # two tasks, too short to tell, and the costs
+    # two tasks, too short to tell, then the rates and the costs
+    assert len(result["verdict"]) == 4
 
 
 STEPS = BenchOptions(
@@ -179,6 +182,16 @@ def test_what_is_finished_when_it_is_asked_to_stop_is_kept():
     assert result["tasks"][1]["baselines"] == {}
     _, nothing = compared(SMALL, lambda: True)
     assert (nothing["results"], nothing["finished"], nothing["verdict"]) == ([], False, [])
+
+
+def test_what_takes_too_long_is_ended_and_said(monkeypatch):
+    done = []
+    monkeypatch.setattr(Clock, "is_over", lambda self: len(done) >= 5)
+    for event in compare_cells(SMALL):
+        if isinstance(event, Tried):
+            done.append(event.job)
+    assert len(done) == 5 and not event.result["finished"] and event.result["out_of_time"]
+    assert [row["cell"] for row in event.result["results"]] == ["lstm"]
 
 
 def test_unknown_names_are_answered(monkeypatch):

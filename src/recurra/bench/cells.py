@@ -160,7 +160,11 @@ def compare_cells(
     yield planned
     with Workers(count, lambda: should_stop() or clock.is_over()) as workers:
         yield from _Trials(entries, workers, clock).run(len(set(options.cells)) > 1)
-    yield Compared(_result(options, tasks, entries, planned.share, time.perf_counter() - begun))
+    out_of_time = clock.is_over() and not all(entry.done for entry in entries.values())
+    result = _result(options, tasks, entries)
+    facts = _facts(options, planned.share)
+    seconds = time.perf_counter() - begun
+    yield Compared({**facts, "out_of_time": out_of_time, "seconds": seconds, **result})
 
 
 def _task(name: str, options: BenchOptions) -> Task:
@@ -281,8 +285,6 @@ def _result(
     options: BenchOptions,
     tasks: Mapping[str, Task],
     entries: Mapping[tuple[str, str], Entry],
-    share: float | None,
-    seconds: float,
 ) -> dict[str, Any]:
     rows = [row(entry, tasks[entry.task]) for entry in entries.values() if entry.done]
     again = [equal for name in tasks for equal in _equal(name, entries)]
@@ -294,9 +296,7 @@ def _result(
         equal = statistics.median(taken) if taken else None
         shown.append(described(name, task, rows, steps, equal))
     return {
-        **_facts(options, share),
         "finished": len(rows) == len(tasks) * len(set(options.cells)),
-        "seconds": seconds,
         "tasks": shown,
         "results": rows,
         "equal_seconds": again,

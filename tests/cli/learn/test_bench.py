@@ -72,7 +72,7 @@ def test_as_text_with_a_file_and_a_picture(recurra, tmp_path):
     kept = json.loads((tmp_path / "bench/cells.json").read_bytes())
     assert [row["cell"] for row in kept["results"]] == ["lstm", "rnn"]
     assert answer.err.splitlines()[0] == "sizing and timing each cell on each task"
-    assert "that took 0:0" in answer.err and "; 6 trainings " in answer.err
+    assert "that took 0:" in answer.err and "; 6 trainings and more " in answer.err
     assert "accuracy: the share of sums less than 0.04 off (adding problem)." in lines
 
 
@@ -171,7 +171,7 @@ def test_long_names_and_lost_trainings_stay_within_the_line(columns, monkeypatch
     result = {
         "finished": True, "tasks": [task], "results": rows, "network": "2 layers", "seeds": 2,
         "optimizer": "Adam", "learning_rates": [1], "threads": 1, "verdict": ["a " * 80],
-        "cells": ["recurrent_highway", "rnn"], "equal_seconds": rows,
+        "cells": ["recurrent_highway", "rnn"], "equal_seconds": rows, "out_of_time": False,
     }  # fmt: skip
     monkeypatch.setenv("COLUMNS", str(columns))
     lines = list(benched.lines(result))
@@ -184,6 +184,8 @@ def test_long_names_and_lost_trainings_stay_within_the_line(columns, monkeypatch
     assert columns < 100 or any(
         line.split()[-4:] == ["0.003", "12.3", "1,000", "12.3456"] for line in lines
     )
+    late = list(benched.lines({**result, "finished": False, "out_of_time": True}))
+    assert late[0] == "Time ran out; what is complete:" and late[1:] == lines
     assert "t at equal seconds, about 12.3 for a training" in lines
 
 

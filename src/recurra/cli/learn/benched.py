@@ -21,7 +21,7 @@ def lines(result: Row) -> Iterator[str]:
         result: of `compare_cells`.
     """
     if not result["finished"]:
-        yield "Not finished; what is complete:"
+        yield f"{'Time ran out' if result['out_of_time'] else 'Not finished'}; what is complete:"
     for task in result["tasks"]:
         ours = [row for row in result["results"] if row["task"] == task["name"]]
         if ours:
