@@ -17,7 +17,7 @@ __all__ = ["MOST_MINUTES", "Clock", "Load", "load", "set_steps", "share_of"]
 MOST_MINUTES = 40.0
 """What the full budget may take; on a slower machine every training is cut alike."""
 WIDENED = 1.5
-"""Rates that a cell tries on a task beyond the first ones; of more, there may be no time for all."""
+"""Rates that a cell tries on a task beyond the first ones; for more there may be no time."""
 TRAINING = 1.1
 """A step of training in steps timed alone: batches are made, workers share the memory."""
 FORWARD = 0.4
