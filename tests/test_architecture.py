@@ -207,18 +207,21 @@ ORDER = {
     """,
     "recurra.run.plot": "*",
     "recurra.bench": """
+        cell rates
         tasks
         network
-        measure trial
+        trial
+        measure
         workers worker verdict
         result
+        budget
         cells
         picture
     """,
     "recurra.bench.tasks": "base\n *",
     "recurra.demo": "forward gates gradients\n pictures",
     "recurra.cli": "console places sources streams\n interrupt usage working\n progress\n *",
-    "recurra.cli.learn": "*",
+    "recurra.cli.learn": "benched\n *",
     "recurra.cli.text": "unknown\n *",
     "recurra.cli.series": "*",
     "recurra.cli.look": "*",
