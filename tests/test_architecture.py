@@ -207,7 +207,7 @@ ORDER = {
     """,
     "recurra.run.plot": "*",
     "recurra.bench": """
-        cell rates
+        rates
         tasks
         network
         trial

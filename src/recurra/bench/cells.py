@@ -13,7 +13,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from recurra.bench.budget import MOST_MINUTES, Clock, load, set_steps, share_of
-from recurra.bench.cell import require_cell
 from recurra.bench.measure import costs
 from recurra.bench.network import LAYERS, STREAM, TaskNetwork, parameters_of, state_numbers, widths
 from recurra.bench.rates import RATES
@@ -25,6 +24,7 @@ from recurra.bench.verdict import verdict
 from recurra.bench.workers import Workers
 from recurra.errors import ConfigError
 from recurra.machine import usable_cores
+from recurra.nn.make import require_cell
 from recurra.work import worked_on
 
 __all__ = ["DEFAULT_CELLS", "BenchOptions", "Compared", "Planned", "Tried", "compare_cells"]

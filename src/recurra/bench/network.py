@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.bench.cell import make_cell, require_cell
 from recurra.bench.tasks.base import Task
 from recurra.errors import ConfigError, RecurraError
+from recurra.nn.make import make_cell, require_cell
 from recurra.nn.state import State, flatten
 from recurra.nn.unroll import unroll
 from recurra.randomness import derive_seed, generator

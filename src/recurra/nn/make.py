@@ -18,7 +18,16 @@ from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import require_recurrence
 from recurra.table import nearest
 
-__all__ = ["keeps_own_start", "make_cell", "place_of", "recipes_of", "start_in_words", "written"]
+__all__ = [
+    "keeps_own_start",
+    "make_cell",
+    "place_of",
+    "recipes_of",
+    "require_cell",
+    "split_names",
+    "start_in_words",
+    "written",
+]
 
 
 def make_cell(
@@ -54,12 +63,8 @@ def make_cell(
         ...
         recurra.errors.ConfigError: mlstm takes no option 'heads'. Did you mean 'num_heads'? It ...
     """
-    name, given = written(spec)
-    if twice := given.keys() & (options or {}):
-        raise ConfigError(f"{spec}: {min(twice)} is given twice")
-    given |= options or {}
-    make = CELLS[name]
-    _require_options(name, make, given)
+    name = written(spec)[0]
+    make, given = require_cell(spec, options)
     with _seeded(generator if keeps_own_start(spec) else None):
         cell = make(input_size, output_size, **given)
     require_recurrence(cell, name)
@@ -70,6 +75,51 @@ def make_cell(
             "outputs; it is made of input_size and output_size"
         )
     return cell
+
+
+def require_cell(
+    spec: str, options: Mapping[str, Any] | None = None
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Return what makes a cell, and its options, once it is seen to take them.
+
+    Args:
+        spec: as `make_cell` takes it.
+        options: more of them.
+
+    Raises:
+        ConfigError: there is no such cell, or it takes no such option.
+
+    Example:
+        >>> require_cell("gru(reset_after=False)")[1]
+        {'reset_after': False}
+    """
+    name, given = written(spec)
+    if twice := given.keys() & (options or {}):
+        raise ConfigError(f"{spec}: {min(twice)} is given twice")
+    given |= options or {}
+    make = CELLS[name]
+    _require_options(name, make, given)
+    return make, given
+
+
+def split_names(text: str) -> list[str]:
+    """Return the names between commas, none of which stands within brackets.
+
+    Args:
+        text: of one or more.
+
+    Example:
+        >>> split_names("gru, mlstm(num_heads=4, other=(1, 2)),a:B")
+        ['gru', 'mlstm(num_heads=4, other=(1, 2))', 'a:B']
+    """
+    names, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and not depth:
+            names.append("")
+        else:
+            names[-1] += letter
+    return [name.strip() for name in names if name.strip()]
 
 
 def written(spec: str) -> tuple[str, dict[str, Any]]:

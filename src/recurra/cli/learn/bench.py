@@ -114,8 +114,8 @@ def cells(
 
     Cells where none is named: lstm, gru, rnn, peephole_lstm, layer_norm_lstm, mlstm, min_gru, lru.
     """
-    from recurra.bench.cell import split_names
     from recurra.bench.cells import Compared, compare_cells
+    from recurra.nn.make import split_names
 
     options = _options(
         cells=[each for name in names or () for each in split_names(name)],
@@ -147,11 +147,11 @@ def _options(**given: Any) -> Any:
     """Return the options; a value out of range is said as any other setting's."""
     from pydantic import ValidationError
 
-    from recurra.bench.cell import require_cell
     from recurra.bench.cells import BenchOptions
     from recurra.bench.tasks import TASKS
     from recurra.errors import ConfigError
     from recurra.learning.written import wanted
+    from recurra.nn.make import require_cell
 
     for name in given["cells"]:
         require_cell(name)  # says the nearest, before anything takes long
