@@ -122,8 +122,8 @@ def unroll(
     whole = lengths is None and mask is None and reset is None and generator is None and not states
     if whole and isinstance(x, Tensor) and is_one_step(cell, x, state):
         try:  # a step by itself costs less than anything made for many, or asked before
-            y, after = cell(x.squeeze(1), state)
-            return y.unsqueeze(1), after
+            y, after = nn.Module.__call__(cell, x.squeeze(1), state)
+            return torch.stack((y,), dim=1), after  # a copy, as every output is the caller's
         except (RuntimeError, ShapeError):
             pass  # what does not fit is said below
     options: Options = {"lengths": lengths, "mask": mask, "reset": reset, "generator": generator}

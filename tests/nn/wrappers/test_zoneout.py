@@ -263,3 +263,12 @@ def test_faults() -> None:
         with pytest.raises(RunError, match=r"^Zoneout in .* pass generator=torch.Generator\(\)"):
             how(Zoneout(LSTMCell(3, 4), 0.3), torch.zeros(2, 5, 3))
     assert "hidden=0.3, memory=0.0" in str(Zoneout(LSTMCell(3, 4), 0.3))
+
+
+def test_what_autocast_has_narrowed_is_mixed_with_what_it_has_not() -> None:
+    cell = Zoneout(CELLS["rnn"](3, 4), 0.3).eval()
+    x = torch.randn(2, 5, 3)
+    expected, _ = unroll_plain(cell, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = unroll_plain(cell, x)
+    torch.testing.assert_close(y.float(), expected, rtol=0.02, atol=0.02)

@@ -105,7 +105,8 @@ class Zoneout(Wrapper):
         if not p or not new.is_floating_point():
             return new
         if not self.training:
-            return torch.lerp(new, old, p)
+            wide = torch.promote_types(new.dtype, old.dtype)  # autocast narrows the new one
+            return torch.lerp(new.to(wide), old.to(wide), p)
         # A dropout mask is 0 where it drops: there the old value stands.
         drops = run.drop(self, place, torch.ones_like(new), p, False)
         return torch.where(drops == 0, old, new)
