@@ -62,12 +62,12 @@ ORDER = {
         kernels
         cells
         wrappers
-        arguments graphed loop uncompiled
+        arguments graphed loop proven uncompiled
         sequences
         present
         unroll
         head weights
-        prepacked
+        contract prepacked
     """,
     "recurra.nn.head": "base\n *",
     "recurra.nn.kernels": """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 
 class RecurraError(Exception):
     """Anything the package raises on purpose; `exit_code` is what the command line ends with."""
@@ -49,3 +52,78 @@ class ResourceError(RecurraError):
     """Memory or disk space ran out."""
 
     exit_code = 5
+
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
+_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
+_INSTALLED = ("site-packages", "dist-packages")
+_OTHERS = (
+    *("torch", "functorch", "numpy", "numba", "scipy", "sklearn", "matplotlib", "pydantic"),
+    *("typer", "click", "rich", "safetensors", "pandas", "polars", "pytest", "_pytest", "pluggy"),
+)
+"""Packages whose line is never what someone looks for who wrote a class of their own."""
+
+
+def place_of(error: BaseException) -> str | None:
+    """Return the file and line of a user's own code that an error comes from; None without any.
+
+    It is the innermost line that lies neither in this package nor in a library.
+
+    Args:
+        error: as it was caught.
+
+    Example:
+        >>> place_of(ValueError("never raised")) is None
+        True
+    """
+    if isinstance(error, SyntaxError) and error.filename and _is_own(error.filename):
+        return f"{_told(error.filename)}:{error.lineno}"
+    lines = list(_lines(error))
+    for wanted in (_is_own, _is_installed):
+        for file, line in reversed(lines):
+            if wanted(file):
+                return f"{_told(file)}:{line}"
+    return None
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return in one line what an error says, with its kind and the place in a user's own code.
+
+    Args:
+        error: as it was caught.
+
+    Example:
+        >>> in_one_line(ValueError("two\nlines"))
+        'ValueError: two lines'
+    """
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    kind = type(error).__name__
+    said = " ".join(str(text).split())
+    place = place_of(error)
+    return f"{kind}{': ' * bool(said)}{said:.400}{f' ({place})' if place else ''}"
+
+
+def _lines(error: BaseException) -> Iterator[tuple[str, int]]:
+    at = error.__traceback__
+    while at is not None:
+        yield at.tb_frame.f_code.co_filename, at.tb_lineno
+        at = at.tb_next
+
+
+def _is_own(file: str) -> bool:
+    library = file.startswith(("<", _PACKAGE, _LIBRARY))
+    return not library and not any(f"{os.sep}{each}{os.sep}" in file for each in _INSTALLED)
+
+
+def _is_installed(file: str) -> bool:
+    """Return whether a file is of an installed package that may be someone's own."""
+    parts = file.split(os.sep)  # noqa: PTH206
+    folder = next((n for n, part in enumerate(parts) if part in _INSTALLED), None)
+    if folder is None or file.startswith(_PACKAGE):
+        return False
+    return parts[folder + 1].removesuffix(".py") not in _OTHERS
+
+
+def _told(file: str) -> str:
+    here = os.getcwd() + os.sep  # noqa: PTH109
+    return file.removeprefix(here)

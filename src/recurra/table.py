@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from recurra.errors import CheckpointError, ConfigError, DataError
+from recurra.errors import CheckpointError, ConfigError, DataError, place_of
 
 __all__ = [
     "Table",
@@ -212,7 +212,10 @@ def imported(place: str, kind: str) -> Any:
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # a module of the user's may raise anything
-        raise ConfigError(f"the {kind} {place!r} cannot be imported: {error}") from error
+        where = place_of(error)
+        said = error.msg if isinstance(error, SyntaxError) else error
+        at = f" ({where})" if where else ""
+        raise ConfigError(f"the {kind} {place!r} cannot be imported: {said}{at}") from error
 
 
 class Table(Mapping[str, Any]):
