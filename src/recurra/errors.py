@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 
 class RecurraError(Exception):
@@ -56,12 +55,7 @@ class ResourceError(RecurraError):
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
 _LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
-_INSTALLED = ("site-packages", "dist-packages")
-_OTHERS = (
-    *("torch", "functorch", "numpy", "numba", "scipy", "sklearn", "matplotlib", "pydantic"),
-    *("typer", "click", "rich", "safetensors", "pandas", "polars", "pytest", "_pytest", "pluggy"),
-)
-"""Packages whose line is never what someone looks for who wrote a class of their own."""
+_INSTALLED = tuple(f"{os.sep}{each}{os.sep}" for each in ("site-packages", "dist-packages"))
 
 
 def place_of(error: BaseException) -> str | None:
@@ -78,12 +72,8 @@ def place_of(error: BaseException) -> str | None:
     """
     if isinstance(error, SyntaxError) and error.filename and _is_own(error.filename):
         return f"{_told(error.filename)}:{error.lineno}"
-    lines = list(_lines(error))
-    for wanted in (_is_own, _is_installed):
-        for file, line in reversed(lines):
-            if wanted(file):
-                return f"{_told(file)}:{line}"
-    return None
+    own = [(file, line) for file, line in _lines(error) if _is_own(file)]
+    return f"{_told(own[-1][0])}:{own[-1][1]}" if own else None
 
 
 def in_one_line(error: BaseException) -> str:
@@ -103,25 +93,17 @@ def in_one_line(error: BaseException) -> str:
     return f"{kind}{': ' * bool(said)}{said:.400}{f' ({place})' if place else ''}"
 
 
-def _lines(error: BaseException) -> Iterator[tuple[str, int]]:
-    at = error.__traceback__
+def _lines(error: BaseException) -> list[tuple[str, int]]:
+    found, at = [], error.__traceback__
     while at is not None:
-        yield at.tb_frame.f_code.co_filename, at.tb_lineno
+        found.append((at.tb_frame.f_code.co_filename, at.tb_lineno))
         at = at.tb_next
+    return found
 
 
 def _is_own(file: str) -> bool:
     library = file.startswith(("<", _PACKAGE, _LIBRARY))
-    return not library and not any(f"{os.sep}{each}{os.sep}" in file for each in _INSTALLED)
-
-
-def _is_installed(file: str) -> bool:
-    """Return whether a file is of an installed package that may be someone's own."""
-    parts = file.split(os.sep)  # noqa: PTH206
-    folder = next((n for n, part in enumerate(parts) if part in _INSTALLED), None)
-    if folder is None or file.startswith(_PACKAGE):
-        return False
-    return parts[folder + 1].removesuffix(".py") not in _OTHERS
+    return not library and not any(folder in file for folder in _INSTALLED)
 
 
 def _told(file: str) -> str:

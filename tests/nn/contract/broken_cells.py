@@ -168,7 +168,7 @@ class InputBefore(Sound):
 MEMORY: dict[str, Tensor] = {}
 
 
-@broken("state in a global", "keeps state on the module.*a global|the second time")
+@broken("state in a global", "keeps state outside of the module, in a global say")
 class InAGlobal(Sound):
     def h(self, x: Tensor, h: Tensor) -> Tensor:
         before = MEMORY.get("h")
@@ -460,7 +460,7 @@ class KernelFromZero(WithKernel):
 )
 class KernelWithoutWeights(WithKernel):
     def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
-        twin = torch.nn.utils.parametrize.P if False else self.weight.detach()
+        twin = self.weight.detach()
         h, outputs = state[0], []
         for t in range(x.shape[1]):
             new = torch.tanh(self.read(x[:, t]) + h @ twin)

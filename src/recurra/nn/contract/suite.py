@@ -20,7 +20,7 @@ from recurra.nn.proven import trusting
 from recurra.nn.wrappers.base import Recurrence
 from recurra.table import Table
 
-__all__ = ["check"]
+__all__ = ["check", "first_failure"]
 
 Made = Callable[[int, int], Recurrence]
 
@@ -178,37 +178,63 @@ def check(cell: Any, input_size: int = 3, output_size: int = 4) -> Checked:
         >>> check(GRUCell).ok
         True
     """
-    subject = _subject(cell, input_size, output_size)
     begun = time.monotonic()
+    subject = _subject(cell, input_size, output_size)
     failures: list[Failure] = []
     passed: list[str] = []
     unchecked: list[str] = []
-    stopped = False
-    with trusting(), seeded(0), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for part in PARTS:
-            broken = {failure.aspect for failure in failures}
-            if stopped or broken.intersection(part.needs):
-                unchecked.append(part.name)
-                continue
-            found = _found(part, subject)
-            failures += [Failure(part.name, said) for said in found]
-            passed += [] if found else [part.holds]
-            stopped = bool(found) and part.first
-    seconds = round(time.monotonic() - begun, 2)
+    for part, found in _asked(subject):
+        if found is None:
+            unchecked.append(part.name)
+        elif found:
+            failures += found
+        else:
+            passed.append(part.holds)
     return Checked(
         subject.name,
         tuple(failures),
         tuple(passed),
         tuple(unchecked),
         tuple(dict.fromkeys(subject.limits)),
-        seconds,
+        round(time.monotonic() - begun, 2),
     )
+
+
+def first_failure(cell: Any, input_size: int = 3, output_size: int = 4) -> Failure | None:
+    """Return what `check` would find first, without going on; None where all holds.
+
+    Args:
+        cell: as `check` takes it.
+        input_size: I, of what is made here.
+        output_size: O, of what is made here.
+
+    Example:
+        >>> first_failure(lambda i, o: 5).said
+        'check takes a cell or wrapper, got int'
+    """
+    asked = _asked(_subject(cell, input_size, output_size))
+    return next((found[0] for _, found in asked if found), None)
+
+
+def _asked(subject: Subject) -> Iterator[tuple[Part, list[Failure] | None]]:
+    """Yield each part with what is wrong in it; None where it rests on one that failed."""
+    broken: set[str] = set()
+    stopped = False
+    for part in PARTS:
+        if stopped or broken.intersection(part.needs):
+            yield part, None
+            continue
+        found = [Failure(part.name, said) for said in _found(part, subject)]
+        if found:
+            broken.add(part.name)
+            stopped = part.first
+        yield part, found
 
 
 def _found(part: Part, subject: Subject) -> list[str]:
     try:
-        with torch.enable_grad():
+        with trusting(), seeded(0), warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")
             return list(part.find(subject))
     except Exception as error:  # a cell of the user's may raise anything
         if isinstance(error, RecurraError) and part.name == "made":
