@@ -66,29 +66,11 @@ def of_sequences(subject: Subject) -> Iterator[str]:
 
 def _first_wrong(subject: Subject, run: Run, T: int, from_start: bool) -> str | None:
     """Return what is wrong with the first leaf of which something is."""
-    cell = subject.fresh(torch.float64)
-    names = [
-        "x",
-        *([] if from_start else flatten(subject.begins(2))),
-        *dict(cell.named_parameters()),
-    ]
-    ends = list(_outcome(subject, run, T, from_start, "x", 0.0)[0])
-    scale = 0.0
-    found: dict[str, tuple[float, float, str]] = {}
-    for leaf in names:
-        for end in ends:
-            slopes = _slopes(subject, run, T, from_start, leaf, end)
-            if slopes is None:
-                continue
-            got, expected = slopes
-            scale = max(scale, abs(expected))
+    parts = [] if from_start else flatten(subject.begins(2))
+    for leaf in ["x", *parts, *dict(subject.fresh().named_parameters())]:
+        for end, (got, expected) in _slopes(subject, run, T, from_start, leaf).items():
             if abs(got - expected) > ALLOWED * max(abs(expected), abs(got)) + 1e-7:
-                found.setdefault(leaf, (got, expected, end))
-                break
-        if leaf in found:
-            break
-    for leaf, (got, expected, end) in found.items():
-        return _told(leaf, got, expected, end, T, from_start)
+                return _told(leaf, got, expected, end, T, from_start)
     return None
 
 
@@ -109,24 +91,26 @@ def _told(leaf: str, got: float, expected: float, end: str, T: int, from_start: 
 
 
 def _slopes(
-    subject: Subject, run: Run, T: int, from_start: bool, leaf: str, end: str
-) -> tuple[float, float] | None:
-    """Return the slope along a line by autograd and by differences; None of what is not smooth."""
+    subject: Subject, run: Run, T: int, from_start: bool, leaf: str
+) -> dict[str, tuple[float, float]]:
+    """Return the slope of each end along a line, by autograd and by differences."""
     results, along, tensor = _outcome(subject, run, T, from_start, leaf, 0.0, graded=True)
-    if tensor is None or end not in results:
-        return None
-    loss = _weighed(results[end])
-    if loss is None:
-        return None
-    got = 0.0
-    if loss.requires_grad:
-        (gradient,) = torch.autograd.grad(loss, [tensor], allow_unused=True)
-        got = 0.0 if gradient is None else float((gradient * along).sum())
-    ends = []
-    for size in (SMALL, -SMALL):
-        moved = _weighed(_outcome(subject, run, T, from_start, leaf, size)[0][end])
-        ends.append(float(moved.detach()) if moved is not None else 0.0)
-    return got, (ends[0] - ends[1]) / (2 * SMALL)
+    if tensor is None:
+        return {}
+    above, below = (
+        _outcome(subject, run, T, from_start, leaf, size)[0] for size in (SMALL, -SMALL)
+    )
+    found = {}
+    for end, result in results.items():
+        loss, up, down = (_weighed(each) for each in (result, above[end], below[end]))
+        if loss is None or up is None or down is None:
+            continue
+        got = 0.0
+        if loss.requires_grad:
+            (slope,) = torch.autograd.grad(loss, [tensor], retain_graph=True, allow_unused=True)
+            got = 0.0 if slope is None else float((slope * along).sum())
+        found[end] = got, float(up - down) / (2 * SMALL)
+    return found
 
 
 def _weighed(tensor: Tensor) -> Tensor | None:
