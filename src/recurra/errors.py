@@ -83,8 +83,8 @@ def in_one_line(error: BaseException) -> str:
         error: as it was caught.
 
     Example:
-        >>> in_one_line(ValueError("two\nlines"))
-        'ValueError: two lines'
+        >>> in_one_line(ValueError("two  words"))
+        'ValueError: two words'
     """
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     kind = type(error).__name__

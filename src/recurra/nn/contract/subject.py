@@ -95,6 +95,8 @@ class Subject:
         else:
             with seeded(1):
                 made = self.make()
+            if not isinstance(made, nn.Module):
+                return made  # type: ignore[no-any-return]
         return made.to(dtype).train(training)  # type: ignore[no-any-return]
 
     def other(self) -> Recurrence | None:
