@@ -34,7 +34,10 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-PARTS = {"tests/nn/test_contract.py": (3, "bare-")}
+PARTS = {
+    "tests/nn/test_contract.py": (3, "bare-"),
+    "tests/nn/contract/test_suite.py": (5, "must-"),
+}
 """A file whose tests run over a product of tables -> one in how many of its entries is run, beside
 those that have this in their name."""
 

@@ -63,12 +63,12 @@ ORDER = {
         kernels
         cells
         wrappers
-        arguments graphed loop uncompiled
+        arguments graphed loop proven uncompiled
         sequences
         present
         unroll
         head make weights
-        prepacked
+        contract prepacked
     """,
     "recurra.nn.head": "base\n *",
     "recurra.nn.kernels": """
@@ -88,6 +88,7 @@ ORDER = {
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
     "recurra.nn.cells": "kernel\n activation base\n biases candidate steps\n relatives\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
+    "recurra.nn.contract": "result subject\n form purity\n *\n suite",
     "recurra.nn.weights": "parts\n keras_arrays\n keras_layer\n *",
     "recurra.learning": """
         event metric written

@@ -52,6 +52,7 @@ from recurra.nn.cells.rnn import RNNCell as RNNCell
 from recurra.nn.cells.rwkv import RWKVCell as RWKVCell
 from recurra.nn.cells.slstm import SLSTMCell as SLSTMCell
 from recurra.nn.cells.sru import SRUCell as SRUCell
+from recurra.nn.contract.suite import check as check
 from recurra.nn.kernels.compiler.compiled import compiled as compiled
 from recurra.nn.prepacked import prepack as prepack
 from recurra.nn.unroll import plan as plan

@@ -6,7 +6,6 @@ import difflib
 import importlib
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from recurra.errors import CheckpointError, ConfigError, DataError
+from recurra.errors import CheckpointError, ConfigError, DataError, place_of
 
 __all__ = [
     "Table",
@@ -224,17 +223,13 @@ def imported(place: str, kind: str) -> Any:
         module = importlib.import_module(module_name)
         return getattr(module, attribute)
     except Exception as error:  # a module of the user's may raise anything
+        where = place_of(error)
+        said = error.msg if isinstance(error, SyntaxError) else error
+        at = f" ({where})" if where else ""
         there = [] if module is None else [n for n in vars(module) if not n.startswith("_")]
         meant = nearest(attribute, there)
-        said = f"{error}{_line(error)}" + (f".{meant}" if meant else "")
+        said = f"{said}{at}" + (f".{meant}" if meant else "")
         raise ConfigError(f"the {kind} {place!r} cannot be imported: {said}") from error
-
-
-def _line(error: Exception) -> str:
-    """Return where in a module that was being imported it was raised."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    outside = not frame.filename.startswith("<") and frame.filename != __file__
-    return f" ({Path(frame.filename).name}:{frame.lineno})" if outside else ""
 
 
 class Table(Mapping[str, Any]):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sysconfig
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +11,11 @@ from typing import Any
 
 import torch
 
-from recurra.errors import ConfigError, RecurraError, RunError
+from recurra.errors import ConfigError, RecurraError, RunError, in_one_line
 from recurra.machine import is_out_of_memory
 from recurra.randomness import generator
 
 __all__ = ["blamed", "line_of", "own_randomness", "require_taken"]
-
-FOLDERS = (str(Path(__file__).parents[2]), str(Path(torch.__file__).parent), "<")
-"""What errors pass through on their way, beside what is no file."""
-LIBRARY, INSTALLED = sysconfig.get_path("stdlib"), "site-packages"
-LONGEST = 300
 
 
 @contextmanager
@@ -51,21 +44,7 @@ def blamed(setting: str, place: str, kind: type[RecurraError] = RunError) -> Ite
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        said = " ".join(str(error).split())[:LONGEST]
-        told = f"{type(error).__name__}: {said}".rstrip(": ")
-        raise kind(f"{setting}={place}: {told}{_where(error)}") from error
-
-
-def _where(error: Exception) -> str:
-    """Return the place of the last line that is neither Python's, torch's nor ours."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_own(frame.filename)]
-    return f" ({_shown(own[-1].filename)}:{own[-1].lineno})" if own else ""
-
-
-def _is_own(file: str) -> bool:
-    of_python = file.startswith(LIBRARY) and INSTALLED not in file
-    return not of_python and not file.startswith(FOLDERS)
+        raise kind(f"{setting}={place}: {in_one_line(error)}") from error
 
 
 def line_of(thing: Any) -> str:
