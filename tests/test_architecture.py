@@ -110,7 +110,7 @@ ORDER = {
         models
         mixing
         explanation heat_map
-        sizing costs
+        sizing costs sketch
         task
     """,
     "recurra.language.text": """
@@ -169,7 +169,7 @@ ORDER = {
     "recurra.series.data": "dataset fills\n windows",
     "recurra.series.baselines": "base\n *",
     "recurra.series.judging": "metrics\n trial\n rivals",
-    "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing",
+    "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing\n sketch",
     "recurra.series.use": "forecasts history\n saved\n forecaster\n evidence backtest",
     "recurra.labels": """
         options
@@ -181,7 +181,7 @@ ORDER = {
         network
         learner
         baselines
-        classifier
+        classifier sketch
         confusion
         task
     """,
@@ -196,7 +196,7 @@ ORDER = {
     "recurra.run": """
         tasks metrics
         presets records
-        asked directory
+        asked directory names
         figures
         report
         plot
@@ -213,9 +213,16 @@ ORDER = {
         picture
     """,
     "recurra.bench.tasks": "base\n *",
+    "recurra.tune": """
+        values width worker
+        grid workers
+        folder result
+        picture
+        sweep
+    """,
     "recurra.demo": "forward gates gradients\n pictures",
     "recurra.cli": "console places sources streams\n interrupt usage working\n progress\n *",
-    "recurra.cli.learn": "*",
+    "recurra.cli.learn": "options\n swept\n *",
     "recurra.cli.text": "unknown\n *",
     "recurra.cli.series": "*",
     "recurra.cli.look": "*",

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
-__all__ = ["Options", "TrainOptions"]
+__all__ = ["BY_COMMAS", "Options", "TrainOptions"]
+
+BY_COMMAS: JsonDict = {"by_commas": True}
+"""Marks an option whose one value is several names by commas, which a sweep does not divide."""
 
 
 class Options(BaseModel):
