@@ -58,6 +58,7 @@ def differing(configs: Sequence[RunConfig | None], *, seeds: bool = True) -> lis
     for name in dict.fromkeys(name for values in there for name in values):
         if name not in apart and any(_varies(name, there, preset) for preset in presets):
             names.append(name)
+    names.sort(key=lambda name: name == "seed")  # it comes last
     return [
         {} if values is None else {name: values[name] for name in names if name in values}
         for values in known

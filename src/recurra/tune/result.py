@@ -111,7 +111,8 @@ def _joined(values: Sequence[float | None]) -> dict[str, float | None] | None:
 
 
 def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
+    middle = statistics.median(values) if values else None
+    return int(middle) if middle is not None and values[0] == middle == int(middle) else middle
 
 
 def _choose(rows: list[Row], better: str) -> None:

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -40,9 +41,14 @@ def main() -> None:
     threading.Thread(target=_read, args=(sys.stdin, jobs, stopped), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a cell of the user's prints must not look like an answer
+    warnings.showwarning = _warn  # type: ignore[assignment]
     while True:
         for answer in _answers(json.loads(jobs.get()), stopped.is_set):
             answers.write(json.dumps(answer) + "\n")
+
+
+def _warn(message: Warning | str, *rest: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _read(stdin: TextIO, jobs: queue.SimpleQueue[str], stopped: threading.Event) -> None:

@@ -121,6 +121,7 @@ class _Told:
         self.out = out
         self._due = time.monotonic() + _LINE_SECONDS
         self._under_way: dict[str, str] = {}
+        self._said: set[str] = set()
 
     def show(self, event: Event) -> None:
         """Say what has happened, if it is worth a line."""
@@ -135,7 +136,8 @@ class _Told:
                 self._under_way[event.run] = f"{event.run} {event.step:,} of {event.steps:,} steps"
                 if time.monotonic() >= self._due:
                     self._say("; ".join(self._under_way.values()))
-            case Says():
+            case Says() if event.said not in self._said:  # what holds for all is said once
+                self._said.add(event.said)
                 self._say(f"{event.run}: {event.said}")
             case Done():
                 self._under_way.pop(event.run, None)
