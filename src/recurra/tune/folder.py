@@ -25,7 +25,7 @@ from recurra.storage.locks import is_lock, lock
 from recurra.storage.outputs import mode, require_usual, writing
 from recurra.storage.reading import read_json
 
-__all__ = ["SweepFolder"]
+__all__ = ["SweepFolder", "runs_in"]
 
 LOCK = ".lock"
 RESULTS = ("results.json", "results.csv", "results.png")
@@ -94,7 +94,7 @@ class SweepFolder:
                         remove_directories([self.path])
 
     def _require_ours(self) -> None:
-        if self._mark() is None:
+        if self.mark() is None:
             for path in sorted(self.path.iterdir()):
                 if not (path.name == LOCK and is_lock(path)) and not NAMES.left(path):
                     raise RunError(
@@ -108,7 +108,7 @@ class SweepFolder:
                     "elsewhere, and give the same command again"
                 )
 
-    def _mark(self) -> Json | None:
+    def mark(self) -> Json | None:
         """Return what sweep.json says; None where it is not there, or no sweep's.
 
         Raises:
@@ -132,7 +132,7 @@ class SweepFolder:
         Raises:
             ConfigError: another sweep is here; lists in what it differs.
         """
-        there = self._mark()
+        there = self.mark()
         if there is not None and not restart:
             if lines := _differences(there["sweep"], identity):
                 raise ConfigError(
@@ -164,6 +164,23 @@ class SweepFolder:
     def _write(self) -> None:
         with writing(self.mark_path):
             write_json(self.mark_path, self._known)
+
+
+def runs_in(path: Path) -> list[Path] | None:
+    """Return the directories of a sweep's runs; None where no sweep is.
+
+    Args:
+        path: of a folder, or of anything else.
+
+    Example:
+        >>> runs_in(Path("nowhere")) is None
+        True
+    """
+    try:
+        mark = SweepFolder(path).mark() if path.is_dir() else None
+    except CheckpointError:
+        return None
+    return None if mark is None else [path / str(name) for name in mark.get("runs", [])]
 
 
 def _differences(there: Json, asked: Json) -> list[str]:

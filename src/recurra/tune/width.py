@@ -143,6 +143,9 @@ def with_parameters(config: Config, wanted: int, sketch: Sketch | None) -> tuple
     if first is None:
         said = " ".join(f"{type(refusals[0]).__name__}: {refusals[0]}".split())
         raise ConfigError(f"--parameters: no width is taken: {said:.300}")
+    other = taken(first + 1)
+    if other is not None and _of(count, other) == _of(count, first):
+        raise ConfigError(f"--parameters: {SETTING} changes nothing in this network")
     width = _nearest(first, taken, lambda each: _of(count, each), wanted)
     found = _of(count, width)
     if found > 2 * wanted:
@@ -181,8 +184,6 @@ def _nearest(
             low = width
         else:
             high, top = middle, width or top
-    if low == first and top is not None and count(top) == count(low):
-        raise ConfigError(f"--parameters: {SETTING} changes nothing in this network")
     if top is None or wanted - count(low) <= count(top) - wanted:
         return low
     return top

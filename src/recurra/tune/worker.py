@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["main"]
+__all__ = ["answers", "main"]
 
 STOP = "stop"
 """The line that asks for an end after the step."""
@@ -39,12 +39,12 @@ def main() -> None:
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
     stopped = threading.Event()
     threading.Thread(target=_read, args=(sys.stdin, jobs, stopped), daemon=True).start()
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    told = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a cell of the user's prints must not look like an answer
     warnings.showwarning = _warn  # type: ignore[assignment]
     while True:
-        for answer in _answers(json.loads(jobs.get()), stopped.is_set):
-            answers.write(json.dumps(answer) + "\n")
+        for answer in answers(json.loads(jobs.get()), stopped.is_set):
+            told.write(json.dumps(answer) + "\n")
 
 
 def _warn(message: Warning | str, *rest: object) -> None:
@@ -62,8 +62,13 @@ def _read(stdin: TextIO, jobs: queue.SimpleQueue[str], stopped: threading.Event)
     os._exit(0)
 
 
-def _answers(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Answer]:
-    """Yield how far a run is now and then, at last its end: a report, a stop, or an error."""
+def answers(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Answer]:
+    """Yield how far a run is now and then, at last its end: a report, a stop, or an error.
+
+    Args:
+        job: as `recurra.tune.workers.Job` has it.
+        should_stop: asked after every step.
+    """
     from recurra.errors import RecurraError  # what a run needs takes seconds, and stdin may end
     from recurra.machine import is_out_of_memory
 

@@ -22,7 +22,9 @@ Row = dict[str, Any]
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", callback=existing, help="Directories of runs."),
+        typer.Argument(
+            metavar="RUN...", callback=existing, help="Directories of runs, or of sweeps."
+        ),
     ],
     plot: Annotated[
         Path | None,
@@ -45,7 +47,7 @@ def compare(
 
     if plot is not None:
         require_picture(plot)
-    runs = list(dict.fromkeys(runs))
+    runs = _runs(list(dict.fromkeys(runs)))
     reports = [_report(run) for run in runs]
     configs = [RunDirectory(run).config() for run in runs]
     metric, better = _judged(runs, reports)
@@ -63,6 +65,32 @@ def compare(
     if plot is not None:
         titles = _titles(runs, reports, groups, shared)
         _draw(plot, runs, reports, titles, metric, better)
+
+
+def _runs(given: list[Path]) -> list[Path]:
+    """Return the runs that are meant: of a sweep, or of all that lies in one, those that are done.
+
+    What `DIR/*` names beside them, its table and its picture, is no run.
+    """
+    from recurra.errors import RunError
+    from recurra.run.directory import RunDirectory
+    from recurra.tune.folder import runs_in
+
+    found: list[Path] = []
+    unfinished: list[str] = []
+    for path in given:
+        inside, around = runs_in(path), runs_in(path.parent)
+        meant = [path] if inside is None else inside
+        for run in meant:
+            if (inside is None and around is None) or RunDirectory(run).report_path.is_file():
+                found.append(run)
+            elif inside is not None or run in (around or []):
+                unfinished.append(run.name)
+    if unfinished:
+        say(f"left out, as they are not finished: {', '.join(unfinished)}")
+    if not found:
+        raise RunError(f"{', '.join(map(str, given))}: no run there is finished")
+    return list(dict.fromkeys(found))
 
 
 def _tell(
