@@ -17,7 +17,15 @@ from recurra.run.names import flat, label, short, worded
 from recurra.run.presets import preset
 from recurra.storage.files import json_bytes
 from recurra.tune.values import several
-from recurra.tune.width import SETTING, Counted, Sketch, described, sketch_of, with_parameters
+from recurra.tune.width import (
+    SETTING,
+    Counted,
+    Sketch,
+    described,
+    require_unset,
+    sketch_of,
+    with_parameters,
+)
 
 __all__ = ["Grid", "Request", "Setting", "grid"]
 
@@ -140,11 +148,11 @@ def grid(request: Request) -> Grid:
         >>> list(grid(wanted).configs)[:2]
         ['learning_rate=0.01,seed=1', 'learning_rate=0.02,seed=1']
     """
+    if request.parameters:
+        require_unset([*request.changes, *request.assignments])
     base = preset(request.preset, data=request.data, minutes=request.minutes)
     plain = with_settings(base, request.changes)
     texts = _texts(plain, request.assignments)
-    if request.parameters and SETTING in texts:
-        raise ConfigError(f"--parameters finds {SETTING}, which is set too; leave one of them")
     seeds = _seeds(plain, texts.pop("seed", None), request.seeds)
     axes = [key for key, given in texts.items() if len(given) > 1]
     count = len(seeds) * math.prod(len(texts[key]) for key in axes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,7 +13,16 @@ from recurra.learning.config import RunConfig
 from recurra.nn.state import flatten
 from recurra.table import imported
 
-__all__ = ["Counted", "Sketch", "counted", "described", "sketch_of", "with_parameters"]
+__all__ = [
+    "Counted",
+    "Sketch",
+    "counted",
+    "described",
+    "require_unset",
+    "sketch_of",
+    "told",
+    "with_parameters",
+]
 
 Sketch = Callable[[Any], nn.Module]
 """Draws the network of some `network` options: shapes without memory."""
@@ -203,6 +212,22 @@ def _require_free(config: RunConfig, sketch: Sketch | None) -> None:
     ):
         if given:
             raise ConfigError(f"--parameters finds the width, but {said} it; leave one of them")
+
+
+def require_unset(assignments: Sequence[str]) -> None:
+    """Refuse settings that name the width which is to be found.
+
+    Args:
+        assignments: as after `--set`.
+
+    Raises:
+        ConfigError: one of them does.
+
+    Example:
+        >>> require_unset(["network.cell=gru"])
+    """
+    if any(each.partition("=")[0].strip() == SETTING for each in assignments):
+        raise ConfigError(f"--parameters finds {SETTING}, which is set too; leave one of them")
 
 
 def told(config: RunConfig, found: Counted, wanted: int) -> str:

@@ -86,13 +86,16 @@ def train(
         make(preset, data=data, minutes=minutes), [*changed, *(assignments or [])]
     )
     if wanted is not None:
-        config = _of_parameters(config, wanted, json=json)
+        config = _of_parameters(config, wanted, assignments or [], json=json)
     _run(config, out=out, start_from=start_from, **how)
 
 
-def _of_parameters(config: RunConfig, wanted: int, *, json: bool) -> RunConfig:
-    from recurra.tune.width import sketch_of, told, with_parameters
+def _of_parameters(
+    config: RunConfig, wanted: int, assignments: list[str], *, json: bool
+) -> RunConfig:
+    from recurra.tune.width import require_unset, sketch_of, told, with_parameters
 
+    require_unset(assignments)
     config, found = with_parameters(config, wanted, sketch_of(config))
     open_console(json=json).print(told(config, found, wanted))
     return config
