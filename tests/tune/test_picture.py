@@ -38,6 +38,8 @@ def test_a_line_a_cell_over_the_rates_that_were_tried(figure):
     assert axes.get_ylim()[1] == pytest.approx(4 * 0.3)  # what ran away flattens nothing
     assert axes.get_title() == "Validation log loss"
     assert axes.texts[0].get_text() == "linear 0.5"
+    crosses = [line for line in axes.lines if line.get_marker() == "x"]
+    assert [list(line.get_xdata()) for line in crosses] == [[], [0.1]]  # what failed
 
 
 def test_a_row_a_setting_where_none_is_a_number(figure):

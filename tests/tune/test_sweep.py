@@ -137,7 +137,7 @@ def test_n_grams_are_swept_as_well(tmp_path, small_text):
     [
         (2, None, None, False, 2),
         (64, None, None, False, 4),  # as many as runs
-        (8, 3 * 2**30, None, False, 3),
+        (8, 3 * 2**30 + 10**6, None, False, 3),
         (8, 100, None, False, 1),
         (8, None, 3, False, 3),
         (8, None, None, True, 1),

@@ -92,6 +92,9 @@ def _draw_lines(axes: Axes, result: Row, split: str, name: str) -> None:
         known = sorted(
             (row["settings"][name], values) for row in rows if (values := _values(row, split))
         )
+        lost = [row["settings"][name] for row in rows if not _values(row, split)]
+        top = axes.get_xaxis_transform()  # a cross for what failed or ran away
+        axes.plot(lost, [0.98] * len(lost), "x", color=color, transform=top, clip_on=False)
         if not known:
             axes.plot([], [], color=color, linestyle=style, label=f"{called}: none finished")
             continue

@@ -23,8 +23,8 @@ from recurra.tune.workers import Job, Workers
 
 __all__ = ["Begins", "Done", "Goes", "Says", "Swept", "sweep", "worker_count"]
 
-MEMORY = 2**30
-"""Bytes that a worker is taken to need, by which their number is bounded."""
+MEMORY, EACH = 2**30, 16
+"""Bytes that a worker is taken to need, and for each parameter: gradient and moments beside it."""
 
 Report = dict[str, Any]
 
@@ -85,7 +85,9 @@ def worker_count(grid: Grid, asked: int | None = None) -> int:
     """
     devices = {each.config.device for each in grid.settings}
     free = available_memory()
-    most = usable_cores() if free is None else min(usable_cores(), max(1, free // MEMORY))
+    sizes = [each.counted.parameters for each in grid.settings if each.counted is not None]
+    needed = MEMORY + EACH * max(sizes, default=0)
+    most = usable_cores() if free is None else min(usable_cores(), max(1, free // needed))
     if devices != {"cpu"} and _has_gpu():
         most = 1
     return max(1, min(asked or most, len(grid.configs)))
