@@ -88,6 +88,13 @@ def test_a_number_of_parameters_becomes_a_width_for_each():
         labels("network.hidden_size=3,4", parameters=20_000)
 
 
+def test_what_is_wrong_with_all_is_said_once():
+    with pytest.raises(ConfigError) as refused:
+        labels("network.cell=gru,lstm", "network.kind=softmax", parameters=20_000)
+    assert str(refused.value).startswith("--parameters: network.hidden_size changes nothing")
+    assert str(refused.value).count("changes nothing") == 1
+
+
 def test_names_of_folders_hold_nothing_that_a_disk_takes_ill(small_text):
     found = labels("data.dataset=iris,vowels", "network.cell=gru")
     assert [*found.configs] == ["dataset=iris,seed=1", "dataset=vowels,seed=1"]

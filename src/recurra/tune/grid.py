@@ -228,7 +228,7 @@ def _measured(
     """Return each config with the width that was asked for, and the counts of its network."""
     sketches: dict[str, Sketch | None] = {}
     found: list[tuple[RunConfig, Counted | None]] = []
-    faults = []
+    faults: dict[str, list[str]] = {}
     for config, row in zip(configs, rows):
         named: Any = config
         data = repr((named.data, config.start_from))
@@ -240,9 +240,14 @@ def _measured(
             else:
                 found.append((config, described(config, sketches[data])))
         except RecurraError as error:
-            faults.append(f"{label(row)}: {error}" if row else str(error))
+            faults.setdefault(str(error), []).append(label(row))
     if faults:
-        raise ConfigError("; ".join(dict.fromkeys(faults)))
+        raise ConfigError(
+            "; ".join(
+                said if len(whose) == len(configs) else f"{' and '.join(whose)}: {said}"
+                for said, whose in faults.items()
+            )
+        )
     return found
 
 
