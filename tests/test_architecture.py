@@ -114,7 +114,7 @@ ORDER = {
         models
         mixing
         explanation heat_map
-        sizing costs
+        sizing costs sketch
         task
     """,
     "recurra.language.text": """
@@ -173,7 +173,7 @@ ORDER = {
     "recurra.series.data": "dataset fills\n windows",
     "recurra.series.baselines": "base\n *",
     "recurra.series.judging": "metrics\n trial\n rivals",
-    "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing",
+    "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing\n sketch",
     "recurra.series.use": "forecasts history\n saved\n forecaster\n evidence backtest",
     "recurra.labels": """
         options
@@ -185,7 +185,7 @@ ORDER = {
         network
         learner
         baselines
-        classifier
+        classifier sketch
         confusion
         task
     """,
@@ -200,7 +200,7 @@ ORDER = {
     "recurra.run": """
         tasks metrics
         presets records
-        asked directory
+        asked directory names
         figures
         report
         plot
@@ -220,9 +220,16 @@ ORDER = {
         picture
     """,
     "recurra.bench.tasks": "base\n *",
+    "recurra.tune": """
+        values width worker
+        grid workers
+        folder result
+        picture
+        sweep
+    """,
     "recurra.demo": "forward gates gradients\n pictures",
     "recurra.cli": "console places sources streams\n interrupt usage working\n progress\n *",
-    "recurra.cli.learn": "benched\n *",
+    "recurra.cli.learn": "benched options\n swept\n *",
     "recurra.cli.text": "unknown\n *",
     "recurra.cli.series": "*",
     "recurra.cli.look": "*",

@@ -14,7 +14,7 @@ import typer
 
 from recurra.cli.console import say, saying_what_compiles
 from recurra.cli.interrupt import Interrupt
-from recurra.cli.learn import bench, mix, train
+from recurra.cli.learn import bench, mix, sweep, train
 from recurra.cli.look import check, compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
 from recurra.cli.streams import lenient
@@ -47,6 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("evaluate")(train.evaluate)
 app.command("score")(score.score)
 app.command("generate")(write.generate)

@@ -42,6 +42,9 @@ class RunConfig(BaseModel):
     """Where data cannot be handed over as frames or arrays: what is to be given instead."""
     sized: ClassVar[tuple[str, ...]] = ()
     """The settings that a run whose `train.sized` is set chooses by measuring."""
+    sketch: ClassVar[str | None] = None
+    """The place of what opens a config's data and returns what draws networks of other `network`
+    options for them, in shapes without memory; none where there is no network."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from recurra.learning.written import require_scalars
 from recurra.table import Table
 
 __all__ = [
+    "BY_COMMAS",
     "LOSSES",
     "OPTIMIZERS",
     "REGULARISERS",
@@ -102,6 +104,9 @@ class NamedIn:
 
 Values = Annotated[dict[str, Any], AfterValidator(require_scalars)]
 """Names with values, each by itself settable as `SETTING.NAME=VALUE`: what one's own code takes."""
+
+BY_COMMAS: JsonDict = {"by_commas": True}
+"""Marks an option whose one value is several names by commas, which a sweep does not divide."""
 
 
 class Options(BaseModel):
