@@ -5,7 +5,6 @@ import timeit
 import torch
 
 import recurra as rc
-from recurra.nn.cells.base import Cell
 from recurra.nn.kernels.pointwise import sigmoid, tanh
 from recurra.nn.unroll import unroll_plain
 
@@ -33,7 +32,7 @@ def step(s, w, h):  # the same in torch: s (B, 2, C), h (B, C)
     return n + z * (h - n)
 
 
-class DiagonalGRUCell(Cell):
+class DiagonalGRUCell(rc.Cell):
     state_type = rc.IndRNNState  # h alone
     loop = rc.channel_kernel("diagonal_gru", forward, backward, step)
 

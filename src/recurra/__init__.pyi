@@ -31,6 +31,7 @@ from recurra.learning.loop import Learner as Learner
 from recurra.learning.loop import learn as learn
 from recurra.learning.options import TrainOptions as TrainOptions
 from recurra.nn.cells import CELLS as CELLS
+from recurra.nn.cells.base import Cell as Cell
 from recurra.nn.cells.channel import channel_kernel as channel_kernel
 from recurra.nn.cells.clockwork_rnn import ClockworkRNNCell as ClockworkRNNCell
 from recurra.nn.cells.coupled_lstm import CoupledLSTMCell as CoupledLSTMCell
