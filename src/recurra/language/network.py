@@ -43,7 +43,7 @@ def start_of_layers(options: NetworkOptions) -> str:
 
     Example:
         >>> start_of_layers(NetworkOptions()), start_of_layers(NetworkOptions(cell="slstm"))
-        ('weights within 0.1, biases 0, forget bias 0', "slstm's own")
+        ('weights within 0.1, biases 0, forget bias 1', "slstm's own")
     """
     recipes, said = recipes_of(options.cell), []
     if "weights" in recipes:
