@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from recurra.bench.trial import CLIP_NORM, Job, Outcome, judged_batches, task_of
 from recurra.bench.verdict import verdict
 from recurra.bench.workers import Workers
 from recurra.errors import ConfigError
+from recurra.learning.written import count_of
 from recurra.machine import usable_cores
 from recurra.nn.make import require_cell
 from recurra.work import worked_on
@@ -86,10 +86,7 @@ class BenchOptions(BaseModel):
     @field_validator("parameters", mode="before")
     @classmethod
     def _counted(cls, given: Any) -> Any:
-        found = re.fullmatch(r"([\d_]*\.?\d+)([kM])", given) if isinstance(given, str) else None
-        if found is None:
-            return given
-        return round(float(found[1]) * {"k": 1e3, "M": 1e6}[found[2]])
+        return count_of(given) if isinstance(given, str) else given
 
 
 @dataclass(frozen=True, slots=True)

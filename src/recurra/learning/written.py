@@ -1,4 +1,4 @@
-"""What a file says, as a value of the kind that was declared for it: one way for all files."""
+"""What a file or a command line says, as values of declared kinds: one way for all."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from recurra.errors import CheckpointError, DataError
+from recurra.errors import CheckpointError, ConfigError, DataError
 
-__all__ = ["BOUNDS", "as_text", "placed", "require_scalars", "scalar", "typed", "wanted"]
+__all__ = [
+    "BOUNDS",
+    "as_text",
+    "count_of",
+    "pieces",
+    "placed",
+    "require_scalars",
+    "scalar",
+    "typed",
+    "wanted",
+]
 
 Kind = TypeVar("Kind")
 
@@ -83,6 +93,60 @@ def wanted(problem: Mapping[str, Any]) -> str:
     if kind == "value_error":
         said = said.partition(", ")[2]
     return said.removeprefix("Input should be ")
+
+
+def count_of(text: str) -> int:
+    """Return a number as people write large ones.
+
+    Args:
+        text: digits, perhaps parted, perhaps with a letter for a thousand, a million or more.
+
+    Raises:
+        ConfigError: it is none, or less than 1.
+
+    Example:
+        >>> count_of("500k"), count_of("1.2M"), count_of("500_000"), count_of("26000")
+        (500000, 1200000, 500000, 26000)
+    """
+    found = _COUNT.fullmatch(text.strip())
+    try:
+        number = float(re.sub("[_,]", "", found[1])) * _TIMES[found[2].lower()] if found else 0.0
+    except ValueError:
+        number = 0.0
+    if not (math.isfinite(number) and 1 <= round(number) <= MOST):
+        raise ConfigError(f"got {text!r:.80}, expected a number of parameters, as 500k or 1.2M")
+    return round(number)
+
+
+def pieces(text: str) -> list[str]:
+    """Divide a text at its commas; those within brackets or double quotes divide nothing.
+
+    Args:
+        text: of one setting or several.
+
+    Raises:
+        ConfigError: a bracket is not closed.
+
+    Example:
+        >>> pieces('gru, mlstm(num_heads=4,bias=0),"a,b",[c,d]')
+        ['gru', 'mlstm(num_heads=4,bias=0)', '"a,b"', '[c,d]']
+    """
+    found, closing, quoted = [""], list[str](), False
+    for letter in text:
+        if letter == '"' and (quoted or not found[-1].strip() or closing):
+            quoted = not quoted
+        elif not quoted and letter in _OPEN:
+            closing.append(_CLOSE[_OPEN.index(letter)])
+        elif not quoted and closing and letter == closing[-1]:
+            closing.pop()
+        if letter == "," and not closing and not quoted:
+            found.append("")
+        else:
+            found[-1] += letter
+    if (closing or quoted) and "," in text:
+        missing = closing[-1] if closing else '"'
+        raise ConfigError(f"{text!r:.120} divides nowhere: a {missing} is missing")
+    return [each.strip() for each in found]
 
 
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -209,3 +273,10 @@ def _from_json(text: str) -> str | None:
     except ValueError:
         return None
     return value if isinstance(value, str) else None
+
+
+_OPEN, _CLOSE = "([{", ")]}"
+_COUNT = re.compile(r"(\d[\d_,]*(?:\.\d+)?(?:e\+?\d+)?)\s*([kmbg]?)", re.IGNORECASE)
+_TIMES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9}
+MOST = 10**12
+"""Parameters that nobody asks for by mistake."""

@@ -24,7 +24,6 @@ __all__ = [
     "place_of",
     "recipes_of",
     "require_cell",
-    "split_names",
     "start_in_words",
     "written",
 ]
@@ -100,26 +99,6 @@ def require_cell(
     make = CELLS[name]
     _require_options(name, make, given)
     return make, given
-
-
-def split_names(text: str) -> list[str]:
-    """Return the names between commas, none of which stands within brackets.
-
-    Args:
-        text: of one or more.
-
-    Example:
-        >>> split_names("gru, mlstm(num_heads=4, other=(1, 2)),a:B")
-        ['gru', 'mlstm(num_heads=4, other=(1, 2))', 'a:B']
-    """
-    names, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([{") - (letter in ")]}")
-        if letter == "," and not depth:
-            names.append("")
-        else:
-            names[-1] += letter
-    return [name.strip() for name in names if name.strip()]
 
 
 def written(spec: str) -> tuple[str, dict[str, Any]]:

@@ -115,14 +115,14 @@ def cells(
     Cells where none is named: lstm, gru, rnn, peephole_lstm, layer_norm_lstm, mlstm, min_gru, lru.
     """
     from recurra.bench.cells import Compared, compare_cells
-    from recurra.nn.make import split_names
+    from recurra.learning.written import pieces
 
     options = _options(
-        cells=[each for name in names or () for each in split_names(name)],
-        tasks=[*(task or ()), *split_names(tasks or "")],
+        cells=[each for name in names or () for each in pieces(name) if each],
+        tasks=[*(task or ()), *filter(None, pieces(tasks or ""))],
         minutes=minutes,
         steps=steps,
-        rates=split_names(rates or ""),
+        rates=[each for each in pieces(rates or "") if each],
         parameters=parameters,
         length=length,
         seeds=seeds,

@@ -41,7 +41,7 @@ def wanted_parameters(text: str) -> int:
         BadParameter: it is no such number.
     """
     from recurra.errors import ConfigError
-    from recurra.tune.values import count_of
+    from recurra.learning.written import count_of
 
     try:
         return count_of(text)
