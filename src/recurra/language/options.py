@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from recurra.errors import ConfigError
-from recurra.learning.options import Options, Values
+from recurra.learning.options import CELL, CELL_OPTIONS, Options, Values
 from recurra.learning.written import wanted
 
 __all__ = [
@@ -74,12 +74,8 @@ class TextOptions(Options):
 class NetworkOptions(Options):
     """The recurrent language network: embedding, layers of one cell, softmax."""
 
-    cell: str = Field(
-        "lstm", description="a name in CELLS, or module:Name; mlstm(num_heads=4) has options"
-    )
-    cell_options: Values = Field(
-        {}, description="more of them, each by its name, as cell_options.num_heads=4"
-    )
+    cell: str = Field("lstm", description=CELL)
+    cell_options: Values = Field({}, description=CELL_OPTIONS)
     hidden_size: int = Field(200, ge=1, le=65_536, description="units of each layer")
     num_layers: int = Field(2, ge=1, le=256, description="layers of the cell")
     layer_sizes: str | None = Field(

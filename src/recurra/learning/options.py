@@ -14,6 +14,8 @@ from recurra.table import Table
 
 __all__ = [
     "BY_COMMAS",
+    "CELL",
+    "CELL_OPTIONS",
     "LOSSES",
     "OPTIMIZERS",
     "REGULARISERS",
@@ -104,6 +106,10 @@ class NamedIn:
 
 Values = Annotated[dict[str, Any], AfterValidator(require_scalars)]
 """Names with values, each by itself settable as `SETTING.NAME=VALUE`: what one's own code takes."""
+
+CELL = "a name in CELLS, or module:Name; mlstm(num_heads=4) has options"
+CELL_OPTIONS = "more of them, each by its name, as cell_options.num_heads=4"
+"""What is said of the settings that name a cell."""
 
 BY_COMMAS: JsonDict = {"by_commas": True}
 """Marks an option whose one value is several names by commas, which a sweep does not divide."""

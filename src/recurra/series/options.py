@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from recurra.learning.options import BY_COMMAS, Options, Values
+from recurra.learning.options import BY_COMMAS, CELL, CELL_OPTIONS, Options, Values
 
 __all__ = ["ForecastOptions", "SeriesOptions"]
 
@@ -84,12 +84,8 @@ class SeriesOptions(Options):
 class ForecastOptions(Options):
     """The recurrent network that forecasts, and how what it sees is scaled."""
 
-    cell: str = Field(
-        "lstm", description="a name in CELLS, or module:Name; mlstm(num_heads=4) has options"
-    )
-    cell_options: Values = Field(
-        {}, description="more of them, each by its name, as cell_options.num_heads=4"
-    )
+    cell: str = Field("lstm", description=CELL)
+    cell_options: Values = Field({}, description=CELL_OPTIONS)
     hidden_size: int = Field(128, ge=1, le=65_536, description="units of each layer")
     num_layers: int = Field(1, ge=1, le=256, description="layers of the cell")
     context: int | None = Field(
