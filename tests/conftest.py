@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 PARTS = {
     "tests/nn/test_contract.py": (3, "bare-"),
     "tests/nn/contract/test_suite.py": (5, "must-"),
+    "tests/learning/own/test_own_training.py": (6, "language"),
 }
 """A file whose tests run over a product of tables -> one in how many of its entries is run, beside
 those that have this in their name."""

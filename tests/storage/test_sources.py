@@ -150,3 +150,11 @@ def test_no_path_leads_out_of_the_folder(here: Path) -> None:
     path.write_text(text)
     (here / FOLDER / "manifest.json").write_text(json.dumps(manifest))
     assert "has changed" in (what_changed(here, ["lab_box:Box"]) or "")
+
+
+def test_of_what_is_installed_the_module_alone_is_kept(tmp_path: Path) -> None:
+    keep_sources(tmp_path, ["torch.optim:SGD"])
+    assert not list(tmp_path.iterdir())  # its version says as much
+    keep_sources(tmp_path, ["typer.main:Typer"])
+    kept = sealed_files(tmp_path / FOLDER, "sources", 1)
+    assert set(kept) == {"sources.json", "typer.main.py"}

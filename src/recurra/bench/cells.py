@@ -86,7 +86,10 @@ class BenchOptions(BaseModel):
     @field_validator("parameters", mode="before")
     @classmethod
     def _counted(cls, given: Any) -> Any:
-        return count_of(given) if isinstance(given, str) else given
+        try:
+            return count_of(given) if isinstance(given, str) else given
+        except ConfigError:
+            return given  # which is no whole number, as is said of any option
 
 
 @dataclass(frozen=True, slots=True)

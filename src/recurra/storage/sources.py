@@ -1,7 +1,7 @@
 """The source of what is of someone's own in a run: kept beside it, and looked at before it runs.
 
-A place is `module:Name`. What is kept of one is the file of its module, and those of the same
-folder that this one has taken something from.
+A place is `module:Name`. What is kept of one is the file of its module, and, unless that is
+installed, those of the same folder that this one has taken something from.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from importlib.machinery import PathFinder
@@ -141,8 +141,9 @@ def _files_of(place: str) -> tuple[Path, dict[str, str]] | None:
     module = sys.modules.get(place.partition(":")[0])
     if module is None or (root := _root(module.__name__)) is None:
         return None
-    package = module.__name__.partition(".")[0]
-    installed = "site-packages" in root.parts or "dist-packages" in root.parts
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(root.parts)
+    if installed and module.__name__.partition(".")[0] == "torch":
+        return None  # a version of it says as much
     waiting, seen = [module], {module.__name__}
     names: dict[str, str] = {}
     while waiting:
@@ -151,11 +152,9 @@ def _files_of(place: str) -> tuple[Path, dict[str, str]] | None:
         path = Path(file).resolve() if file else None
         if path is None or path.suffix != ".py" or not path.is_relative_to(root):
             continue
-        if installed and one.__name__.partition(".")[0] != package:
-            continue
         relative = path.relative_to(root).as_posix()
         names[re.sub(r"[^A-Za-z0-9._-]", "_", relative.replace("/", "."))] = relative
-        for other in _taken_from(one):
+        for other in () if installed else _taken_from(one):
             if other.__name__ not in seen:
                 seen.add(other.__name__)
                 waiting.append(other)
@@ -165,10 +164,17 @@ def _files_of(place: str) -> tuple[Path, dict[str, str]] | None:
 def _taken_from(module: ModuleType) -> Iterator[ModuleType]:
     """Yield the modules that something in a module is of."""
     for value in list(vars(module).values()):
-        owner = value if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-        found = sys.modules.get(owner) if isinstance(owner, str) else owner
-        if isinstance(found, ModuleType):
-            yield found
+        if issubclass(type(value), ModuleType):  # isinstance may run what a value has for a class
+            yield value
+        elif isinstance(owner := _owner(value), str) and owner in sys.modules:
+            yield sys.modules[owner]
+
+
+def _owner(value: Any) -> Any:
+    with warnings.catch_warnings(), suppress(Exception):  # anyone's own, which may do anything
+        warnings.simplefilter("ignore")
+        return value.__module__
+    return None
 
 
 def _root(name: str) -> Path | None:

@@ -123,8 +123,8 @@ def test_what_is_given_is_what_is_compared(recurra, tmp_path):
         (("--steps", "1", "--minutes", "1"), "the minutes choose the steps, give one"),
         (("--tasks", "coping"), "Did you mean 'copying'"),
         (("--length", "1", "--steps", "1", "--tasks", "adding"), "adding has at least 2 steps"),
-        (("mlstm(num_heads)",), "cannot be read; they are written as in mlstm(num_heads=4)"),
-        (("mlstm(heads=4)", "--steps", "1"), "unexpected keyword argument 'heads'"),
+        (("mlstm(num_heads)",), "options are written name(option=value), as mlstm(num_heads=4)"),
+        (("mlstm(heads=4)", "--steps", "1"), "takes no option 'heads'. Did you mean 'num_heads'?"),
     ]:
         answer = recurra("bench", "cells", *(("rnn",) if wrong[0][0] == "-" else ()), *wrong)
         assert answer.code == 2 and said in answer.err, answer.err
