@@ -39,5 +39,6 @@ bench: setup
 
 # Prints anew what the documentation prints, then compares all that it says.
 docs: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/tables.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/printed.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_docs.py

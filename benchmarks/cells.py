@@ -16,7 +16,7 @@ from record import machine, write
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cells", nargs="*", help="eight by default")
-    parser.add_argument("--minutes", type=float, help="about 20 by default")
+    parser.add_argument("--minutes", type=float, help="at most 40 by default")
     parser.add_argument("--out", default="benchmarks/results/cells.json")
     parser.add_argument("--picture", type=Path, default=Path("docs/cells.png"))
     arguments = parser.parse_args()

@@ -1,8 +1,8 @@
-"""A cell of one's own, in one class: the minimal gated unit of Zhou et al. 2016.
+"""A cell of one's own, in one class, with an option and a start: Zhou et al. 2016, minimal gates.
 
-It learns to repeat what it heard three steps ago. A language model of such cells is
-`recurra train --set network.cell=own_cell:MinimalGatedCell`, and what reads that run later is told
-that this code may run: `recurra evaluate runs/docstrings --allow-import own_cell:MinimalGatedCell`.
+It learns to repeat what it heard three steps ago. `recurra check own_cell:MinimalGatedCell` says
+whether it keeps the contract, `recurra train --set network.cell=own_cell:MinimalGatedCell` trains
+on it, and `recurra evaluate runs/docstrings --allow-import own_cell:MinimalGatedCell` may run it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 import recurra as rc
-from recurra.nn.cells.base import Cell
 
 DELAY = 3
 
@@ -22,13 +21,14 @@ class MinimalGatedState(NamedTuple):
     h: Tensor
 
 
-class MinimalGatedCell(Cell):
+class MinimalGatedCell(rc.Cell):
     state_type = MinimalGatedState
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
         super().__init__(input_size, hidden_size)
         self.gate = nn.Linear(input_size + hidden_size, hidden_size)
         self.candidate = nn.Linear(input_size + hidden_size, hidden_size)
+        nn.init.constant_(self.gate.bias, -forget_bias)  # stays so: no recipe draws over it
 
     def forward(self, x: Tensor, state: MinimalGatedState) -> tuple[Tensor, MinimalGatedState]:
         f = torch.sigmoid(self.gate(torch.cat([x, state.h], 1)))
@@ -39,7 +39,7 @@ class MinimalGatedCell(Cell):
 
 def main() -> float:
     torch.manual_seed(1)
-    cell = rc.Stack([MinimalGatedCell(1, 16), MinimalGatedCell(16, 16)])
+    cell = rc.Stack([MinimalGatedCell(1, 16), MinimalGatedCell(16, 16, forget_bias=0.5)])
     read = nn.Linear(16, 1)
     adam = torch.optim.Adam([*cell.parameters(), *read.parameters()], lr=0.02)
     for step in range(151):

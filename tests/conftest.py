@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -34,7 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-PARTS = {"tests/nn/test_contract.py": (3, "bare-")}
+PARTS = {
+    "tests/nn/test_contract.py": (3, "bare-"),
+    "tests/nn/contract/test_suite.py": (5, "must-"),
+    "tests/learning/own/test_own_training.py": (6, "language"),
+}
 """A file whose tests run over a product of tables -> one in how many of its entries is run, beside
 those that have this in their name."""
 
@@ -109,6 +115,31 @@ def knows_grammar(
     folder = tmp_path_factory.mktemp("knows") / "cache"
     shutil.copytree(encoded, folder)
     monkeypatch.setenv("RECURRA_CACHE", str(folder))
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a sweep's runs be carried out one after another here, as starting a process is slow."""
+    from recurra.tune import sweep, worker
+
+    class Here:
+        def __init__(self, count: int) -> None:
+            self.count = count
+
+        def __enter__(self) -> Here:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def answers(self, jobs: list[Any], should_stop: Callable[[], bool]) -> Iterator[Any]:
+            for job in jobs:
+                if not should_stop():
+                    given = json.loads(json.dumps(asdict(job)))
+                    for answer in worker.answers(given, should_stop):
+                        yield job, json.loads(json.dumps(answer))
+
+    monkeypatch.setattr(sweep, "Workers", Here)
 
 
 @pytest.fixture

@@ -49,25 +49,26 @@ ORDER = {
         files finite locks packed
         reading
         format sealed
-        leftovers tensors
+        leftovers sources tensors
         folders
         outputs
-        download picture
-        published pretrained
+        picture
+        remote pretrained
     """,
     "recurra.storage.packed": "*",
+    "recurra.storage.remote": "download\n published",
     "recurra.ngram": "arrays\n backoff\n gaps pruning\n kneser_ney",
     "recurra.nn": """
         state
         kernels
         cells
         wrappers
-        arguments graphed loop uncompiled
+        arguments graphed loop proven uncompiled
         sequences
         present
         unroll
-        head weights
-        prepacked
+        head make weights
+        contract prepacked
     """,
     "recurra.nn.head": "base\n *",
     "recurra.nn.kernels": """
@@ -87,10 +88,12 @@ ORDER = {
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
     "recurra.nn.cells": "kernel\n activation base\n biases candidate steps\n relatives\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
+    "recurra.nn.contract": "result subject\n form purity\n *\n suite",
     "recurra.nn.weights": "parts\n keras_arrays\n keras_layer\n *",
     "recurra.learning": """
-        event metric options written
-        config weights
+        event metric written
+        options
+        config own weights
         task
         optimization
         averaging epochs
@@ -99,6 +102,7 @@ ORDER = {
         loop
         plan
     """,
+    "recurra.learning.own": "blame state\n terms",
     "recurra.search": "edit_distance rows truncation\n beam",
     "recurra.language": """
         options
@@ -110,7 +114,7 @@ ORDER = {
         models
         mixing
         explanation heat_map
-        sizing costs
+        sizing costs sketch
         task
     """,
     "recurra.language.text": """
@@ -169,7 +173,7 @@ ORDER = {
     "recurra.series.data": "dataset fills\n windows",
     "recurra.series.baselines": "base\n *",
     "recurra.series.judging": "metrics\n trial\n rivals",
-    "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing",
+    "recurra.series.network": "smoothing conformal\n model\n doubt learner sizing\n sketch",
     "recurra.series.use": "forecasts history\n saved\n forecaster\n evidence backtest",
     "recurra.labels": """
         options
@@ -181,7 +185,7 @@ ORDER = {
         network
         learner
         baselines
-        classifier
+        classifier sketch
         confusion
         task
     """,
@@ -196,26 +200,36 @@ ORDER = {
     "recurra.run": """
         tasks metrics
         presets records
-        asked directory
+        asked directory names
         figures
         report
         plot
-        session
+        recorded session
     """,
     "recurra.run.plot": "*",
     "recurra.bench": """
+        rates
         tasks
         network
-        measure trial
+        trial
+        measure
         workers worker verdict
         result
+        budget
         cells
         picture
     """,
     "recurra.bench.tasks": "base\n *",
+    "recurra.tune": """
+        values width worker
+        grid workers
+        folder result
+        picture
+        sweep
+    """,
     "recurra.demo": "forward gates gradients\n pictures",
     "recurra.cli": "console places sources streams\n interrupt usage working\n progress\n *",
-    "recurra.cli.learn": "*",
+    "recurra.cli.learn": "benched options\n swept\n *",
     "recurra.cli.text": "unknown\n *",
     "recurra.cli.series": "*",
     "recurra.cli.look": "*",

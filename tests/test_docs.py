@@ -23,6 +23,7 @@ from recurra.nn.wrappers import WRAPPERS
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
 printed = importlib.import_module("printed")
+tables = importlib.import_module("tables")
 README = (ROOT / "README.md").read_text()
 MODULES = sorted(
     found.name
@@ -230,26 +231,26 @@ def test_the_pages_print_something():
     assert printed.masked("took  9.4 s (1,234.5 windows/s)") == "took  # s (# windows/s)"
 
 
-def row(name: str, thing: type, plan: str | None) -> str:
-    said = inspect.cleandoc(thing.__doc__)
-    source = re.search(r"Source: ([^\d]*\d{4})", said)[1].replace("\n", " ")
-    cells = [f"`{thing.__name__}`", said.splitlines()[0], source]
-    if plan is not None:
-        kernel = plan.partition(": ")[2].removesuffix(", whole sequences at once")
-        cells = [f"`{name}`", *cells, kernel]
-    return "| " + " | ".join(cells) + " |"
+def test_the_pages_say_what_follows_from_the_tables():
+    page, stub = tables.GUIDE.read_text(), tables.STUB.read_text()
+    lacking = [each for each in tables.rows() if each not in page.splitlines()]
+    lacking += [each for each in tables.public() if each not in stub.splitlines()]
+    lacking += [tables.count()] * (tables.count() not in README)
+    assert not lacking, "make docs writes what is lacking:\n" + "\n".join(lacking)
 
 
-def test_the_guide_lists_every_cell_and_wrapper():
-    page = (ROOT / "docs" / "guide" / "cells.md").read_text().splitlines()
-    rows = [row(name, CELLS[name], recurra.plan(CELLS[name](8, 8))) for name in CELLS]
-    rows += [row(name, WRAPPERS[name], None) for name in WRAPPERS]
-    lacking = "\n".join(each for each in rows if each not in page)
-    assert not lacking, (
-        f"docs/guide/cells.md lacks these rows; put them into its tables:\n{lacking}"
+def test_make_docs_writes_what_follows_from_the_tables():
+    page, stub = tables.GUIDE.read_text(), tables.STUB.read_text()
+    assert tables.with_rows(page) == page and tables.with_names(stub) == stub
+    cut = [line for line in page.splitlines() if not line.startswith(("| `gru`", "| `Reset`"))]
+    assert sorted(tables.with_rows("\n".join(cut)).splitlines()) == sorted(page.splitlines())
+    cut = [line for line in stub.splitlines() if " GRUCell " not in line]
+    assert tables.with_names("\n".join(cut)) == stub
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_is_held_against_its_paper(name):
+    place = ROOT / "tests" / "nn" / "cells" / f"test_{name}.py"
+    assert place.exists(), (
+        f"{place.relative_to(ROOT)} is lacking: hold {name} against its equations, transcribed"
     )
-
-
-def test_the_readme_counts_cells_and_wrappers():
-    counted = f"{len(CELLS)} cells and {len(WRAPPERS)} wrappers"
-    assert counted in README, f"README.md says another number than: {counted}"

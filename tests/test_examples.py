@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from pathlib import Path
 
 import pytest
+import torch
+
+import recurra
+from recurra.nn.unroll import unroll_plain
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -20,6 +25,28 @@ def example(monkeypatch):
 def test_own_cell_remembers(example, capsys):
     assert example("own_cell").main() < 0.01
     assert capsys.readouterr().out.startswith("step   0  loss 0.6")
+
+
+def test_own_training_goes_on_where_it_was_cut(example, tmp_path):
+    module = example("own_training")
+    first, rest = module.main(tmp_path / "cut", stop=70), module.main(tmp_path / "cut")
+    assert first + rest == module.main(tmp_path / "whole")
+    assert rest[-1] < 0.08 < 0.2 < first[0]  # by guessing it is a quarter
+    assert json.loads((tmp_path / "cut" / "report.json").read_text())["steps"] == 200
+    logs = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("cut", "whole")]
+    assert logs[0] == logs[1] and logs[0].count(b"\n") == 200
+
+
+def test_own_kernel_is_its_step_and_faster(example):
+    module = example("own_kernel")
+    assert module.main(recurra.unroll) < module.main(unroll_plain)
+    double = torch.double
+    s, w, h = (
+        torch.randn(*n, dtype=double, requires_grad=True) for n in ((3, 4, 10), (2, 5), (3, 5))
+    )
+    loop, lengths = module.DiagonalGRUCell.loop, torch.tensor([4, 2, 0])
+    assert torch.autograd.gradcheck(lambda *given: loop(*given, lengths), (s, w, h))
+    assert torch.autograd.gradgradcheck(loop, (s, w, h))
 
 
 def test_own_text_is_learned_by_counting(example, tmp_path, capsys):
@@ -78,7 +105,9 @@ def test_none_is_forgotten():
         "generate",
         "mix",
         "own_cell",
+        "own_kernel",
         "own_text",
+        "own_training",
         "score",
         "suggest",
         "train_and_step",

@@ -41,7 +41,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def __getattr__(name: str) -> object:
-    owner = name.removesuffix("State")
+    owner = name.removesuffix("State") or name
     places = [_MODULES[each] for each in (name, f"{owner}Cell", owner) if each in _MODULES]
     if places == [__name__]:  # a module of our own
         return importlib.import_module(f"{__name__}.{name}")

@@ -16,8 +16,23 @@ from recurra.language.models.mixture import mixture as mixture
 from recurra.language.models.prepacked import prepacked as prepacked
 from recurra.language.models.temperature import calibrated as calibrated
 from recurra.language.models.unigram_cache import unigram_cache as unigram_cache
+from recurra.learning.checkpoint import Checkpoints as Checkpoints
 from recurra.learning.config import RunConfig as RunConfig
+from recurra.learning.event import Averaged as Averaged
+from recurra.learning.event import Finished as Finished
+from recurra.learning.event import Saved as Saved
+from recurra.learning.event import Saving as Saving
+from recurra.learning.event import Started as Started
+from recurra.learning.event import Stepped as Stepped
+from recurra.learning.event import Stopped as Stopped
+from recurra.learning.event import Validated as Validated
+from recurra.learning.event import Warned as Warned
+from recurra.learning.loop import Learner as Learner
+from recurra.learning.loop import learn as learn
+from recurra.learning.options import TrainOptions as TrainOptions
 from recurra.nn.cells import CELLS as CELLS
+from recurra.nn.cells.base import Cell as Cell
+from recurra.nn.cells.channel import channel_kernel as channel_kernel
 from recurra.nn.cells.clockwork_rnn import ClockworkRNNCell as ClockworkRNNCell
 from recurra.nn.cells.coupled_lstm import CoupledLSTMCell as CoupledLSTMCell
 from recurra.nn.cells.gru import GRUCell as GRUCell
@@ -38,6 +53,8 @@ from recurra.nn.cells.rnn import RNNCell as RNNCell
 from recurra.nn.cells.rwkv import RWKVCell as RWKVCell
 from recurra.nn.cells.slstm import SLSTMCell as SLSTMCell
 from recurra.nn.cells.sru import SRUCell as SRUCell
+from recurra.nn.contract.suite import check as check
+from recurra.nn.kernels.compiler.compiled import compiled as compiled
 from recurra.nn.prepacked import prepack as prepack
 from recurra.nn.unroll import plan as plan
 from recurra.nn.unroll import unroll as unroll
@@ -63,9 +80,11 @@ from recurra.nn.wrappers.weight_drop import WeightDrop as WeightDrop
 from recurra.nn.wrappers.zoneout import Zoneout as Zoneout
 from recurra.run.presets import PRESETS as PRESETS
 from recurra.run.presets import preset as preset
+from recurra.run.recorded import recorded as recorded
 from recurra.run.session import evaluate as evaluate
 from recurra.run.session import train as train
 from recurra.series.use.backtest import backtest as backtest
 from recurra.series.use.forecaster import Forecaster as Forecaster
+from recurra.storage.sources import changed_source_allowed as changed_source_allowed
 
 __version__: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 class RecurraError(Exception):
     """Anything the package raises on purpose; `exit_code` is what the command line ends with."""
@@ -49,3 +51,61 @@ class ResourceError(RecurraError):
     """Memory or disk space ran out."""
 
     exit_code = 5
+
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120
+_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120
+_INSTALLED = tuple(f"{os.sep}{each}{os.sep}" for each in ("site-packages", "dist-packages"))
+
+
+def place_of(error: BaseException) -> str | None:
+    """Return the file and line of a user's own code that an error comes from; None without any.
+
+    It is the innermost line that lies neither in this package nor in a library.
+
+    Args:
+        error: as it was caught.
+
+    Example:
+        >>> place_of(ValueError("never raised")) is None
+        True
+    """
+    if isinstance(error, SyntaxError) and error.filename and _is_own(error.filename):
+        return f"{_told(error.filename)}:{error.lineno}"
+    own = [(file, line) for file, line in _lines(error) if _is_own(file)]
+    return f"{_told(own[-1][0])}:{own[-1][1]}" if own else None
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return in one line what an error says, with its kind and the place in a user's own code.
+
+    Args:
+        error: as it was caught.
+
+    Example:
+        >>> in_one_line(ValueError("two  words"))
+        'ValueError: two words'
+    """
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    kind = type(error).__name__
+    said = " ".join(str(text).split())
+    place = place_of(error)
+    return f"{kind}{': ' * bool(said)}{said:.400}{f' ({place})' if place else ''}"
+
+
+def _lines(error: BaseException) -> list[tuple[str, int]]:
+    found, at = [], error.__traceback__
+    while at is not None:
+        found.append((at.tb_frame.f_code.co_filename, at.tb_lineno))
+        at = at.tb_next
+    return found
+
+
+def _is_own(file: str) -> bool:
+    library = file.startswith(("<", _PACKAGE, _LIBRARY))
+    return not library and not any(folder in file for folder in _INSTALLED)
+
+
+def _told(file: str) -> str:
+    here = os.getcwd() + os.sep  # noqa: PTH109
+    return file.removeprefix(here)

@@ -6,7 +6,7 @@ import difflib
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import isabstract
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from recurra.errors import CheckpointError, ConfigError, DataError
+from recurra.errors import CheckpointError, ConfigError, DataError, place_of
 
 __all__ = [
     "Table",
@@ -36,6 +36,7 @@ class _Reading(NamedTuple):
 
     source: str
     given: frozenset[str]
+    checks: tuple[Callable[[str], None], ...]
 
 
 _reading: ContextVar[_Reading | None] = ContextVar("reading", default=None)
@@ -158,7 +159,11 @@ def located(name: str) -> Path | None:
 
 
 @contextmanager
-def named_by_file(source: object, allow_import: Iterable[str] = ()) -> Iterator[None]:
+def named_by_file(
+    source: object,
+    allow_import: Iterable[str] = (),
+    check: Callable[[str], None] | None = None,
+) -> Iterator[None]:
     """Look up what is asked for within as names that a file wrote: in the tables, and no further.
 
     A place `module:Name` is then taken only if it is among those that the user named, or if what
@@ -167,7 +172,9 @@ def named_by_file(source: object, allow_import: Iterable[str] = ()) -> Iterator[
 
     Args:
         source: whose names they are, for messages: a path.
-        allow_import: names that the user gave: by consent, or on the command line itself.
+        allow_import: names that the user gave: by consent, or on the command line itself; options
+            behind them are left out.
+        check: raises where what stands at such a place is not to be used, before it is imported.
 
     Raises:
         ConfigError: a single string is given.
@@ -186,8 +193,10 @@ def named_by_file(source: object, allow_import: Iterable[str] = ()) -> Iterator[
     if isinstance(allow_import, str):
         raise ConfigError(f"allow_import is a list of names, as [{allow_import!r}], got a string")
     before = _reading.get()
-    given = frozenset(allow_import) | (before.given if before else frozenset())
-    token = _reading.set(_Reading(str(source), given))
+    given = frozenset(name.partition("(")[0] for name in allow_import)
+    given |= before.given if before else frozenset()
+    checks = (*(before.checks if before else ()), *([check] if check else ()))
+    token = _reading.set(_Reading(str(source), given, checks))
     try:
         yield
     finally:
@@ -209,10 +218,18 @@ def imported(place: str, kind: str) -> Any:
         'OrderedDict'
     """
     module_name, _, attribute = place.partition(":")
+    module = None
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
+        return getattr(module, attribute)
     except Exception as error:  # a module of the user's may raise anything
-        raise ConfigError(f"the {kind} {place!r} cannot be imported: {error}") from error
+        where = place_of(error)
+        said = error.msg if isinstance(error, SyntaxError) else error
+        at = f" ({where})" if where else ""
+        there = [] if module is None else [n for n in vars(module) if not n.startswith("_")]
+        meant = nearest(attribute, there)
+        said = f"{said}{at}" + (f".{meant}" if meant else "")
+        raise ConfigError(f"the {kind} {place!r} cannot be imported: {said}") from error
 
 
 class Table(Mapping[str, Any]):
@@ -226,7 +243,7 @@ class Table(Mapping[str, Any]):
         kind: what the entries are, for messages, as `"cell"`.
         places: name -> `"module:Name"`.
         base: the place of the class that one's own entries derive from, or, of functions, are of;
-            None: nobody's own are taken.
+            of either of two, both places; None: nobody's own are taken.
 
     Raises:
         ConfigError: on look-up of an unknown name, of a place that cannot be imported, or of
@@ -258,14 +275,25 @@ class Table(Mapping[str, Any]):
                 f"no {self.kind} is named {name!r:.80}.{nearest(name[:80], list(self.places))} "
                 f"There are: {', '.join(self.places)}{own}.",
             )
-        found = self._already(name, file) if file else self._own(name)
-        base = imported(self.base, self.kind)
-        of_it = isinstance(found, type) and issubclass(found, base) and not isabstract(found)
-        if not (isinstance(found, base) if base is FunctionType else of_it):
-            what = self.base.replace(":", ".").removeprefix("types.FunctionType")
-            advice = f"derive it from {what}" if what else "it must be a function"
-            raise _refusal(file, f"{name!r:.80} is not a {self.kind}: {advice}")
+        reading = _reading.get()
+        found = self._already(name, file) if file else None
+        for check in reading.checks if reading else ():
+            check(name)
+        found = self._own(name) if found is None else found
+        bases = self.base.split()
+        if file is not None and len(bases) > 1 and isinstance(found, FunctionType):
+            bases = []  # a file could call anything that is in this process anyway
+        if not any(_is_of(found, imported(base, self.kind)) for base in bases):
+            a = "an" if self.kind[0] in "aeiou" else "a"
+            raise _refusal(file, f"{name!r:.80} is not {a} {self.kind}: {self._advice()}")
         return found
+
+    def _advice(self) -> str:
+        """Return what one's own entry has to be."""
+        base, *more = (self.base or "").split()
+        if base == "types:FunctionType":
+            return "it must be a function"
+        return f"derive it from {base.replace(':', '.')}" + ", or give a function" * bool(more)
 
     def _own(self, name: str) -> Any:
         """Import what the user named."""
@@ -298,6 +326,13 @@ class Table(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.places)
+
+
+def _is_of(found: Any, base: Any) -> bool:
+    """Return whether something is a function, where these are wanted, or a class that derives."""
+    if base is FunctionType:
+        return isinstance(found, base)
+    return isinstance(found, type) and issubclass(found, base) and not isabstract(found)
 
 
 def _refusal(file: _Reading | None, why: str) -> ConfigError | CheckpointError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recurra.bench import cells, trial
+from recurra.bench import budget, cells, trial
 from recurra.bench.tasks.adding import Adding
 from recurra.bench.tasks.copying import Copying
 from recurra.randomness import generator
@@ -18,5 +18,5 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
             task, "held_out", lambda self, split: [self.make(32, generator(0, split))]
         )
     monkeypatch.setattr(cells, "ROUNDS", 1)
-    monkeypatch.setattr(cells, "LEAST_STEPS", 2)
+    monkeypatch.setattr(budget, "LEAST_STEPS", 2)
     monkeypatch.setattr(trial, "VALIDATIONS", 1)

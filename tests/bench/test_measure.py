@@ -9,17 +9,22 @@ from recurra.bench.measure import costs, kept_bytes, kernel_name
 from recurra.bench.network import TaskNetwork
 from recurra.bench.tasks.adding import Adding
 from recurra.bench.tasks.base import Batch
+from recurra.learning.options import TrainOptions
 
 
 def test_costs_are_of_all_networks():
     task = Adding()
     networks = {cell: TaskNetwork(cell, task, (4, 4), seed=1) for cell in ("lstm", "rnn")}
     threads = torch.get_num_threads()
-    found = costs(networks, task, task.batch(1, 0, 0), rounds=2)
+    before = {name: each.state_dict()["head.weight"].clone() for name, each in networks.items()}
+    training = TrainOptions(optimizer="adam", clip_norm=1)
+    found = costs(networks, task, task.batch(1, 0, 0), rounds=2, training=training)
     assert torch.get_num_threads() == threads
     assert list(found) == ["lstm", "rnn"]
     for name, each in found.items():
         assert 0 < each.step_seconds < each.seconds_alone < 60 and 0 < each.seconds < 60
+        assert 0 < each.least_alone <= each.seconds_alone
+        assert torch.equal(networks[name].head.weight, before[name])  # nothing was learned
         assert each.kernel == kernel_name(networks[name], task.batch(1, 0, 0))
         assert each.kept_bytes == kept_bytes(networks[name], task, task.batch(1, 0, 0))
     assert "LSTM" in found["lstm"].kernel

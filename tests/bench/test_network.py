@@ -7,14 +7,16 @@ import torch
 from torch import nn
 
 from recurra import table
-from recurra.bench.network import TOLERANCE, TaskNetwork, parameters_of, widths
+from recurra.bench.network import TOLERANCE, TaskNetwork, parameters_of, state_numbers, widths
 from recurra.bench.tasks import TASKS
 from recurra.bench.tasks.adding import Adding
 from recurra.bench.tasks.copying import Copying
 from recurra.errors import ConfigError
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.gru import GRUCell
+from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.cells.rnn import RNNCell
+from recurra.randomness import derive_seed
 
 HERE = __name__
 
@@ -49,6 +51,17 @@ class Unseeded(RNNCell):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         for parameter in self.parameters():
             nn.init.normal_(parameter) if generator is None else None
+
+
+class Chrono(LSTMCell):
+    """Starts with forget biases of its own, and an orthogonal matrix."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        with torch.no_grad():
+            nn.init.orthogonal_(self.weight_hh)
+            self.bias_hh.zero_()
+            self.bias_hh[hidden_size : 2 * hidden_size] = torch.arange(hidden_size) + 2.0
 
 
 @pytest.fixture
@@ -150,3 +163,32 @@ def test_weights_are_those_of_the_seed(own):
             torch.cat([p.flatten() for p in each.parameters()]) for each in networks
         )
         assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+def test_a_cell_s_own_start_is_never_drawn_over(own):
+    cells = TaskNetwork(own(Chrono), Adding(), (4, 3), seed=1).cells
+    for cell, units in zip(cells, (4, 3)):
+        assert cell.bias_hh[units : 2 * units].tolist() == [2.0, 3.0, 4.0, 5.0][:units]
+        product = cell.weight_hh.T @ cell.weight_hh
+        torch.testing.assert_close(product, torch.eye(units))
+    with torch.random.fork_rng(devices=[]):  # nor that of the package's own
+        torch.manual_seed(derive_seed(1, "bench weights"))
+        alone = LSTMCell(32, 4)
+    first, _ = TaskNetwork("lstm", Adding(), (4, 3), seed=1).cells
+    torch.testing.assert_close(dict(first.named_parameters()), dict(alone.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("cell", "numbers"),
+    [("rnn", 5 + 4), ("lstm", 2 * (5 + 4)), ("mlstm", 5 * 5 + 5 + 1 + 4 * 4 + 4 + 1),
+     ("lru", 2 * (5 + 4)), ("mlstm(num_heads=1, forget_bias=0.0)", 52)],
+)  # fmt: skip
+def test_the_numbers_that_a_stream_carries(cell, numbers):
+    assert state_numbers(TaskNetwork(cell, Adding(), (5, 4), seed=1)) == numbers
+
+
+def test_a_complex_number_counts_as_two(monkeypatch):
+    network = TaskNetwork("rnn", Adding(), (5, 4), seed=1)
+    state = (torch.zeros(1, 3, 2, dtype=torch.complex64), torch.zeros(1, dtype=torch.int64))
+    monkeypatch.setattr(network, "initial_state", lambda batch_size: state)
+    assert state_numbers(network) == 2 * 6 + 1

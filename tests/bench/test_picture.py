@@ -70,6 +70,17 @@ def test_a_panel_for_each_task_and_each_cost(figure):
     assert "26,003 to 26,004 parameters" in figure.get_suptitle()
 
 
+def test_a_ring_is_the_figure_at_equal_seconds(figure):
+    again = [
+        {"cell": "gru", "task": "copying", "test": {"accuracy": 0.8}},
+        {"cell": "lstm", "task": "copying", "test": None},
+    ]
+    picture.draw(figure, {**RESULT, "equal_seconds": again})
+    rings = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
+    assert [line.get_xydata().tolist() for line in rings] == [[[80.0, 1.0]]]
+    assert figure.get_suptitle().endswith("best on average first; rings: at equal seconds")
+
+
 def test_the_best_is_dark(figure):
     picture.draw(figure, RESULT)
     copying = figure.axes[0]

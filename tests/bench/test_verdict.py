@@ -78,6 +78,46 @@ def test_equals_share_a_rank_and_the_unfinished_have_none():
     assert ranks([COPYING, TEXT], rows) == {}
 
 
+def test_both_orders_are_told_where_they_differ():
+    tasks, rows = [COPYING, TEXT], [*ROWS[:3], *ROWS[4:7]]
+    again = [
+        row("a", COPYING, 0.9, 0.02),
+        row("b", COPYING, 0.89, 0.02),
+        row("c", COPYING, 0.1, 0.01),
+        row("a", TEXT, 1.9, 0.01),
+        row("b", TEXT, 2.5, 0.01),
+        row("c", TEXT, 2.0, 0.01),
+    ]
+    lines = verdict(tasks, rows, again)
+    assert lines[2:6] == [
+        "mean rank over 2 tasks: a 1.5, b 2.0, c 2.5",
+        "copying memory: at equal seconds a, b, c (a and b as good); at equal steps b, a, c",
+        "the order is the same at equal seconds: characters of x",
+        "mean rank over 2 tasks at equal seconds: a 1.0, b 2.5, c 2.5",
+    ]
+    # a task without a second table has no second order, nor one that is too short to tell
+    lines = verdict(tasks, rows, again[:3])
+    assert sum("equal seconds" in line for line in lines) == 1
+    short = {**COPYING, "steps": 5, "full_steps": 3000}
+    assert not any("equal seconds" in line for line in verdict([short], rows[:3], again[:3]))
+
+
+def test_it_is_said_in_how_many_cases_the_best_rate_is_inside():
+    rows = [
+        {**each, "edge": edge, "as_good": alike}
+        for each, edge, alike in zip(
+            ROWS, (None, "the limit", None), ([0.01], [], [0.001, 0.01]), strict=False
+        )
+    ]
+    said = (
+        "the best rate is inside those tried in 2 of 3 cases, and not told from the next one in 2"
+    )
+    assert said in verdict([COPYING], rows)
+    plain = [{**each, "as_good": []} for each in rows]
+    assert "the best rate is inside those tried in 2 of 3 cases" in verdict([COPYING], plain)
+    assert not any("inside" in line for line in verdict([COPYING], ROWS[:3]))
+
+
 def test_figures():
     assert shown(COPYING, 0.12345) == "12.3%" and shown(TEXT, 2.34567) == "2.346"
     assert shown(TEXT, None) == "ran away"

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from recurra.bench import workers as module
+from recurra.bench.cells import BenchOptions, compare_cells
 from recurra.bench.trial import Job, run
 from recurra.bench.workers import Workers
 from recurra.errors import RunError
@@ -57,6 +58,20 @@ def test_processes_give_the_numbers_of_this_one(tmp_path, monkeypatch):
         with pytest.raises(RunError, match="ended without an answer"):
             list(workers.outcomes())
     assert all(process.poll() is not None for process in workers._processes)
+
+
+def test_a_comparison_is_the_same_for_any_number_of_workers():
+    options = BenchOptions(
+        cells=("rnn",), tasks=("adding",), length=4, seeds=2, steps=2, rates=(0.03,)
+    )
+    found = []
+    for count in (0, 2):
+        *_, last = compare_cells(options.model_copy(update={"workers": count}))
+        (row,) = last.result["results"]
+        tried = [(each["seed"], each["valid"], each["test"]) for each in row["seeds"]]
+        names = ("learning_rates", "learning_rate", "edge", "as_good", "test", "deviation")
+        found.append([tried, *(row[name] for name in names)])
+    assert found[0] == found[1] and len(found[0][1]) >= 3
 
 
 def test_what_is_wanted_soon_comes_before_what_waits():

@@ -235,13 +235,13 @@ class Made:
 
     def _bench(self, place: Path, draw: random.Random) -> int:
         from recurra.bench import cells, picture
-        from recurra.cli.learn import bench
+        from recurra.cli.learn import benched
 
         result = {"bench": "cells", "results": [{}], "finished": True, "tasks": []}
         done = [cells.Compared(result)]
         with (
             mock.patch.object(cells, "compare_cells", lambda *given: iter(done)),
-            mock.patch.object(bench, "lines", lambda result: ["a table"]),
+            mock.patch.object(benched, "lines", lambda result: ["a table"]),
             mock.patch.object(picture, "size", lambda result: (2, 2)),
             mock.patch.object(picture, "draw", lambda figure, result: None),
         ):
@@ -261,8 +261,8 @@ class Made:
         return _carry_out(words)[0]
 
     def _fetch(self, place: Path, draw: random.Random) -> int:
-        from recurra.storage import download
-        from recurra.storage.published import PublishedFile
+        from recurra.storage.remote import download
+        from recurra.storage.remote.published import PublishedFile
 
         digest = hashlib.sha256(PUBLISHED).hexdigest()
         name = draw.choice(["data.csv", "report.json"])

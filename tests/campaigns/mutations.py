@@ -52,14 +52,14 @@ GUARDS = {
     ),
     "class of what a file names": Guard(
         "src/recurra/table.py",
-        "        if not (isinstance(found, base) if base is FunctionType else of_it):",
+        "        if not any(_is_of(found, imported(base, self.kind)) for base in bases):",
         "        if False:",
         "tests/faults/test_strangers.py::test_nothing_but_a_cell_is_called",
     ),
     "consent to a name": Guard(
         "src/recurra/table.py",
-        "found = self._already(name, file) if file else self._own(name)",
-        "found = self._own(name)",
+        "found = self._already(name, file) if file else None",
+        "found = None",
         "tests/faults/test_strangers.py::test_a_cell_that_a_model_names_is_not_imported",
     ),
     "mark of a run": Guard(

@@ -93,14 +93,16 @@ def test_it_is_a_function_of_its_seed() -> None:
 
 def test_the_mean_over_networks_is_geometric(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {0: np.array([1.0, 1e-8]), 1: np.array([4.0, 1e-4])}
-    monkeypatch.setattr(demo, "_one_network", lambda *given: rows[given[-1]])
+    one = {number: (row, {"w": 2.0**number}) for number, row in rows.items()}
+    monkeypatch.setattr(demo, "_one_network", lambda *given: one[given[-1]])
     found = gradients(1, networks=2)
     assert found.norms["gru"] == pytest.approx([2.0, 1e-6])
     assert (found.lowest["gru"], found.highest["gru"]) == ([1.0, 1e-8], [4.0, 1e-4])
+    assert found.parameters["gru"] == pytest.approx({"w": 2**0.5})
 
 
 def test_the_rate_is_that_of_the_farther_half() -> None:
     norms = {"rnn": [9.0, 7.0, 8.0, 4.0, 2.0]}
-    found = GradientNorms(list(range(5)), norms, norms, norms, 1, 1, 1)
+    found = GradientNorms(list(range(5)), norms, norms, norms, 1, 1, 1, {})
     assert found.rate("rnn") == pytest.approx(0.5)
     assert (found.falls_to("rnn", 0.5), found.falls_to("rnn", 0.1)) == (3, None)

@@ -21,6 +21,7 @@ FOUND = GradientNorms(
     64,
     16,
     8,
+    {},
 )
 
 

@@ -96,6 +96,7 @@ def test_the_protocol_of_tasks(waves):
         "classes": "2",
         "sequences": "1 feature, 3 to 8 steps",
         "network": "1 x 6 bidirectional lstm, attention pooling, 2 of them averaged",
+        "start": "lstm's own",
     }
     without = LabelTask(change(waves, data={"valid_fraction": 0.0}), CPU)
     assert without.measure("valid") is None

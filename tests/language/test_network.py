@@ -420,7 +420,7 @@ def test_penalties_are_of_what_was_dropped_and_of_what_was_not(length: int) -> N
         return torch.Generator().manual_seed(9)
 
     with torch.no_grad():
-        nats, penalty, _ = network.loss_parts(text, targets, state, seeded())
+        nats, penalty, *_ = network.loss_parts(text, targets, state, seeded())
         loss, _ = network.loss(text, targets, state, seeded())
         quiet, _ = plain.loss(text, targets, state, seeded())
         raw, hidden, _ = plain.outputs(text, state, seeded())

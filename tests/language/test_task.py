@@ -365,6 +365,7 @@ def test_facts_are_words(tmp_path: Path) -> None:
         "tokens": "60,017 train, 6,000 valid, 6,002 test",
         "vocabulary": "141 by rule split",
         "network": "2 x 8 lstm",
+        "start": "weights within 0.1, biases 0, forget bias 1",
         "unknown": "0.0% of the training tokens are outside the vocabulary",
     }
 

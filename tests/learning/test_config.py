@@ -129,6 +129,32 @@ def test_settings_are_typed_from_the_model():
     assert with_settings(RUN, []) == RUN
 
 
+def test_what_is_held_by_name_is_set_one_by_one_and_is_what_it_looks_like():
+    name = "train.optimizer_options"
+    words = {"a": "true", "b": "none", "c": "4", "d": "1e-3", "e": "0.9/0.99", "f": '"4"',
+             "g": "nan",
+             "h": " gelu ",
+             "i": "x=y", "j": "False", "k": "1_0"}  # fmt: skip
+    changed = with_settings(RUN, [f"{name}.{key}={word}" for key, word in words.items()])
+    assert changed.train.optimizer_options == {
+        "a": True, "b": None, "c": 4, "d": 0.001, "e": "0.9/0.99", "f": "4", "g": "nan",
+        "h": "gelu", "i": "x=y", "j": False, "k": "1_0",
+    }  # fmt: skip
+    assert type(changed.train.optimizer_options["c"]) is int
+    assert RUN.train.optimizer_options == {}
+    again = with_settings(changed, [f"{name}.c=5"]).train.optimizer_options
+    assert again == {**changed.train.optimizer_options, "c": 5}
+    assert with_settings(changed, [f"{name}=none"]).train.optimizer_options == {}
+    assert parse_config(json.loads(changed.model_dump_json())) == changed
+
+
+def test_differences_name_each_value_that_is_held_by_name():
+    there = with_settings(RUN, ["train.optimizer_options.a=1", "train.optimizer_options.b=2"])
+    asked = with_settings(RUN, ["train.optimizer_options.a=1", "train.optimizer_options.b=3"])
+    assert differences(there, asked) == ["train.optimizer_options.b: 2 there, 3 asked"]
+    assert differences(RUN, there)[1:] == ["train.optimizer_options.b: nothing there, 2 asked"]
+
+
 def test_a_value_may_hold_an_equals_sign():
     assert with_settings(RUN, ["data.corpus=a=b.txt"]).data.corpus == "a=b.txt"
 
@@ -152,6 +178,15 @@ def test_none_is_a_text_where_a_setting_is_not_optional():
         ("network.tied=perhaps", "network.tied is 'perhaps', but must be true or false"),
         ("data.split=all", "data.split is 'all', but must be text like '90/5/5'"),
         ("train.schedule=step", "but must be one of constant, tutorial, linear, cosine"),
+        ("train.schedule=cosin", "or module:Name of your own. Did you mean 'cosine'?"),
+        ("train.optimizer_options=3", "give train.optimizer_options.NAME=VALUE, one by one"),
+        ("train.optimizer_options.a b=3", "must be names with numbers, text, true, false or none"),
+        (
+            f"train.optimizer_options.a={2**64}",
+            "train.optimizer_options is {'a': 1844674407370955",
+        ),
+        ("train.optimizer_option.eps=3", "Did you mean 'train.optimizer_options.eps'?"),
+        ("train.left_out.eps=3", "mine has no setting 'train.left_out.eps'."),
     ],
 )
 def test_a_setting_that_cannot_be_is_answered(assignment, message):

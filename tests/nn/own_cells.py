@@ -1,14 +1,16 @@
-"""Two cells of someone's own, as the tests find them by `own_cells:Name`."""
+"""Cells of someone's own, as the tests find them by `own_cells:Name`."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from recurra.nn.cells.base import Cell
+from recurra.nn.cells.gru import GRUCell
 from recurra.nn.cells.lstm import LSTMCell, LSTMState
+from recurra.nn.wrappers.residual import Residual
 
 
 class FastWeightState(NamedTuple):
@@ -52,3 +54,40 @@ class PeepholeCell(LSTMCell):
     def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         h, after = super().forward(x, state)
         return h * torch.sigmoid(self.peephole * state.c), after
+
+
+class ChronoCell(LSTMCell):
+    """An LSTM whose forget biases all begin at 3.71, by its constructor alone."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        nn.init.zeros_(self.bias_hh)
+        nn.init.constant_(self.bias_ih.data.chunk(4)[1], 3.71)
+
+
+class OwnStartCell(LSTMCell):
+    """An LSTM that begins with orthogonal weights, drawn from torch's own generator."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        nn.init.constant_(self.bias_ih.data.chunk(4)[1], 3.71)
+        nn.init.orthogonal_(self.weight_hh)
+        self.decay = nn.Parameter(torch.full((hidden_size,), 0.9))
+
+    def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        h, after = super().forward(x, state)
+        return self.decay * h, after
+
+
+def around(input_size: int, hidden_size: int, forget_bias: float = 2.0) -> Residual:
+    """Make a cell in a wrapper."""
+    return Residual(LSTMCell(input_size, hidden_size, forget_bias=forget_bias))
+
+
+def of_three(input_size: int, hidden_size: int) -> GRUCell:
+    """Make a cell of three inputs, whatever is asked for."""
+    return GRUCell(3, hidden_size)
+
+
+def nothing(input_size: int, hidden_size: int) -> Any:
+    """Make no cell."""

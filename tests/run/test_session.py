@@ -41,6 +41,7 @@ from recurra.series.options import ForecastOptions, SeriesOptions
 from recurra.series.use.forecaster import Forecaster
 from recurra.storage.files import sha256
 from recurra.storage.locks import lock
+from recurra.storage.sources import changed_source_allowed
 from recurra.table import imported
 
 pytestmark = pytest.mark.usefixtures("knows_grammar")
@@ -71,6 +72,7 @@ INTERFACE = {
     "judged",
     "verdict",
     "pictures",
+    "start",
     "command",
 }
 
@@ -171,7 +173,9 @@ def test_events_of_a_whole_run(finished: tuple[Path, list[Any]]) -> None:
     opened = events[0]
     assert (opened.config, opened.directory) == (CONFIG, run)
     assert (opened.metric, opened.unit) == ("perplexity", "tokens")
-    assert set(opened.facts) == {"corpus", "tokens", "vocabulary", "network", "unknown", "threads"}
+    assert set(opened.facts) == {
+        *("corpus", "tokens", "vocabulary", "network", "start", "unknown", "threads"),
+    }
     assert opened.facts["threads"] == "1, as its config says"
 
 
@@ -790,7 +794,7 @@ def test_forecasts_are_a_run_too(tmp_path: Path) -> None:
 def test_labels_are_a_run_too(tmp_path: Path) -> None:
     run = tmp_path / "run"
     report = report_of(list(train(LABELS, out=run)))
-    assert report.keys() == INTERFACE
+    assert report.keys() == INTERFACE - {"start"}
     assert (report["judged"], report["valid"]) == ({"metric": "accuracy", "better": "higher"}, None)
     assert report["test"]["accuracy"] > 0.9
     assert report["baselines"].keys() == {"majority", "linear"}
@@ -954,3 +958,32 @@ def test_a_run_is_evaluated_and_used_on_its_threads(
         (run / "config.json").write_text(text)
     os.truncate(run / "config.json", 1 << 42)  # a hole that no memory holds
     load_model(run / "model", "score")
+
+
+def test_code_of_ones_own_that_changed_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = tmp_path / "lab_session_cell.py"
+    cell.write_text("import recurra as rc\n\nclass Own(rc.GRUCell):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = tmp_path / "run"
+    config = changed(network={"cell": "lab_session_cell:Own", "hidden_size": 4})
+    steps: dict[str, Any] = {"out": run}
+    list(train(config, **steps, should_stop=after(1)))
+    kept = cell.read_text()
+    assert (run / "sources" / cell.name).read_text() == kept
+    cell.write_text(kept + "# another\n")
+    with pytest.raises(ConfigError, match=r"has changed since .* --restart to start over"):
+        list(train(config, **steps))
+    with changed_source_allowed():
+        events = list(train(config, **steps, should_stop=after(1)))
+    assert any("has changed" in event.message for event in events if isinstance(event, Warned))
+    assert (run / "sources" / cell.name).read_text() == kept + "# another\n"
+    report = report_of(list(train(config, **steps)))
+    assert report["start"] == "lab_session_cell:Own's own, as its constructor leaves it"
+    allowed = ["lab_session_cell:Own"]
+    assert evaluate(run, allow_import=allowed) == pytest.approx(report["test"])
+    cell.write_text(kept)
+    with pytest.raises(CheckpointError, match="has changed since"):
+        evaluate(run, allow_import=allowed)
+    assert report_of(list(train(config, **steps))) == report  # which is only told again

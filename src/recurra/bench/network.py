@@ -15,13 +15,21 @@ from torch.nn import functional as F
 
 from recurra.bench.tasks.base import Task
 from recurra.errors import ConfigError, RecurraError
-from recurra.nn.cells import CELLS
-from recurra.nn.cells.base import Cell
-from recurra.nn.state import State
+from recurra.nn.make import make_cell, require_cell
+from recurra.nn.state import State, flatten
 from recurra.nn.unroll import unroll
 from recurra.randomness import derive_seed, generator
 
-__all__ = ["LAYERS", "STREAM", "TOLERANCE", "TaskNetwork", "parameters_of", "widths"]
+__all__ = [
+    "LAYERS",
+    "STREAM",
+    "TOLERANCE",
+    "TaskNetwork",
+    "made",
+    "parameters_of",
+    "state_numbers",
+    "widths",
+]
 
 LAYERS = 2
 STREAM = 32
@@ -46,7 +54,7 @@ class TaskNetwork(nn.Module):
     Shapes: x `(B, T)` or `(B, T, F)`, y `(B, R, O)`.
 
     Args:
-        cell: a name of CELLS, or module:Name.
+        cell: a name of CELLS, module:Name or module:function, with options or without.
         task: gives the sizes.
         widths: h of each layer.
         seed: of the weights.
@@ -65,10 +73,9 @@ class TaskNetwork(nn.Module):
         super().__init__()
         self.read = task.read
         self.tokens = task.tokens
-        make = CELLS[cell]
-        with torch.random.fork_rng(devices=[]):  # a cell of the user's may draw from nowhere else
+        with torch.random.fork_rng(devices=[]):  # what a cell draws of itself is never drawn over
             torch.manual_seed(derive_seed(seed, "bench weights"))
-            self.cells: Any = nn.ModuleList(made(cell, make, width) for width in widths)
+            self.cells: Any = nn.ModuleList(made(cell, width) for width in widths)
             size = task.features if task.tokens is None else task.tokens
             self.inward: Any = (nn.Linear if task.tokens is None else nn.Embedding)(size, STREAM)
             self.norms = nn.ModuleList(nn.LayerNorm(STREAM) for _ in range(len(widths) + 1))
@@ -82,9 +89,6 @@ class TaskNetwork(nn.Module):
             bound = STREAM**-0.5 if isinstance(part, nn.Embedding) else part.in_features**-0.5
             for parameter in part.parameters():
                 nn.init.uniform_(parameter, -bound, bound, generator=draws)
-        for cell in self.cells:
-            if isinstance(cell, Cell):
-                cell.reset_parameters(draws)
 
     def forward(self, x: Tensor, states: Sequence[State] | None = None) -> tuple[Tensor, State]:
         """Return what is read out of whole sequences, and the state of each layer.
@@ -130,28 +134,44 @@ class TaskNetwork(nn.Module):
         return tuple(cell.initial_state(batch_size) for cell in self.cells)
 
 
-def made(name: str, make: Callable[..., Any], width: int) -> Any:
+def made(cell: str, width: int) -> Any:
     """Return a cell of d inputs and h units.
 
     Args:
-        name: for the message.
-        make: the class.
+        cell: a name of CELLS, module:Name or module:function, with options or without.
         width: h.
 
     Raises:
         ConfigError: it is not made so.
     """
     try:
-        cell = make(STREAM, width)
-        cell.input_size, cell.output_size  # noqa: B018
+        found = make_cell(cell, STREAM, width)
+        found.input_size, found.output_size  # noqa: B018
     except RecurraError:
         raise  # a width it does not take, say
     except Exception as error:
+        name, _, options = cell.rstrip(")").partition("(")
+        call = ", ".join(filter(None, (f"{STREAM}, {width}", options)))
         raise ConfigError(
-            f"{name} cannot be compared: {name}({STREAM}, {width}) ends in {error!r}; a cell is "
+            f"{cell} cannot be compared: {name}({call}) ends in {error!r}; a cell is "
             "made of input_size and output_size, the rest by default"
         ) from error
-    return cell
+    return found
+
+
+def state_numbers(network: TaskNetwork) -> int:
+    """Return how many numbers a stream carries from step to step, in all layers; complex: two.
+
+    Args:
+        network: which.
+
+    Example:
+        >>> from recurra.bench.tasks.adding import Adding
+        >>> [state_numbers(TaskNetwork(cell, Adding(), (8, 8), seed=1)) for cell in ("lstm", "gru")]
+        [32, 16]
+    """
+    parts = flatten(network.initial_state(1)).values()
+    return sum(part.numel() * (1 + part.is_complex()) for part in parts)
 
 
 def parameters_of(module: nn.Module) -> int:
@@ -174,7 +194,7 @@ def widths(cell: str, task: Task) -> tuple[int, int]:
     than a fiftieth.
 
     Args:
-        cell: a name of CELLS, or module:Name.
+        cell: a name of CELLS, module:Name or module:function, with options or without.
         task: which.
 
     Raises:
@@ -185,13 +205,13 @@ def widths(cell: str, task: Task) -> tuple[int, int]:
         >>> widths("lstm", Adding())
         (40, 39)
     """
-    make = CELLS[cell]
+    require_cell(cell)
 
     @cache
     def layer(width: int) -> int | None:
         """Return the parameters of a layer but its norm; None where the cell refuses the width."""
         try:
-            core = made(cell, make, width)
+            core = made(cell, width)
         except RecurraError as error:
             if "cannot be compared" in str(error):
                 raise

@@ -39,8 +39,8 @@ def size(result: Row) -> tuple[float, float]:
 def draw(figure: Figure, result: Row) -> None:
     """Draw a panel for each task, the baselines dashed, and below one for each cost.
 
-    Cells stand in one order, the best on average first; the best of a panel is dark. Costs are
-    medians over the tasks.
+    Cells stand in one order, the best on average first; the best of a panel is dark. A ring is
+    where a cell comes to at equal seconds. Costs are medians over the tasks.
 
     Args:
         figure: an empty one.
@@ -50,8 +50,10 @@ def draw(figure: Figure, result: Row) -> None:
     above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
     parameters = [row["parameters"] for row in result["results"]]
     about = f"{min(parameters):,} to {max(parameters):,} parameters each"
+    again = result.get("equal_seconds", ())  # earlier results do not have it
     short = any(map(too_short, tasks))
     said = "trained too shortly to tell who is best" if short else "best on average first"
+    said += "; rings: at equal seconds" if again else ""
     figure.suptitle(
         f"Cells at equal parameters ({about}), {said}",
         x=0.01,
@@ -60,7 +62,8 @@ def draw(figure: Figure, result: Row) -> None:
     )
     panels = above.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     for axes, task in zip(panels, tasks):
-        _draw_task(axes, task, result["results"], cells)
+        rings = {row["cell"]: row["test"] for row in again if row["task"] == task["name"]}
+        _draw_task(axes, task, result["results"], rings, cells)
     costs = below.subplots(1, len(_COSTS), sharey=True, squeeze=False)[0]
     for axes, (key, (title, scale)) in zip(costs, _COSTS.items()):
         values = medians(result["results"], key, scale)
@@ -90,7 +93,13 @@ def _order(result: Row) -> list[str]:
     return sorted(places, key=lambda cell: statistics.fmean(places[cell]))
 
 
-def _draw_task(axes: Axes, task: Row, rows: Sequence[Row], cells: Sequence[str]) -> None:
+def _draw_task(
+    axes: Axes,
+    task: Row,
+    rows: Sequence[Row],
+    rings: Mapping[str, Mapping[str, float] | None],
+    cells: Sequence[str],
+) -> None:
     ours = {row["cell"]: row for row in rows if row["task"] == task["name"]}
     is_share = task["metric"] == "accuracy"
     scale = 100 if is_share else 1
@@ -114,7 +123,7 @@ def _draw_task(axes: Axes, task: Row, rows: Sequence[Row], cells: Sequence[str])
             fontsize=7.5,
             va="top",
         )
-    shown: list[tuple[int, list[float], str]] = []
+    shown: list[tuple[int, list[float], str, str]] = []
     for place, cell in enumerate(cells):
         if cell not in ours:
             continue
@@ -127,18 +136,22 @@ def _draw_task(axes: Axes, task: Row, rows: Sequence[Row], cells: Sequence[str])
         color = "C0" if cell == best else "C2"
         axes.plot(values, [place] * len(values), color=color, linewidth=1.5, zorder=2)
         axes.plot([statistics.fmean(values)], [place], "o", color=color, markersize=6, zorder=3)
-        shown.append((place, values, color))
+        mean = f"{statistics.fmean(values):.3g}"
+        if (again := rings.get(cell)) is not None:
+            values.append(scale * again[task["metric"]])
+            (ring,) = axes.plot(values[-1:], [place], "o", color="C3", markersize=8, zorder=4)
+            ring.set_markerfacecolor("none")
+        shown.append((place, values, color, mean))
     if is_share:
         axes.set_xlim(-4, 118)
         axes.set_xticks([0, 50, 100])
     else:
         axes.margins(x=0.25)
     low, high = axes.get_xlim()
-    for place, values, color in shown:
+    for place, values, color, mean in shown:
         room = _LABEL * (high - low)
         crossed = any(0 < value - max(values) < room for value in baselines.values())
         crossed = crossed and min(values) - low > room
-        mean = f"{statistics.fmean(values):.3g}"
         _say(axes, min(values) if crossed else max(values), place, color, mean, left=crossed)
 
 

@@ -20,7 +20,7 @@ from recurra.learning.options import TrainOptions
 from recurra.machine import on_threads
 from recurra.nn.state import State, detach
 
-__all__ = ["Job", "Outcome", "judged_batches", "run", "training"]
+__all__ = ["Job", "Outcome", "judged_batches", "run", "task_of", "training"]
 
 VALIDATIONS = 4
 """Of a training; the weights of the best are kept."""
@@ -34,12 +34,13 @@ class Job:
     """What is to be trained.
 
     Args:
-        cell: a name of CELLS, or module:Name.
+        cell: a name of CELLS, module:Name or module:function, with options or without.
         task: a name of TASKS, or module:Name.
         widths: of the layers.
         learning_rate: of Adam.
         seed: of weights and batches.
         steps: of the optimizer.
+        length: of the sequences; the task's own.
     """
 
     cell: str
@@ -48,6 +49,7 @@ class Job:
     learning_rate: float
     seed: int
     steps: int
+    length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,24 @@ class Outcome:
     valid: Metrics | None
     test: Metrics | None
     seconds: float | None
+
+
+def task_of(name: str, length: int | None = None) -> Task:
+    """Return a task.
+
+    Args:
+        name: of TASKS, or module:Name.
+        length: of its sequences; its own. Where it is fixed, it stays.
+
+    Raises:
+        ConfigError: no task is named so, or the length is too short for it.
+
+    Example:
+        >>> task_of("copying", 100).length, task_of("permuted_digits", 100).length
+        (100, 64)
+    """
+    found: Task = TASKS[name]() if length is None else TASKS[name].of_length(length)
+    return found
 
 
 def training(job: Job) -> TrainOptions:
@@ -121,7 +141,7 @@ def run(job: Job, should_stop: Callable[[], bool] = lambda: False) -> Outcome | 
 
 
 def _run(job: Job, should_stop: Callable[[], bool]) -> Outcome | None:
-    task = TASKS[job.task]()
+    task = task_of(job.task, job.length)
     learner = _TaskLearner(job, task)
     try:
         *_, last = learn(learner, training(job), job.seed, None, should_stop)

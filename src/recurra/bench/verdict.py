@@ -14,14 +14,15 @@ SHORT = 0.1
 """Share of the full budget of steps below which nothing is told of who is best."""
 
 
-def verdict(tasks: Sequence[Row], rows: Sequence[Row]) -> list[str]:
-    """Return a line for each task, and one for all.
+def verdict(tasks: Sequence[Row], rows: Sequence[Row], again: Sequence[Row] = ()) -> list[str]:
+    """Return a line for each task, and one for all; the same at equal seconds where that differs.
 
     Cells whose distance from the best is within the spread over seeds of both are its equals.
 
     Args:
         tasks: of the result.
         rows: its results.
+        again: its results at equal seconds.
 
     Example:
         >>> task = {"name": "adding", "title": "adding problem: two of 50", "metric": "accuracy",
@@ -37,11 +38,11 @@ def verdict(tasks: Sequence[Row], rows: Sequence[Row]) -> list[str]:
         ours = [row for row in rows if row["task"] == task["name"]]
         if ours:
             lines.append(_of_task(task, ours))
-    complete = ranks(tasks, rows)
-    if len(complete) > 1 and len(tasks) > 1 and not any(map(too_short, tasks)):
-        order = sorted(complete, key=complete.__getitem__)
-        said = ", ".join(f"{cell} {complete[cell]:.1f}" for cell in order)
-        lines.append(f"mean rank over {len(tasks)} tasks: {said}")
+    lines.extend(_of_ranks(tasks, rows, ""))
+    told = [task for task in tasks if not too_short(task)]
+    lines.extend(_of_orders(told, rows, again))
+    lines.extend(_of_ranks(tasks, again, " at equal seconds"))
+    lines.extend(_of_rates(rows))
     if len({row["cell"] for row in rows}) > 1:
         lines.append(_of_costs(rows))
     return lines
@@ -121,13 +122,67 @@ def loss(task: Row, row: Row) -> float:
     return value if task["better"] == "lower" else -value
 
 
+def _of_rates(rows: Sequence[Row]) -> list[str]:
+    """Return in how many cases the best rate is known to be the best."""
+    if not rows or "edge" not in rows[0]:  # earlier results do not have it
+        return []
+    inside = sum(row["edge"] is None for row in rows)
+    alike = sum(bool(row["as_good"]) for row in rows)
+    said = f"the best rate is inside those tried in {inside} of {len(rows)} cases"
+    return [said + (f", and not told from the next one in {alike}" if alike else "")]
+
+
+def _of_ranks(tasks: Sequence[Row], rows: Sequence[Row], how: str) -> list[str]:
+    complete = ranks(tasks, rows)
+    if len(complete) < 2 or len(tasks) < 2 or any(map(too_short, tasks)):
+        return []
+    order = sorted(complete, key=complete.__getitem__)
+    said = ", ".join(f"{cell} {complete[cell]:.1f}" for cell in order)
+    return [f"mean rank over {len(tasks)} tasks{how}: {said}"]
+
+
+def _of_orders(tasks: Sequence[Row], rows: Sequence[Row], again: Sequence[Row]) -> list[str]:
+    """Return both orders of each task where they differ, best first, and where they do not."""
+    lines, same = [], []
+    for task in tasks:
+        steps, seconds = (
+            sorted((r for r in each if r["task"] == task["name"]), key=lambda r: loss(task, r))
+            for each in (rows, again)
+        )
+        if not seconds:
+            continue
+        title = task["title"].partition(":")[0]
+        # rows keep their places where figures are equal, so that ties differ in no order
+        names = [[row["cell"] for row in each] for each in (steps, seconds)]
+        if names[0] == names[1]:
+            same.append(title)
+            continue
+        equals = _equals(task, seconds)
+        alike = f" ({_and([names[1][0], *equals])} as good)" if equals else ""
+        said = f"{title}: at equal seconds {', '.join(names[1])}{alike}"
+        lines.append(f"{said}; at equal steps {', '.join(names[0])}")
+    if same:
+        lines.append(f"the order is the same at equal seconds: {', '.join(same)}")
+    return lines
+
+
+def _equals(task: Row, ordered: Sequence[Row]) -> list[str]:
+    """Return the cells that are as good as the best, of rows that are in order."""
+    best, *others = ordered
+    return [
+        row["cell"]
+        for row in others
+        if loss(task, row) - loss(task, best) <= _spread(task, row) + _spread(task, best)
+    ]
+
+
 def _spread(task: Row, row: Row) -> float:
     return score(task, row["deviation"]) or 0.0
 
 
 def _of_task(task: Row, rows: Sequence[Row]) -> str:
     ordered = sorted(rows, key=lambda row: loss(task, row))
-    best, *others = ordered
+    best = ordered[0]
     title = task["title"].partition(":")[0]
     if too_short(task):
         return (
@@ -136,11 +191,7 @@ def _of_task(task: Row, rows: Sequence[Row]) -> str:
     value = score(task, best["test"])
     if value is None:
         return f"{title}: every training ran away"
-    equals = [
-        row["cell"]
-        for row in others
-        if loss(task, row) - loss(task, best) <= _spread(task, row) + _spread(task, best)
-    ]
+    equals = _equals(task, ordered)
     said = f"{title}: {best['cell']} is best ({shown(task, value)}"
     if (deviation := score(task, best["deviation"])) is not None:
         said += f" \u00b1 {shown(task, deviation)}"

@@ -37,14 +37,14 @@ def _read(stdin: TextIO, jobs: queue.SimpleQueue[str]) -> None:
 
 def _answer(given: dict[str, Any]) -> dict[str, Any]:
     from recurra.bench.trial import Job, run  # takes seconds, in which stdin may end
-    from recurra.errors import RecurraError
+    from recurra.errors import RecurraError, in_one_line
 
     try:
         outcome = run(Job(**{**given, "widths": tuple(given["widths"])}))
     except RecurraError as error:
         return {"error": str(error)}
     except Exception as error:  # a cell of the user's may raise anything
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": in_one_line(error)}
     return {"outcome": outcome and dataclasses.asdict(outcome)}
 
 

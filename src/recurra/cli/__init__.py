@@ -14,14 +14,22 @@ import typer
 
 from recurra.cli.console import say, saying_what_compiles
 from recurra.cli.interrupt import Interrupt
-from recurra.cli.learn import bench, mix, train
-from recurra.cli.look import compare, data, demo, doctor, show
+from recurra.cli.learn import bench, mix, sweep, train
+from recurra.cli.look import check, compare, data, demo, doctor, show
 from recurra.cli.series import classify, forecast
 from recurra.cli.streams import lenient
 from recurra.cli.text import explain, score, write
 from recurra.cli.usage import said_of
 from recurra.cli.working import Teller
-from recurra.errors import CheckpointError, ConfigError, RecurraError, ResourceError, RunError
+from recurra.errors import (
+    CheckpointError,
+    ConfigError,
+    RecurraError,
+    ResourceError,
+    RunError,
+    in_one_line,
+    place_of,
+)
 
 __all__ = ["app", "main"]
 
@@ -39,6 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("evaluate")(train.evaluate)
 app.command("score")(score.score)
 app.command("generate")(write.generate)
@@ -54,6 +63,7 @@ app.command("show")(show.show)
 app.add_typer(data.app, name="data")
 app.add_typer(demo.app, name="demo")
 app.add_typer(bench.app, name="bench")
+app.command("check")(check.check)
 app.command("doctor")(doctor.doctor)
 
 
@@ -186,7 +196,8 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         command = context.command_path if context else "recurra"
         say(f"{command}: {said_of(error, words)} (see {command} --help)")
         return ConfigError.exit_code
-    say(f"recurra: unexpected {type(error).__name__}: {error}; --debug shows where")
+    where = "" if place_of(error) else "; --debug shows where"
+    say(f"recurra: unexpected {in_one_line(error)}{where}")
     return RunError.exit_code
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "AllowChangedSource",
     "AllowImport",
     "Json",
     "Lines",
@@ -51,6 +52,23 @@ AllowImport = Annotated[
         "--allow-import",
         metavar="MODULE:NAME",
         help="Let a run or model use this class of someone's own; that one alone.",
+    ),
+]
+
+
+def _allow_changes(context: typer.Context, value: bool) -> bool:
+    from recurra.storage.sources import changed_source_allowed
+
+    context.with_resource(changed_source_allowed(value))
+    return value
+
+
+AllowChangedSource = Annotated[
+    bool,
+    typer.Option(
+        "--allow-changed-source",
+        callback=_allow_changes,
+        help="Go on where one's own code is not what the run was trained with; says what changed.",
     ),
 ]
 

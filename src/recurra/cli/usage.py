@@ -61,9 +61,9 @@ def _in_words(error: Any) -> str | None:
 
 
 def _as_setting(error: Any, words: Sequence[str]) -> str | None:
-    """Return what to write where `train` was given a setting as if it were an option."""
+    """Return what to write where one that trains was given a setting as if it were an option."""
     option = getattr(error, "option_name", None)
-    if not option or error.ctx.info_name != "train":
+    if not option or error.ctx.info_name not in ("train", "sweep"):
         return None
     from recurra.learning.config import nearest_setting, settings
     from recurra.run.presets import PRESETS, preset

@@ -10,6 +10,7 @@ H units, I inputs, T steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,21 +18,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
+from recurra.nn.make import keeps_own_start, make_cell
 from recurra.nn.unroll import unroll
 from recurra.randomness import generator
 from recurra.work import worked_on
 
 __all__ = ["GradientNorms", "gradients", "jacobian_norms"]
 
-CASES: dict[str, tuple[str, dict[str, float]]] = {
-    "rnn": ("rnn", {}),
-    "gru": ("gru", {}),
-    "lstm": ("lstm", {}),
-    "lstm_forget_bias_3": ("lstm", {"forget_bias": 3.0}),
+CASES = {
+    "rnn": "rnn",
+    "gru": "gru",
+    "lstm": "lstm",
+    "lstm_forget_bias_3": "lstm(forget_bias=3.0)",
 }
-"""What is compared -> the cell's name and its options; an LSTM's forget bias is 1 by itself."""
+"""What is compared -> the cell as it is written; an LSTM's forget bias is 1 by itself."""
 
 WARM_UP = 20
 """Steps before the first input whose gradient is taken, so that no state is that of zeros."""
@@ -49,6 +50,8 @@ class GradientNorms:
         hidden_size: H of every cell.
         input_size: I.
         networks: how many of a kind were drawn, each with an input sequence of its own.
+        parameters: kind of cell -> parameter -> the norm of the gradient of the last output's sum,
+            the geometric mean over networks.
     """
 
     distances: list[int]
@@ -58,6 +61,7 @@ class GradientNorms:
     hidden_size: int
     input_size: int
     networks: int
+    parameters: dict[str, dict[str, float]]
 
     def falls_to(self, name: str, share: float) -> int | None:
         """Return the least distance where the norm is below a share of that at 0; None if none is.
@@ -68,7 +72,7 @@ class GradientNorms:
 
         Example:
             >>> norms = {"rnn": [8.0, 6.0, 3.0]}
-            >>> GradientNorms([0, 1, 2], norms, norms, norms, 4, 2, 1).falls_to("rnn", 0.5)
+            >>> GradientNorms([0, 1, 2], norms, norms, norms, 4, 2, 1, {}).falls_to("rnn", 0.5)
             2
         """
         norms = self.norms[name]
@@ -94,11 +98,12 @@ def gradients(
     input_size: int = 16,
     networks: int = 8,
     seed: int = 1,
+    cells: Sequence[str] = (),
 ) -> GradientNorms:
     """Return the norms for RNN, GRU, LSTM, and an LSTM that begins with open forget gates.
 
     Inputs are normal noise; weights are drawn as torch draws them, uniform in
-    (-1/sqrt(H), 1/sqrt(H)).
+    (-1/sqrt(H), 1/sqrt(H)), or begin as a cell of one's own does.
 
     Args:
         distance: the farthest.
@@ -106,6 +111,7 @@ def gradients(
         input_size: I.
         networks: of each kind.
         seed: of weights and inputs.
+        cells: others in their place, as `make_cell` takes them.
 
     Source: Hochreiter 1991, "Untersuchungen zu dynamischen neuronalen Netzen", chapter 4; Bengio,
         Simard & Frasconi 1994, "Learning long-term dependencies with gradient descent is
@@ -117,36 +123,54 @@ def gradients(
         >>> found.norms["rnn"][10] < 0.1 * found.norms["lstm_forget_bias_3"][10]
         True
     """
-    measured = {
-        name: np.array(
-            [
-                _one_network(name, distance, hidden_size, input_size, seed, number)
-                for number in worked_on(range(networks), f"measuring {name}", "networks")
-            ]
-        )
-        for name in CASES
-    }
+    kinds = {each: each for each in cells} or CASES
+    measured, learned = dict[str, NDArray[np.float64]](), dict[str, dict[str, float]]()
+    for name, spec in kinds.items():
+        numbers = worked_on(range(networks), f"measuring {name}", "networks")
+        each = [_one_network(spec, distance, hidden_size, input_size, seed, n) for n in numbers]
+        measured[name] = np.array([norms for norms, _ in each])
+        learned[name] = {key: _mean([found[key] for _, found in each]) for key in each[0][1]}
+    with np.errstate(divide="ignore"):  # of a cell that forgets all, nothing comes back
+        means = {
+            name: np.exp(np.log(each).mean(axis=0)).tolist() for name, each in measured.items()
+        }
     return GradientNorms(
         list(range(distance + 1)),
-        {name: np.exp(np.log(each).mean(axis=0)).tolist() for name, each in measured.items()},
+        means,
         {name: each.min(axis=0).tolist() for name, each in measured.items()},
         {name: each.max(axis=0).tolist() for name, each in measured.items()},
         hidden_size,
         input_size,
         networks,
+        learned,
     )
 
 
+def _mean(norms: list[float]) -> float:
+    with np.errstate(divide="ignore"):
+        return float(np.exp(np.log(norms).mean()))
+
+
 def _one_network(
-    name: str, distance: int, hidden_size: int, input_size: int, seed: int, number: int
-) -> NDArray[np.float64]:
-    kind, options = CASES[name]
-    cell = CELLS[kind](input_size, hidden_size, **options).double()
+    spec: str, distance: int, hidden_size: int, input_size: int, seed: int, number: int
+) -> tuple[NDArray[np.float64], dict[str, float]]:
     # the same stream for every kind: they differ by their equations, not by luck
-    cell.reset_parameters(generator(seed, "gradients weights", step=number))
+    weights = generator(seed, "gradients weights", step=number)
+    cell = make_cell(spec, input_size, hidden_size, generator=weights)
+    if not keeps_own_start(spec):
+        cell.reset_parameters(weights)
+    cell.double()
     draws = generator(seed, "gradients inputs", step=number)
     x = torch.randn(WARM_UP + distance + 1, input_size, generator=draws, dtype=torch.float64)
-    return jacobian_norms(cell, x)[: distance + 1]
+    norms = jacobian_norms(cell, x)[: distance + 1]
+    named = {name: each for name, each in cell.named_parameters() if each.requires_grad}
+    last = unroll(cell, x.unsqueeze(0))[0][:, -1].sum()
+    found = torch.autograd.grad(
+        last, list(named.values()), allow_unused=True, materialize_grads=True
+    )
+    return norms, {
+        name: float(each.abs().square().sum().sqrt()) for name, each in zip(named, found)
+    }
 
 
 def jacobian_norms(cell: Cell, x: Tensor) -> NDArray[np.float64]:
@@ -160,7 +184,7 @@ def jacobian_norms(cell: Cell, x: Tensor) -> NDArray[np.float64]:
         x: `(T, I)`.
 
     Example:
-        >>> cell = CELLS["rnn"](1, 1)
+        >>> cell = make_cell("rnn", 1, 1)
         >>> _ = cell.weight_ih.data.fill_(0.5), cell.weight_hh.data.fill_(0.1)
         >>> _ = cell.bias_ih.data.zero_(), cell.bias_hh.data.zero_()
         >>> jacobian_norms(cell, torch.zeros(3, 1)).round(4).tolist()

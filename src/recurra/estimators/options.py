@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recurra.errors import ConfigError
+from recurra.learning.options import Values
 from recurra.learning.written import wanted
 from recurra.table import nearest
 
@@ -26,6 +27,9 @@ class SequenceOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    cell_options: Values | None = Field(
+        None, description="of the cell, each by its name, as {'num_heads': 4}"
+    )
     num_layers: int = Field(1, ge=1, le=256, description="layers of the cell")
     dropout: float = Field(
         0.0, ge=0, lt=1, description="probability of dropping a unit of a layer for all its steps"

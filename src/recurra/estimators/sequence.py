@@ -97,6 +97,7 @@ class _SequenceMixin:
             cell=self.cell,
             hidden_size=self.hidden_size,
             num_layers=rest.num_layers,
+            cell_options=rest.cell_options or {},
             bidirectional=self.bidirectional,
             pooling=self.pooling,
             dropout=rest.dropout,

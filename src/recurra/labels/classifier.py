@@ -25,6 +25,7 @@ from recurra.learning.weights import restored
 from recurra.learning.written import placed, typed
 from recurra.storage.finite import real_numbers
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
+from recurra.storage.sources import unchanged_since
 from recurra.table import named_by_file
 
 __all__ = ["Classifier", "restored_network"]
@@ -154,7 +155,10 @@ class Classifier:
         if found.kind != KIND:
             raise CheckpointError(f"{found.facts_path} describes no classifier")
         facts = typed(_Facts, found.facts, found.facts_path)
-        with named_by_file(found.facts_path, allow_import), placed(found.facts_path.parent):
+        with (
+            named_by_file(found.facts_path, allow_import, unchanged_since(found.facts_path)),
+            placed(found.facts_path.parent),
+        ):
             sizes = facts.input_size, len(facts.classes), facts.steps
             network = restored_network(found, facts.network, *sizes)
             return cls(network, facts.classes, facts.steps)

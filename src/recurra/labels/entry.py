@@ -19,6 +19,8 @@ __all__ = ["FORMAT", "LABELS", "LabelRun"]
 class LabelRun(RunConfig):
     """A network learns which class a sequence belongs to."""
 
+    sketch = "recurra.labels.sketch:sketcher"
+
     task: Literal["labels"] = Field("labels", description="what is learned")
     data: LabelOptions = LabelOptions()
     network: LabelNetworkOptions = LabelNetworkOptions()

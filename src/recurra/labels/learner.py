@@ -21,6 +21,7 @@ from recurra.labels.sequences import Ragged, digest_arrays
 from recurra.learning.epochs import Shuffled
 from recurra.learning.loop import Learner
 from recurra.learning.options import TrainOptions
+from recurra.learning.own.terms import Criterion
 
 __all__ = ["Examples", "SequenceLearner"]
 
@@ -59,6 +60,8 @@ class SequenceLearner(Learner):
         >>> network.predict(data).argmax(dim=1)
         tensor([0, 1])
     """
+
+    criterion: Criterion | None = None
 
     def __init__(
         self,
@@ -121,7 +124,10 @@ class SequenceLearner(Learner):
         x, lengths, targets, weights = batch
         outputs = self.network.outputs(x, lengths, generator)
         members = len(outputs)
-        if self.classes:
+        if self.criterion is not None:
+            each = torch.stack([self.criterion(one, targets).expand(1) for one in outputs])
+            weights = weights.new_ones(1)
+        elif self.classes:
             same = targets.expand(members, -1).flatten()
             each = F.cross_entropy(outputs.flatten(0, 1), same, reduction="none").view(members, -1)
         else:

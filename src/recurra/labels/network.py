@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from recurra.errors import ConfigError, DataError, ShapeError
 from recurra.labels.options import LabelNetworkOptions
 from recurra.labels.sequences import Ragged
-from recurra.nn.cells import CELLS
+from recurra.nn.make import keeps_own_start, make_cell
 from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
@@ -278,9 +278,9 @@ def require_answers(answers: NDArray[np.floating]) -> None:
 def _layer(
     options: LabelNetworkOptions, input_size: int, generator: torch.Generator | None
 ) -> Recurrence:
-    make = CELLS[options.cell]
-    cells = [make(input_size, options.hidden_size) for _ in range(1 + options.bidirectional)]
-    if generator is not None:
+    how = input_size, options.hidden_size, options.cell_options, generator
+    cells = [make_cell(options.cell, *how) for _ in range(1 + options.bidirectional)]
+    if generator is not None and not keeps_own_start(options.cell):
         for cell in cells:
             cell.reset_parameters(generator)
     return Bidirectional(*cells) if options.bidirectional else cast("Recurrence", cells[0])

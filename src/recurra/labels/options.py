@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from recurra.learning.options import Options
+from recurra.learning.options import CELL, CELL_OPTIONS, Options, Values
 
 __all__ = ["LabelNetworkOptions", "LabelOptions"]
 
@@ -43,7 +43,8 @@ class LabelNetworkOptions(Options):
     kind: Literal["recurrent", "softmax"] = Field(
         "recurrent", description="recurrent layers, or softmax regression on all the numbers"
     )
-    cell: str = Field("lstm", description="of recurrent: a name in CELLS, or module:Name")
+    cell: str = Field("lstm", description=f"of recurrent: {CELL}")
+    cell_options: Values = Field({}, description=CELL_OPTIONS)
     hidden_size: int = Field(64, ge=1, le=65_536, description="units of each layer and direction")
     num_layers: int = Field(1, ge=1, le=256, description="layers of the cell")
     bidirectional: bool = Field(True, description="whether every layer reads from both ends")

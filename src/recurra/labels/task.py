@@ -30,6 +30,7 @@ from recurra.learning.metric import Metrics
 from recurra.learning.plan import attempted, seconds_each, timed, with_steps, with_threads
 from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
+from recurra.nn.make import start_in_words
 from recurra.randomness import derive_seed, generator
 from recurra.storage.finite import not_finite
 from recurra.storage.picture import Picture
@@ -105,12 +106,15 @@ class LabelTask(Task):
         features = _counted(self.data.split("train").num_features, "feature")
         counts = (f"{len(data):,} {split}" for split, data in self.data.splits.items())
         notes = {"notes": "; ".join(self.data.notes)} if self.data.notes else {}
+        recurrent = self.config.network.kind == "recurrent"
+        start = {"start": start_in_words(self.config.network.cell)} if recurrent else {}
         return {
             "dataset": self.config.data.dataset,
             "examples": ", ".join(counts),
             "classes": f"{len(self.data.classes):,}",
             "sequences": f"{features}, {steps}",
             "network": _in_words(self.config.network),
+            **start,
             **notes,
         }
 

@@ -30,6 +30,7 @@ class LanguageRun(RunConfig):
     source_setting = "data.corpus"
     takes = "learns a text: give a corpus's name, a directory or a file"
     sized = SIZED
+    sketch = "recurra.language.sketch:sketcher"
 
     task: Literal["language"] = Field("language", description="what is learned")
     data: TextOptions = TextOptions()

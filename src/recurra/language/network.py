@@ -14,12 +14,13 @@ from torch.nn import functional as F
 
 from recurra.errors import ConfigError
 from recurra.language.options import NetworkOptions
+from recurra.learning.own.terms import Criterion
 from recurra.machine import native_bfloat16
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import Cell
 from recurra.nn.cells.biases import ForgetGate, TwoBiases
-from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.head import AdaptiveHead, MixtureOfSoftmaxesHead, SoftmaxHead
+from recurra.nn.make import keeps_own_start, make_cell, recipes_of, start_in_words, written
 from recurra.nn.state import State
 from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.base import Recurrence
@@ -29,13 +30,33 @@ from recurra.nn.wrappers.residual import Residual
 from recurra.nn.wrappers.stack import Stack
 from recurra.nn.wrappers.weight_drop import WeightDrop
 
-__all__ = ["LanguageNetwork", "LossParts", "Outputs"]
+__all__ = ["LanguageNetwork", "LossParts", "Outputs", "start_of_layers"]
 
 Head = SoftmaxHead | MixtureOfSoftmaxesHead | AdaptiveHead
 
 
-UNIFORM = (Cell.reset_parameters, LSTMCell.reset_parameters)
-"""How cells start that have weights alone; others need the start that their papers give them."""
+def start_of_layers(options: NetworkOptions) -> str:
+    """Return in words how the cells of a network begin.
+
+    Args:
+        options: of the network.
+
+    Example:
+        >>> start_of_layers(NetworkOptions()), start_of_layers(NetworkOptions(cell="slstm"))
+        ('weights within 0.1, biases 0, forget bias 1', "slstm's own")
+    """
+    recipes, said = recipes_of(options.cell), []
+    if "weights" in recipes:
+        scale = f"{options.init_scale:g}" if options.init == "scale" else "1/sqrt(units)"
+        said.append(f"weights within {scale}")
+    else:
+        said.append(start_in_words(options.cell))
+    if "biases" in recipes:
+        said += ["biases 0"] if options.zero_bias else []
+        kind = CELLS[written(options.cell)[0]]
+        forgets = issubclass(kind, ForgetGate)
+        said += [f"forget bias {options.forget_bias:g}"] if forgets else []
+    return ", ".join(said)
 
 
 class Outputs(NamedTuple):
@@ -47,11 +68,15 @@ class Outputs(NamedTuple):
 
 
 class LossParts(NamedTuple):
-    """Mean surprise of the targets in nats, what is added to it in training, and the state."""
+    """Mean surprise of the targets in nats, what is added to it in training, and the state.
+
+    `hidden (B, T, H)` is what the last layer put out, before dropout.
+    """
 
     nats: Tensor
     penalty: Tensor
     state: State
+    hidden: Tensor
 
 
 class LanguageNetwork(nn.Module):
@@ -99,8 +124,8 @@ class LanguageNetwork(nn.Module):
         self.sparse = sparse and (not options.tied or options.sampled is not None)
         widths = (options.embedding_width, *options.widths)
         self.embedding = nn.Parameter(torch.empty(vocabulary_size, widths[0]))
-        make = CELLS[options.cell]
-        layers = [make(below, width) for below, width in pairwise(widths)]
+        how = options.cell_options, generator
+        layers = [make_cell(options.cell, *sizes, *how) for sizes in pairwise(widths)]
         self.recurrence = Stack(_around(layers, options))
         self.output_dropout = _or(options.output_dropout, options.dropout)
         self.head: Head = _head(options, widths[-1], self.embedding, self.sparse)
@@ -112,29 +137,36 @@ class LanguageNetwork(nn.Module):
         def draw(parameter: Tensor, bound: float) -> None:
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
+        own = keeps_own_start(options.cell)
+        kept = {id(p) for layer in layers for p in layer.parameters()} if own else set()
         for parameter in self.parameters():
-            draw(parameter, options.init_scale)
+            if id(parameter) not in kept:
+                draw(parameter, options.init_scale)
         if options.init == "width":
             for name, parameter in self.head.named_parameters():
                 if parameter.dim() == 1:
                     nn.init.zeros_(parameter)
                 elif name != "weight":
                     draw(parameter, parameter.shape[1] ** -0.5)
-        for layer in layers:
-            uniform = type(layer).reset_parameters in UNIFORM
-            if not uniform:
+        recipes = recipes_of(options.cell)
+        for layer in [] if own else layers:
+            if "weights" not in recipes:
                 layer.reset_parameters(generator)
             elif options.init == "width":
                 for parameter in layer.parameters():
                     draw(parameter, layer.output_size**-0.5)
-            if options.zero_bias and (uniform or isinstance(layer, ForgetGate)):
-                for name, parameter in layer.named_parameters():
-                    if "bias" in name:
-                        nn.init.zeros_(parameter)
-            if isinstance(layer, TwoBiases):
-                layer.hold_bias_hh()
-            if isinstance(layer, ForgetGate):
-                layer.add_forget_bias(options.forget_bias)
+            if "biases" in recipes:
+                self._start_biases(layer)
+
+    def _start_biases(self, layer: Cell) -> None:
+        if self.options.zero_bias:
+            for name, parameter in layer.named_parameters():
+                if "bias" in name:
+                    nn.init.zeros_(parameter)
+        if isinstance(layer, TwoBiases):
+            layer.hold_bias_hh()
+        if isinstance(layer, ForgetGate):
+            layer.add_forget_bias(self.options.forget_bias)
 
     @torch.no_grad()
     def start_at_frequencies(self, counts: Tensor) -> None:
@@ -222,8 +254,8 @@ class LanguageNetwork(nn.Module):
             state: as `initial_state` or an earlier call returned it.
             generator: where dropout masks come from, needed in training mode.
         """
-        nats, penalty, state = self.loss_parts(ids, targets, state, generator)
-        return nats + penalty, state
+        parts = self.loss_parts(ids, targets, state, generator)
+        return parts.nats + parts.penalty, parts.state
 
     def loss_parts(
         self,
@@ -231,6 +263,7 @@ class LanguageNetwork(nn.Module):
         targets: Tensor,
         state: State,
         generator: torch.Generator | None = None,
+        criterion: Criterion | None = None,
     ) -> LossParts:
         """Return the two summands of `loss`, and the state.
 
@@ -242,13 +275,20 @@ class LanguageNetwork(nn.Module):
             targets: `(B, T)` int64, the word after each.
             state: as `initial_state` or an earlier call returned it.
             generator: where dropout masks come from, needed in training mode.
+            criterion: what is taken in place of the surprise: a function of the log-probabilities
+                of all words `(B T, V)` and the targets `(B T,)`.
         """
         precision = self.options.precision
         narrow = precision == "bfloat16" or (precision == "auto" and native_bfloat16(ids.device))
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=narrow):
             raw, hidden, state = self.outputs(ids, state, generator)
-            nats = self.head.loss(hidden, targets, generator)
-        return LossParts(nats, self._penalty(raw, hidden), state)
+            if criterion is None:
+                nats = self.head.loss(hidden, targets, generator)
+            else:
+                log_probs = self.head.log_probs(hidden.flatten(0, 1)).float()
+        if criterion is not None:
+            nats = criterion(log_probs, targets.flatten())
+        return LossParts(nats, self._penalty(raw, hidden), state, raw)
 
     def _penalty(self, raw: Tensor, hidden: Tensor) -> Tensor:
         """Return what keeps the last layer's outputs small, and what keeps them from changing."""

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from recurra.errors import ConfigError
-from recurra.learning.options import Options
+from recurra.learning.options import CELL, CELL_OPTIONS, Options, Values
 from recurra.learning.written import wanted
 
 __all__ = [
@@ -74,7 +74,8 @@ class TextOptions(Options):
 class NetworkOptions(Options):
     """The recurrent language network: embedding, layers of one cell, softmax."""
 
-    cell: str = Field("lstm", description="a name in CELLS, or module:Name")
+    cell: str = Field("lstm", description=CELL)
+    cell_options: Values = Field({}, description=CELL_OPTIONS)
     hidden_size: int = Field(200, ge=1, le=65_536, description="units of each layer")
     num_layers: int = Field(2, ge=1, le=256, description="layers of the cell")
     layer_sizes: str | None = Field(

@@ -19,16 +19,17 @@ from recurra.language.mixing import Mixed, Part, Scores, components, learn_mixtu
 from recurra.language.models.base import LanguageModel
 from recurra.language.models.network import NetworkModel
 from recurra.language.models.ngram import NgramModel
-from recurra.language.network import LanguageNetwork
+from recurra.language.network import LanguageNetwork, start_of_layers
 from recurra.language.options import NetworkOptions, NgramOptions, TextOptions
 from recurra.language.sizing import with_size
 from recurra.language.text.batches import StreamBatches
-from recurra.language.text.dataset import SplitFacts, TextDataset, encode_text
+from recurra.language.text.dataset import TextDataset, encode_text
 from recurra.learning.checkpoint import Checkpoints
 from recurra.learning.event import Event, Finished, Started, Validated
 from recurra.learning.loop import learn
 from recurra.learning.metric import Metrics
 from recurra.learning.optimization import takes_sparse_gradients
+from recurra.learning.own.terms import Criterion
 from recurra.learning.plan import attempted, with_steps, with_threads
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.nn.state import State, detach, flatten, unflatten
@@ -49,6 +50,9 @@ SAMPLE_TOKENS = 60
 class _Learner:
     """A LanguageNetwork over streams of text, as the loop wants it."""
 
+    criterion: Criterion | None = None
+    hidden: Tensor | None = None
+
     def __init__(
         self,
         network: LanguageNetwork,
@@ -56,13 +60,12 @@ class _Learner:
         config: LanguageRun,
         device: torch.device,
     ) -> None:
-        size = config.train.batch_size
+        self.batch_size = size = config.train.batch_size
         self.model: nn.Module = network.to(device).train()
         self.network = network
         self.device = device
         seed = config.seed if config.data.random_chunks else None
         self.batches = StreamBatches(dataset.ids("train"), size, config.data.chunk_length, seed)
-        self.batch_size = size
         self.steps_per_epoch = len(self.batches)
         self.fingerprint: Mapping[str, str] = {
             "text": dataset.fingerprint,
@@ -90,8 +93,9 @@ class _Learner:
         self, batch: tuple[Tensor, Tensor], carry: State, generator: torch.Generator
     ) -> tuple[Tensor, State, int]:
         inputs, targets = batch
-        loss, state = self.network.loss(inputs, targets, carry, generator)
-        return loss, detach(state), targets.numel()
+        parts = self.network.loss_parts(inputs, targets, carry, generator, self.criterion)
+        self.hidden = parts.hidden
+        return parts.nats + parts.penalty, detach(parts.state), targets.numel()
 
     def validate(self) -> Metrics | None:
         self.scores = Scores(self.scores.dataset, self.without)
@@ -228,8 +232,9 @@ class LanguageTask(_TextTask):
         widths = options.widths
         same = len(set(widths)) == 1
         shape = f"{len(widths)} x {widths[0]}" if same else "/".join(map(str, widths))
-        said = {"network": f"{shape} {options.cell}", "unknown": _oov(train)}
-        return {**_facts(self.config, self.dataset), **said}
+        unknown = f"{train.oov_rate:.1%} of the training tokens are outside the vocabulary"
+        said = {"network": f"{shape} {options.cell}", "start": start_of_layers(options)}
+        return {**_facts(self.config, self.dataset), **said, "unknown": unknown}
 
     def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """Train, yielding events.
@@ -392,7 +397,3 @@ def _facts(config: TextRun, dataset: TextDataset) -> dict[str, str]:
         "tokens": ", ".join(counts),
         "vocabulary": f"{len(dataset.vocabulary):,} by rule {dataset.rule}",
     }
-
-
-def _oov(facts: SplitFacts) -> str:
-    return f"{facts.oov_rate:.1%} of the training tokens are outside the vocabulary"

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from recurra.errors import CheckpointError, ConfigError
+from recurra.learning.options import OPTIMIZERS
+from recurra.learning.own.state import decoded, encoded, restore
 from recurra.learning.weights import require_finite
 from recurra.storage.files import Content, make_directory
 from recurra.storage.leftovers import Names, sweep
@@ -87,10 +89,10 @@ class Checkpoints:
         (3, tensor([1.]), [])
     """
 
-    def __init__(self, directory: Path, keep: int = 2) -> None:
+    def __init__(self, directory: Path | str, keep: int = 2) -> None:
         if keep < 1:
             raise ValueError(f"expected at least 1 checkpoint to keep, got {keep}")
-        self.directory = directory
+        self.directory = Path(directory)
         self.keep = keep
 
     def save(self, checkpoint: Checkpoint) -> Path:
@@ -255,7 +257,11 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, Facts]:
     """Return an optimizer's state as tensors, and as facts for JSON, for `unpack_optimizer`.
 
     Args:
-        optimizer: its tensors are returned as they are, not copied.
+        optimizer: its tensors are returned as they are, not copied; of one that has no name here,
+            everything that its `state_dict` says is kept.
+
+    Raises:
+        CheckpointError: that says something which cannot be kept; names it.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.ones(2))
@@ -269,6 +275,10 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, Facts]:
     state = optimizer.state_dict()
     tensors: Tensors = {}
     numbers: Facts = {}
+    kind = type(optimizer).__name__
+    if not _has_name(optimizer):
+        tree = encoded(state, tensors, f"the optimizer {kind}: its")
+        return tensors, {"kind": kind, "numbers": {}, "groups": [], "tree": tree}
     for index, values in state["state"].items():
         for name, value in values.items():
             if isinstance(value, Tensor):
@@ -276,7 +286,11 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, Facts]:
             else:
                 numbers[f"{index}.{name}"] = value
     groups = [_as_json(group) for group in state["param_groups"]]
-    return tensors, {"kind": type(optimizer).__name__, "numbers": numbers, "groups": groups}
+    return tensors, {"kind": kind, "numbers": numbers, "groups": groups}
+
+
+def _has_name(optimizer: torch.optim.Optimizer) -> bool:
+    return any(type(optimizer) is OPTIMIZERS[name] for name in OPTIMIZERS)
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts) -> None:
@@ -297,6 +311,9 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: 
         >>> second.param_groups[0]["lr"]
         0.25
     """
+    if not _has_name(optimizer):
+        _unpack_own(optimizer, tensors, facts)
+        return
     _check_fit(optimizer, tensors, facts)
     current = optimizer.state_dict()["param_groups"]
     state: dict[int, dict[str, Any]] = {}
@@ -306,6 +323,24 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: 
         state.setdefault(int(index), {})[name] = value
     groups = [_like(group, was) for group, was in zip(facts["groups"], current)]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _unpack_own(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts) -> None:
+    _check_kind(optimizer, facts)
+    state = decoded(facts.get("tree"), tensors)
+    try:
+        restore(optimizer, state)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the class is someone's own, and so may be what it reads
+        said = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"optimizer: the state does not fit: {said:.200}") from error
+
+
+def _check_kind(optimizer: torch.optim.Optimizer, facts: Facts) -> None:
+    kind = type(optimizer).__name__
+    if (found := facts.get("kind")) != kind:
+        raise CheckpointError(f"optimizer: expected the state of {kind}, found {found!r:.80}")
 
 
 def _as_json(group: Facts) -> Facts:
@@ -322,9 +357,7 @@ def _like(group: Facts, current: Facts) -> Facts:
 
 def _check_fit(optimizer: torch.optim.Optimizer, tensors: Tensors, facts: Facts) -> None:
     """Raise unless the state is of this class of optimizer and of its parameters' shapes."""
-    kind = type(optimizer).__name__
-    if (found := facts.get("kind")) != kind:
-        raise CheckpointError(f"optimizer: expected the state of {kind}, found {found!r:.80}")
+    _check_kind(optimizer, facts)
     expected = [group["params"] for group in optimizer.state_dict()["param_groups"]]
     held = [group.get("params") for group in facts["groups"]]
     if held != expected:

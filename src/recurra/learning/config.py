@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from recurra.errors import ConfigError
-from recurra.learning.written import BOUNDS
+from recurra.learning.options import NamedIn
+from recurra.learning.written import BOUNDS, scalar
 from recurra.table import called, closest, nearest
 
 __all__ = [
@@ -41,6 +42,9 @@ class RunConfig(BaseModel):
     """Where data cannot be handed over as frames or arrays: what is to be given instead."""
     sized: ClassVar[tuple[str, ...]] = ()
     """The settings that a run whose `train.sized` is set chooses by measuring."""
+    sketch: ClassVar[str | None] = None
+    """The place of what opens a config's data and returns what draws networks of other `network`
+    options for them, in shapes without memory; none where there is no network."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -96,7 +100,9 @@ def with_settings(config: _Config, assignments: Sequence[str]) -> _Config:
 
     Args:
         config: where the other settings come from.
-        assignments: `"train.learning_rate=0.5"`, ...; `none` empties an optional setting.
+        assignments: `"train.learning_rate=0.5"`, ...; `none` empties an optional setting. Of what
+            holds values by name each is set alone, as `"train.optimizer_options.eps=1e-6"`, and
+            is what it looks like: true, false, none, a number or a text.
 
     Raises:
         ConfigError: an unknown key, answered with the nearest one, or a value out of range.
@@ -113,15 +119,38 @@ def with_settings(config: _Config, assignments: Sequence[str]) -> _Config:
         key = key.strip()
         if not equals:
             raise ConfigError(f"got {assignment!r}: a setting is KEY=VALUE, as seed=3")
+        held, _, inner = key.rpartition(".")
+        if inner and _holds_values(known.get(held)):
+            section, _, name = held.rpartition(".")
+            (values[section] if section else values)[name][inner] = scalar(text)
+            continue
         if key not in known or key in _NOT_SETTABLE:
-            settable = [name for name in known if name not in _NOT_SETTABLE]
-            close = nearest_setting(key, settable)
-            meant = "" if close is None else f" Did you mean {close!r}?"
-            raise ConfigError(f"{config.preset} has no setting {key!r}.{meant}")
+            raise ConfigError(f"{config.preset} has no setting {key!r}.{_meant(key, known)}")
         section, _, name = key.rpartition(".")
-        empty = text.strip().lower() == "none" and _optional(known[key])
-        (values[section] if section else values)[name] = None if empty else text.strip()
+        empty = text.strip().lower() == "none"
+        value: Any = text.strip()
+        if _holds_values(known[key]):
+            if not empty:
+                raise ConfigError(f"{key} holds values by name: give {key}.NAME=VALUE, one by one")
+            value = {}
+        elif empty and _optional(known[key]):
+            value = None
+        (values[section] if section else values)[name] = value
     return validated(model, values)
+
+
+def _meant(key: str, known: Mapping[str, FieldInfo]) -> str:
+    settable = [name for name in known if name not in _NOT_SETTABLE]
+    held, _, inner = key.rpartition(".")  # of what holds values, misspelled
+    close = closest(held, [name for name in settable if _holds_values(known[name])])
+    close = nearest_setting(key, settable) if close is None else f"{close}.{inner}"
+    return "" if close is None else f" Did you mean {close!r}?"
+
+
+def _holds_values(field: FieldInfo | None) -> bool:
+    """Whether each value of a setting is set by a name of its own, and may be of any kind."""
+    found = () if field is None else _kinds(field)
+    return any(get_origin(kind) is dict and get_args(kind)[1] is not str for kind in found)
 
 
 def nearest_setting(key: str, known: Sequence[str]) -> str | None:
@@ -231,12 +260,22 @@ def differences(there: RunConfig, asked: RunConfig) -> list[str]:
         if old.get("train.sized") and new.get("train.sized"):
             new |= {name: old[name] for name in there.sized}
     old.pop("threads"), new.pop("threads")
+    old, new = _spread(old), _spread(new)
     lines = []
     for name in dict.fromkeys([*old, *new]):
         before, after = old.get(name, "nothing"), new.get(name, "nothing")
         if before != after:
             lines.append(f"{name}: {_show(before)} there, {_show(after)} asked")
     return lines
+
+
+def _spread(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return each value that is held by name as if it were a setting."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        held = isinstance(value, dict)
+        found |= {f"{name}.{n}": v for n, v in value.items()} if held else {name: value}
+    return found
 
 
 def fewer_validations(frozen: int | None, asked: int | None) -> bool:
@@ -270,6 +309,8 @@ def allowed(field: FieldInfo) -> str:
             words.append("one of " + ", ".join(map(str, get_args(kind))))
     text = " or ".join(words)
     for rule in field.metadata:
+        if isinstance(named := getattr(rule, "func", None), NamedIn):
+            text = named.words
         if getattr(rule, "pattern", None):
             text += f" like {field.default!r}"
         for name, phrase in BOUNDS.items():
@@ -284,6 +325,7 @@ _KINDS: dict[object, str] = {
     bool: "true or false",
     str: "text",
     dict[str, str]: "names with words",
+    dict[str, Any]: "names with numbers, text, true, false or none",
 }
 
 
@@ -301,6 +343,12 @@ def _show(value: object) -> str:
     return "none" if value is None else str(value)
 
 
+def _alike(value: object, field: FieldInfo) -> str:
+    """Return the name of a table that was most likely meant."""
+    tables = (getattr(getattr(rule, "func", None), "table", ()) for rule in field.metadata)
+    return nearest(value, [n for table in tables for n in table]) if isinstance(value, str) else ""
+
+
 def _explain(error: ValidationError, model: type[RunConfig]) -> str:
     """Return one line on everything that is wrong: field, what was got, what is allowed."""
     known = dict(fields(model))
@@ -313,7 +361,11 @@ def _explain(error: ValidationError, model: type[RunConfig]) -> str:
         elif problem["type"] == "missing":
             lines.append(f"{name} is missing")
         elif name in known:
-            lines.append(f"{name} is {problem['input']!r}, but must be {allowed(known[name])}")
+            value, field = problem["input"], known[name]
+            alike = _alike(value, field)
+            lines.append(
+                f"{name} is {value!r}, but must be {allowed(field)}{alike and '.' + alike}"
+            )
         else:
             lines.append(f"{name} is {problem['input']!r}, but holds settings")
     return "; ".join(lines)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import CheckpointError, ResourceError, RunError, ShapeError
+from recurra.errors import CheckpointError, ConfigError, ResourceError, RunError, ShapeError
 from recurra.learning.averaging import WeightAverage
 from recurra.learning.checkpoint import (
     Checkpoint,
@@ -36,18 +36,15 @@ from recurra.learning.event import (
     Validated,
     Warned,
 )
-from recurra.learning.optimization import learning_rate, make_optimizer, take_step
-from recurra.learning.options import TrainOptions
-from recurra.learning.resumed import most_held, require_same, require_state
+from recurra.learning.optimization import learning_rate, make_optimizer, require_own, take_step
+from recurra.learning.options import TrainOptions, is_own
+from recurra.learning.own.terms import Terms
+from recurra.learning.resumed import Kept, most_held, require_same, require_state
 from recurra.learning.weights import load_weights, require_fit
 from recurra.randomness import generator
 from recurra.work import working
 
-__all__ = [
-    "Learner",
-    "Training",
-    "learn",
-]
+__all__ = ["Learner", "Training", "learn"]
 
 PATIENCE_FOR_NANS = 3
 """Steps in a row whose loss or gradient is not finite before the run ends."""
@@ -61,7 +58,7 @@ class Learner(Protocol):
 
     model: nn.Module
     steps_per_epoch: int
-    fingerprint: Mapping[str, str]
+    fingerprint: Mapping[str, str] = {}
     """What the data are, by parts; a checkpoint of other data is refused."""
 
     def batch(self, epoch: int, step: int) -> Any:
@@ -84,7 +81,7 @@ class Learner(Protocol):
 
     def validate(self) -> Mapping[str, float | int | None] | None:
         """Return the validation metrics, `"loss"` among them; None where there is no split."""
-        ...
+        return None
 
     def pack(self, carry: Any) -> dict[str, Tensor]:
         """Return the carry as named tensors."""
@@ -136,7 +133,10 @@ def learn(
     while not training.done():
         try:
             if not training.unjudged:
-                yield training.advance()
+                event = training.advance()
+                if checkpoints and isinstance(event, Stepped):
+                    training.kept.require(learner, training.carry)
+                yield event
             if training.unjudged:
                 yield from training.validate()
         except KeyboardInterrupt:
@@ -167,9 +167,14 @@ class Training:
         self.options = options
         self.seed = seed
         learning = {n: p for n, p in learner.model.named_parameters() if p.requires_grad}
-        self.parameters = list(learning.values())
+        if not learning:
+            raise ConfigError("the learner's model has no parameter that learns")
+        require_own(options)
+        named, self.parameters = list(learning.items()), list(learning.values())
         self.device = self.parameters[0].device
-        self.optimizer = make_optimizer(self.parameters, options)
+        self.optimizer = make_optimizer(named, options)
+        self.kept = Kept(self.optimizer, named, options)
+        self.terms = Terms(learner, options, seed)
         self.average = WeightAverage(learning, options)
         self.epochs = Epochs(learner)
         self.steps = options.steps or self.epochs.steps(options.epochs)
@@ -207,13 +212,13 @@ class Training:
         rate *= self.epochs.rate_factor(epoch, position)
         masks = generator(self.seed, "dropout", epoch, position, self.device)
         batch = self.learner.batch(epoch, position)
-        loss, carry, items = self.learner.loss(batch, self.carry, masks)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss, carry, items = self.terms.loss(batch, self.carry, masks, self.step)
+        self.terms.differentiate(loss)
         value = float(loss.detach())
         norm = math.nan
         self.whole = False
         if math.isfinite(value):
-            norm = take_step(self.optimizer, self.options, rate)
+            norm = take_step(self.optimizer, self.options, rate, (self.seed, self.step))
         if finite := math.isfinite(norm):
             self.carry = carry
             self._add_to_average()
@@ -238,9 +243,10 @@ class Training:
     def _skipped(self, loss: float, norm: float, rate: float) -> Warned:
         what = f"step {self.step}: loss {loss:g}, gradient norm {norm:g}, learning rate {rate:g}"
         if self.not_finite >= PATIENCE_FOR_NANS:
+            own = f", or mend {name}" if is_own(name := self.options.optimizer) else ""
             raise RunError(
                 f"{PATIENCE_FOR_NANS} steps in a row were not finite ({what}); the checkpoints "
-                "before them are untouched. Lower train.learning_rate or train.clip_norm"
+                f"before them are untouched. Lower train.learning_rate or train.clip_norm{own}"
             )
         return Warned(f"{what}: update skipped")
 

@@ -2,11 +2,117 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
-__all__ = ["Options", "TrainOptions"]
+from recurra.learning.written import require_scalars
+from recurra.table import Table
+
+__all__ = [
+    "BY_COMMAS",
+    "CELL",
+    "CELL_OPTIONS",
+    "LOSSES",
+    "OPTIMIZERS",
+    "REGULARISERS",
+    "SCHEDULES",
+    "NamedIn",
+    "Options",
+    "TrainOptions",
+    "Values",
+    "is_own",
+]
+
+FUNCTION = "types:FunctionType"
+
+OPTIMIZERS = Table(
+    "optimizer",
+    {
+        "sgd": "torch.optim:SGD",
+        "adagrad": "torch.optim:Adagrad",
+        "adam": "torch.optim:Adam",
+        "adamw": "torch.optim:AdamW",
+    },
+    base=f"torch.optim:Optimizer {FUNCTION}",
+)
+"""Name -> class; one's own may be a function that makes one, too."""
+
+SCHEDULES = Table(
+    "schedule",
+    {
+        name: f"recurra.learning.optimization:{name}"
+        for name in ("constant", "tutorial", "linear", "cosine")
+    },
+    base=FUNCTION,
+)
+"""Name -> function of a step, which returns what the learning rate is multiplied by."""
+
+LOSSES = Table("loss", {}, base=FUNCTION)
+"""One's own alone: a function of outputs and targets."""
+
+REGULARISERS = Table("regulariser", {}, base=FUNCTION)
+"""One's own alone: a function of the model."""
+
+PLACE = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is a place of someone's own, as `module:Name`.
+
+    Args:
+        name: as a setting gives it.
+
+    Example:
+        >>> is_own("mine:Lion"), is_own("adam"), is_own("mine:")
+        (True, False, False)
+    """
+    return PLACE.fullmatch(name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedIn:
+    """What checks that a setting is a name in a table, or a place: nothing is imported for it.
+
+    Args:
+        table: which.
+
+    Example:
+        >>> NamedIn(SCHEDULES)("cosine")
+        'cosine'
+    """
+
+    table: Table
+
+    @property
+    def words(self) -> str:
+        """What is allowed, in words."""
+        own = "module:Name of your own"
+        return f"one of {', '.join(self.table)}, or {own}" if len(self.table) else own
+
+    def __call__(self, name: str | None) -> str | None:
+        """Return the name.
+
+        Args:
+            name: as it was given.
+        """
+        if name is not None and name not in self.table.places and not is_own(name):
+            raise ValueError(self.words)
+        return name
+
+
+Values = Annotated[dict[str, Any], AfterValidator(require_scalars)]
+"""Names with values, each by itself settable as `SETTING.NAME=VALUE`: what one's own code takes."""
+
+CELL = "a name in CELLS, or module:Name; mlstm(num_heads=4) has options"
+CELL_OPTIONS = "more of them, each by its name, as cell_options.num_heads=4"
+"""What is said of the settings that name a cell."""
+
+BY_COMMAS: JsonDict = {"by_commas": True}
+"""Marks an option whose one value is several names by commas, which a sweep does not divide."""
 
 
 class Options(BaseModel):
@@ -40,15 +146,18 @@ class TrainOptions(Options):
         "measured speed",
     )
     batch_size: int = Field(20, ge=1, le=1_000_000, description="sequences in a step")
-    optimizer: Literal["sgd", "adagrad", "adam", "adamw"] = Field(
-        "sgd", description="the update rule"
+    optimizer: Annotated[str, AfterValidator(NamedIn(OPTIMIZERS))] = Field(
+        "sgd", description="the update rule, by name or as module:Name"
     )
+    optimizer_options: Values = Field({}, description="what else the optimizer is made with")
     learning_rate: float = Field(1.0, gt=0, le=10_000, description="for a loss that is a mean")
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd; the first beta of adam")
     weight_decay: float = Field(0.0, ge=0, le=1, description="L2, or decoupled for adamw")
-    schedule: Literal["constant", "tutorial", "linear", "cosine"] = Field(
-        "constant", description="tutorial is flat, then multiplied by decay at every epoch"
+    schedule: Annotated[str, AfterValidator(NamedIn(SCHEDULES))] = Field(
+        "constant",
+        description="tutorial is flat, then multiplied by decay at every epoch; or module:function",
     )
+    schedule_options: Values = Field({}, description="what a schedule of one's own takes beside")
     warmup_steps: int = Field(
         0, ge=0, le=1_000_000_000, description="first steps of a linear rise from 0"
     )
@@ -56,6 +165,14 @@ class TrainOptions(Options):
         0, ge=0, le=1_000_000_000, description="of tutorial: epochs before decay sets in"
     )
     decay: float = Field(1.0, gt=0, le=1, description="of tutorial: factor at each later epoch")
+    loss: Annotated[str | None, AfterValidator(NamedIn(LOSSES))] = Field(
+        None, description="module:function of outputs and targets, in place of the task's own; none"
+    )
+    loss_options: Values = Field({}, description="what a loss of one's own takes beside")
+    regulariser: Annotated[str | None, AfterValidator(NamedIn(REGULARISERS))] = Field(
+        None, description="module:function of the model, whose value is added to the loss; none"
+    )
+    regulariser_options: Values = Field({}, description="what a regulariser takes beside")
     clip_norm: float | None = Field(
         None, gt=0, le=1e30, description="most the gradient's global L2 norm may be; none"
     )

@@ -17,7 +17,7 @@ from torch import nn
 
 from recurra.learning.config import RunConfig
 from recurra.learning.loop import Learner, Training
-from recurra.learning.options import TrainOptions
+from recurra.learning.options import TrainOptions, is_own
 from recurra.machine import worth_threads
 from recurra.work import working
 
@@ -183,6 +183,9 @@ def with_steps(
         spent: seconds that sizing took before.
     """
     if options.minutes is None:
+        own = is_own(options.optimizer) or options.optimizer_options
+        if own or options.loss or options.regulariser:
+            Training(learner, options, seed=0)  # what does not fit is refused by now
         return options
     begun, planned = time.monotonic() - spent, options.minutes * 60
     update: dict[str, Any] = {}

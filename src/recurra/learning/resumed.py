@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from recurra.errors import CheckpointError, ConfigError
-from recurra.learning.checkpoint import Checkpoint
+from recurra.errors import CheckpointError, ConfigError, RunError
+from recurra.learning.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
+from recurra.learning.optimization import Named, make_optimizer
+from recurra.learning.options import TrainOptions, is_own
+from recurra.learning.own.blame import blamed
+from recurra.learning.own.state import kept_outside, outside
 from recurra.learning.written import typed
 
-__all__ = ["most_held", "require_same", "require_state"]
+__all__ = ["Kept", "most_held", "require_same", "require_state"]
 
 PARTS = ("weights", "optimizer", "carry")
 
@@ -119,3 +124,55 @@ def require_same(there: Mapping[str, str], now: Mapping[str, str]) -> None:
         )
         error.changed = tuple(changed)
         raise error
+
+
+class Kept:
+    """Sees that an optimizer of someone's own can be kept.
+
+    Args:
+        optimizer: as it was just made.
+        parameters: what it updates.
+        options: by which another one is made, to be given the state.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, parameters: Named, options: TrainOptions
+    ) -> None:
+        self.optimizer, self.parameters, self.options = optimizer, parameters, options
+        self.seen = False
+        self.before = outside(optimizer)
+
+    def require(self, learner: _Held, carry: Any) -> None:
+        """Raise unless all that it has learned can be given back; asked after every step.
+
+        That it is given back to the bit is seen after the first, so that nobody loses more.
+
+        Args:
+            learner: what is trained.
+            carry: the state that it has by now.
+
+        Raises:
+            RunError: a resumed training would not be the same; says what is lost.
+        """
+        place = self.options.optimizer
+        if not is_own(place):
+            return
+        said = f"train.optimizer={place}: a training could not go on from its checkpoint: "
+        if (name := kept_outside(self.optimizer, self.before)) is not None:
+            raise RunError(
+                f"{said}it keeps {name!r:.80} on itself, where no state_dict sees it; keep it in "
+                "self.state or in the parameter groups, or define state_dict and load_state_dict"
+            )
+        if self.seen:
+            return
+        self.seen = True
+        with blamed("train.optimizer", place):
+            try:
+                tensors, facts = pack_optimizer(self.optimizer)
+                other = make_optimizer(self.parameters, self.options)
+                unpack_optimizer(other, tensors, facts)
+            except CheckpointError as error:
+                raise RunError(f"{said}{error}") from error
+        most = most_held(learner, carry)
+        if (size := sum(int(tensor.nbytes) for tensor in tensors.values())) > most:
+            raise RunError(f"{said}its state has {size:,} bytes, over {most:,}")

@@ -17,6 +17,7 @@ from recurra.nn.cells.kernel import Kernel, is_watched
 from recurra.nn.graphed import graphed
 from recurra.nn.kernels.compiler.compiled import unserved
 from recurra.nn.loop import looped
+from recurra.nn.proven import is_foreign, knowing_no_autocast, prove
 from recurra.nn.state import State, apart, map_tensors, step_of, where
 from recurra.nn.wrappers.base import Pass, Recurrence, Starts, StepPass, Wrapper, why_stepwise
 from recurra.nn.wrappers.masks import Masks
@@ -76,6 +77,8 @@ class SequencePass(Pass):
             return self.loop(inner, x, state)
         kernel = kernel_for(inner, x, self.masks)
         run = kernel if isinstance(kernel, Kernel) else None
+        if run is not None:
+            prove(inner, run, x)
         looped, find = run is None or run.looped, kernel_for if run else None
         if looped and (made := graphed(self, inner, x, state, find)) is not None:
             return made
@@ -165,6 +168,7 @@ class SequencePass(Pass):
     def _trace(self, inner: Recurrence, x: Tensor, state: State) -> tuple[Tensor, State]:
         kernel = None if self.plain else kernel_for(inner, x, self.masks)
         if isinstance(kernel, Kernel) and isinstance(inner, Cell) and _gives_states(inner):
+            prove(inner, kernel, x)
             y, end = self._on_kernel(kernel, inner, x, state)
             if self.lengths is None:
                 each = y.clone()  # a caller may write over y
@@ -261,13 +265,17 @@ def kernel_for(
         masks: of the whole unroll; None where `plan` asks.
         start: the first of the steps that it is to run.
     """
-    if isinstance(inner, Wrapper):
-        if is_watched(inner) or unserved(x):
-            return unserved(x) or why_stepwise(inner) or ""
-        return _fused(inner, x, masks, start) or why_stepwise(inner) or ""
-    if not isinstance(inner, Cell):
-        return "not a Cell of this package, so it has no kernel"
-    return kernel_of(inner, x)
+
+    def find(inner: Recurrence, x: Tensor) -> Kernel | str:
+        if isinstance(inner, Wrapper):
+            if is_watched(inner) or unserved(x):
+                return unserved(x) or why_stepwise(inner) or ""
+            return _fused(inner, x, masks, start) or why_stepwise(inner) or ""
+        if not isinstance(inner, Cell):
+            return "not a Cell of this package, so it has no kernel"
+        return kernel_of(inner, x)
+
+    return knowing_no_autocast(inner, x, find) if is_foreign(inner) else find(inner, x)
 
 
 def _gives_states(cell: Cell) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recurra.errors import ConfigError
 from recurra.learning.config import GIVEN, RunConfig, fewer_validations, settings
+from recurra.learning.written import as_text
 from recurra.run.presets import preset
 
 __all__ = ["Asked"]
@@ -71,6 +72,13 @@ def _command(config: RunConfig, source: str, run: Path) -> str | None:
         if fewer_validations(own["train.validations"], asked["train.validations"]):
             apart.add("train.validations")
     for name, value in own.items():
-        if name not in apart and value != asked.get(name):
+        if name in apart or value == asked.get(name):
+            continue
+        if isinstance(value, dict):
+            if asked.get(name):
+                given += ["--set", f"{name}=none"]
+            for one, its in value.items():
+                given += ["--set", f"{name}.{one}={as_text(its)}"]
+        else:
             given += ["--set", f"{name}={str(value).lower() if value is None else value}"]
     return shlex.join(["recurra", "train", config.preset, *given])

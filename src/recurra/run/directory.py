@@ -5,6 +5,7 @@ config.json     the resolved settings        metrics.jsonl   a line for each ste
 checkpoints/    where training resumes       model/          the finished model, loadable alone
 report.json     the results                  *.png           the pictures that belong to it
 mixture/        the model mixed with others, loadable alone
+sources/        copies of the code of one's own that it was trained with
 
 Whatever else lies there is its owner's, and is left as it is.
 """
@@ -31,6 +32,7 @@ from recurra.storage.locks import is_lock, lock
 from recurra.storage.outputs import mode, require_usual, writing
 from recurra.storage.reading import read_json, regular_size
 from recurra.storage.sealed import first_foreign
+from recurra.storage.sources import FOLDER as SOURCES
 
 __all__ = ["COMPANIONS", "RunDirectory"]
 
@@ -38,7 +40,7 @@ __all__ = ["COMPANIONS", "RunDirectory"]
 COMPANIONS = ("mixture",)
 """The models that may lie beside the one that the run is of."""
 
-KEPT = ("model", *COMPANIONS, "checkpoints")
+KEPT = ("model", *COMPANIONS, "checkpoints", SOURCES)
 """The folders in a run."""
 
 LOCK = ".lock"
@@ -66,12 +68,12 @@ def _pictures() -> set[str]:
 def _names() -> Names:
     """Return what is written into a run, but for its checkpoints."""
     ours = ["config.json", "metrics.jsonl", "report.json", "curves.png", *sorted(_pictures())]
-    within = ["model.json", "weights.safetensors"]
+    within = ["model.json", "weights.safetensors", "sources.json"]
     within += [name for task in TASKS for name in TASKS[task].format.files]
     folders, inner, plain = (
-        "|".join(map(re.escape, each)) for each in (["model", *COMPANIONS], within, ours)
+        "|".join(map(re.escape, each)) for each in (["model", *COMPANIONS, SOURCES], within, ours)
     )
-    return Names(folders, inner, plain, "config.json", BEGINS)
+    return Names(folders, rf"{inner}|\w[\w.-]*\.py", plain, "config.json", BEGINS)
 
 
 def _checkpoints() -> Names:
@@ -248,7 +250,7 @@ class RunDirectory:
         """
         content = files.json_bytes(config.model_dump(mode="json"))
         with writing(self.config_path):
-            self._mark()
+            self.mark()
             if not restart:
                 files.write_bytes(self.config_path, content)
                 return
@@ -256,8 +258,11 @@ class RunDirectory:
         with contextlib.suppress(OSError):  # the new one stands, and the next opening sweeps
             self._sweep()
 
-    def _mark(self) -> None:
-        """Write the mark, where it is not there or a crash has left the beginning alone."""
+    def mark(self) -> None:
+        """Say whose the directory is, where it does not say so or a crash has left the beginning.
+
+        From here on it is a run's.
+        """
         path = self.path / MARK
         if not os.path.lexists(path):
             files.create(path, MARKED)

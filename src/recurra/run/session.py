@@ -13,6 +13,8 @@ from recurra.errors import CheckpointError, ConfigError
 from recurra.learning.config import GIVEN, RunConfig, differences, settings, with_data
 from recurra.learning.event import Event, Finished, Saving, Started, Stopped, Warned
 from recurra.learning.metric import Metrics
+from recurra.learning.optimization import require_own
+from recurra.learning.options import TrainOptions
 from recurra.learning.task import Task
 from recurra.machine import choose_device, keep_freed_memory, on_threads, usable_cores
 from recurra.run.asked import Asked
@@ -23,6 +25,7 @@ from recurra.run.report import Judged, best_of, compose
 from recurra.run.tasks import metric_of, parse_config, task_class, task_of
 from recurra.storage.picture import canvas
 from recurra.storage.pretrained import CONFIG, config_in
+from recurra.storage.sources import changes_allowed, keep_sources, unchanged_since, what_changed
 from recurra.table import named_by_file
 from recurra.work import working
 
@@ -89,13 +92,7 @@ def train(
         ...     print(event)
     """
     begun = time.monotonic()
-    _require_config(config)
-    if data is not None:
-        config = with_data(config, data)
-    if start_from is not None:
-        config = config.model_copy(update={"start_from": str(start_from)})
-    if out == "":
-        raise ConfigError("out is empty; give a directory, or None for runs/PRESET")
+    config = _asked(config, data, start_from, out)
     named = [*_strings(config), *allow_import]
     directory = RunDirectory(out if out is not None else Path("runs") / config.preset)
     with directory.opened() as removed:
@@ -108,13 +105,36 @@ def train(
             if (report := directory.report()) is not None:
                 yield Reported(report)
                 return
+            yield from _of_one_source(config, directory.path)
         directory.require_replaceable(whole=restart, task=config.task)
         yield from _run(config, data, directory, should_stop, begun, restart, named)
 
 
+def _asked(config: RunConfig, data: object, start_from: object, out: object) -> RunConfig:
+    """Return what is to be done, with all that was said beside the config in it."""
+    _require_config(config)
+    if out == "":
+        raise ConfigError("out is empty; give a directory, or None for runs/PRESET")
+    if data is not None:
+        config = with_data(config, data)
+    if start_from is not None:
+        config = config.model_copy(update={"start_from": str(start_from)})
+    return config
+
+
 def _strings(config: RunConfig) -> list[str]:
-    """Return what a config names, whatever it stands for."""
-    return [value for value in settings(config).values() if isinstance(value, str)]
+    """Return what a config names, whatever it stands for; but for the preset that made it."""
+    named = settings(config.model_copy(update={"preset": ""}))
+    return [value for value in named.values() if isinstance(value, str)]
+
+
+def _of_one_source(config: RunConfig, path: Path) -> Iterator[Warned]:
+    """Refuse to go on with other code of one's own than the run began with."""
+    if (said := what_changed(path, _strings(config))) is None:
+        return
+    if not changes_allowed():
+        raise ConfigError(f"{said}, give --allow-changed-source, or --restart to start over")
+    yield Warned(said.partition(";")[0])
 
 
 def _require_config(config: object) -> None:
@@ -122,6 +142,8 @@ def _require_config(config: object) -> None:
         raise ConfigError(
             f"train takes a config, as recurra.preset('words') makes one, got {config!r:.80}"
         )
+    if isinstance(options := getattr(config, "train", None), TrainOptions):
+        require_own(options)  # before anything is read or written
 
 
 def _require_name(config: RunConfig) -> None:
@@ -197,11 +219,16 @@ def _learn(
     if not given:
         _require_name(config)
     # all that no other run says is asked for, and so is what one's own code looks up
-    reading = named_by_file(config.start_from, named) if config.start_from else nullcontext()
+    reading = (
+        named_by_file(config.start_from, named, unchanged_since(config.start_from))
+        if config.start_from
+        else nullcontext()
+    )
     with working("preparing"), reading:
         task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
     directory.write_config(config, restart=restart)
+    keep_sources(directory.path, _strings(config))
     facts = task.facts() | _threads(config, decided)
     yield Opened(config, directory.path, facts, task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
@@ -262,6 +289,8 @@ def _report(
     extras = {**extras, "pictures": drawn}
     if left_out := task.left_out():
         extras["left_out"] = dict(left_out)
+    if (start := task.facts().get("start")) is not None:
+        extras["start"] = start
     return compose(
         asked,
         finished,
@@ -329,7 +358,7 @@ def evaluate(
     named = [*allow_import, given] if isinstance(given, str) else allow_import
     kept = config.threads if config else None
     threads = on_threads(min(kept, usable_cores()) if kept else None)
-    with working(f"measuring on {split}"), named_by_file(run, named), threads:
+    with working(f"measuring on {split}"), named_by_file(run, named, unchanged_since(run)), threads:
         return dict(task_class(name).evaluate(Path(run), config, given, split, context))
 
 

@@ -19,6 +19,8 @@ __all__ = ["FORMAT", "SERIES", "SeriesRun"]
 class SeriesRun(RunConfig):
     """A recurrent network learns to forecast series."""
 
+    sketch = "recurra.series.network.sketch:sketcher"
+
     task: Literal["series"] = Field("series", description="what is learned")
     data: SeriesOptions = SeriesOptions()
     network: ForecastOptions = ForecastOptions()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from recurra.learning.options import Options
+from recurra.learning.options import BY_COMMAS, CELL, CELL_OPTIONS, Options, Values
 
 __all__ = ["ForecastOptions", "SeriesOptions"]
 
@@ -27,7 +27,9 @@ class SeriesOptions(Options):
         None, description="step of dated series, as hourly, weekly or 15 minutes; inferred"
     )
     target: str | None = Field(
-        None, description="columns to forecast, by commas; y, or the only numeric one"
+        None,
+        description="columns to forecast, by commas; y, or the only numeric one",
+        json_schema_extra=BY_COMMAS,
     )
     id_column: str | None = Field(None, description="column of the series' names; unique_id")
     time_column: str | None = Field(None, description="column of the stamps; ds")
@@ -38,13 +40,19 @@ class SeriesOptions(Options):
         None, description="decimal mark of a file's numbers; found"
     )
     past_covariates: str | None = Field(
-        None, description="columns known up to now only, by commas; none"
+        None,
+        description="columns known up to now only, by commas; none",
+        json_schema_extra=BY_COMMAS,
     )
     future_covariates: str | None = Field(
-        None, description="columns known ahead as well, by commas; none"
+        None,
+        description="columns known ahead as well, by commas; none",
+        json_schema_extra=BY_COMMAS,
     )
     static_covariates: str | None = Field(
-        None, description="columns that are one number a series, by commas; none"
+        None,
+        description="columns that are one number a series, by commas; none",
+        json_schema_extra=BY_COMMAS,
     )
     fill: Literal["mask", "forward", "linear", "refuse"] = Field(
         "mask",
@@ -76,7 +84,8 @@ class SeriesOptions(Options):
 class ForecastOptions(Options):
     """The recurrent network that forecasts, and how what it sees is scaled."""
 
-    cell: str = Field("lstm", description="a name in CELLS, or module:Name")
+    cell: str = Field("lstm", description=CELL)
+    cell_options: Values = Field({}, description=CELL_OPTIONS)
     hidden_size: int = Field(128, ge=1, le=65_536, description="units of each layer")
     num_layers: int = Field(1, ge=1, le=256, description="layers of the cell")
     context: int | None = Field(

@@ -20,6 +20,7 @@ from recurra.learning.metric import Metrics
 from recurra.learning.plan import seconds_each, with_steps, with_threads
 from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
+from recurra.nn.make import start_in_words
 from recurra.randomness import generator
 from recurra.series.baselines import BASELINES
 from recurra.series.data.dataset import Channel, Features, SeriesDataset
@@ -121,6 +122,7 @@ class SeriesTask(Task):
             **self.dataset.facts(),
             "network": f"{several}{one}, sees {shape.context} steps ({portions}), "
             f"corrects {corrected}, {options.decoder} decoding, {options.head.replace('_', ' ')}",
+            "start": start_in_words(options.cell),
         }
 
     def fit(self, checkpoints: Path, should_stop: Callable[[], bool]) -> Iterator[Event]:

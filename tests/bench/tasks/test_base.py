@@ -30,6 +30,19 @@ def test_a_network_of_its_sizes_is_judged(name):
     assert task.title.partition(":")[0].replace(" ", "_").startswith(name.partition("_")[0])
 
 
+@pytest.mark.parametrize("name", [*GENERATED, "characters"])
+def test_a_length_is_taken_where_it_is_not_fixed(name):
+    task = TASKS[name].of_length(100)
+    length = 64 if name == "permuted_digits" else 100
+    assert task.length == length and task.batch(1, 0, 0).x.shape[1] == length
+    if name in ("copying", "selective_copying", "adding"):
+        for short in (-1, 0, 1):
+            with pytest.raises(ConfigError, match=f"{name} has at least .* steps, got a length"):
+                TASKS[name].of_length(short)
+    if name == "copying":
+        assert task.batch(1, 0, 0).x[0, :5].max() < 8 and (task.copied, task.delay) == (5, 90)
+
+
 def test_an_unknown_task_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match=r"no task is named 'ading'. Did you mean 'adding'"):
         TASKS["ading"]

@@ -75,7 +75,12 @@ def test_baselines_of_different_data_are_told_apart(recurra, finished):
     answer = recurra("compare", "a", "b")
     assert answer.err == "these runs learned from different data: airline, sunspots\n"
     names = [line.rpartition(")")[0] + ")" for line in answer.out.splitlines()[1:]]
-    assert names == ["b (validation)", "a (test)", "naive of a (test)", "naive of b (validation)"]
+    assert names == [
+        "b (dataset=sunspots) (validation)",
+        "a (dataset=airline) (test)",
+        "naive of a (test)",
+        "naive of b (validation)",
+    ]
 
 
 def test_different_metrics_do_not_compare(recurra, finished):
@@ -114,19 +119,19 @@ def test_runs_of_several_seeds_are_averaged(recurra, finished):
     finished("wide", language("network.hidden_size=400"), Judged(), test=text(82.0))
     answer = recurra("compare", "s1", "s2", "s3", "wide")
     assert [line.rsplit(maxsplit=2)[0].rstrip() for line in answer.out.splitlines()[1:]] == [
-        "s1/mixture",
-        "s2/mixture",
-        "mine/mixture, 3 seeds (± 4.0)",
-        "s3/mixture",
-        "s1",
-        "wide",
-        "s2",
-        "mine, 3 seeds (± 4.0)",
-        "s3",
+        "s1/mixture (hidden_size=200, seed=1)",
+        "s2/mixture (hidden_size=200, seed=2)",
+        "hidden_size=200/mixture, 3 seeds (± 4.0)",
+        "s3/mixture (hidden_size=200, seed=3)",
+        "s1 (hidden_size=200, seed=1)",
+        "wide (hidden_size=400, seed=1)",
+        "s2 (hidden_size=200, seed=2)",
+        "hidden_size=200, 3 seeds (± 4.0)",
+        "s3 (hidden_size=200, seed=3)",
         "kn5",
     ]
     rows = recurra("compare", "s1", "s2", "s3", "wide", "--json").json["systems"]
-    row = next(row for row in rows if row["name"].startswith("mine,"))
+    row = next(row for row in rows if row["name"].startswith("hidden_size=200,"))
     assert row["metrics"] == {
         "tokens": 100, "oov": 0, "perplexity": 84.0, "bits_per_char": pytest.approx(1.2)
     }  # fmt: skip
@@ -134,6 +139,32 @@ def test_runs_of_several_seeds_are_averaged(recurra, finished):
     assert (row["run"], row["runs"]) == (None, ["s1", "s2", "s3"])
     mixed = next(row for row in rows if row["name"] == "s2/mixture")
     assert (mixed["run"], mixed["metrics"]["perplexity"]) == ("s2", 74.0)
+
+
+def test_groups_are_named_by_the_settings_in_which_they_differ(recurra, finished):
+    names = []
+    for cell, perplexity in (("lstm", 80.0), ("gru", 70.0), ("mlstm", 60.0), ("rnn", 90.0)):
+        for seed in (1, 2):
+            names.append(f"cell={cell},seed={seed}")
+            finished(names[-1], language(f"network.cell={cell}", f"seed={seed}"), Judged(),
+                     test=text(perplexity + seed))  # fmt: skip
+    lines = recurra("compare", *names).out.splitlines()[1:]
+    assert [line.partition(" seeds")[0] for line in lines if " seeds" in line] == [
+        "cell=mlstm, 2", "cell=gru, 2", "cell=lstm, 2", "cell=rnn, 2"
+    ]  # fmt: skip
+    assert lines[0].startswith("cell=mlstm,seed=1  ")  # its name says already what tells it apart
+    rows = recurra("compare", *names, "--json").json["systems"]
+    assert rows[0]["settings"] == {"network.cell": "mlstm", "seed": 1}
+    (mean,) = (row for row in rows if row["name"].startswith("cell=gru, 2 seeds"))
+    assert mean["settings"] == {"network.cell": "gru"}
+
+
+def test_other_presets_are_told_by_name_and_what_follows_from_them_is_not_listed(recurra, finished):
+    for name, preset_, size in (("a", "mine", 200), ("b", "theirs", 300)):
+        config = with_settings(LanguageRun(preset=preset_), [f"network.hidden_size={size}"])
+        finished(name, config, Judged(), test=text(size / 2))
+    lines = recurra("compare", "a", "b").out.splitlines()[1:]
+    assert [line.rsplit(maxsplit=2)[0].rstrip() for line in lines] == ["a (mine)", "b (theirs)"]
 
 
 def test_the_same_seed_twice_is_no_group(recurra, finished):
@@ -196,7 +227,7 @@ def test_a_picture_is_drawn(recurra, finished, tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "draw", watched)
     assert recurra("compare", "s1", "s2", "wide", "--plot", "c.png").code == 0
     _, curves, baselines = drawn[0]
-    assert [each.name for each in curves] == ["mine", "mine", "wide"]
+    assert [each.name for each in curves] == ["hidden_size=200"] * 2 + ["hidden_size=400"]
     assert [each.points for each in curves] == [((1 / 60, 84.0),)] * 2 + [()]
     assert baselines == [("kn5 on test", 141.2)]
     (tmp_path / "c.png").unlink()

@@ -11,7 +11,6 @@ from recurra.nn.cells import CELLS
 from recurra.nn.unroll import unroll
 
 SIZES = [(2, 3), (3, 5), (5, 2), (7, 11), (2, 9)]
-LOOPED = {"mlstm"}  # chunk by chunk, which the compiler would unroll
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +18,7 @@ def _no_graph_of_another_test() -> None:
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("name", [name for name in CELLS if name not in LOOPED])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "min_gru"])  # the rest by the campaign
 def test_two_graphs_serve_all_sizes(name: str) -> None:
     cell = CELLS[name](3, 4)
     counter = CompileCounterWithBackend("aot_eager")

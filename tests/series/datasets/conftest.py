@@ -12,4 +12,4 @@ def offline(monkeypatch):
     def refuse(url, *_):
         raise DataError(f"{url} could not be downloaded")
 
-    monkeypatch.setattr("recurra.storage.published.download", refuse)
+    monkeypatch.setattr("recurra.storage.remote.published.download", refuse)

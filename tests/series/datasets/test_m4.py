@@ -10,7 +10,7 @@ from recurra.series.calendar.seasons import infer_season
 from recurra.series.datasets import m4
 from recurra.series.datasets.m4 import M4HourlySource
 from recurra.series.options import SeriesOptions
-from recurra.storage.published import PublishedFile
+from recurra.storage.remote.published import PublishedFile
 
 
 def test_figures(data_root):

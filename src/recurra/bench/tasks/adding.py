@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recurra.bench.tasks.base import Batch, Metrics, Task
+from recurra.bench.tasks.base import Batch, Metrics, Task, long_enough
 
 __all__ = ["NEAR", "Adding"]
 
@@ -46,7 +46,7 @@ class Adding(Task):
     judged_rows = 1024
 
     def __init__(self, length: int = 50) -> None:
-        self.length = length
+        self.length = long_enough("adding", length, 2)
         self.title = f"adding problem: the two marked of {length} numbers"
 
     def make(self, rows: int, draws: torch.Generator) -> Batch:

@@ -5,16 +5,19 @@ B rows, T steps, F features, V tokens, R steps that are read out, O outputs.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recurra.errors import ConfigError
 from recurra.randomness import generator
 
-__all__ = ["Batch", "Metrics", "Task"]
+__all__ = ["Batch", "Metrics", "Task", "long_enough"]
 
 Metrics = dict[str, float]
 
@@ -63,6 +66,19 @@ class Task(ABC):
     """What the draws of data that are made are called."""
     judged_rows: int = 512
     """Rows of a held-out split that is made."""
+
+    @classmethod
+    def of_length(cls, length: int) -> Self:
+        """Return the task with sequences of T steps; as it is where its length is fixed.
+
+        Args:
+            length: T.
+
+        Raises:
+            ConfigError: it is too short for the task.
+        """
+        made: Callable[..., Self] = cls
+        return made(length=length) if "length" in inspect.signature(cls).parameters else made()
 
     def make(self, rows: int, draws: torch.Generator) -> Batch:
         """Return fresh sequences.
@@ -115,3 +131,24 @@ class Task(ABC):
             "loss": float(self.loss(outputs, target)),
             "accuracy": float((outputs.argmax(dim=2) == target).double().mean()),
         }
+
+
+def long_enough(name: str, length: int, least: int) -> int:
+    """Return a length, or refuse it.
+
+    Args:
+        name: of the task.
+        length: that is asked for.
+        least: that the task takes.
+
+    Raises:
+        ConfigError: it is below.
+
+    Example:
+        >>> long_enough("adding", 1, 2)
+        Traceback (most recent call last):
+        recurra.errors.ConfigError: adding has at least 2 steps, got a length of 1
+    """
+    if length < least:
+        raise ConfigError(f"{name} has at least {least} steps, got a length of {length}")
+    return length

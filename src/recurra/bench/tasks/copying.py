@@ -6,11 +6,12 @@ B rows, T steps, S letters in a row, A letters there are, D steps of silence.
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from recurra.bench.tasks.base import Batch, Metrics, Task
+from recurra.bench.tasks.base import Batch, Metrics, Task, long_enough
 
 __all__ = ["Copying"]
 
@@ -50,6 +51,12 @@ class Copying(Task):
         self.tokens = letters + 2
         self.outputs = letters + 1
         self.length = delay + 2 * copied
+
+    @classmethod
+    def of_length(cls, length: int) -> Self:
+        """Return the task of the same letters with a silence of T - 2S steps."""
+        ends = 2 * cls().copied
+        return cls(delay=long_enough("copying", length, ends + 1) - ends)
 
     def make(self, rows: int, draws: torch.Generator) -> Batch:
         """Return fresh sequences."""

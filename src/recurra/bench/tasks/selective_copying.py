@@ -6,10 +6,11 @@ B rows, T steps, S letters in a row, A letters there are, D steps that hold them
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import torch
 
-from recurra.bench.tasks.base import Batch, Metrics, Task
+from recurra.bench.tasks.base import Batch, Metrics, Task, long_enough
 
 __all__ = ["SelectiveCopying"]
 
@@ -49,6 +50,12 @@ class SelectiveCopying(Task):
         self.outputs = letters
         self.read = copied
         self.length = within + copied
+
+    @classmethod
+    def of_length(cls, length: int) -> Self:
+        """Return the task of the same letters strewn over T - S steps."""
+        copied = cls().copied
+        return cls(within=long_enough("selective_copying", length, 2 * copied) - copied)
 
     def make(self, rows: int, draws: torch.Generator) -> Batch:
         """Return fresh sequences."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.console import Json, folded, open_console, print_json, print_lines, width
+from recurra.cli.console import Json, open_console, print_json, print_lines
 from recurra.cli.interrupt import current
+from recurra.cli.learn import benched
 from recurra.cli.places import place
 from recurra.cli.usage import list_commands
 
@@ -23,16 +23,9 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Comparisons that take minutes.", invoke_without_command=True)
 
-Row = Mapping[str, Any]
-
-_MINUTES = (
-    "About how long all takes, but for a first compiling of kernels; some 20 on two cores, 0.8 at "
-    "least for eight cells on five tasks."
-)
 _BEGINS = b'{\n  "bench": "cells"'
 """What a cells.json of ours begins with."""
 _LINE_SECONDS = 10.0
-_WIDTH = 100
 _PATIENCE = 1.5
 """Seconds in which what is complete is told once a signal has come."""
 
@@ -43,36 +36,77 @@ def _list(context: typer.Context, json: Json = False) -> None:
     list_commands(context, json=json, title="benches")
 
 
+Cells = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...",
+        help='Any cells, your own as module:Name, with options as "mlstm(num_heads=4)".',
+    ),
+]
+Task = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="On this task; again for more; else all."),
+]
+Tasks = Annotated[str | None, typer.Option(metavar="A,B", help="On these tasks.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        help="About how long all takes, but for a first compiling of kernels; at most 40 where "
+        "none are given, 1 at least for eight cells on five tasks."
+    ),
+]
+Steps = Annotated[
+    int | None, typer.Option(help="Of each training, in place of minutes; 1,200 at full length.")
+]
+Rates = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R,R", help="Of learning, tried first, in place of .001,.003,.01; they widen."
+    ),
+]
+Parameters = Annotated[
+    str | None, typer.Option(metavar="N", help="Of every network, as 26000 or 500k.")
+]
+Length = Annotated[
+    int | None, typer.Option(help="Steps of a sequence; permuted digits have always 64.")
+]
+Seeds = Annotated[int | None, typer.Option(help="Trials of each cell on each task.")]
+Seed = Annotated[int | None, typer.Option(help="Where all randomness derives from.")]
+Side = Annotated[int | None, typer.Option(help="Trials side by side; one for each core.")]
+Out = Annotated[
+    Path, typer.Option(metavar="DIR", parser=place, help="Where cells.json and cells.png go.")
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", parser=place, help="The picture, in place of DIR/cells.png."),
+]
+
+
 @app.command()
 def cells(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Any cells, your own as module:Name."),
-    ] = None,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="On this task; again for more; else all."),
-    ] = None,
-    minutes: Annotated[float | None, typer.Option(help=_MINUTES)] = None,
-    seeds: Annotated[int | None, typer.Option(help="Trials of each cell on each task.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Where all randomness derives from.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Trials side by side; one for each core.")
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", parser=place, help="Where cells.json and cells.png go.")
-    ] = Path("bench"),
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", parser=place, help="The picture, in place of DIR/cells.png."),
-    ] = None,
+    names: Cells = None,
+    task: Task = None,
+    tasks: Tasks = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    rates: Rates = None,
+    parameters: Parameters = None,
+    length: Length = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
+    workers: Side = None,
+    out: Out = Path("bench"),
+    plot: Plot = None,
     json: Json = False,
 ) -> None:
     """Compare cells at equal parameters: accuracy, speed and memory on five tasks.
 
     Every cell stands in the same network, at the width that gives it the same number of
-    parameters, and learns from the same data for as many steps, at the best of three learning
-    rates by validation.
+    parameters, and learns from the same data for as many steps; then again at that rate for as
+    many seconds.
+
+    The learning rate is the best by validation of .001, .003 and .01, and of further ones, .03 or
+    .0003 and on, while the best stands at an end.
 
     Tasks: copying, adding, selective_copying, permuted_digits, characters. Accuracy is the share
     that is right of a test split: of letters said in their place (copying), of sums less than
@@ -81,9 +115,19 @@ def cells(
     Cells where none is named: lstm, gru, rnn, peephole_lstm, layer_norm_lstm, mlstm, min_gru, lru.
     """
     from recurra.bench.cells import Compared, compare_cells
+    from recurra.learning.written import pieces
 
     options = _options(
-        cells=names, tasks=task, minutes=minutes, seeds=seeds, seed=seed, workers=workers
+        cells=[each for name in names or () for each in pieces(name) if each],
+        tasks=[*(task or ()), *filter(None, pieces(tasks or ""))],
+        minutes=minutes,
+        steps=steps,
+        rates=[each for each in pieces(rates or "") if each],
+        parameters=parameters,
+        length=length,
+        seeds=seeds,
+        seed=seed,
+        workers=workers,
     )
     drawn = plot or out / "cells.png"
     _require(out, drawn, "--out" if plot is None else "--plot")
@@ -107,11 +151,12 @@ def _options(**given: Any) -> Any:
     from recurra.bench.tasks import TASKS
     from recurra.errors import ConfigError
     from recurra.learning.written import wanted
-    from recurra.nn.cells import CELLS
+    from recurra.nn.make import require_cell
 
-    for table, asked in ((CELLS, given["cells"]), (TASKS, given["tasks"])):
-        for name in asked or ():
-            table[name]  # says the nearest, before anything takes long
+    for name in given["cells"]:
+        require_cell(name)  # says the nearest, before anything takes long
+    for name in given["tasks"]:
+        TASKS[name]
     try:
         return BenchOptions(**{n: value for n, value in given.items() if value not in (None, [])})
     except ValidationError as error:
@@ -135,7 +180,7 @@ def _tell_and_keep(result: dict[str, Any], out: Path, drawn: Path, *, json: bool
         if json:
             print_json(result)
         else:
-            print_lines(lines(result))
+            print_lines(benched.lines(result))
     finally:  # told where it cannot be kept, and kept where no one reads
         if result["results"]:
             _keep(result, out, drawn)
@@ -187,12 +232,13 @@ class _Progress:
 
         match event:
             case Planned():
-                share = f" at {event.share:.0%} of the full budget"
-                if event.share == 1:
-                    share = ""
-                elif event.share < 0.01:
+                share = ""
+                if event.share not in (None, 1):
+                    share = f" at {event.share:.0%} of the full budget"
+                if event.share is not None and event.share < 0.01:
                     share = " of hardly a step, the least there is,"
-                said = f"{event.trials} trainings{share} come, about {duration(event.seconds)}"
+                said = f"{event.trials} trainings and more{share} come"
+                said += f", about {duration(event.seconds)}"
                 said = f"that took {duration(event.spent)}; {said}"
                 self.console.print(said)
                 if self.console.is_terminal and event.trials:
@@ -201,97 +247,14 @@ class _Progress:
             case Tried():
                 said = f"{event.job.cell} on {event.job.task}"
                 if self._bar.tasks:
-                    self._bar.update(self._bar.tasks[0].id, completed=event.done, description=said)
+                    self._bar.update(
+                        self._bar.tasks[0].id,
+                        completed=event.done,
+                        total=event.trials,
+                        description=said,
+                    )
                 elif time.monotonic() >= self._line_due:
                     self._line_due = time.monotonic() + _LINE_SECONDS
                     self.console.print(f"{event.done}/{event.trials} trainings: {said}")
             case _:
                 self.__exit__()
-
-
-def lines(result: Row) -> Iterator[str]:
-    """Yield the lines of a result, a table for each task, then what it comes to.
-
-    Args:
-        result: of `compare_cells`.
-    """
-    if not result["finished"]:
-        yield "Not finished; what is complete:"
-    for task in result["tasks"]:
-        ours = [row for row in result["results"] if row["task"] == task["name"]]
-        if ours:
-            yield from _table(task, ours)
-            yield ""
-    if not result["results"]:
-        yield "Nothing is complete."
-        return
-    yield from _notes(result)
-    for said in result["verdict"]:
-        yield from folded(said, indent=2, most=_WIDTH)
-
-
-def _notes(result: Row) -> Iterator[str]:
-    """Yield how it was done, and which kernel ran each cell."""
-    threads = f"{result['threads']} {'thread' if result['threads'] == 1 else 'threads'}"
-    right: dict[str, list[str]] = {}
-    for task in result["tasks"]:
-        if task["metric"] == "accuracy" and task["right"]:
-            right.setdefault(task["right"], []).append(task["title"].partition(":")[0])
-    shares = "; ".join(f"of {what} ({', '.join(names)})" for what, names in right.items())
-    for said in (
-        *([f"accuracy: the share {shares}."] if shares else []),
-        f"{result['network']}; {result['optimizer']}, the best of "
-        f"{len(result['learning_rates'])} rates by validation; {_spread(result)}.",
-        f"ms: forward and backward of a batch on {threads}; one us: a single step of one sequence; "
-        "MB: tensors kept from the forward to the backward pass, kernels' scratch not counted.",
-    ):
-        yield from folded(said, indent=2, most=_WIDTH)
-    yield ""
-    kernels = dict.fromkeys((row["cell"], row["kernel"]) for row in result["results"])
-    wide = max(len(cell) for cell, _ in kernels)
-    for cell, kernel in kernels:
-        yield from folded(f"{cell:{wide}}  {kernel}", indent=wide + 2, most=_WIDTH)
-    yield ""
-
-
-def _spread(result: Row) -> str:
-    count = result["seeds"]
-    return f"mean and deviation of {count} seeds" if count > 1 else "one seed"
-
-
-def _table(task: Row, rows: list[Row]) -> Iterator[str]:
-    from recurra.bench.verdict import shown
-    from recurra.run.figures import laid_out
-
-    metric = task["metric"].replace("bits_per_char", "bits/char")
-    title = f"{task['title']}; {task['steps']:,} steps of {task['batch_size']} x {task['length']}"
-    yield from folded(title, indent=2, most=_WIDTH)
-    heads = [metric, "loss", "rate", "params", "width", "ms", "tokens/s", "one us", "MB"]
-    sign = 1 if task["better"] == "lower" else -1
-    known = [row for row in rows if row["test"] is not None]
-    lost = [row for row in rows if row["test"] is None]
-    ordered = [*sorted(known, key=lambda row: sign * row["test"][task["metric"]]), *lost]
-    table = [["", *heads], *(_cells(task, row) for row in ordered)]
-    for name, metrics in task["baselines"].items():
-        loss = f"{metrics['loss']:.4f}" if "loss" in metrics else "-"
-        table.append([name, shown(task, metrics[task["metric"]]), loss, *[""] * 7])
-    yield from laid_out(table, width())
-
-
-def _cells(task: Row, row: Row) -> list[str]:
-    from recurra.bench.verdict import shown
-
-    test, deviation = row["test"], row["deviation"]
-    about = f" \u00b1 {shown(task, deviation[task['metric']])}" if deviation else ""
-    return [
-        row["cell"],
-        shown(task, test and test[task["metric"]]) + about,
-        "-" if test is None else f"{test['loss']:.4f}",
-        f"{row['learning_rate']:g}",
-        f"{row['parameters']:,}",
-        "+".join(map(str, row["widths"])),
-        f"{1e3 * row['seconds_per_step']:.1f}",
-        f"{row['tokens_per_second']:,.0f}",
-        f"{row['one_step_microseconds']:,.0f}",
-        f"{row['kept_bytes'] / 1e6:.1f}",
-    ]

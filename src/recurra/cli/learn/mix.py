@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from recurra.cli.console import AllowImport, Json, existing, print_json, print_lines, width
+from recurra.cli.console import (
+    AllowChangedSource,
+    AllowImport,
+    Json,
+    existing,
+    print_json,
+    print_lines,
+    width,
+)
 from recurra.cli.places import place
 
 if TYPE_CHECKING:
@@ -56,11 +64,13 @@ def mix(
         ),
     ] = None,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Mix language models of one vocabulary, by weights learned on validation."""
     from recurra.language.options import MixtureOptions
     from recurra.run.tasks import load_model
+    from recurra.storage.sources import unchanged_since
     from recurra.table import named_by_file
 
     _require_free(out)
@@ -68,7 +78,7 @@ def mix(
     options = MixtureOptions(
         cache=cache, dynamic=dynamic, order=ngram, unigram_cache=unigram_cache, buckets=buckets
     )
-    with named_by_file(runs[0], allowed):
+    with named_by_file(runs[0], allowed, unchanged_since(runs[0])):
         models: dict[str, LanguageModel] = {
             name: load_model(run, "mix") for name, run in _named(runs).items()
         }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from recurra.cli.console import (
+    AllowChangedSource,
     AllowImport,
     Json,
     Preset,
     Run,
-    existing,
     folded,
     open_console,
     print_json,
@@ -24,7 +22,22 @@ from recurra.cli.console import (
     width,
 )
 from recurra.cli.interrupt import Interrupt, Interrupted, current
-from recurra.cli.places import place
+from recurra.cli.learn.options import (
+    Assignments,
+    Data,
+    Device,
+    Epochs,
+    From,
+    Minutes,
+    Out,
+    Parameters,
+    Restart,
+    Seed,
+    Seeds,
+    Threads,
+    changes,
+)
+from recurra.cli.learn.swept import carry_out, resume_command, wanted_parameters
 from recurra.cli.streams import log_to_stdout
 from recurra.cli.working import current_teller
 from recurra.learning.event import Finished, Saved, Started, Stepped, Stopped
@@ -34,69 +47,60 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "train"]
 
-Data = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME|PATH",
-        callback=existing,
-        help="A name from recurra data list, or a file or directory of your own.",
-    ),
-]
-
 
 def train(
     preset: Preset = "docstrings",
     data: Data = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", parser=place, help="Where the run is kept; runs/PRESET by default."
-        ),
-    ] = None,
-    start_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="RUN",
-            callback=existing,
-            help="Start from the weights of another run.",
-        ),
-    ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a setting that recurra show prints."
-        ),
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the training data.")] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="How long training may take; sets the schedule.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Where all randomness derives from.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Processor threads to use.")] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute.")
-    ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Discard the run so far.")] = False,
+    out: Out = None,
+    start_from: From = None,
+    assignments: Assignments = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    device: Device = None,
+    restart: Restart = False,
+    seeds: Seeds = None,
+    parameters: Parameters = None,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Train a model, or go on with it, and report beside a baseline.
 
     The same command goes on where it was stopped; on a finished run it prints the report again.
+    With --seeds there is a run for each seed in the directory, one thread each, and a table.
     """
     from recurra.learning.config import with_settings
     from recurra.run.presets import preset as make
 
-    flags = {"train.epochs": epochs, "seed": seed, "threads": threads, "device": device}
-    changes = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    if epochs is not None:
-        changes.append("train.steps=none")  # a preset's steps would stand in place of epochs
+    changed = changes(epochs=epochs, seed=seed, threads=threads, device=device)
+    start = [] if start_from is None else [f"start_from={start_from}"]
+    wanted = None if parameters is None else wanted_parameters(parameters)
+    how: dict[str, Any] = {"restart": restart, "allow_import": allow_import or (), "json": json}
+    if seeds is not None:
+        fixed = [*changed, *start, *(assignments or [])]
+        request = {"data": data, "minutes": minutes, "changes": fixed}
+        request |= {"seeds": seeds, "parameters": wanted}
+        carry_out(preset, request, out or Path("runs") / f"{preset}-seeds", **how)
+        return
     config = with_settings(
-        make(preset, data=data, minutes=minutes), [*changes, *(assignments or [])]
+        make(preset, data=data, minutes=minutes), [*changed, *(assignments or [])]
     )
-    how = {"out": out, "start_from": start_from, "restart": restart}
-    _run(config, json=json, allow_import=allow_import or (), **how)
+    if wanted is not None:
+        config = _of_parameters(config, wanted, assignments or [], json=json)
+    _run(config, out=out, start_from=start_from, **how)
+
+
+def _of_parameters(
+    config: RunConfig, wanted: int, assignments: list[str], *, json: bool
+) -> RunConfig:
+    from recurra.tune.width import require_unset, sketch_of, told, with_parameters
+
+    require_unset(assignments)
+    config, found = with_parameters(config, wanted, sketch_of(config))
+    open_console(json=json).print(told(config, found, wanted))
+    return config
 
 
 def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
@@ -106,7 +110,7 @@ def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
     from recurra.run.session import train as run
 
     interrupt = current()
-    interrupt.hint = f"to go on: {_resume_command()}"
+    interrupt.hint = f"to go on: {resume_command()}"
     started, report = False, None
     console = open_console(json=json)
     with log_to_stdout(), Progress(console, current_teller()) as progress:
@@ -117,7 +121,7 @@ def _run(config: RunConfig, *, json: bool, **how: Any) -> None:
             if isinstance(event, Stopped):
                 said = f"Stopped at step {event.step:,}; all of it is saved. To go on:"
                 console.print(said)
-                console.print(f"  {_resume_command()}", markup=False)
+                console.print(f"  {resume_command()}", markup=False)
                 raise typer.Exit(interrupt.exit_code)
             if isinstance(event, Reported):
                 report = event.report
@@ -170,6 +174,7 @@ def evaluate(
         typer.Option(help="Of text: state carried throughout, or every line alone."),
     ] = "document",
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Measure a finished run's model on a split, or on other data."""
@@ -187,8 +192,3 @@ def evaluate(
     if metrics.get("calibrated"):
         said = "The intervals were calibrated on these windows: their coverage is no promise."
         print_lines(["", *folded(said)])
-
-
-def _resume_command() -> str:
-    words = [word for word in sys.argv[1:] if word != "--restart"]
-    return shlex.join(["recurra", *words])

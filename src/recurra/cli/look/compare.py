@@ -22,7 +22,9 @@ Row = dict[str, Any]
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", callback=existing, help="Directories of runs."),
+        typer.Argument(
+            metavar="RUN...", callback=existing, help="Directories of runs, or of sweeps."
+        ),
     ],
     plot: Annotated[
         Path | None,
@@ -36,30 +38,59 @@ def compare(
 ) -> None:
     """Print several runs and their baselines, the best first.
 
-    Runs that differ only in their seed are also averaged. Where vocabularies differ, the order
-    is that of bits per character.
+    Runs are named by the settings in which they differ; those that differ only in their seed are
+    also averaged. Where vocabularies differ, the order is that of bits per character.
     """
     from recurra.run.directory import RunDirectory
+    from recurra.run.names import differing
     from recurra.storage.picture import require_picture
 
     if plot is not None:
         require_picture(plot)
-    runs = list(dict.fromkeys(runs))
+    runs = _runs(list(dict.fromkeys(runs)))
     reports = [_report(run) for run in runs]
     configs = [RunDirectory(run).config() for run in runs]
     metric, better = _judged(runs, reports)
     groups = _groups(configs)
-    systems = _systems(runs, reports)
+    systems = _systems(runs, reports, differing(configs))
+    shared = differing(configs, seeds=False)
     if metric == "perplexity" and len({_vocabulary(*each) for each in zip(runs, configs)}) > 1:
         metric = _bits(systems)
-    systems += _averaged(systems, runs, reports, groups, metric)
+    systems += _averaged(systems, runs, [*zip(reports, shared)], groups, metric)
     systems.sort(key=lambda row: _rank(row["metrics"].get(metric), better))
     if json:
         print_json({"judged": {"metric": metric, "better": better}, "systems": systems})
     else:
         _tell(systems, reports, configs, metric)
     if plot is not None:
-        _draw(plot, runs, reports, groups, metric, better)
+        titles = _titles(runs, reports, groups, shared)
+        _draw(plot, runs, reports, titles, metric, better)
+
+
+def _runs(given: list[Path]) -> list[Path]:
+    """Return the runs that are meant: of a sweep, or of all that lies in one, those that are done.
+
+    What `DIR/*` names beside them, its table and its picture, is no run.
+    """
+    from recurra.errors import RunError
+    from recurra.run.directory import RunDirectory
+    from recurra.tune.folder import runs_in
+
+    found: list[Path] = []
+    unfinished: list[str] = []
+    for path in given:
+        inside, around = runs_in(path), runs_in(path.parent)
+        meant = [path] if inside is None else inside
+        for run in meant:
+            if (inside is None and around is None) or RunDirectory(run).report_path.is_file():
+                found.append(run)
+            elif inside is not None or run in (around or []):
+                unfinished.append(run.name)
+    if unfinished:
+        say(f"left out, as they are not finished: {', '.join(unfinished)}")
+    if not found:
+        raise RunError(f"{', '.join(map(str, given))}: no run there is finished")
+    return list(dict.fromkeys(found))
 
 
 def _tell(
@@ -69,7 +100,7 @@ def _tell(
 
     splits = {row["split"] for row in systems}
     split = splits.pop() if len(splits) == 1 else ""
-    names = [row["name"] + ("" if split else f" ({row['split']})") for row in systems]
+    names = [_called(row) + ("" if split else f" ({row['split']})") for row in systems]
     rows = [(name, row["metrics"]) for name, row in zip(names, systems)]
     print_lines(table(reports[0]["task"], metric, split, rows, width()))
     sources = list(
@@ -79,6 +110,17 @@ def _tell(
         say(f"these runs learned from different data: {', '.join(sources)}")
     if metric == "bits_per_char":
         say("their vocabularies differ: they are ordered by bits per character, not perplexity")
+
+
+def _called(row: Row) -> str:
+    """Return a row's name, and the settings that tell it from others unless the name says them."""
+    from recurra.run.names import label
+
+    name = str(row["name"])
+    said = [label({key: value}) for key, value in row.get("settings", {}).items()]
+    if row["run"] is None or all(each in name for each in said):
+        return name
+    return f"{name} ({', '.join(said)})"
 
 
 def _report(run: Path) -> Report:
@@ -103,15 +145,16 @@ def _judged(runs: list[Path], reports: list[Report]) -> tuple[str, str]:
     return judged[0]
 
 
-def _systems(runs: list[Path], reports: list[Report]) -> list[Row]:
+def _systems(runs: list[Path], reports: list[Report], settings: list[dict[str, Any]]) -> list[Row]:
     """Return every run, every mixture, and every baseline once; with its run where they differ."""
     from recurra.run.report import mixture_of, split_of
 
     found: list[Row] = []
     rivals: dict[str, list[tuple[Path, str, Any]]] = {}
-    for run, report in zip(runs, reports):
+    for run, report, values in zip(runs, reports, settings):
         split, metrics = split_of(report)
         row = {"name": str(run), "run": str(run), "split": split, "metrics": metrics or {}}
+        row["settings"] = values
         found.append(row)
         if mixed := mixture_of(report):
             found.append({**row, "name": f"{run}/mixture", "metrics": mixed})
@@ -178,12 +221,20 @@ def _members(groups: list[int]) -> dict[int, list[int]]:
 
 
 def _averaged(
-    systems: list[Row], runs: list[Path], reports: list[Report], groups: list[int], metric: str
+    systems: list[Row],
+    runs: list[Path],
+    told: list[tuple[Report, dict[str, Any]]],
+    groups: list[int],
+    metric: str,
 ) -> list[Row]:
-    """Return a row of means for each group of seeds, and one for their mixtures."""
+    """Return a row of means for each group of seeds, and one for their mixtures.
+
+    Each run is told by its report, and by the settings in which it differs from other groups.
+    """
     from statistics import mean, stdev
 
     from recurra.run.figures import spread
+    from recurra.run.names import label
 
     found = []
     for first, places in _members(groups).items():
@@ -201,12 +252,14 @@ def _averaged(
             }
             known = {key: column for key, column in columns.items() if None not in column}
             deviation = stdev(values)
-            title = f"{reports[first]['preset']}{kind}, {len(rows)} seeds"
+            report, apart = told[first]
+            title = f"{label(apart) or report['preset']}{kind}, {len(rows)} seeds"
             found.append(
                 {
                     "name": f"{title} (\u00b1 {spread(deviation)})",
                     "run": None,
                     "runs": [str(runs[n]) for n in places],
+                    "settings": apart,
                     "split": rows[0]["split"],
                     "metrics": {key: mean(column) for key, column in known.items()},
                     "deviation": {key: stdev(column) for key, column in known.items()},
@@ -215,11 +268,30 @@ def _averaged(
     return found
 
 
+def _titles(
+    runs: list[Path], reports: list[Report], groups: list[int], shared: list[dict[str, Any]]
+) -> list[str]:
+    """Return what each run is called in the picture: by its settings, or else by its folder."""
+    from recurra.run.names import label
+
+    short = [run.resolve().name for run in runs]
+    found = []
+    for n, (run, group) in enumerate(zip(runs, groups)):
+        said = label(shared[n])
+        same = {groups[m] for m, values in enumerate(shared) if label(values) == said}
+        if group in _members(groups) and not said:
+            said = reports[group]["preset"]
+        elif not said or len(same) > 1:
+            said = short[n] if short.count(short[n]) == 1 else str(run)
+        found.append(said)
+    return found
+
+
 def _draw(
     path: Path,
     runs: list[Path],
     reports: list[Report],
-    groups: list[int],
+    names: list[str],
     metric: str,
     better: str,
 ) -> None:
@@ -227,10 +299,6 @@ def _draw(
     from recurra.run.plot import comparison
     from recurra.storage.picture import canvas
 
-    shared = _members(groups)
-    short = [run.resolve().name for run in runs]
-    titles = [name if short.count(name) == 1 else str(run) for name, run in zip(short, runs)]
-    names = [reports[g]["preset"] if g in shared else own for own, g in zip(titles, groups)]
     curves = [
         comparison.curve(name, RunDirectory(run).metrics.records(), report, metric)
         for name, run, report in zip(names, runs, reports)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,12 +55,25 @@ def forward(json: Json = False) -> None:
 
 
 @app.command()
-def gradients(plot: Plot = None, json: Json = False) -> None:
-    """Measure how much of a gradient comes back through 0 to 100 steps of RNN, GRU and LSTM."""
+def gradients(
+    cells: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CELL]...", help="Any cells, your own as module:Name."),
+    ] = None,
+    plot: Plot = None,
+    json: Json = False,
+) -> None:
+    """Measure how much of a gradient comes back through 0 to 100 steps of RNN, GRU and LSTM.
+
+    Or of cells that are named, with what reaches each of their parameters.
+    """
     from recurra.demo.gradients import gradients as demo
+    from recurra.nn.make import require_cell
 
     _require(plot)
-    found = demo()
+    for each in cells or ():
+        require_cell(each)
+    found = demo(cells=cells or ())
     if json:
         print_json(dataclasses.asdict(found))
     else:
@@ -68,6 +82,8 @@ def gradients(plot: Plot = None, json: Json = False) -> None:
             f"{found.hidden_size} units, geometric mean of {found.networks}"
         )
         print_lines([*folded(said), "", *_norms(found)])
+        if cells:
+            print_lines(["", *_parameters(found)])
     if plot is not None:
         from recurra.demo.pictures import draw_norms
         from recurra.storage.picture import canvas
@@ -91,9 +107,9 @@ def _norms(found: GradientNorms) -> list[str]:
     rows = [["", "a step", *(f"k = {k}" for k in _DISTANCES)]]
     for kind, norms in found.norms.items():
         figures = (f"{norms[k]:.2g}" for k in _DISTANCES)
-        rows.append([NAMES[kind], f"x {found.rate(kind):.2f}", *figures])
+        rows.append([NAMES.get(kind, kind), f"x {found.rate(kind):.2f}", *figures])
     fallen = [
-        f"the {NAMES[kind]} " + (f"after {k} steps" if k else "not within 100 steps")
+        f"the {NAMES.get(kind, kind)} " + (f"after {k} steps" if k else "not within 100 steps")
         for kind, k in ((kind, found.falls_to(kind, 1e-3)) for kind in found.norms)
     ]
     fall = f"The norm falls below a thousandth of that at k = 0: {'; '.join(fallen)}."
@@ -104,6 +120,14 @@ def _norms(found: GradientNorms) -> list[str]:
     )
     table = laid_out(rows, width(), [19, 0, *(8 for _ in _DISTANCES)])
     return [*table, "", *folded(fall), *folded(why)]
+
+
+def _parameters(found: GradientNorms) -> Iterator[str]:
+    """Yield what reaches each parameter of each cell."""
+    yield from folded("norm of the gradient of the last output's sum, by parameter")
+    for kind, norms in found.parameters.items():
+        told = ", ".join(f"{name} {norm:.2g}" for name, norm in norms.items())
+        yield from folded(f"{kind}: {told}", indent=2)
 
 
 @app.command()

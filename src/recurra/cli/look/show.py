@@ -93,6 +93,8 @@ def _table(values: Mapping[str, Any], described: Mapping[str, str]) -> Table:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={each}" for name, each in value.items()) or "none"
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recurra.cli.console import (
+    AllowChangedSource,
     AllowImport,
     Json,
     Run,
@@ -33,6 +34,7 @@ def classify(
         ),
     ],
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Print the label of each sequence in a file, one a line."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recurra.cli.console import (
+    AllowChangedSource,
     AllowImport,
     Json,
     Run,
@@ -71,6 +72,7 @@ def forecast(
         typer.Option(metavar="FILE", parser=place, help="Draw up to six series into a PNG."),
     ] = None,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Forecast what follows each series, as CSV.
@@ -118,6 +120,7 @@ def backtest(
         bool, typer.Option("--refit", help="Train anew at each origin, on what was before it.")
     ] = False,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Judge a forecaster at several origins of the past."""
@@ -125,6 +128,7 @@ def backtest(
     from recurra.run.directory import RunDirectory
     from recurra.run.tasks import load_model
     from recurra.series.use.backtest import backtest as judge
+    from recurra.storage.sources import unchanged_since
     from recurra.table import named_by_file
 
     forecaster: Forecaster = load_model(run, "backtest", allow_import=allow_import or ())
@@ -137,7 +141,8 @@ def backtest(
         forecaster.data if data is None else forecaster.data.model_copy(update={"dataset": data})
     )
     again = _refit(config, forecaster.horizon) if refit else None
-    with named_by_file(run, [*(allow_import or ()), *([] if data is None else [data])]):
+    allowed = [*(allow_import or ()), *([] if data is None else [data])]
+    with named_by_file(run, allowed, unchanged_since(run)):
         done = judge(forecaster, options, windows=windows, step=step, refit=again)
     metric = options.judge
     verdict = _verdict(done, metric)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recurra.cli.console import (
+    AllowChangedSource,
     AllowImport,
     Json,
     Run,
@@ -55,6 +56,7 @@ def explain(
         ),
     ] = None,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Show how surprised a language model is by each token of a text, and what its gates do.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from recurra.cli.console import (
+    AllowChangedSource,
     AllowImport,
     Lines,
     Run,
@@ -95,6 +96,7 @@ def score(
     costs: Costs = None,
     learn: Development = None,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Lines = False,
 ) -> None:
     """Print how likely each line is, one record a line.

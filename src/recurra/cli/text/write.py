@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import AllowImport, Json, Run, print_json, print_text, printable, say
+from recurra.cli.console import (
+    AllowChangedSource,
+    AllowImport,
+    Json,
+    Run,
+    print_json,
+    print_text,
+    printable,
+    say,
+)
 from recurra.cli.text.unknown import say_unknown
 
 if TYPE_CHECKING:
@@ -43,6 +52,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 1,
     allow_unk: Annotated[bool, typer.Option("--allow-unk", help="Let <unk> be written.")] = False,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Write text that goes on from a prompt."""
@@ -81,6 +91,7 @@ def suggest(
     ] = "",
     top: Annotated[int, typer.Option(metavar="N", help="Most suggestions.")] = 5,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Print the likeliest next words, or how the last one may go on where no space ends it."""

@@ -30,6 +30,7 @@ CELLS = Table(
         "clockwork_rnn": "recurra.nn.cells.clockwork_rnn:ClockworkRNNCell",
         "recurrent_highway": "recurra.nn.cells.recurrent_highway:RecurrentHighwayCell",
     },
-    base="recurra.nn.cells.base:Cell",
+    base="recurra.nn.cells.base:Cell types:FunctionType",
 )
-"""Name -> cell class; `CELLS["mypkg.cells:Mine"]` imports anyone's own, and nothing but a cell."""
+"""Name -> cell class; `CELLS["mypkg.cells:Mine"]` imports anyone's own, a class or a function that
+makes a cell."""

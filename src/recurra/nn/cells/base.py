@@ -60,6 +60,10 @@ class Cell(nn.Module):
     state_is_output: ClassVar[bool] = False
     """Whether its state is its output and nothing else, so that outputs are all its states."""
 
+    recipes: ClassVar[tuple[str, ...]] = ()
+    """What of its start a network's recipes may draw over: `"weights"`, `"biases"`. Not inherited:
+    a class that derives from it says so anew, or keeps what its constructor gave it."""
+
     marks: tuple[str, ...] = ()
     """The tensors of its state that count or mark something: no start of theirs is learned."""
 

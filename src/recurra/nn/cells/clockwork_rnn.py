@@ -61,6 +61,7 @@ class ClockworkRNNCell(Cell):
     """
 
     state_type = ClockworkRNNState
+    recipes = ("weights", "biases")
     marks = ("steps",)
     period: Tensor
 

@@ -56,6 +56,7 @@ class CoupledLSTMCell(TwoBiases, ForgetGate, Cell):
     """
 
     state_type = CoupledLSTMState
+    recipes = ("biases",)
     gate_order = "fgo"
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:

@@ -62,6 +62,7 @@ class GRUCell(Activated, Cell):
     """
 
     state_type = GRUState
+    recipes = ("weights", "biases")
     state_is_output = True
 
     def __init__(

@@ -63,6 +63,7 @@ class LayerNormLSTMCell(TwoBiases, ForgetGate, Cell):
     """
 
     state_type = LayerNormLSTMState
+    recipes = ("biases",)
 
     def __init__(
         self, input_size: int, hidden_size: int, forget_bias: float = 1.0, eps: float = 1e-5

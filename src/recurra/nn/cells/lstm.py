@@ -70,6 +70,7 @@ class LSTMCell(TwoBiases, ForgetGate, Activated, Cell):
     """
 
     state_type = LSTMState
+    recipes = ("weights", "biases")
 
     def __init__(
         self,

@@ -55,6 +55,7 @@ class MGUCell(Cell):
     """
 
     state_type = MGUState
+    recipes = ("weights", "biases")
     state_is_output = True
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

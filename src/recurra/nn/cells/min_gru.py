@@ -57,6 +57,7 @@ class MinGRUCell(Cell):
     """
 
     state_type = MinGRUState
+    recipes = ("weights", "biases")
     state_is_output = True
 
     def __init__(self, input_size: int, hidden_size: int, candidate: Candidate = "linear") -> None:

@@ -58,6 +58,7 @@ class MinLSTMCell(Cell):
     """
 
     state_type = MinLSTMState
+    recipes = ("weights", "biases")
     state_is_output = True
 
     def __init__(self, input_size: int, hidden_size: int, candidate: Candidate = "linear") -> None:

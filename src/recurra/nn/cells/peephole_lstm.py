@@ -64,6 +64,7 @@ class PeepholeLSTMCell(TwoBiases, ForgetGate, Cell):
     """
 
     state_type = PeepholeLSTMState
+    recipes = ("biases",)
 
     def __init__(
         self,

@@ -61,6 +61,7 @@ class ProjectedLSTMCell(TwoBiases, ForgetGate, Cell):
     """
 
     state_type = ProjectedLSTMState
+    recipes = ("biases",)
 
     def __init__(
         self,

@@ -55,6 +55,7 @@ class QRNNCell(Cell):
     """
 
     state_type = QRNNState
+    recipes = ("weights", "biases")
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)

@@ -48,6 +48,7 @@ class RNNCell(TwoBiases, Activated, Cell):
     """
 
     state_type = RNNState
+    recipes = ("weights", "biases")
     state_is_output = True
     usual: ClassVar = {"nonlinearity": ("tanh", "relu")}
 

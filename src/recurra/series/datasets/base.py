@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recurra.series.options import SeriesOptions
 from recurra.series.panel import Panel
-from recurra.storage.published import PublishedFile
+from recurra.storage.remote.published import PublishedFile
 
 __all__ = ["SeriesSource", "Split"]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from recurra.series.datasets.base import SeriesSource, Split
 from recurra.series.panel import Panel
 from recurra.series.reading import read_content
-from recurra.storage.published import PublishedFile
+from recurra.storage.remote.published import PublishedFile
 
 __all__ = ["Etth1Source"]
 

@@ -11,7 +11,7 @@ from recurra.errors import DataError
 from recurra.series.calendar.frequency import STEPS
 from recurra.series.datasets.base import SeriesSource, Split
 from recurra.series.panel import Panel, Series
-from recurra.storage.published import PublishedFile
+from recurra.storage.remote.published import PublishedFile
 
 __all__ = ["M4HourlySource"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from recurra.series.calendar.found import infer
 from recurra.series.datasets.base import SeriesSource, Split
 from recurra.series.panel import Panel, Series
-from recurra.storage.published import PublishedFile
+from recurra.storage.remote.published import PublishedFile
 
 __all__ = ["SunspotsSource"]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from recurra.errors import DataError
 from recurra.learning.epochs import Shuffled
 from recurra.learning.loop import Learner
+from recurra.learning.own.terms import Criterion
 from recurra.nn.head import pinball
 from recurra.series.data.dataset import SeriesDataset
 from recurra.series.data.windows import Scaled, Window, Windows
@@ -46,6 +47,8 @@ class SeriesLearner(Learner):
     Raises:
         DataError: no window fits into a training part.
     """
+
+    criterion: Criterion | None = None
 
     def __init__(
         self,
@@ -114,7 +117,7 @@ class SeriesLearner(Learner):
     ) -> tuple[Tensor, None, int]:
         """Return the loss of the batch's member, and how many windows there were."""
         member, window, targets, observed = batch
-        loss = self.network.loss(window, targets, observed, member, generator)
+        loss = self.network.loss(window, targets, observed, member, generator, self.criterion)
         return loss, None, len(targets)
 
     @torch.no_grad()

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recurra.nn.cells import CELLS
+from recurra.learning.own.terms import Criterion
+from recurra.nn.cells.base import Cell
 from recurra.nn.head import MeanHead, QuantileHead, StudentTHead
 from recurra.nn.kernels.dropout import dropout_mask
+from recurra.nn.make import keeps_own_start, make_cell
 from recurra.nn.state import State, map_tensors
 from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.dropout import Dropout
@@ -134,6 +136,7 @@ class ForecastNetwork(nn.Module):
         observed: Tensor,
         member: int,
         generator: torch.Generator | None = None,
+        criterion: Criterion | None = None,
     ) -> Tensor:
         """Return the mean loss of one member over the observed targets.
 
@@ -143,13 +146,19 @@ class ForecastNetwork(nn.Module):
             observed: `(B, H)` bool, whether it was observed.
             member: which network learns.
             generator: where dropout masks come from.
+            criterion: what is taken in place of the head's loss: a function of the n observed
+                targets' parameters `(n, P)` and the targets `(n,)`, from the base, in the windows'
+                own units.
         """
         scaled = self.scaling.apply(window)
         wanted = self.scaling.forward(targets, scaled)
         told = tells(wanted, observed)
         one = self.member(member)
         base, parameters = one(window, scaled, generator)
-        losses = one.head.loss(parameters, wanted.where(told, 0.0).float() - base)
+        aims = wanted.where(told, 0.0).float() - base
+        if criterion is not None:
+            return criterion(parameters[told], aims[told]) if told.any() else parameters.sum() * 0
+        losses = one.head.loss(parameters, aims)
         if not isinstance(one.head, StudentTHead):  # a likelihood is told in no unit
             power = 2 if isinstance(one.head, MeanHead) else 1
             losses = losses / self.yardstick(window, scaled).float() ** power
@@ -232,8 +241,8 @@ class Member(nn.Module):
         self._map: tuple[Tensor, Tensor] | None = None  # of the linear parts, in evaluation
         about = shape.static + (shape.variables if shape.variables > 1 else 0)
         self.read = nn.Linear(G * (2 + shape.seen) + about, U)
-        make = CELLS[options.cell]
-        layers = [make(U, U) for _ in range(options.num_layers)]
+        how = options.cell_options, generator
+        layers = [make_cell(options.cell, U, U, *how) for _ in range(options.num_layers)]
         between = [*[options.dropout] * (len(layers) - 1), 0.0]
         self.recurrence = Stack([Dropout(one, output=p) for one, p in zip(layers, between)])
         at_once = shape.horizon if options.decoder == "direct" else G
@@ -241,7 +250,7 @@ class Member(nn.Module):
             self.place = nn.Parameter(torch.empty(shape.segments_ahead, U))
         if shape.known:
             self.ahead = nn.Linear(at_once * shape.known, U)
-        self._initialize(layers, generator)
+        self._initialize(layers, keeps_own_start(options.cell), generator)
         if shape.lag:
             self.smoothing = Smoothing(shape.context, shape.lag)
         if options.linear:
@@ -250,12 +259,16 @@ class Member(nn.Module):
                 nn.init.zeros_(parameter)
         self.head = HEADS[options.head](U, at_once, LEVELS)
 
-    def _initialize(self, layers: list[nn.Module], generator: torch.Generator | None) -> None:
+    def _initialize(
+        self, layers: list[Cell], keep: bool, generator: torch.Generator | None
+    ) -> None:
+        kept = {id(p) for layer in layers for p in layer.parameters()} if keep else set()
         for parameter in self.parameters():
-            bound = parameter.shape[-1] ** -0.5
-            nn.init.uniform_(parameter, -bound, bound, generator=generator)
-        for layer in layers:
-            layer.reset_parameters(generator)  # type: ignore[operator]
+            if id(parameter) not in kept:
+                bound = parameter.shape[-1] ** -0.5
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        for layer in [] if keep else layers:
+            layer.reset_parameters(generator)
 
     def forward(
         self, window: Window, scaled: Scaled, generator: torch.Generator | None = None

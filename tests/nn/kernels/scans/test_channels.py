@@ -37,7 +37,7 @@ def test_channels_are_shared_out_where_rows_are_too_few(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     found, seen = np.zeros(threads), np.zeros(shape[0] * blocks)
-    channels._share_out(torch.empty(shape), note, (found, seen))
+    channels._share_out(torch.empty(shape), note, (found, seen), False)
     assert set(found) - {0} == {blocks}
     assert (seen == 1).all()
 
@@ -46,7 +46,7 @@ def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
 
     with pytest.raises(MemoryError if team._addresses() else ZeroDivisionError):
-        channels._share_out(torch.empty(2, 20000, 4), fail, ())
+        channels._share_out(torch.empty(2, 20000, 4), fail, (), False)
 
 
 @pytest.mark.parametrize("name", ["min_gru", "min_lstm", "lru", "sru", "qrnn", "ind_rnn", "rwkv"])

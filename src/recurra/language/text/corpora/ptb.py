@@ -11,9 +11,9 @@ from pathlib import Path
 from recurra.errors import DataError, ResourceError
 from recurra.language.text.corpora.base import Corpus, digest
 from recurra.language.text.tokenization import read_text
-from recurra.storage.download import download, gathering, unpack
 from recurra.storage.files import sha256, write_bytes
 from recurra.storage.folders import data_folder, is_full
+from recurra.storage.remote.download import download, gathering, unpack
 
 __all__ = ["PtbCorpus"]
 

@@ -54,6 +54,7 @@ class ChannelLoop:
         backward: its gradient.
         plain: a step of it in torch, for derivatives of the gradient.
         states: numbers that a channel's state is of; `state` is `(B, states C)` then.
+        whole: whether a unit is always a whole row.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class ChannelLoop:
         backward: Compiled[..., None],
         plain: Plain,
         states: int = 1,
+        whole: bool = False,
     ) -> None:
-        self.plain, self.states = plain, states
+        self.plain, self.states, self.whole = plain, states, whole
         self.forward, self.backward = forward, backward
         define = torch.library.custom_op
         self.ahead = define(f"recurra::{name}", self._run, mutates_args=())
@@ -105,7 +107,8 @@ class ChannelLoop:
         end = state.clone(memory_format=torch.contiguous_format)
         steps = steps_of_rows(sequences[0].shape, lengths)
         given = map(view, (*sequences, weights, state))
-        _share_out(y, self.forward, (*given, steps, option, view(y), view(end)))
+        args = (*given, steps, option, view(y), view(end))
+        _share_out(y, self.forward, args, self.whole)
         return y, end
 
     def _run_back(
@@ -126,7 +129,7 @@ class ChannelLoop:
         steps = steps_of_rows(sequences[0].shape, lengths)
         given = map(view, (*sequences, weights, state))
         made = map(view, (y, d_y, d_state, *d_sequences, d_weights))
-        _share_out(y, self.backward, (*given, steps, option, *made))
+        _share_out(y, self.backward, (*given, steps, option, *made), self.whole)
         return d_sequences, d_weights.sum(dim=0), d_state
 
     def _like_outputs(
@@ -190,12 +193,12 @@ def clear(sequence: Any, row: int, steps: int, places: Any) -> None:
         sequence[row, steps:, place] = 0
 
 
-def _share_out(y: Tensor, loop: Compiled[..., None], args: tuple[Any, ...]) -> None:
+def _share_out(y: Tensor, loop: Compiled[..., None], args: tuple[Any, ...], whole: bool) -> None:
     """Call `loop(*args, blocks, start, stop)` on as many threads as the work is worth."""
     B, T, C = y.shape
     threads = torch.get_num_threads()
     blocks = threads // math.gcd(B, threads)
-    if blocks > C // 16 or B * T * C // threads < WORTH_A_THREAD:
+    if whole or blocks > C // 16 or B * T * C // threads < WORTH_A_THREAD:
         blocks = 1
     least = -(-WORTH_A_THREAD * blocks // max(1, T * C))
     by_rows(loop, (*args, blocks), B * blocks, least)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recurra.errors import DataError, ResourceError
-from recurra.storage.download import download, gathering
 from recurra.storage.files import write_bytes
 from recurra.storage.folders import data_folder, is_full
+from recurra.storage.remote.download import download, gathering
 
 __all__ = ["PublishedFile"]
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from recurra.errors import DataError, RunError
-from recurra.storage.published import PublishedFile
+from recurra.storage.remote.published import PublishedFile
 
 TEXT = b"y\n1\n2\n"
 FILE = PublishedFile(

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from recurra.errors import DataError, ResourceError
-from recurra.storage import download as module
-from recurra.storage.download import download, unpack
+from recurra.storage.remote import download as module
+from recurra.storage.remote.download import download, unpack
 
 CONTENT = bytes(range(256)) * 1_000
 

@@ -1,0 +1,167 @@
+"""The channel loop for a recurrence of one's own, of which only a step is said, and its gradient.
+
+B rows, T steps, C channels; P products of the input and W weights for each channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from recurra.errors import ShapeError
+from recurra.nn.cells.kernel import Kernel
+from recurra.nn.kernels.compiler.compiled import Compiled, served
+from recurra.nn.kernels.scans.channels import ChannelLoop
+
+__all__ = ["ChannelKernel", "channel_kernel"]
+
+Step = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class ChannelKernel:
+    """A compiled loop over the steps that one's own code gives; `channel_kernel` makes one.
+
+    Args:
+        name: of the operator of torch, `recurra::own_NAME`.
+        forward: a step of a row, in place.
+        backward: its gradient, in place.
+        step: the same step in torch.
+    """
+
+    def __init__(
+        self, name: str, forward: Compiled[..., Any], backward: Compiled[..., Any], step: Step
+    ) -> None:
+        def plain(parts: list[Tensor], weights: Tensor, h: Tensor, option: float) -> Any:
+            h = step(parts[0], weights, h)
+            return h, h
+
+        loops = Compiled(_ahead(forward)), Compiled(_back(backward))
+        self._loop = ChannelLoop(f"own_{name}", *loops, plain, whole=True)
+
+    def __call__(
+        self, products: Tensor, weights: Tensor, state: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the outputs `(B, T, C)`, zeros past a row's length, and the state there `(B, C)`.
+
+        Under autocast products are narrow; all is brought to the state's dtype.
+
+        Args:
+            products: `(B, T, P C)`, all channels of the first product, then of the second.
+            weights: `(W, C)`.
+            state: `(B, C)`, before the first step.
+            lengths: `(B,)`; all steps by default.
+
+        Raises:
+            ShapeError: for shapes that do not fit each other, or a dtype or device that no
+                compiled loop serves.
+        """
+        C = state.shape[-1]
+        fits = products.dim() == 3 and state.dim() == weights.dim() == 2 and weights.shape[1] == C
+        if not fits or products.shape[2] % C or len(products) != len(state):
+            shapes = ", ".join(str(tuple(each.shape)) for each in (products, weights, state))
+            raise ShapeError(f"expected (B, T, P C), (W, C) and (B, C), got {shapes}")
+        if (reason := served(state)) is not None:
+            raise ShapeError(reason)
+        parts = products.to(state.dtype).view(*products.shape[:2], -1, C)
+        return self._loop([parts], weights.to(state.dtype), state, lengths)
+
+    def kernel(
+        self, x: Tensor, read: Callable[[Tensor], Tensor], weights: Tensor, state_type: Any
+    ) -> Kernel | str:
+        """Return what `kernel(x)` of a cell returns whose state is its output.
+
+        Args:
+            x: the sequences, or anything of their device and dtype.
+            read: from inputs `(B, T, I)` to products.
+            weights: `(W, C)`.
+            state_type: the NamedTuple of the state, which has one tensor.
+        """
+
+        def run(x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+            y, h = self(read(x), weights, state[0], lengths)
+            return y, state_type(h)
+
+        return served(x) or Kernel("a compiled loop over each unit's own sequence", run)
+
+
+def channel_kernel(
+    name: str, forward: Compiled[..., Any], backward: Compiled[..., Any], step: Step
+) -> ChannelKernel:
+    """Return a compiled loop, forward and backward, of a recurrence whose channels see themselves.
+
+    Of a row only one step is said, by functions made with `compiled`, in place of arrays:
+
+        forward(s, w, h)
+        backward(s, w, h, d_h, d_s, d_w)
+
+    with `s (P, C)` the products of the input at this step, `w (W, C)` the weights, and `h (C,)`
+    the state, which is the output too. `forward` writes the next state over h. `backward` is given
+    the state before, and in d_h the gradient of the state after, over which it writes that of the
+    state before; it sets all of d_s and adds to d_w.
+
+    Shapes: called with `products (B, T, P C)`, `weights (W, C)`, `state (B, C)` and
+        `lengths (B,)`, it returns `(B, T, C)` and `(B, C)`.
+
+    Args:
+        name: its own among the kernels of a process.
+        forward: see above.
+        backward: see above.
+        step: the same of all rows at once, in torch: `(B, P, C), (W, C), (B, C) -> (B, C)`; where
+            derivatives of the gradient are asked for, it is taken.
+
+    Source: Li et al. 2018, "Independently recurrent neural network (IndRNN): building a longer
+        and deeper RNN", for channels that see themselves alone.
+
+    Example:
+        >>> import torch
+        >>> from recurra.nn.kernels.compiler.compiled import compiled
+        >>> @compiled
+        ... def forward(s, w, h):
+        ...     for c in range(len(h)):
+        ...         h[c] = w[0, c] * h[c] + s[0, c]
+        >>> @compiled
+        ... def backward(s, w, h, d_h, d_s, d_w):
+        ...     for c in range(len(h)):
+        ...         d_s[0, c] = d_h[c]
+        ...         d_w[0, c] += d_h[c] * h[c]
+        ...         d_h[c] *= w[0, c]
+        >>> kernel = channel_kernel("leak", forward, backward, lambda s, w, h: w[0] * h + s[:, 0])
+        >>> y, h = kernel(torch.ones(1, 3, 1), torch.full((1, 1), 0.5), torch.zeros(1, 1))
+        >>> y.flatten()
+        tensor([1.0000, 1.5000, 1.7500])
+    """
+    return ChannelKernel(name, forward, backward, step)
+
+
+def _ahead(step: Any) -> Callable[..., None]:
+    def ahead(
+        s: Any, weights: Any, state: Any, lengths: Any, option: float, y: Any, end: Any,
+        blocks: int, start: int, stop: int,
+    ) -> None:  # fmt: skip
+        for row in range(start, stop):
+            h = end[row]
+            for t in range(lengths[row]):
+                step(s[row, t], weights, h)
+                y[row, t] = h
+            y[row, lengths[row] :] = 0
+
+    return ahead
+
+
+def _back(step: Any) -> Callable[..., None]:
+    def back(
+        s: Any, weights: Any, state: Any, lengths: Any, option: float, y: Any, d_y: Any,
+        d_state: Any, d_s: Any, d_weights: Any, blocks: int, start: int, stop: int,
+    ) -> None:  # fmt: skip
+        for row in range(start, stop):
+            d_h, d_w = d_state[row], d_weights[row]
+            for t in range(lengths[row] - 1, -1, -1):
+                before, d_t = state[row] if t == 0 else y[row, t - 1], d_y[row, t]
+                for c in range(len(d_h)):
+                    d_h[c] += d_t[c]
+                step(s[row, t], weights, before, d_h, d_s[row, t], d_w)
+            d_s[row, lengths[row] :] = 0
+
+    return back

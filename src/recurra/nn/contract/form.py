@@ -1,0 +1,213 @@
+"""Whether a recurrence has the form of one: its sizes, its first state, what a step returns.
+
+B rows, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import ShapeError, in_one_line
+from recurra.nn.cells.base import require_recurrence
+from recurra.nn.contract.subject import Subject, looks_ahead, loose, shown
+from recurra.nn.state import State, flatten
+from recurra.nn.wrappers.base import Recurrence
+
+__all__ = ["made", "starts", "steps"]
+
+ROWS = (2, 1, 3, 5)
+
+
+def made(subject: Subject) -> Iterator[str]:
+    """It can be made, and all that it learns is registered.
+
+    Args:
+        subject: what is checked.
+    """
+    subject.doing = f"making {subject.name}"
+    cell: Any = subject.fresh()
+    require_recurrence(cell, "check")
+    for size in ("input_size", "output_size"):
+        value = getattr(cell, size)
+        if not isinstance(value, int) or value < 1:
+            yield f"its {size} is {value!r:.40}, expected a whole number from 1"
+    for name, found, *_ in loose(cell):
+        if isinstance(found, nn.Module) and next(found.parameters(), None) is not None:
+            yield (
+                f"self.{name} holds {type(found).__name__} where torch does not see it: its "
+                "parameters are not in parameters() and state_dict(), so neither trained nor "
+                "saved; use nn.ModuleList or nn.ModuleDict"
+            )
+        elif isinstance(found, Tensor) and found.requires_grad and found.is_leaf:
+            yield (
+                f"self.{name} is learned but not registered: it is not in parameters() and "
+                "state_dict(), so neither trained nor saved; make it an nn.Parameter, several an "
+                "nn.ParameterList"
+            )
+
+
+def starts(subject: Subject) -> Iterator[str]:
+    """Its first state is of the rows, the dtype and the device that are asked for.
+
+    Args:
+        subject: what is checked.
+    """
+    cell = subject.fresh()
+    subject.doing = "initial_state()"
+    asked: list[tuple[str, Any, tuple[Any, ...], dict[str, Any]]] = [("", 1, (), {})]
+    asked += [(str(rows), rows, (rows,), {}) for rows in ROWS]
+    half, meta = torch.float16, torch.device("meta")
+    asked += [
+        ("2, dtype=torch.float16", 2, (2,), {"dtype": half}),
+        ("2, device=torch.device('meta')", 2, (2,), {"device": meta}),
+    ]
+    first: dict[str, Tensor] = {}
+    for words, rows, given, options in asked:
+        subject.doing = f"initial_state({words})"
+        state = cell.initial_state(*given, **options)
+        try:
+            parts = flatten(state)
+        except ShapeError as error:
+            yield f"{subject.doing} is no state: {error}"
+            return
+        first = first or parts
+        fault = _unlike(parts, rows, options, first)
+        if fault is not None:
+            yield f"{subject.doing} {fault}"
+            return
+
+
+def _unlike(
+    parts: dict[str, Tensor], rows: int, options: dict[str, Any], first: dict[str, Tensor]
+) -> str | None:
+    if list(parts) != list(first):
+        return f"has the parts {', '.join(parts)}, and initial_state() {', '.join(first)}"
+    for name, tensor in parts.items():
+        if tensor.dim() < 1 or tensor.shape[0] != rows:
+            return (
+                f"gives {shown(name)} of shape {tuple(tensor.shape)}, expected {rows} "
+                f"row{'s' * (rows > 1)}: batch_size is not heeded"
+            )
+        if tensor.shape[1:] != first[name].shape[1:]:
+            return (
+                f"gives {shown(name)} of shape {tuple(tensor.shape)}, and initial_state() of "
+                f"{tuple(first[name].shape)}"
+            )
+        dtype = options.get("dtype", torch.float32)
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            heeded = "dtype is not heeded" if "dtype" in options else "the weights are of float32"
+            return f"gives {shown(name)} of {_kind(tensor.dtype)}: {heeded}"
+        device = options.get("device", torch.device("cpu"))
+        if tensor.device.type != device.type:
+            return f"gives {shown(name)} on {tensor.device}: device is not heeded"
+    return None
+
+
+def steps(subject: Subject) -> Iterator[str]:
+    """A step takes any batch and returns an output and a state like the one before it.
+
+    Args:
+        subject: what is checked.
+    """
+    if looks_ahead(subject.fresh()):
+        return
+    done, faults = [], {}
+    for training in (False, True):
+        for rows in ROWS:
+            subject.doing = f"a step of B = {rows}"
+            cell = subject.fresh(training=training)
+            try:
+                fault = _step(subject, cell, rows)
+            except Exception as error:  # a cell of the user's may raise anything
+                fault = _raised(subject.doing, error)
+            if fault is None:
+                done.append(rows)
+            elif rows not in faults:
+                faults[rows] = f"{fault}{' in training mode' * training}"
+        if faults:
+            break
+    for rows in faults:
+        passed = f"; batches of {' and '.join(map(str, done))} pass" if done else ""
+        yield f"{faults[rows]}{passed}"
+        return
+
+
+def _raised(doing: str, error: Exception) -> str:
+    said = in_one_line(error)
+    for told in ("memory location", "in-place operation", "inplace operation"):
+        if told in said:
+            return (
+                f"{doing} writes in place into its input or state, which it must not change, and "
+                f"raises {said}"
+            )
+    return f"{doing} raises {said}"
+
+
+def _step(subject: Subject, cell: Recurrence, rows: int) -> str | None:
+    """Return what is wrong with two steps."""
+    x = subject.x(rows, 2, cell, torch.float32)
+    state = cell.initial_state(rows)
+    before = flatten(state)
+    with torch.no_grad():
+        for t in range(2):
+            result = subject.pair(cell, x[:, t], state)
+            if type(result) is not tuple or len(result) != 2:
+                return f"forward returns (y, state), got {type(result).__name__}"
+            y, state = result
+            fault = _wrong_output(y, cell, rows) or _wrong_state(state, before)
+            if fault:
+                return f"{subject.doing} returns {fault}"
+    return None
+
+
+def _wrong_output(y: Any, cell: Recurrence, rows: int) -> str | None:
+    shape = (rows, cell.output_size)
+    if not isinstance(y, Tensor):
+        return f"an output of type {type(y).__name__}, expected a tensor of shape {shape}"
+    if y.shape != shape:
+        return (
+            f"an output of shape {tuple(y.shape)}, expected {shape}, as output_size is "
+            f"{cell.output_size}"
+        )
+    if y.dtype != torch.float32:
+        return f"an output of {_kind(y.dtype)}, where its input and weights are of float32"
+    if y.device.type != "cpu":
+        return f"an output on {y.device}, where its input is on the processor"
+    if not y.isfinite().all():
+        return "an output that is not finite, for an input that is"
+    return None
+
+
+def _wrong_state(state: State, before: dict[str, Tensor]) -> str | None:
+    try:
+        parts = flatten(state)
+    except ShapeError as error:
+        return f"no state: {error}"
+    if list(parts) != list(before):
+        return (
+            f"a state of the parts {', '.join(parts)}, expected {', '.join(before)}, as "
+            "initial_state gives"
+        )
+    for name, like in before.items():
+        got = parts[name]
+        if got.shape != like.shape:
+            return (
+                f"{shown(name)} of shape {tuple(got.shape)}, expected {tuple(like.shape)}, as "
+                "initial_state gives"
+            )
+        if got.dtype != like.dtype:
+            return (
+                f"{shown(name)} of {_kind(got.dtype)}, expected {_kind(like.dtype)}, as "
+                "initial_state gives"
+            )
+        if got.device != like.device:
+            return f"{shown(name)} on {got.device}, expected {like.device}"
+    return None
+
+
+def _kind(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,1 @@
+"""What lies elsewhere: fetched, and known by what was published of it."""

@@ -1,0 +1,236 @@
+"""The source of what is of someone's own in a run: kept beside it, and looked at before it runs.
+
+A place is `module:Name`. What is kept of one is the file of its module, and, unless that is
+installed, those of the same folder that this one has taken something from.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from recurra.errors import CheckpointError
+from recurra.storage.files import json_bytes, sha256
+from recurra.storage.reading import read_json
+from recurra.storage.sealed import kind_in, seal, sealed_files
+
+__all__ = [
+    "FOLDER",
+    "changed_source_allowed",
+    "changes_allowed",
+    "keep_sources",
+    "unchanged_since",
+    "what_changed",
+]
+
+FOLDER = "sources"
+"""Of a run: copies of the files, and which place they are of."""
+KIND, VERSION = "sources", 1
+FACTS = "sources.json"
+PLACE = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)(\(.*\))?", re.DOTALL)
+
+_allowed: ContextVar[bool] = ContextVar("changed source allowed", default=False)
+
+
+@contextmanager
+def changed_source_allowed(allowed: bool = True) -> Iterator[None]:
+    """Let runs and models go on within with source of one's own that has changed since.
+
+    A warning says each time what has.
+
+    Args:
+        allowed: whether it is.
+
+    Example:
+        >>> import recurra as rc
+        >>> with changed_source_allowed():
+        ...     rc.evaluate("runs/mine", allow_import=["mine:Cell"])  # doctest: +SKIP
+    """
+    token = _allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def changes_allowed() -> bool:
+    """Return whether source that has changed is used, with a warning."""
+    return _allowed.get()
+
+
+def keep_sources(run: Path, settings: Iterable[object]) -> None:
+    """Write copies of what some settings name of one's own into a run, unless they are there.
+
+    Args:
+        run: its directory.
+        settings: of which those are meant that are written as a place, and are imported.
+
+    Raises:
+        OSError: when the system refuses.
+    """
+    facts: dict[str, Any] = {}
+    files: dict[str, Path] = {}
+    for place in _places(settings):
+        if (found := _files_of(place)) is not None:
+            root, names = found
+            facts[place] = {"folder": str(root), "files": names}
+            files |= {name: root / relative for name, relative in names.items()}
+    if not facts:
+        return
+    content = {
+        FACTS: json_bytes(facts),
+        **{name: path.read_bytes() for name, path in files.items()},
+    }
+    seal(run / FOLDER, content, KIND, VERSION, lambda name: name.endswith(".py"))
+
+
+def what_changed(run: Path, settings: Iterable[object]) -> str | None:
+    """Return what is no longer the source that a run was trained with; None where all is.
+
+    Args:
+        run: its directory, or that of a model in it.
+        settings: of which those are meant that are written as a place.
+
+    Raises:
+        CheckpointError: what was kept is damaged, or there is no such module here.
+    """
+    if (kept := _kept(run)) is None:
+        return None
+    for place in _places(settings):
+        if said := _changed(kept, place):
+            return said
+    return None
+
+
+def unchanged_since(run: Path | str) -> Callable[[str], None]:
+    """Return what refuses a place whose source is no longer what a run was trained with.
+
+    Args:
+        run: a run directory, or that of a model or a file in one.
+
+    What is returned raises CheckpointError for such a place, or warns where changes are allowed.
+    """
+    return partial(_require_same, Path(run))
+
+
+def _require_same(run: Path, place: str) -> None:
+    if (said := what_changed(run, [place])) is None:
+        return
+    if not changes_allowed():
+        raise CheckpointError(f"{said}, or give --allow-changed-source")
+    warnings.warn(said.partition(";")[0], stacklevel=2)
+
+
+def _places(settings: Iterable[object]) -> list[str]:
+    """Return the settings that are places, without options, each once."""
+    found = (PLACE.fullmatch(each) for each in settings if isinstance(each, str))
+    return list(dict.fromkeys(f"{one[1]}:{one[2]}" for one in found if one))
+
+
+def _files_of(place: str) -> tuple[Path, dict[str, str]] | None:
+    """Return the folder of a place's source, and its files: name of the copy -> relative path."""
+    module = sys.modules.get(place.partition(":")[0])
+    if module is None or (root := _root(module.__name__)) is None:
+        return None
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(root.parts)
+    if installed and module.__name__.partition(".")[0] == "torch":
+        return None  # a version of it says as much
+    waiting, seen = [module], {module.__name__}
+    names: dict[str, str] = {}
+    while waiting:
+        one = waiting.pop()
+        file = getattr(one, "__file__", None)
+        path = Path(file).resolve() if file else None
+        if path is None or path.suffix != ".py" or not path.is_relative_to(root):
+            continue
+        relative = path.relative_to(root).as_posix()
+        names[re.sub(r"[^A-Za-z0-9._-]", "_", relative.replace("/", "."))] = relative
+        for other in () if installed else _taken_from(one):
+            if other.__name__ not in seen:
+                seen.add(other.__name__)
+                waiting.append(other)
+    return (root, dict(sorted(names.items()))) if names else None
+
+
+def _taken_from(module: ModuleType) -> Iterator[ModuleType]:
+    """Yield the modules that something in a module is of."""
+    for value in list(vars(module).values()):
+        if issubclass(type(value), ModuleType):  # isinstance may run what a value has for a class
+            yield value
+        elif isinstance(owner := _owner(value), str) and owner in sys.modules:
+            yield sys.modules[owner]
+
+
+def _owner(value: Any) -> Any:
+    with warnings.catch_warnings(), suppress(Exception):  # anyone's own, which may do anything
+        warnings.simplefilter("ignore")
+        return value.__module__
+    return None
+
+
+def _root(name: str) -> Path | None:
+    """Return the folder in which the top of a module's name lies; nothing is imported for it."""
+    top = name.partition(".")[0]
+    loaded = sys.modules.get(top)
+    spec = loaded.__spec__ if loaded is not None else None
+    spec = spec or PathFinder.find_spec(top, [*sys.path, str(Path.cwd())])
+    if spec is None or not spec.has_location or spec.origin is None:
+        return None
+    file = Path(spec.origin).resolve()
+    return file.parent.parent if spec.submodule_search_locations else file.parent
+
+
+def _kept(run: Path) -> Path | None:
+    """Return the folder of what a run has kept; of the run that a model or a file lies in."""
+    place = run.resolve()
+    for folder in (place, *place.parents[:2]):
+        if kind_in(folder / FOLDER) == KIND:
+            return folder / FOLDER
+    return None
+
+
+def _changed(kept: Path, place: str) -> str | None:
+    """Return what is no longer as it was kept of a place."""
+    files = sealed_files(kept, KIND, VERSION)
+    facts = read_json(kept / FACTS)
+    if not isinstance(facts, dict) or (said := facts.get(place)) is None:
+        return None
+    try:
+        folder, names = str(said["folder"]), dict(said["files"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{kept / FACTS} is damaged: {said!r:.80} of {place}") from error
+    if (root := _root(place.partition(":")[0])) is None:
+        raise CheckpointError(
+            f"the module of {place} is not found; the run was trained from {folder:.200}, and has "
+            f"a copy in {kept}: give the command there, or set PYTHONPATH to one of them"
+        )
+    changed = [
+        str(relative)
+        for name, relative in names.items()
+        if name in files and not _is_same(root, str(relative), files[name].sha256)
+    ]
+    if not changed:
+        return None
+    what = ", ".join(changed)
+    have = "has" if len(changed) == 1 else "have"
+    return (
+        f"{place}: {what:.200} in {root} {have} changed since {kept.parent} was trained; put back "
+        f"what is kept in {kept}"
+    )
+
+
+def _is_same(root: Path, relative: str, digest: str) -> bool:
+    path = (root / relative).resolve()
+    try:
+        return path.is_relative_to(root) and sha256(path) == digest
+    except OSError:
+        return False

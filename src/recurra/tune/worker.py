@@ -1,0 +1,137 @@
+"""A process that carries out runs: one a line on stdin, what becomes of it in lines on stdout.
+
+It ends where stdin does, whatever it does then: a thread reads, so that none outlives who started
+it, however that one died. Asked to stop, it saves the run and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+__all__ = ["answers", "main"]
+
+STOP = "stop"
+"""The line that asks for an end after the step."""
+HELD_SECONDS = 20.0
+"""How long a run is waited for that a worker of a sweep which was killed may still hold."""
+TELL_SECONDS = 1.0
+"""From one word on how far it is to the next."""
+
+Answer = dict[str, Any]
+
+
+def main() -> None:
+    """Carry out runs until there are no more."""
+    for name in ("SIGINT", "SIGHUP"):  # they are for who started it, who ends it
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    stopped = threading.Event()
+    threading.Thread(target=_read, args=(sys.stdin, jobs, stopped), daemon=True).start()
+    told = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a cell of the user's prints must not look like an answer
+    warnings.showwarning = _warn  # type: ignore[assignment]
+    while True:
+        for answer in answers(json.loads(jobs.get()), stopped.is_set):
+            told.write(json.dumps(answer) + "\n")
+
+
+def _warn(message: Warning | str, *rest: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _read(stdin: TextIO, jobs: queue.SimpleQueue[str], stopped: threading.Event) -> None:
+    for line in stdin:
+        if line.strip() == STOP:
+            stopped.set()
+        else:
+            jobs.put(line)
+    if files := sys.modules.get("recurra.storage.files"):
+        files.abandon()  # what it was writing is not left behind
+    os._exit(0)
+
+
+def answers(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Answer]:
+    """Yield how far a run is now and then, at last its end: a report, a stop, or an error.
+
+    Args:
+        job: as `recurra.tune.workers.Job` has it.
+        should_stop: asked after every step.
+    """
+    from recurra.errors import RecurraError  # what a run needs takes seconds, and stdin may end
+    from recurra.machine import is_out_of_memory
+
+    try:
+        yield from _carried_out(job, should_stop)
+    except RecurraError as error:
+        yield {"error": str(error)}
+    except Exception as error:  # a cell of the user's may raise anything
+        if is_out_of_memory(error):
+            yield {"error": "out of memory; a smaller batch helps: --set train.batch_size=N"}
+        else:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            yield {"error": f"unexpected {said:.400}"}
+
+
+def _carried_out(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Answer]:
+    import torch
+
+    from recurra.learning.event import Started, Stepped, Stopped, Warned
+    from recurra.randomness import derive_seed
+    from recurra.run.session import Opened, Reported, train
+    from recurra.run.tasks import parse_config
+
+    config = parse_config(job["config"])
+    # a cell of the user's may draw from nowhere else, and another run may have drawn before
+    torch.manual_seed(derive_seed(config.seed, "sweep"))
+    _wait_for(Path(job["out"]))
+    steps, due = 0, 0.0
+    for event in train(
+        config,
+        out=job["out"],
+        restart=job["restart"],
+        should_stop=should_stop,
+        allow_import=job["allow_import"],
+    ):
+        match event:
+            case Opened():
+                yield {"begun": True}
+            case Started():
+                steps = event.steps
+            case Stepped() if time.monotonic() >= due:
+                due = time.monotonic() + TELL_SECONDS
+                yield {"step": event.step, "steps": steps}
+            case Warned():
+                yield {"warned": event.message}
+            case Stopped():
+                yield {"stopped": event.step}
+            case Reported():
+                yield {"finished": True}
+
+
+def _wait_for(run: Path) -> None:
+    """Wait until nobody holds a run: a worker whose sweep was killed takes a moment to end."""
+    from recurra.errors import RunError
+    from recurra.storage.locks import is_lock, lock
+
+    until = time.monotonic() + HELD_SECONDS
+    while is_lock(run / ".lock") and time.monotonic() < until:
+        with suppress(RunError):
+            with lock(run / ".lock"):
+                return
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The channel loop with a step of one's own: against the step in torch, whatever the shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import recurra as rc
+from recurra.errors import ShapeError
+
+
+@rc.compiled
+def forward(s: Any, w: Any, h: Any) -> None:
+    for c in range(len(h)):
+        h[c] = s[0, c] + s[1, c] * w[0, c] * h[c]
+
+
+@rc.compiled
+def backward(s: Any, w: Any, h: Any, d_h: Any, d_s: Any, d_w: Any) -> None:
+    for c in range(len(h)):
+        d_s[0, c] = d_h[c]
+        d_s[1, c] = d_h[c] * w[0, c] * h[c]
+        d_w[0, c] += d_h[c] * s[1, c] * h[c]
+        d_h[c] *= s[1, c] * w[0, c]
+
+
+def step(s: Tensor, w: Tensor, h: Tensor) -> Tensor:
+    return s[:, 0] + s[:, 1] * w[0] * h
+
+
+loop = rc.channel_kernel("tested", forward, backward, step)
+
+
+def plain(s: Tensor, w: Tensor, h: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    T = s.shape[1]
+    outputs = []
+    for t in range(T):
+        after = step(s[:, t].unflatten(1, (2, -1)), w, h)
+        there = (
+            torch.ones(len(h), 1, dtype=torch.bool) if lengths is None else (lengths > t)[:, None]
+        )
+        h = after.where(there, h)
+        outputs.append(after * there)
+    return torch.stack(outputs, 1), h
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("lengths", [None, torch.tensor([3, 0, 5])])
+@pytest.mark.parametrize("C", [1, 7, 64])
+def test_outputs_and_gradients_are_those_of_the_steps(
+    dtype: torch.dtype, lengths: Tensor | None, C: int
+) -> None:
+    torch.manual_seed(1)
+    shapes = ((3, 5, 2 * C), (1, C), (3, C))
+    given = [torch.randn(*shape, dtype=dtype, requires_grad=True) for shape in shapes]
+    results = []
+    for run in (loop, plain):
+        y, h = run(*given, lengths)
+        found = torch.autograd.grad((y * y).sum() + h.sum(), given)
+        results.append((y, h, *found))
+    torch.testing.assert_close(*results)
+
+
+def test_it_runs_over_every_thread_that_is_given() -> None:
+    given = torch.randn(32, 40, 2 * 64).tanh(), torch.rand(1, 64), torch.randn(32, 64)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        torch.testing.assert_close(loop(*given), plain(*given))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_narrow_products_are_brought_to_the_dtype_of_the_state() -> None:
+    """Under `network.precision=auto` a product of the cell's own comes as bfloat16."""
+    given = torch.randn(2, 3, 8).bfloat16(), torch.randn(1, 4), torch.zeros(2, 4)
+    y, h = loop(*given)
+    assert y.dtype is h.dtype is torch.float32
+    torch.testing.assert_close((y, h), plain(given[0].float(), *given[1:]))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (((2, 3, 9), (1, 4), (2, 4)), r"expected \(B, T, P C\), \(W, C\) and \(B, C\), got"),
+        (((2, 3, 8), (4,), (2, 4)), r"got \(2, 3, 8\), \(4,\), \(2, 4\)"),
+        (((3, 3, 8), (1, 4), (2, 4)), "expected"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(shapes: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        loop(*(torch.zeros(shape) for shape in shapes))
+
+
+def test_a_state_that_no_compiled_loop_serves_is_refused() -> None:
+    half = (torch.zeros(shape).half() for shape in ((2, 3, 8), (1, 4), (2, 4)))
+    with pytest.raises(ShapeError, match="of float32 and float64, not float16"):
+        loop(*half)
