@@ -12,7 +12,7 @@ from recurra.errors import CheckpointError, ConfigError
 from recurra.language.network import LanguageNetwork
 from recurra.language.options import NetworkOptions
 from recurra.nn.cells import CELLS
-from recurra.nn.make import keeps_own_start, make_cell, place_of, recipes_of, written
+from recurra.nn.make import keeps_own_start, make_cell, own_place, recipes_of, written
 from recurra.nn.wrappers.residual import Residual
 from recurra.table import named_by_file
 
@@ -172,7 +172,7 @@ def test_recipes_are_for_classes_that_say_so_themselves(monkeypatch: pytest.Monk
     assert len(found) == 2
     for cell in found:
         assert (cell.bias_ih.chunk(4)[1] - 3.71).abs().max() < 1e-6
-    assert place_of("recurra.nn.cells.gru:GRUCell") is None
+    assert own_place("recurra.nn.cells.gru:GRUCell") is None
 
 
 def test_the_packages_cells_start_as_ever() -> None:

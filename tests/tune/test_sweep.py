@@ -9,6 +9,7 @@ import pytest
 from recurra.errors import ConfigError
 from recurra.run.directory import RunDirectory
 from recurra.run.session import evaluate
+from recurra.storage.sources import changed_source_allowed
 from recurra.tune import sweep as module
 from recurra.tune.grid import Request, grid
 from recurra.tune.sweep import Begins, Done, Says, Swept, sweep, worker_count
@@ -84,9 +85,26 @@ def test_a_run_that_fails_is_a_row_with_its_reason(tmp_path, monkeypatch):
     good, bad = swept.result["rows"]
     assert good["best"] and good["runs"][0]["state"] == "finished"
     assert (bad["valid"], bad["runs"][0]["state"]) == (None, "failed")
-    assert bad["runs"][0]["reason"] == "unexpected KeyError: 'lost'"
+    assert bad["runs"][0]["reason"] == "unexpected KeyError: 'lost' (sweeps_own.py:6)"
     assert bad["runs"][0]["run"].endswith("cell=sweeps_own-Failing,seed=1")
     assert swept.result["finished"]
+
+
+def test_code_that_changed_is_a_reason_unless_it_is_allowed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = "from recurra.nn.cells.rnn import RNNCell\n\nclass Own(RNNCell):\n    pass\n"
+    (tmp_path / "sweeps_changed.py").write_text(code)
+    found = wanted("network.cell=sweeps_changed:Own")
+    counted = iter(range(100))
+    list(sweep(found, tmp_path / "s", should_stop=lambda: next(counted) > 2))
+    (run,) = (path for path in (tmp_path / "s").iterdir() if (path / "sources").is_dir())
+    assert not (run / "report.json").exists()
+    (tmp_path / "sweeps_changed.py").write_text(code + "# another\n")
+    *_, swept = sweep(found, tmp_path / "s")
+    assert "has changed since" in swept.result["rows"][0]["runs"][0]["reason"]
+    with changed_source_allowed():
+        *_, swept = sweep(found, tmp_path / "s")
+    assert swept.result["rows"][0]["runs"][0]["state"] == "finished"
 
 
 def test_another_run_in_the_way_is_a_row_too(tmp_path):

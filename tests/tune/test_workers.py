@@ -54,7 +54,7 @@ def test_what_fails_or_dies_ends_no_other_run(tmp_path, monkeypatch):
     assert told == {
         "mine:Dying": GONE,
         "mine:Mine": {"finished": True},
-        "mine:Failing": {"error": "unexpected KeyError: 'lost'"},
+        "mine:Failing": {"error": "unexpected KeyError: 'lost' (mine.py:16)"},
         "rnn": {"finished": True},
     }
     assert (tmp_path / "mine-Mine" / "report.json").exists()

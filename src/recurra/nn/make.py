@@ -21,7 +21,7 @@ from recurra.table import nearest
 __all__ = [
     "keeps_own_start",
     "make_cell",
-    "place_of",
+    "own_place",
     "recipes_of",
     "require_cell",
     "start_in_words",
@@ -140,14 +140,14 @@ def _value(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def place_of(spec: str) -> str | None:
+def own_place(spec: str) -> str | None:
     """Return the `module:Name` of a cell of one's own, without options; None of the package's.
 
     Args:
         spec: as `make_cell` takes it.
 
     Example:
-        >>> place_of("mine:Cell(depth=2)"), place_of("lstm")
+        >>> own_place("mine:Cell(depth=2)"), own_place("lstm")
         ('mine:Cell', None)
     """
     name = written(spec)[0]
@@ -167,7 +167,7 @@ def keeps_own_start(spec: str) -> bool:
         >>> keeps_own_start("mine:Cell"), keeps_own_start("lstm")
         (True, False)
     """
-    if place_of(spec) is not None:
+    if own_place(spec) is not None:
         return True
     return not {"recipes", "reset_parameters"} & vars(CELLS[written(spec)[0]]).keys()
 
@@ -184,7 +184,7 @@ def recipes_of(spec: str) -> tuple[str, ...]:
         >>> recipes_of("lstm"), recipes_of("slstm"), recipes_of("mine:Cell")
         (('weights', 'biases'), (), ())
     """
-    if place_of(spec) is not None:
+    if own_place(spec) is not None:
         return ()
     return tuple(vars(CELLS[written(spec)[0]]).get("recipes", ()))
 
@@ -199,7 +199,7 @@ def start_in_words(spec: str) -> str:
         >>> start_in_words("mine:Cell"), start_in_words("slstm")
         ("mine:Cell's own, as its constructor leaves it", "slstm's own")
     """
-    place = place_of(spec)
+    place = own_place(spec)
     return f"{place}'s own, as its constructor leaves it" if place else f"{written(spec)[0]}'s own"
 
 

@@ -242,7 +242,7 @@ def _learn(
     with working("reporting"):
         directory.require_there()
         task.model.save_pretrained(directory.model_path)
-        report = _report(task, directory, finished, begun)
+        report = _report(task, directory, finished, begun, facts.get("start"))
         for name, model in task.companions().items():
             directory.require_there()
             model.save_pretrained(directory.path / name)
@@ -262,7 +262,7 @@ def _logged(event: Event, directory: RunDirectory) -> Iterator[Event]:
 
 
 def _report(
-    task: Task, directory: RunDirectory, finished: Finished, begun: float
+    task: Task, directory: RunDirectory, finished: Finished, begun: float, start: str | None
 ) -> dict[str, Any]:
     asked = Asked(task.config, directory.path)
     metric, better = task.metric, metric_of(task.metric).better
@@ -289,7 +289,7 @@ def _report(
     extras = {**extras, "pictures": drawn}
     if left_out := task.left_out():
         extras["left_out"] = dict(left_out)
-    if (start := task.facts().get("start")) is not None:
+    if start is not None:
         extras["start"] = start
     return compose(
         asked,

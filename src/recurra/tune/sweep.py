@@ -15,6 +15,7 @@ from recurra.run.directory import RunDirectory
 from recurra.storage.files import write_bytes, write_json
 from recurra.storage.outputs import writing
 from recurra.storage.picture import canvas
+from recurra.storage.sources import changes_allowed
 from recurra.tune.folder import SweepFolder
 from recurra.tune.grid import Grid
 from recurra.tune.picture import draw, size
@@ -142,6 +143,7 @@ def sweep(
                 str(out / name),
                 restart=name in anew,
                 allow_import=tuple(allow_import),
+                allow_changed_source=changes_allowed(),
             )
             for name, config in configs.items()
             if name not in tally.reports

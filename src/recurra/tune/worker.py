@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -69,7 +69,7 @@ def answers(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[An
         job: as `recurra.tune.workers.Job` has it.
         should_stop: asked after every step.
     """
-    from recurra.errors import RecurraError  # what a run needs takes seconds, and stdin may end
+    from recurra.errors import RecurraError, in_one_line
     from recurra.machine import is_out_of_memory
 
     try:
@@ -80,30 +80,28 @@ def answers(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[An
         if is_out_of_memory(error):
             yield {"error": "out of memory; a smaller batch helps: --set train.batch_size=N"}
         else:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            yield {"error": f"unexpected {said:.400}"}
+            yield {"error": f"unexpected {in_one_line(error)}"}
 
 
 def _carried_out(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Answer]:
-    import torch
-
-    from recurra.learning.event import Started, Stepped, Stopped, Warned
-    from recurra.randomness import derive_seed
-    from recurra.run.session import Opened, Reported, train
+    from recurra.run.session import train  # takes seconds, in which stdin may end
     from recurra.run.tasks import parse_config
+    from recurra.storage.sources import changed_source_allowed
 
     config = parse_config(job["config"])
-    # a cell of the user's may draw from nowhere else, and another run may have drawn before
-    torch.manual_seed(derive_seed(config.seed, "sweep"))
     _wait_for(Path(job["out"]))
+    how = {name: job[name] for name in ("out", "restart", "allow_import")}
+    with changed_source_allowed(job["allow_changed_source"]):
+        events = train(config, **how, should_stop=should_stop)
+        yield from _told(events)
+
+
+def _told(events: Iterable[Any]) -> Iterator[Answer]:
+    from recurra.learning.event import Started, Stepped, Stopped, Warned
+    from recurra.run.session import Opened, Reported
+
     steps, due = 0, 0.0
-    for event in train(
-        config,
-        out=job["out"],
-        restart=job["restart"],
-        should_stop=should_stop,
-        allow_import=job["allow_import"],
-    ):
+    for event in events:
         match event:
             case Opened():
                 yield {"begun": True}

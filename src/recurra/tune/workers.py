@@ -35,6 +35,7 @@ class Job:
         out: its directory.
         restart: whether what is there is discarded.
         allow_import: code of someone's own that a run it starts from may name.
+        allow_changed_source: whether it is gone on with where code of one's own has changed.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     out: str
     restart: bool = False
     allow_import: tuple[str, ...] = ()
+    allow_changed_source: bool = False
 
 
 class Workers:

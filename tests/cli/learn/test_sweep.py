@@ -65,10 +65,11 @@ def test_failures_are_told_below_the_table_and_all_of_them_end_in_1(recurra, tmp
     answer = recurra("sweep", "labels", *SMALL, "--set=network.cell=rnn,cli_sweeps_own:Lost",
                      "--out=s")  # fmt: skip
     assert answer.code == 0
-    assert "failed: s/cell=cli_sweeps_own-Lost,seed=1: unexpected KeyError: 'lost'" in answer.out
+    lost = "unexpected KeyError: 'lost' (cli_sweeps_own.py:4)"
+    assert f"failed: s/cell=cli_sweeps_own-Lost,seed=1: {lost}" in answer.out
     answer = recurra("sweep", "labels", *SMALL, "--set=network.cell=cli_sweeps_own:Lost", "--out=t")
     assert answer.code == 1
-    assert answer.err.endswith("every run of t failed: unexpected KeyError: 'lost'\n")
+    assert answer.err.endswith(f"every run of t failed: {lost}\n")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recurra.cli.console import AllowImport, Json, Preset
+from recurra.cli.console import AllowChangedSource, AllowImport, Json, Preset
 from recurra.cli.learn.options import (
     Assignments,
     Data,
@@ -50,6 +50,7 @@ def sweep(
     device: Device = None,
     restart: Restart = False,
     allow_import: AllowImport = None,
+    allow_changed_source: AllowChangedSource = False,
     json: Json = False,
 ) -> None:
     """Train every combination of several settings, and compare them in one table.
