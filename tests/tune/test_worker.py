@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import asdict
 
 from recurra.run.presets import preset
 from recurra.storage.locks import lock
 from recurra.tune.worker import answers
+from recurra.tune.workers import Job
 
 
 def job(tmp_path, **changes):
     config = preset("labels").model_dump(mode="json")
     config["network"] |= {"cell": "rnn", "hidden_size": 3, "members": 1}
     config["train"] |= {"steps": 6, "save_seconds": 0, **changes}
-    return {
-        "name": "a", "config": config, "out": str(tmp_path / "a"), "restart": False,
-        "allow_import": [],
-    }  # fmt: skip
+    return asdict(Job("a", config, str(tmp_path / "a")))
 
 
 def test_a_run_from_its_begin_to_its_end(tmp_path):
