@@ -34,6 +34,7 @@ ORDER = {
         errors
         randomness
         table machine work
+        processes
         storage
         ngram nn
         learning search
@@ -57,6 +58,7 @@ ORDER = {
     """,
     "recurra.storage.packed": "*",
     "recurra.storage.remote": "download\n published",
+    "recurra.processes": "worker\n pool",
     "recurra.ngram": "arrays\n backoff\n gaps pruning\n kneser_ney",
     "recurra.nn": """
         state

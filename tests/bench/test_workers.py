@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 
 import pytest
 
-from recurra.bench import workers as module
 from recurra.bench.cells import BenchOptions, compare_cells
 from recurra.bench.trial import Job, run
 from recurra.bench.workers import Workers
@@ -17,17 +14,12 @@ from recurra.errors import RunError
 JOBS = [Job("rnn", "adding", (3, 3), rate, seed=1, steps=2) for rate in (0.001, 0.01, 0.1)]
 
 CELL = """
-import os
 from recurra.nn.cells.rnn import RNNCell
 
 print("a cell may print")
 
 class Mine(RNNCell):
     pass
-
-class Dying(RNNCell):
-    def forward(self, x, state):
-        os._exit(3)
 
 class Failing(RNNCell):
     def forward(self, x, state):
@@ -43,21 +35,16 @@ def test_processes_give_the_numbers_of_this_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(CELL)
     own = Job("mine:Mine", "adding", (3, 3), 0.01, seed=1, steps=2)
-    with Workers(2) as workers:
+    with Workers(1) as workers:
         for job in [*JOBS, own]:
             workers.add(job)
         found = dict(workers.outcomes())
-        assert len(workers._processes) == 2
         assert {job: numbers(outcome) for job, outcome in found.items()} == {
             job: numbers(run(job)) for job in [*JOBS, own]
         }
         workers.add(Job("mine:Failing", "adding", (3, 3), 0.01, seed=1, steps=2))
         with pytest.raises(RunError, match="mine:Failing on adding failed: KeyError: 'lost'"):
             list(workers.outcomes())
-        workers.add(Job("mine:Dying", "adding", (3, 3), 0.01, seed=1, steps=2))
-        with pytest.raises(RunError, match="ended without an answer"):
-            list(workers.outcomes())
-    assert all(process.poll() is not None for process in workers._processes)
 
 
 def test_a_comparison_is_the_same_for_any_number_of_workers():
@@ -99,38 +86,3 @@ def test_it_stops_when_asked():
         for job in JOBS:
             workers.add(job)
         assert list(workers.outcomes()) == []
-
-
-def test_processes_that_work_are_given_up_when_asked(monkeypatch):
-    def sleeping():
-        return subprocess.Popen(
-            ["sleep", "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    monkeypatch.setattr(module, "_start", sleeping)
-    asked = itertools.chain([False, False], itertools.repeat(True))
-    with Workers(1, lambda: next(asked)) as workers:
-        workers.add(JOBS[0])
-        assert list(workers.outcomes()) == []
-    assert workers._processes[0].returncode is not None
-
-
-BUSY = """
-import os, time
-from recurra.bench import worker
-
-worker._answer = lambda given: os.write(2, b"busy\\n") and time.sleep(60)
-worker.main()
-"""
-
-
-def test_a_worker_ends_with_who_started_it_whatever_it_does():
-    process = subprocess.Popen(
-        [sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None and process.stderr is not None
-    print("{}", file=process.stdin, flush=True)
-    assert process.stderr.readline() == "busy\n"
-    process.stdin.close()  # as the system does when a process is killed
-    assert process.wait(timeout=30) == 0
-    process.stderr.close()

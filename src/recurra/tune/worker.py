@@ -1,65 +1,21 @@
-"""A process that carries out runs: one a line on stdin, what becomes of it in lines on stdout.
-
-It ends where stdin does, whatever it does then: a thread reads, so that none outlives who started
-it, however that one died. Asked to stop, it saves the run and says so.
-"""
+"""A process that carries out runs, and tells how far each is. Asked to stop, it saves the run."""
 
 from __future__ import annotations
 
-import json
-import os
-import queue
-import signal
-import sys
-import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-__all__ = ["answers", "main"]
+from recurra.processes.worker import Answer, work
 
-STOP = "stop"
-"""The line that asks for an end after the step."""
+__all__ = ["answers"]
+
 HELD_SECONDS = 20.0
 """How long a run is waited for that a worker of a sweep which was killed may still hold."""
 TELL_SECONDS = 1.0
 """From one word on how far it is to the next."""
-
-Answer = dict[str, Any]
-
-
-def main() -> None:
-    """Carry out runs until there are no more."""
-    for name in ("SIGINT", "SIGHUP"):  # they are for who started it, who ends it
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
-    stopped = threading.Event()
-    threading.Thread(target=_read, args=(sys.stdin, jobs, stopped), daemon=True).start()
-    told = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a cell of the user's prints must not look like an answer
-    warnings.showwarning = _warn  # type: ignore[assignment]
-    while True:
-        for answer in answers(json.loads(jobs.get()), stopped.is_set):
-            told.write(json.dumps(answer) + "\n")
-
-
-def _warn(message: Warning | str, *rest: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
-
-
-def _read(stdin: TextIO, jobs: queue.SimpleQueue[str], stopped: threading.Event) -> None:
-    for line in stdin:
-        if line.strip() == STOP:
-            stopped.set()
-        else:
-            jobs.put(line)
-    if files := sys.modules.get("recurra.storage.files"):
-        files.abandon()  # what it was writing is not left behind
-    os._exit(0)
 
 
 def answers(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[Answer]:
@@ -132,4 +88,4 @@ def _wait_for(run: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    work(answers)

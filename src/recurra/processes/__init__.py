@@ -1,0 +1,1 @@
+"""Processes of this package that carry out what they are handed."""
