@@ -23,6 +23,7 @@ from recurra.labels.classifier import Classifier
 from recurra.series.use.forecaster import Forecaster
 from recurra.storage.files import json_bytes
 from recurra.storage.sealed import seal
+from recurra.storage.sources import changed_source_allowed
 
 SOURCE = Path(__file__).parents[2] / "src"
 SMALL = {"hidden_size": 4, "epochs": 3}
@@ -194,6 +195,34 @@ def test_a_directory_of_another_fit_is_refused_in_python_s_words(ragged, tmp_pat
         model.set_params(**change).fit(X[rows], y[rows])
     assert "--" not in str(caught.value)
     assert "give another model_dir, or remove that one" in str(caught.value)
+
+
+CELL = """
+from recurra import RNNCell
+
+class Mine(RNNCell):
+    pass
+"""
+
+
+def test_a_cell_of_one_s_own_must_be_the_one_that_was_fitted(ragged, tmp_path, monkeypatch):
+    X, y = ragged
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "cell_of_a_fit.py").write_text(CELL)
+    model = SequenceClassifier("cell_of_a_fit:Mine", model_dir=tmp_path / "dir", **SMALL).fit(X, y)
+    kept = tmp_path / "dir" / "sources" / "cell_of_a_fit.py"
+    assert kept.read_text() == CELL
+    assert model.fit(X, y) is model
+    own = {"allow_import": ["cell_of_a_fit:Mine"]}
+    assert SequenceClassifier.from_pretrained(tmp_path / "dir", **own).predict(X[:1]).shape == (1,)
+
+    (tmp_path / "cell_of_a_fit.py").write_text(CELL + "# changed\n")
+    with pytest.raises(ConfigError, match=r"cell_of_a_fit.py in .* has changed since .*dir was"):
+        model.fit(X, y)
+    with pytest.raises(CheckpointError, match="has changed since"):
+        SequenceClassifier.from_pretrained(tmp_path / "dir", **own)
+    with changed_source_allowed(), pytest.warns(UserWarning, match="has changed since"):
+        model.fit(X, y)
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path, ragged):

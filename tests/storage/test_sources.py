@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,7 @@ def test_no_path_leads_out_of_the_folder(here: Path) -> None:
 def test_of_what_is_installed_the_module_alone_is_kept(tmp_path: Path) -> None:
     keep_sources(tmp_path, ["torch.optim:SGD"])
     assert not list(tmp_path.iterdir())  # its version says as much
+    import_module("typer.main")
     keep_sources(tmp_path, ["typer.main:Typer"])
     kept = sealed_files(tmp_path / FOLDER, "sources", 1)
     assert set(kept) == {"sources.json", "typer.main.py"}

@@ -141,6 +141,8 @@ class SeriesForecaster(BaseEstimator):  # type: ignore[misc]
         gaps = np.full((len(panel.series) * len(panel.targets), config.data.horizon or 1), np.nan)
         task = SeriesTask(config, torch.device("cpu"), extended(panel, gaps))
         self._seed = seed
+        if place is not None:
+            place.keep_sources(self.get_params(deep=False).values())
         self._learn(task, None if place is None else place.checkpoints)
         if config.network.calibrate:
             task.learner.calibrate()

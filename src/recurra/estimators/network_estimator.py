@@ -128,6 +128,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         # Two fits in one directory must see their batches in one order.
         seed = 0 if place and self.random_state is None else seed_of(self.random_state)
         self._begin(examples, seed)
+        if place is not None:
+            place.keep_sources(self.get_params(deep=False).values())
         valid = None
         if plan.held_out is not None:
             examples, valid = self._hold_out(examples, plan.held_out)

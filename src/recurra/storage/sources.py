@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from recurra.errors import CheckpointError
-from recurra.storage.files import json_bytes, sha256
+from recurra.storage.files import json_bytes, make_directory, sha256
 from recurra.storage.reading import read_json
 from recurra.storage.sealed import kind_in, seal, sealed_files
 
@@ -90,6 +90,7 @@ def keep_sources(run: Path, settings: Iterable[object]) -> None:
         FACTS: json_bytes(facts),
         **{name: path.read_bytes() for name, path in files.items()},
     }
+    make_directory(run)
     seal(run / FOLDER, content, KIND, VERSION, lambda name: name.endswith(".py"))
 
 
