@@ -19,11 +19,11 @@ import recurra as rc
 from recurra.series.datasets.airline import PASSENGERS
 from recurra.storage.picture import canvas
 
-SENTENCE = "return a list of the names of the moon"
+SENTENCE = "the name of the module must be a red string"
 AHEAD = 12
 BANDS = ((95, "#dbe6f1"), (80, "#b3cce3"))
 ROWS = {"network": "network", "kn5_cache": "5-grams\nand cache", "kn5": "5-grams"}
-SIZES = {"font.size": 15, "axes.titlesize": 17}
+SIZES = {"font.size": 13, "axes.titlesize": 14.5}
 """In points: a telephone shows the picture at a third of its size."""
 
 
@@ -45,8 +45,8 @@ def draw_forecast(axes: Any, runs: Path) -> None:
         axes.fill_between(year, low, high, color=color, lw=0, label=f"{level}% interval")
     axes.plot(months[past], values[past], color="C7", lw=2)
     axes.plot(year, np.append(last, found.median[0]), color="C0", lw=3, label="forecast")
-    axes.plot(months[-AHEAD:], values[-AHEAD:], "o", color="C1", ms=6, label="as it came")
-    axes.set_title("A forecast with its interval: airline passengers, thousands a month")
+    axes.plot(months[-AHEAD:], values[-AHEAD:], "o", color="C1", ms=5, label="as it came")
+    axes.set_title("A forecast with its interval")
     axes.set_xticks(np.arange("1957", "1962", dtype="datetime64[Y]"), range(1957, 1962))
     axes.legend(loc="upper left", ncols=2, columnspacing=1)
 
@@ -65,7 +65,7 @@ def draw_rivals(axes: Any, report: dict[str, Any]) -> None:
     rows = {"network": report["test"], **report["baselines"]}
     values = [rows[name]["perplexity"] for name in ROWS]
     draw_bars(axes, list(ROWS.values()), values, ["C0", "C2", "C2"])
-    axes.set_title("Perplexity: less is better")
+    axes.set_title("Test perplexity")
 
 
 def draw_bars(axes: Any, names: list[str], values: Any, colors: list[str]) -> None:
@@ -88,7 +88,7 @@ def main() -> None:
     arguments = parser.parse_args()
     trained("airline", arguments.runs)
     report = trained("docstrings", arguments.runs)
-    with canvas(arguments.out, 8, 6.4) as figure:
+    with canvas(arguments.out, 6, 5.2) as figure:
         import matplotlib
 
         matplotlib.rcParams.update(SIZES)
