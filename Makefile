@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup run test check bench docs campaign
+.PHONY: setup run test check bench docs dist campaign
 
 setup: $(INSTALLED)
 
@@ -42,3 +42,8 @@ docs: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/tables.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/printed.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_docs.py
+
+# Wheel and source archive into dist/, looked through, installed where nothing else is, and run there.
+dist: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dist]'
+	OMP_NUM_THREADS=1 $(BIN)/python tests/dist.py

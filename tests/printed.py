@@ -9,6 +9,7 @@ first line. `python tests/printed.py` records all of them again.
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import re
 import subprocess
@@ -30,6 +31,7 @@ _DIFFERS = (
     (re.compile(r"[\d,.]+ (\w+)/s"), r"# \1/s"),
     (re.compile(r" {2,}"), "  "),
 )
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,41 @@ def printed(command: str, folder: Path) -> str:
         words, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
     return done.stdout
+
+
+def python(page: Path) -> list[str]:
+    """Return the blocks of Python on a page.
+
+    Args:
+        page: Markdown.
+    """
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
+
+
+def said(block: str) -> str:
+    """Return what a block of Python says it prints: the comments right after each print.
+
+    Args:
+        block: of a page.
+    """
+    found = re.findall(r"^print\(.*\)\n((?:# .*\n?)+)", block, re.M)
+    return "".join(re.sub(r"^# ", "", lines, flags=re.M) for lines in found)
+
+
+def agree(one: str, other: str) -> bool:
+    """Return whether two texts are the same but for the last digits of what they tell.
+
+    Another processor rounds otherwise, and a training carries that on.
+
+    Args:
+        one: printed.
+        other: printed elsewhere.
+    """
+    words = [_NUMBER.sub("#", text).split() for text in (one, other)]
+    numbers = [[float(each) for each in _NUMBER.findall(text)] for text in (one, other)]
+    return words[0] == words[1] and all(
+        math.isclose(a, b, rel_tol=0.05) for a, b in zip(*numbers, strict=True)
+    )
 
 
 def record(page: Path) -> None:

@@ -161,12 +161,6 @@ def test_the_readme_names_every_command():
     assert named == offered and "train" in offered
 
 
-def test_the_readme_s_first_python_runs(capsys):
-    block = re.findall(r"```python\n(.*?)```", README, re.S)[0]
-    exec(compile(block, "README.md", "exec"), {})
-    assert "LSTMCell" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     "page", sorted((ROOT / "docs" / "guide").glob("*.md")), ids=lambda p: p.stem
 )
@@ -176,7 +170,7 @@ def test_the_guide_s_python_runs_from_top_to_bottom(page, tmp_path, monkeypatch,
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
         capsys.readouterr()
         exec(compile(block, page.name, "exec"), names)
-        if said := said_after_printing(block):
+        if said := printed.said(block):
             assert capsys.readouterr().out == said
 
 
@@ -187,12 +181,6 @@ def test_the_guide_s_table_of_transforms_is_what_was_measured(monkeypatch):
     page = (ROOT / "docs" / "guide" / "torch.md").read_text()
     assert table in page, f"docs/guide/torch.md has another table than:\n{table}"
     assert f"torch {measured['machine']['torch']}, {measured['machine']['date']}" in page
-
-
-def said_after_printing(block: str) -> str:
-    """Return what a block of Python says it prints: the comments right after each print."""
-    found = re.findall(r"^print\(.*\)\n((?:# .*\n?)+)", block, re.M)
-    return "".join(re.sub(r"^# ", "", lines, flags=re.M) for lines in found)
 
 
 PRINTED = [block for page in printed.PAGES for block in printed.blocks(page)]
