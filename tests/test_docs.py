@@ -176,7 +176,7 @@ def test_the_guide_s_python_runs_from_top_to_bottom(page, tmp_path, monkeypatch,
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
         capsys.readouterr()
         exec(compile(block, page.name, "exec"), names)
-        if said := said_after_printing(block):
+        if said := printed.said(block):
             assert capsys.readouterr().out == said
 
 
@@ -187,12 +187,6 @@ def test_the_guide_s_table_of_transforms_is_what_was_measured(monkeypatch):
     page = (ROOT / "docs" / "guide" / "torch.md").read_text()
     assert table in page, f"docs/guide/torch.md has another table than:\n{table}"
     assert f"torch {measured['machine']['torch']}, {measured['machine']['date']}" in page
-
-
-def said_after_printing(block: str) -> str:
-    """Return what a block of Python says it prints: the comments right after each print."""
-    found = re.findall(r"^print\(.*\)\n((?:# .*\n?)+)", block, re.M)
-    return "".join(re.sub(r"^# ", "", lines, flags=re.M) for lines in found)
 
 
 PRINTED = [block for page in printed.PAGES for block in printed.blocks(page)]
@@ -236,10 +230,10 @@ def test_the_pages_say_what_follows_from_the_tables():
     lacking = [each for each in tables.rows() if each not in page.splitlines()]
     lacking += [each for each in tables.public() if each not in stub.splitlines()]
     lacking += [tables.count()] * (tables.count() not in README)
-    assert not lacking, "make docs writes what is lacking:\n" + "\n".join(lacking)
+    assert not lacking, "make printed writes what is lacking:\n" + "\n".join(lacking)
 
 
-def test_make_docs_writes_what_follows_from_the_tables():
+def test_make_printed_writes_what_follows_from_the_tables():
     page, stub = tables.GUIDE.read_text(), tables.STUB.read_text()
     assert tables.with_rows(page) == page and tables.with_names(stub) == stub
     cut = [line for line in page.splitlines() if not line.startswith(("| `gru`", "| `Reset`"))]
