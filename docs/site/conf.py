@@ -29,11 +29,10 @@ myst_heading_anchors = 4
 
 default_role = "py:obj"  # a name in a docstring leads to its page, where it has one
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 maximum_signature_line_length = 60
 napoleon_use_ivar = True
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", ".*")]  # types of torch and others have no page here
+nitpick_ignore_regex = [("py:.*", "(?s:.*)")]  # types of torch and others have no page here
 
 html_theme = "furo"
 html_static_path = ["static"]
@@ -53,6 +52,7 @@ def setup(app: Any) -> None:
     from search import Search
 
     app.connect("autodoc-process-docstring", _as_rst, priority=100)  # before napoleon
+    app.connect("autodoc-skip-member", _skipped)
     app.connect("missing-reference", _public_name)
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     app.add_search_language(Search)
@@ -62,6 +62,11 @@ def _as_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: lis
     from docstrings import in_rst
 
     lines[:] = in_rst(lines)
+
+
+def _skipped(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out what scikit-learn writes into its estimators by itself."""
+    return True if "sklearn" in (getattr(thing, "__module__", None) or "") else None
 
 
 def _public_name(app: Any, env: Any, node: Any, shown: Any) -> Any:

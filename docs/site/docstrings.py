@@ -49,11 +49,11 @@ def _block(lines: list[str], section: str) -> Iterator[str]:
     if section.startswith("Example") or lines[0].lstrip().startswith(">>>"):
         yield from lines
     elif section:
-        yield from (_escaped(line) for line in lines)
+        yield from _escaped(lines)
     elif lines[0].startswith("    "):
         yield from _apart(lines)
     else:
-        yield from _listed([FIELD.sub(r":\1: ", _escaped(line)) for line in lines])
+        yield from _listed([FIELD.sub(r":\1: ", line) for line in _escaped(lines)])
 
 
 def _apart(lines: list[str]) -> Iterator[str]:
@@ -72,9 +72,9 @@ def _listed(lines: list[str]) -> Iterator[str]:
         yield re.sub(r"^\\\* ", "* ", line)
 
 
-def _escaped(line: str) -> str:
-    """Return a line whose signs mean nothing to the reader, but for the marks of code."""
-    parts = CODE.split(line)
+def _escaped(lines: list[str]) -> list[str]:
+    """Return lines whose signs mean nothing to the reader, but for the marks of code."""
+    parts = CODE.split("\n".join(lines))
     plain = [re.sub(r"([\\*|]|(?<=\w)_(?!\w))", r"\\\1", part) for part in parts[::2]]
     code = [part.replace("\\", "\\\\") if part[1] != "`" else part for part in parts[1::2]]
-    return "".join(a + b for a, b in zip(plain, [*code, ""]))
+    return "".join(a + b for a, b in zip(plain, [*code, ""])).split("\n")
