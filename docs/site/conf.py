@@ -31,6 +31,7 @@ default_role = "py:obj"  # a name in a docstring leads to its page, where it has
 autodoc_member_order = "bysource"
 maximum_signature_line_length = 60
 napoleon_use_ivar = True
+smartquotes = False  # two hyphens are an option
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", "(?s:.*)")]  # types of torch and others have no page here
 
@@ -61,6 +62,8 @@ def setup(app: Any) -> None:
 def _as_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     from docstrings import in_rst
 
+    if what == "attribute":  # of which napoleon takes what stands before a colon for a type
+        lines[:] = "\n".join(lines).replace(": ", ":\n", 1).splitlines()
     lines[:] = in_rst(lines)
 
 

@@ -19,7 +19,7 @@ SIGNS |= {sign: sign for sign in "=+-/<>(),;:.[]"}
 
 TOKEN = re.compile(
     r"""(?P<setting>\w+="?\w+"?)
-    |(?P<name>[A-Za-z]+)(?:_(?P<sub>\w+|\{[^}]*\}))?
+    |(?P<name>[A-Za-z]+(?:'s\b)?)(?:_(?P<sub>\w+|\{[^}]*\}))?
     |(?P<number>\d+(?:\.\d+)?)
     |(?P<power>\^(?:\w|\{[^}]*\}))
     |(?P<prime>')(?:_(?P<under>\w+))?
@@ -112,4 +112,5 @@ def in_mathml(latex: str, *, display: bool) -> str:
     """
     from latex2mathml.converter import convert
 
+    latex = latex.replace("{aligned}", "{split}")  # the same, by the name that it knows
     return convert(latex, display="block" if display else "inline")

@@ -17,7 +17,17 @@ __all__ = ["pages"]
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-GUIDE = ("tutorial", "tutorial.zh", "cells", "text", "series", "research", "torch", "trust", "house")
+GUIDE = (
+    "tutorial",
+    "tutorial.zh",
+    "cells",
+    "text",
+    "series",
+    "research",
+    "torch",
+    "trust",
+    "house",
+)
 """The order in which one reads them; what is not named here comes after."""
 ROOTS = {"README": "index", "CONTRIBUTING": "contributing", "SECURITY": "security"}
 ROOTS |= {"CHANGELOG": "changelog"}
@@ -61,9 +71,13 @@ def examples() -> Iterator[tuple[str, str]]:
         said = ast.get_docstring(ast.parse(source)) or ""
         name = place.name
         rows.append(f"| [`{name}`]({place.stem}.md) | {said.partition(chr(10) * 2)[0]} |")
-        text = f"# {name}\n\n{linked(said, f'examples/{place.stem}.md')}\n\n```python\n{source}```\n"
+        text = (
+            f"# {name}\n\n{linked(said, f'examples/{place.stem}.md')}\n\n```python\n{source}```\n"
+        )
         yield f"examples/{place.stem}.md", text
-    table = "\n".join(["| program | what it does |", "|---|---|", *(r.replace("\n", " ") for r in rows)])
+    table = "\n".join(
+        ["| program | what it does |", "|---|---|", *(r.replace("\n", " ") for r in rows)]
+    )
     names = [place.stem for place in sorted((ROOT / "examples").glob("*.py"))]
     title = "# Examples\n\nPrograms of under sixty lines, run by the tests.\n\n"
     yield "examples/index.md", f"{title}{table}\n\n{contents(names)}"
@@ -91,8 +105,10 @@ def home() -> str:
         "Judge": ["results", "LOG", "decisions/index"],
         "Take part": ["contributing", "security", "changelog"],
     }
-    trees = [contents(names).replace(":hidden:", f":hidden:\n:caption: {title}")
-             for title, names in parts.items()]
+    trees = [
+        contents(names).replace(":hidden:", f":hidden:\n:caption: {title}")
+        for title, names in parts.items()
+    ]
     return "\n" + "\n".join(trees)
 
 
