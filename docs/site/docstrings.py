@@ -1,7 +1,7 @@
 """Docstrings of the house as reStructuredText, which Sphinx reads.
 
 They are Markdown but for their sections: one line of what it is, paragraphs, equations that stand
-indented, lists, then `Shapes:`, `Args:`, `Source:` and so on, some of which begin on their own line.
+indented, lists, then `Shapes:`, `Args:`, `Source:` and so on.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ def in_rst(docstring: list[str]) -> list[str]:
         docstring: its lines, without the indentation that all have.
 
     Example:
-        >>> in_rst(["One *of* many.", "", "    y = W x", "", "Source: Elman 1990,", "    p. 3."])
-        ['One \\\\*of\\\\* many.', '', '.. math::', '', '   \\\\begin{aligned}y & = W x\\\\end{aligned}',
-        '', ':Source: Elman 1990,', '    p. 3.']
+        >>> in_rst(["One *of* many.", "", "Source: Elman 1990,", "    p. 3."])
+        ['One \\\\*of\\\\* many.', '', ':Source: Elman 1990,', '    p. 3.']
     """
     made: list[str] = []
     section = ""

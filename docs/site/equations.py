@@ -6,11 +6,8 @@ import re
 
 __all__ = ["in_latex", "in_mathml"]
 
-FUNCTIONS = {"sigmoid": r"\sigma", "sqrt": r"\operatorname{sqrt}"} | {
-    name: rf"\operatorname{{{name}}}"
-    for name in ("tanh", "exp", "log", "max", "min", "clip", "LN", "Re", "mean", "var", "rms")
-    + ("relu", "softmax", "logaddexp")
-}
+NAMES = "tanh exp log max min clip LN Re mean var rms relu softmax logaddexp sqrt"
+FUNCTIONS = {"sigmoid": r"\sigma"} | {each: rf"\operatorname{{{each}}}" for each in NAMES.split()}
 GREEK = {
     name: f"\\{name}" for name in ("alpha", "gamma", "epsilon", "lambda", "mu", "nu", "theta")
 } | {"eps": r"\epsilon"}

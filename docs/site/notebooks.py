@@ -25,8 +25,8 @@ def outputs(page: str) -> list[tuple[str, str]]:
         page: Markdown.
 
     Example:
-        >>> outputs("```console\\n$ recurra show gru\\nno\\n```\\n```python\\nprint(2)\\n# 2\\n```\\n")
-        [('!recurra show gru\\n', 'no\\n'), ('print(2)\\n', '2\\n')]
+        >>> outputs("```console\\n$ recurra show\\nno\\n```\\n```python\\nprint(2)\\n# 2\\n```\\n")
+        [('!recurra show\\n', 'no\\n'), ('print(2)\\n', '2\\n')]
     """
     cells: list[tuple[str, str]] = []
     for found in BLOCK.finditer(page):

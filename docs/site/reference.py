@@ -8,8 +8,11 @@ import inspect
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+
+from pydantic.fields import FieldInfo
 
 import recurra
 
@@ -140,11 +143,10 @@ def _of_class(name: str, thing: type) -> Iterator[str]:
         yield f"What else it does is said of {links}."
 
 
-def _row(name: str, field: object) -> str:
+def _row(name: str, field: FieldInfo) -> str:
     """Return the row of a setting."""
-    required = getattr(field, "is_required")()
-    default = "" if required else f"`{getattr(field, 'default', None)!r}`"
-    said = str(getattr(field, "description", "") or "").replace("|", r"\|")
+    default = "" if field.is_required() else f"`{field.default!r}`"
+    said = (field.description or "").replace("|", r"\|")
     return f"| `{name}` | {default} | {said} |"
 
 
@@ -152,7 +154,7 @@ def _said_below(name: str) -> str:
     """Return what stands below a name's assignment in the module that defines it."""
     source = inspect.getsource(importlib.import_module(owners()[name]))
     body = ast.parse(source).body
-    for before, after in zip(body, body[1:]):
+    for before, after in pairwise(body):
         if isinstance(before, (ast.Assign, ast.AnnAssign)) and isinstance(after, ast.Expr):
             target = before.targets[0] if isinstance(before, ast.Assign) else before.target
             if getattr(target, "id", None) == name and isinstance(after.value, ast.Constant):
