@@ -53,5 +53,5 @@ $(SITE): $(INSTALLED)
 docs: $(SITE)
 	$(BIN)/python docs/site build/source
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 \
-	  --conf-dir docs/site build/source build/site
+	  --conf-dir docs/site --doctree-dir build/doctrees build/source build/site
 	$(BIN)/python -m pytest tests/test_site.py
