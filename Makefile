@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup run test check bench docs dist campaign
+.PHONY: setup run test check bench docs printed dist campaign
 
 setup: $(INSTALLED)
 
@@ -38,7 +38,7 @@ bench: setup
 	$(BIN)/python benchmarks/train_step.py
 
 # Prints anew what the documentation prints, then compares all that it says.
-docs: setup
+printed: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/tables.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/printed.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_docs.py
@@ -47,3 +47,16 @@ docs: setup
 dist: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dist]'
 	OMP_NUM_THREADS=1 $(BIN)/python tests/dist.py
+
+# Builds the site of all that is said: begin at build/site/index.html.
+SITE := $(VENV)/.site
+
+$(SITE): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(SITE)
+	$(BIN)/python docs/site build/source
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 \
+	  --conf-dir docs/site --doctree-dir build/doctrees build/source build/site
+	$(BIN)/python -m pytest tests/test_site.py

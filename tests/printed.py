@@ -26,6 +26,7 @@ COLUMNS = "96"
 _BLOCK = re.compile(
     r"(?:<!-- recorded (?P<date>\S+): (?P<file>\S+) -->\n)?```console\n(?P<text>.*?)```", re.S
 )
+_SAID = re.compile(r"^(print\(.*\)\n)((?:# .*\n?)+)", re.M)
 _DIFFERS = (
     (re.compile(r"\d[\d,.]* s\b"), "# s"),
     (re.compile(r"[\d,.]+ (\w+)/s"), r"# \1/s"),
@@ -66,6 +67,28 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in _BLOCK.finditer(page.read_text()):
         file = found["file"]
         yield Block(page, found["text"], ROOT / file if file else None, found["date"])
+
+
+def said(block: str) -> str:
+    """Return what a block of Python says it prints: the comments right after each print.
+
+    Args:
+        block: its text.
+
+    Example:
+        >>> said("print(2)\\n# 2\\n")
+        '2\\n'
+    """
+    return "".join(re.sub(r"^# ", "", lines, flags=re.M) for _, lines in _SAID.findall(block))
+
+
+def without_said(block: str) -> str:
+    """Return a block of Python without what it says it prints.
+
+    Args:
+        block: its text.
+    """
+    return _SAID.sub(r"\1", block)
 
 
 def masked(text: str) -> str:

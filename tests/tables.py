@@ -1,4 +1,4 @@
-"""What follows from the tables of cells and wrappers, written where it stands: `make docs`.
+"""What follows from the tables of cells and wrappers, written where it stands: `make printed`.
 
 Rows of the guide, the README's count, and the public names in the package's stub.
 """

@@ -224,10 +224,10 @@ def test_the_pages_say_what_follows_from_the_tables():
     lacking = [each for each in tables.rows() if each not in page.splitlines()]
     lacking += [each for each in tables.public() if each not in stub.splitlines()]
     lacking += [tables.count()] * (tables.count() not in README)
-    assert not lacking, "make docs writes what is lacking:\n" + "\n".join(lacking)
+    assert not lacking, "make printed writes what is lacking:\n" + "\n".join(lacking)
 
 
-def test_make_docs_writes_what_follows_from_the_tables():
+def test_make_printed_writes_what_follows_from_the_tables():
     page, stub = tables.GUIDE.read_text(), tables.STUB.read_text()
     assert tables.with_rows(page) == page and tables.with_names(stub) == stub
     cut = [line for line in page.splitlines() if not line.startswith(("| `gru`", "| `Reset`"))]

@@ -41,7 +41,7 @@ def test_states_are_found_by_the_names_of_their_cells_and_not_listed():
     for name in recurra.CELLS:
         kind = type(recurra.CELLS[name](2, 3).initial_state())
         owner = recurra.CELLS[name].__name__
-        assert hasattr(recurra, owner), f"make docs writes {owner} into src/recurra/__init__.pyi"
+        assert hasattr(recurra, owner), f"make printed writes {owner} into src/recurra/__init__.pyi"
         assert getattr(recurra, kind.__name__) is kind
         assert kind.__name__ not in dir(recurra)
     assert recurra.BidirectionalState._fields == ("forward", "backward")
