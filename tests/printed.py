@@ -3,7 +3,8 @@
 A block that begins with ```console holds commands, each after a `$`, and what they print. The
 tests carry them out. One that takes long stands under a comment that names when it was recorded and
 where that lies: `<!-- recorded 2026-11-30: docs/printed/NAME.txt -->`, with the command in its
-first line. `python tests/printed.py` records all of them again.
+first line; a line `...` of a page stands for what it leaves out of it. `python tests/printed.py`
+records all of them again.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COLUMNS = "96"
+
+LEFT_OUT = "\n...\n"
 
 _BLOCK = re.compile(
     r"(?:<!-- recorded (?P<date>\S+): (?P<file>\S+) -->\n)?```console\n(?P<text>.*?)```", re.S
@@ -92,6 +96,37 @@ def printed(command: str, folder: Path) -> str:
     return done.stdout
 
 
+@cache  # as pages in two languages show the same
+def recorded(commands: tuple[str, ...]) -> str:
+    """Return what commands print one after another in an empty folder, each below itself.
+
+    Args:
+        commands: as one types them, each beginning with `recurra`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        steps = [(command, printed(command, Path(folder))) for command in commands]
+    return "".join(f"$ {command}\n{out}" for command, out in steps)
+
+
+def shown(whole: str, page: str) -> str:
+    """Return what a page shows of what was recorded: all of it, or its beginning and its end.
+
+    Args:
+        whole: what was recorded.
+        page: what the page shows; as many lines before and after its `...` are taken.
+
+    Example:
+        >>> shown("a\\nb\\nc\\nd\\n", "x\\n...\\ny\\n")
+        'a\\n...\\nd\\n'
+    """
+    first, left_out, last = page.partition(LEFT_OUT)
+    if not left_out:
+        return whole
+    lines = whole.splitlines(keepends=True)
+    head, tail = first.count("\n") + 1, last.count("\n")
+    return "".join([*lines[:head], *left_out.splitlines(keepends=True)[1:], *lines[-tail:]])
+
+
 def record(page: Path) -> None:
     """Carry out every command of a page again, and write what it prints.
 
@@ -100,10 +135,8 @@ def record(page: Path) -> None:
     """
     text = page.read_text()
     for block in blocks(page):
-        with tempfile.TemporaryDirectory() as folder:
-            steps = [(command, printed(command, Path(folder))) for command, _ in block.steps]
-        fresh = "".join(f"$ {command}\n{out}" for command, out in steps)
-        text = text.replace(block.text, fresh)
+        fresh = recorded(tuple(command for command, _ in block.steps))
+        text = text.replace(block.text, shown(fresh, block.text))
         if block.file is not None:
             block.file.write_text(fresh)
             today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
