@@ -17,9 +17,6 @@ from sklearn.model_selection import train_test_split
 from torch.nn import functional as F
 
 import recurra as rc
-from recurra.language.text.dataset import TextDataset
-from recurra.language.options import TextOptions
-from recurra.language.text.batches import StreamBatches
 
 ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(3)
@@ -218,7 +215,7 @@ def ptb_producer(ids: np.ndarray, batch_size: int, num_steps: int) -> list[Pair]
 
 def test_ptb_producer() -> None:
     ids = RNG.integers(50, size=1003)
-    batches, expected = StreamBatches(ids, 4, 5), ptb_producer(ids, 4, 5)
+    batches, expected = rc.StreamBatches(ids, 4, 5), ptb_producer(ids, 4, 5)
     assert len(batches) == len(expected) == 50
     for k, (x, y) in enumerate(expected):
         assert batches.batch(k)[0].tolist() == x.tolist()
@@ -226,9 +223,9 @@ def test_ptb_producer() -> None:
 
 
 def test_ptb_raw_data_and_the_batches_that_the_tutorial_prints(data_root: Path) -> None:
-    ids = TextDataset.open(TextOptions(corpus="ptb")).ids("train")
+    ids = rc.TextDataset.open("ptb").ids("train")
     assert len(ids) == 929_589 and int((ids == 2).sum()) == 42_068  # of them ends of sentences
-    batches = StreamBatches(ids, 4, 5)
+    batches = rc.StreamBatches(ids, 4, 5)
     assert len(batches) == 46_479
     assert batches.batch(2)[0].tolist() == [
         [9984, 9986, 9987, 9988, 9989],
