@@ -3,7 +3,7 @@
 A block that begins with ```console holds commands, each after a `$`, and what they print. The
 tests carry them out. One that takes long stands under a comment that names when it was recorded and
 where that lies: `<!-- recorded 2026-11-30: docs/printed/NAME.txt -->`, with the command in its
-first line; a line `...` of a page stands for what it leaves out of it. `python tests/printed.py`
+first line; a line `...` of a page stands for lines that it leaves out. `python tests/printed.py`
 records all of them again.
 """
 
@@ -23,8 +23,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COLUMNS = "96"
-
-LEFT_OUT = "\n...\n"
 
 _BLOCK = re.compile(
     r"(?:<!-- recorded (?P<date>\S+): (?P<file>\S+) -->\n)?```console\n(?P<text>.*?)```", re.S
@@ -109,22 +107,27 @@ def recorded(commands: tuple[str, ...]) -> str:
 
 
 def shown(whole: str, page: str) -> str:
-    """Return what a page shows of what was recorded: all of it, or its beginning and its end.
+    """Return what a page shows of what was recorded: all of it, or its pieces between `...`.
 
     Args:
         whole: what was recorded.
-        page: what the page shows; as many lines before and after its `...` are taken.
+        page: what the page shows; a piece is found by its first word, and as many lines are taken.
 
     Example:
-        >>> shown("a\\nb\\nc\\nd\\n", "x\\n...\\ny\\n")
-        'a\\n...\\nd\\n'
+        >>> shown("a 1\\nb 2\\nc 3\\nd 4\\ne 5\\n", "a 0\\n...\\nc 0\\nd 0\\n...\\n")
+        'a 1\\n...\\nc 3\\nd 4\\n...\\n'
     """
-    first, left_out, last = page.partition(LEFT_OUT)
-    if not left_out:
+    lines, at, taken = whole.splitlines(keepends=True), 0, list[str]()
+    pieces = re.split(r"^\.\.\.\n", page, flags=re.M)
+    if len(pieces) == 1:
         return whole
-    lines = whole.splitlines(keepends=True)
-    head, tail = first.count("\n") + 1, last.count("\n")
-    return "".join([*lines[:head], *left_out.splitlines(keepends=True)[1:], *lines[-tail:]])
+    for number, piece in enumerate(pieces):
+        taken += ["...\n"] * (number > 0)
+        first, count = piece.split()[:1], piece.count("\n")
+        at = next((n for n in range(at, len(lines)) if lines[n].split()[:1] == first), at)
+        taken += lines[at : at + count]
+        at += count
+    return "".join(taken)
 
 
 def record(page: Path) -> None:

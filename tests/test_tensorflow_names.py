@@ -89,7 +89,7 @@ def test_a_fresh_cell_s_forget_bias_is_added_where_it_is_learned() -> None:
         torch.manual_seed(1)
         cells.append(rc.LSTMCell(I, H, forget_bias=bias))
     added = (cells[1].bias_ih + cells[1].bias_hh - cells[0].bias_ih - cells[0].bias_hh).chunk(4)
-    assert [round(float(part.mean()), 5) for part in added] == [0, 1, 0, 0]
+    assert [round(part.mean().item(), 5) for part in added] == [0, 1, 0, 0]
 
 
 def test_zero_state() -> None:
@@ -124,13 +124,13 @@ def test_multi_rnn_cell() -> None:
     close(y, outputs)
     close(state[1].c, c)
     cell = rc.LSTMCell(H, H)
-    with pytest.raises(rc.errors.ConfigError, match="twice"):
+    with pytest.raises(rc.errors.ConfigError, match="stands in two places"):
         rc.Stack([cell] * 2)
 
 
 def kept(masked: torch.Tensor, whole: torch.Tensor, keep: float) -> None:
     """tf.nn.dropout: x / keep times a mask that is 1 with probability keep."""
-    mask = masked != 0
+    mask = masked.abs() > 1e-6
     torch.testing.assert_close(masked, whole / keep * mask)
     deviation = (keep * (1 - keep) / mask.numel()) ** 0.5
     assert abs(mask.double().mean() - keep) < 4 * deviation
@@ -155,19 +155,20 @@ def test_dropout_wrapper_keeps_what_ours_does_not_drop() -> None:
 
 
 def test_state_keep_prob_masks_h_alone() -> None:
-    cell = rc.LSTMCell(1, 400)
+    cell = rc.LSTMCell(1, 400).double()
     torch.nn.init.zeros_(cell.weight_hh)  # so that a masked h shows in nothing but itself
-    state = rc.LSTMState(torch.ones(1, 400), torch.ones(1, 400))
+    one, h = torch.ones(1, 1).double(), torch.ones(1, 400).double()
+    state = rc.LSTMState(h, h)
     dropped, masks = rc.Dropout(cell, state=0.1), torch.Generator().manual_seed(1)
-    _, expected = cell(torch.ones(1, 1), state)
-    y, after = dropped(torch.ones(1, 1), state, masks)
+    _, expected = cell(one, state)
+    y, after = dropped(one, state, masks)
     torch.testing.assert_close(after, expected)
     torch.nn.init.eye_(cell.weight_hh[:400].detach())  # now the input gate reads h, unit by unit
-    gates = cell.gates(torch.ones(1, 1), state)
-    _, after = dropped(torch.ones(1, 1), state, masks)
+    gates = cell.gates(one, state)
+    _, after = dropped(one, state, masks)
     i = (after.c - gates["f"] * state.c) / gates["g"]
     drive = torch.logit(i) - (torch.logit(gates["i"]) - state.h)
-    kept(drive.round(decimals=3), state.h, 0.9)
+    kept(drive, state.h, 0.9)
 
 
 def sequence_loss_by_example(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -214,7 +215,7 @@ def ptb_producer(ids: np.ndarray, batch_size: int, num_steps: int) -> list[Pair]
 
 
 def test_ptb_producer() -> None:
-    ids = RNG.integers(50, size=1003)
+    ids = RNG.integers(50, size=1023)
     batches, expected = rc.StreamBatches(ids, 4, 5), ptb_producer(ids, 4, 5)
     assert len(batches) == len(expected) == 50
     for k, (x, y) in enumerate(expected):
