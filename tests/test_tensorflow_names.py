@@ -161,7 +161,7 @@ def test_state_keep_prob_masks_h_alone() -> None:
     state = rc.LSTMState(h, h)
     dropped, masks = rc.Dropout(cell, state=0.1), torch.Generator().manual_seed(1)
     _, expected = cell(one, state)
-    y, after = dropped(one, state, masks)
+    _, after = dropped(one, state, masks)
     torch.testing.assert_close(after, expected)
     torch.nn.init.eye_(cell.weight_hh[:400].detach())  # now the input gate reads h, unit by unit
     gates = cell.gates(one, state)
