@@ -3,7 +3,8 @@
 A block that begins with ```console holds commands, each after a `$`, and what they print. The
 tests carry them out. One that takes long stands under a comment that names when it was recorded and
 where that lies: `<!-- recorded 2026-11-30: docs/printed/NAME.txt -->`, with the command in its
-first line. `python tests/printed.py` records all of them again.
+first line; a line `...` of a page stands for lines that it leaves out. `python tests/printed.py`
+records all of them again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -126,16 +128,6 @@ def python(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
 
 
-def said(block: str) -> str:
-    """Return what a block of Python says it prints: the comments right after each print.
-
-    Args:
-        block: of a page.
-    """
-    found = re.findall(r"^print\(.*\)\n((?:# .*\n?)+)", block, re.M)
-    return "".join(re.sub(r"^# ", "", lines, flags=re.M) for lines in found)
-
-
 def agree(one: str, other: str) -> bool:
     """Return whether two texts are the same but for the last digits of what they tell.
 
@@ -152,6 +144,42 @@ def agree(one: str, other: str) -> bool:
     )
 
 
+@cache  # as pages in two languages show the same
+def recorded(commands: tuple[str, ...]) -> str:
+    """Return what commands print one after another in an empty folder, each below itself.
+
+    Args:
+        commands: as one types them, each beginning with `recurra`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        steps = [(command, printed(command, Path(folder))) for command in commands]
+    return "".join(f"$ {command}\n{out}" for command, out in steps)
+
+
+def shown(whole: str, page: str) -> str:
+    """Return what a page shows of what was recorded: all of it, or its pieces between `...`.
+
+    Args:
+        whole: what was recorded.
+        page: what the page shows; a piece is found by its first word, and as many lines are taken.
+
+    Example:
+        >>> shown("a 1\\nb 2\\nc 3\\nd 4\\ne 5\\n", "a 0\\n...\\nc 0\\nd 0\\n...\\n")
+        'a 1\\n...\\nc 3\\nd 4\\n...\\n'
+    """
+    lines, at, taken = whole.splitlines(keepends=True), 0, list[str]()
+    pieces = re.split(r"^\.\.\.\n", page, flags=re.M)
+    if len(pieces) == 1:
+        return whole
+    for number, piece in enumerate(pieces):
+        taken += ["...\n"] * (number > 0)
+        first, count = piece.split()[:1], piece.count("\n")
+        at = next((n for n in range(at, len(lines)) if lines[n].split()[:1] == first), at)
+        taken += lines[at : at + count]
+        at += count
+    return "".join(taken)
+
+
 def record(page: Path) -> None:
     """Carry out every command of a page again, and write what it prints.
 
@@ -160,10 +188,8 @@ def record(page: Path) -> None:
     """
     text = page.read_text()
     for block in blocks(page):
-        with tempfile.TemporaryDirectory() as folder:
-            steps = [(command, printed(command, Path(folder))) for command, _ in block.steps]
-        fresh = "".join(f"$ {command}\n{out}" for command, out in steps)
-        text = text.replace(block.text, fresh)
+        fresh = recorded(tuple(command for command, _ in block.steps))
+        text = text.replace(block.text, shown(fresh, block.text))
         if block.file is not None:
             block.file.write_text(fresh)
             today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
