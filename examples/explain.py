@@ -11,13 +11,12 @@ from pathlib import Path
 import recurra as rc
 from recurra.language.explanation import explain
 from recurra.language.heat_map import save
-from recurra.learning.config import with_settings
 
 SENTENCE = "these quiet bakers near this old dog"
 
 
 def main(out: Path) -> float:
-    config = with_settings(
+    config = rc.with_settings(
         rc.preset("words", data="grammar"),
         ["network.hidden_size=48", "train.epochs=1", "train.optimizer=adam",
          "train.learning_rate=0.005"],

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 import recurra as rc
-from recurra.learning.config import with_settings
 from recurra.run.session import Reported
 
 
@@ -18,7 +17,7 @@ def main(out: Path) -> float:
     swing = np.where(hours // 24 % 7 < 5, 3.0, 1.0)
     day = 10 + swing * np.sin(2 * np.pi * hours / 24)
     series = [level * (day + draws.normal(0, 0.3, 600)) for level in np.geomspace(1, 50, 6)]
-    config = with_settings(
+    config = rc.with_settings(
         rc.preset("series"),
         ["data.horizon=24", "data.season=24", "network.hidden_size=16", "network.members=2",
          "train.steps=1000"],

@@ -7,15 +7,12 @@ import tempfile
 from pathlib import Path
 
 import recurra as rc
-from recurra.language.options import TextOptions
-from recurra.language.text.dataset import TextDataset
-from recurra.learning.config import with_settings
 
 
 def main(out: Path) -> float:
-    grammar = TextDataset.open(TextOptions(corpus="grammar"))
+    grammar = rc.TextDataset.open("grammar")
     valid, test = grammar.ids("valid"), grammar.ids("test")
-    config = with_settings(
+    config = rc.with_settings(
         rc.preset("words", data="grammar"),
         ["network.hidden_size=48", "train.epochs=2", "train.optimizer=adam",
          "train.learning_rate=0.01"],

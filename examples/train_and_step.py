@@ -6,18 +6,16 @@ import tempfile
 from pathlib import Path
 
 import recurra as rc
-from recurra.learning.config import with_settings
-from recurra.learning.event import Validated
 
 
 def main(out: Path) -> float:
-    config = with_settings(
+    config = rc.with_settings(
         rc.preset("words", data="grammar"),
         ["network.hidden_size=48", "train.epochs=2", "train.optimizer=adam",
          "train.learning_rate=0.01"],
     )  # fmt: skip
     for event in rc.train(config, out=out):
-        if isinstance(event, Validated):
+        if isinstance(event, rc.Validated):
             print(f"epoch {event.epoch:g}: perplexity {event.metrics['perplexity']:.2f}")
 
     lm = rc.LanguageModel.from_pretrained(out)

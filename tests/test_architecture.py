@@ -201,7 +201,7 @@ ORDER = {
     """,
     "recurra.run": """
         tasks metrics
-        presets records
+        events presets records
         asked directory names
         figures
         report
@@ -229,7 +229,7 @@ ORDER = {
         picture
         sweep
     """,
-    "recurra.demo": "forward gates gradients\n pictures",
+    "recurra.demo": "forward gates gradients truncation\n explosion\n pictures",
     "recurra.cli": "console places sources streams\n interrupt usage working\n progress\n *",
     "recurra.cli.learn": "benched options\n swept\n *",
     "recurra.cli.text": "unknown\n *",

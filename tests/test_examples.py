@@ -97,18 +97,50 @@ def test_mix(example, tmp_path, capsys):
     assert mixed < min(map(float, parts)) + 0.01
 
 
+@pytest.mark.usefixtures("knows_grammar")
+def test_ptb_by_hand(example, capsys):
+    module = example("ptb_by_hand")
+    perplexity = module.main(epochs=1)
+    said = capsys.readouterr().out
+    assert re.fullmatch(r"epoch 1: perplexity \d+\.\d\d\n", said)
+    assert perplexity < 43  # by unigrams it is 43, at the start the size of the vocabulary
+
+
+def test_sine_by_hand(example, tmp_path, capsys):
+    rmse = example("sine_by_hand").main(tmp_path / "sine.png", steps=200)
+    assert rmse < 0.1  # a mean of 0 would be 0.7 off
+    assert capsys.readouterr().out == f"RMSE {rmse:.4f}, mean square error {rmse**2:.2g}\n"
+    assert (tmp_path / "sine.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_iris_goes_on_where_its_directory_is(example, tmp_path, capsys):
+    main = example("iris").main
+    assert main(tmp_path / "iris", steps=60)[0] == 60
+    taken, accuracy = main(tmp_path / "iris")
+    assert taken == 740 and accuracy >= 0.967
+    assert main(tmp_path / "iris") == (0, accuracy)
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:] == [
+        f"740 steps taken, 800 in all; accuracy {accuracy:.2%}",
+        f"0 steps taken, 800 in all; accuracy {accuracy:.2%}",
+    ]
+
+
 def test_none_is_forgotten():
     tested = {
         "classify_sequences",
         "explain",
         "forecast_a_stream",
         "generate",
+        "iris",
         "mix",
         "own_cell",
         "own_kernel",
         "own_text",
         "own_training",
+        "ptb_by_hand",
         "score",
+        "sine_by_hand",
         "suggest",
         "train_and_step",
     }

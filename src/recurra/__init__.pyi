@@ -16,8 +16,11 @@ from recurra.language.models.mixture import mixture as mixture
 from recurra.language.models.prepacked import prepacked as prepacked
 from recurra.language.models.temperature import calibrated as calibrated
 from recurra.language.models.unigram_cache import unigram_cache as unigram_cache
+from recurra.language.text.batches import StreamBatches as StreamBatches
+from recurra.language.text.dataset import TextDataset as TextDataset
 from recurra.learning.checkpoint import Checkpoints as Checkpoints
 from recurra.learning.config import RunConfig as RunConfig
+from recurra.learning.config import with_settings as with_settings
 from recurra.learning.event import Averaged as Averaged
 from recurra.learning.event import Finished as Finished
 from recurra.learning.event import Saved as Saved
@@ -56,6 +59,7 @@ from recurra.nn.cells.sru import SRUCell as SRUCell
 from recurra.nn.contract.suite import check as check
 from recurra.nn.kernels.compiler.compiled import compiled as compiled
 from recurra.nn.prepacked import prepack as prepack
+from recurra.nn.state import detach as detach
 from recurra.nn.unroll import plan as plan
 from recurra.nn.unroll import unroll as unroll
 from recurra.nn.weights import from_flax as from_flax

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from recurra.demo import pictures
+from recurra.demo.explosion import explosion
 from recurra.demo.gates import EVENTS, Watched
 from recurra.demo.gradients import CASES, GradientNorms
+from recurra.demo.truncation import CHANCE, Truncated
 from recurra.errors import ConfigError
 from recurra.storage.picture import canvas
 
@@ -38,6 +40,31 @@ def test_each_kind_is_a_line_with_its_band_and_its_rate(figure):
     said = [text.get_text() for text in axes.texts]
     assert "RNN\n$\\times$ 0.50 a step" in said
     assert "LSTM, forget bias 3\n$\\times$ 1.00 a step" in said
+
+
+def test_what_explodes_is_a_line_that_grows(figure):
+    explodes = explosion(50)
+    pictures.draw_norms(figure, FOUND, "mine", explodes)
+    (axes,) = figure.axes
+    lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 51]
+    assert lines[-1].get_ydata().tolist() == explodes.norms and len(lines) == 5
+    said = [text.get_text() for text in axes.texts]
+    assert f"RNN, weights $\\times$ 4\n$\\times$ {explodes.rate:.2f} a step" in said
+
+
+def test_chunks_are_drawn_by_distance_beside_chance(figure):
+    rest = {"loss": 0.3, "accuracies": {}, "reached": {}}
+    found = [
+        Truncated(length, 10, 1.0, {"3": 0.1, "12": loss}, **rest)
+        for length, loss in ((5, 0.69), (20, 0.2))
+    ]
+    pictures.draw_truncation(figure, found, "mine")
+    (axes,) = figure.axes
+    near, far, chance = axes.get_lines()
+    assert near.get_ydata().tolist() == [0.1, 0.1] and far.get_ydata().tolist() == [0.69, 0.2]
+    assert chance.get_ydata()[0] == pytest.approx(CHANCE)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "20"]
+    assert {"3 steps ago", "12 steps ago"} < {text.get_text() for text in axes.texts}
 
 
 def test_what_float32_loses_is_a_line(figure):

@@ -118,6 +118,10 @@ TORCH: dict[str, tuple[dict[str, Any], Callable[[Any], torch.optim.Optimizer]]] 
         lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
     ),
     "adagrad": ({}, lambda p: torch.optim.Adagrad(p, lr=0.1)),
+    "adagrad as the tutorial's": (
+        {"optimizer_options": {"initial_accumulator_value": 0.1}},
+        lambda p: torch.optim.Adagrad(p, lr=0.1, initial_accumulator_value=0.1),
+    ),
     "adagrad with decay": (
         {"weight_decay": 0.01},
         lambda p: torch.optim.Adagrad(p, lr=0.1, weight_decay=0.01),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["NAMES", "draw_latch", "draw_norms"]
+__all__ = ["NAMES", "draw_latch", "draw_norms", "draw_truncation"]
 
 NAMES = {
     "rnn": "RNN",
@@ -38,13 +38,14 @@ _ROWS = {
 }
 
 
-def draw_norms(figure: Figure, found: Any, title: str) -> None:
+def draw_norms(figure: Figure, found: Any, title: str, exploding: Any = None) -> None:
     """Draw each kind's norms, and the band of its networks, by distance on a logarithmic scale.
 
     Args:
         figure: an empty one.
         found: `recurra.demo.gradients.GradientNorms`.
         title: what stands above.
+        exploding: `recurra.demo.explosion.Explosion`, a line that grows; none by default.
     """
     from matplotlib.ticker import LogLocator, NullLocator
 
@@ -57,17 +58,10 @@ def draw_norms(figure: Figure, found: Any, title: str) -> None:
         axes.fill_between(
             found.distances, found.lowest[kind], found.highest[kind], color=color, alpha=0.18, lw=0
         )
-        axes.plot(found.distances, norms, color=color, linewidth=2)
-        axes.annotate(
-            f"{NAMES.get(kind, kind)}\n$\\times$ {found.rate(kind):.2f} a step",
-            (far, norms[-1]),
-            xytext=(8, 0),
-            textcoords="offset points",
-            va="center",
-            color=color,
-            fontsize=9.2,
-            annotation_clip=False,
-        )
+        _line(axes, norms, NAMES.get(kind, kind), found.rate(kind), color)
+    if exploding is not None:
+        name = f"RNN, weights $\\times$ {exploding.times:g}"
+        _line(axes, exploding.norms, name, exploding.rate, "C3")
     lost = _LOST * max(norms[0] for norms in found.norms.values())
     axes.axhline(lost, color="C7", linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
@@ -80,12 +74,62 @@ def draw_norms(figure: Figure, found: Any, title: str) -> None:
         color="C7",
     )
     axes.set_xlim(0, far)
-    powers = np.log10([value for norms in found.lowest.values() for value in norms if value > 0])
+    drawn = [*found.lowest.values(), *([] if exploding is None else [exploding.norms])]
+    powers = np.log10([value for norms in drawn for value in norms if value > 0])
     stride = max(1, int(np.ceil((powers.max() - powers.min()) / 10)))
     axes.yaxis.set_major_locator(LogLocator(base=10.0**stride, numticks=30))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("distance in steps from an input to the output it acts on")
     axes.set_ylabel("norm of the gradient")
+
+
+def _line(axes: Axes, norms: Sequence[float], name: str, rate: float, color: str) -> None:
+    """Draw norms by distance, with their name and rate beside the last."""
+    axes.plot(range(len(norms)), norms, color=color, linewidth=2)
+    axes.annotate(
+        f"{name}\n$\\times$ {rate:.2f} a step",
+        (len(norms) - 1, norms[-1]),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        color=color,
+        fontsize=9.2,
+        annotation_clip=False,
+    )
+
+
+def draw_truncation(figure: Figure, found: Sequence[Any], title: str) -> None:
+    """Draw the loss of each distance by the length of the chunks that it was learned by.
+
+    Args:
+        figure: an empty one.
+        found: `recurra.demo.truncation.Truncated`, one for each length.
+        title: what stands above.
+    """
+    axes = figure.subplots()
+    axes.set_title(title, pad=12, fontsize=12)
+    places = range(len(found))
+    for distance, color in zip(found[0].losses, ("C4", "C0", "C1", "C5", "C6")):
+        losses = [each.losses[distance] for each in found]
+        axes.plot(places, losses, color=color, linewidth=2, marker="o")
+        axes.annotate(
+            f"{distance} steps ago",
+            (places[-1], losses[-1]),
+            xytext=(10, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            annotation_clip=False,
+        )
+    chance = float(np.log(2))
+    axes.axhline(chance, color="C7", linewidth=1, linestyle=(0, (4, 3)))
+    axes.annotate(
+        "by guessing: ln 2", (0, chance), xytext=(0, 5), textcoords="offset points", color="C7"
+    )
+    axes.set_xticks(places, [f"{each.chunk_length}" for each in found])
+    axes.set_ylim(0, 1.15 * chance)
+    axes.set_xlabel("steps of a chunk, through which gradients flow")
+    axes.set_ylabel("nats for a bit that is asked for")
 
 
 def draw_latch(figure: Figure, watched: Any, title: str) -> None:

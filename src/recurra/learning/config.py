@@ -102,14 +102,19 @@ def with_settings(config: _Config, assignments: Sequence[str]) -> _Config:
         config: where the other settings come from.
         assignments: `"train.learning_rate=0.5"`, ...; `none` empties an optional setting. Of what
             holds values by name each is set alone, as `"train.optimizer_options.eps=1e-6"`, and
-            is what it looks like: true, false, none, a number or a text.
+            is what it looks like: true, false, none, a number or a text. They are what
+            `train --set` takes, and `recurra show PRESET` prints all there are.
 
     Raises:
         ConfigError: an unknown key, answered with the nearest one, or a value out of range.
 
     Example:
-        >>> with_settings(RunConfig(preset="mine", task="own"), ["seed=3", "threads=none"]).seed
-        3
+        >>> import recurra as rc
+        >>> config = rc.with_settings(rc.preset("ptb-seed"), ["seed=3", "train.epochs=0.1"])
+        >>> config.seed, config.train.epochs, rc.preset("ptb-seed").train.epochs
+        (3, 0.1, 2.0)
+        >>> with_settings(RunConfig(preset="mine", task="own"), ["threads=none"]).threads is None
+        True
     """
     model = type(config)
     known = dict(fields(model))

@@ -68,14 +68,27 @@ def apart(state: State, given: State) -> State:
 
 
 def detach(state: State) -> State:
-    """Return the state cut off from the graph that made it, as truncated back-propagation needs.
+    """Return the state cut off from the graph that made it: its values stay, its past does not.
+
+    Truncated back-propagation carries a detached state from chunk to chunk. What was read before
+    still acts, through the state; but no gradient goes back past the beginning of a chunk, so that
+    memory and time do not grow with the length of the text.
 
     Args:
-        state: any state.
+        state: any state, nested as it may be; the tensors keep their memory.
+
+    Source: Williams & Peng 1990, "An efficient gradient-based algorithm for on-line training of
+        recurrent network trajectories".
 
     Example:
-        >>> detach((torch.ones(1, requires_grad=True) * 2,))
-        (tensor([2.]),)
+        >>> import recurra as rc
+        >>> cell = rc.LSTMCell(3, 5)
+        >>> state = cell.initial_state()
+        >>> for chunk in torch.zeros(2, 1, 4, 3):  # 2 chunks, 1 row, 4 steps, 3 features
+        ...     y, state = rc.unroll(cell, chunk, rc.detach(state))
+        ...     y.sum().backward()  # through these four steps alone
+        >>> state.h.requires_grad, rc.detach(state).h.requires_grad
+        (True, False)
     """
     return map_tensors(Tensor.detach, state)
 

@@ -19,6 +19,7 @@ from recurra.learning.task import Task
 from recurra.machine import choose_device, keep_freed_memory, on_threads, usable_cores
 from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
+from recurra.run.events import told_if_unread
 from recurra.run.plot import curves
 from recurra.run.presets import stand_in
 from recurra.run.report import Judged, best_of, compose
@@ -53,6 +54,7 @@ class Reported:
     report: dict[str, Any]
 
 
+@told_if_unread
 def train(
     config: RunConfig,
     *,
@@ -62,11 +64,11 @@ def train(
     restart: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     allow_import: Iterable[str] = (),
-) -> Iterator[Event | Opened | Reported]:
+) -> Generator[Event | Opened | Reported, None, None]:
     """Train, evaluate and report; nothing happens but while the events are read.
 
-    On an unfinished run of the same config it goes on where that stopped, to the bit; on a
-    finished one it only yields the report.
+    Events that are dropped unread warn of it. On an unfinished run of the same config it goes on
+    where that stopped, to the bit; on a finished one it only yields the report.
 
     Args:
         config: what to do; `recurra.preset(name)` gives one.

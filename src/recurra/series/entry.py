@@ -48,7 +48,7 @@ SERIES = TaskEntry(
     ),
     presets=presets_in(
         "recurra.series.presets",
-        "series sine sine-steps sine-free airline sunspots m4-hourly etth1",
+        "series sine sine-2017 sine-steps sine-free airline sunspots m4-hourly etth1",
     ),
     pictures=("forecast.png", "errors.png", "predicted.png"),
 )

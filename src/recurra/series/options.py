@@ -106,13 +106,20 @@ class ForecastOptions(Options):
     residual: Literal["auto", "season", "last", "none"] = Field(
         "auto", description="what the network corrects: the last season, the last value, nothing"
     )
-    scale: Literal["window", "series"] = Field(
-        "window", description="deviation that values are divided by: what is seen, or all history"
+    scale: Literal["window", "series", "none"] = Field(
+        "window",
+        description="deviation that values are divided by: what is seen, or all history; by none "
+        "they are seen as they are, and nothing is subtracted",
     )
-    errors: Literal["season", "series"] = Field(
+    errors: Literal["season", "series", "none"] = Field(
         "season",
         description="what losses are told in: a window's change over a season, as in MASE, or the "
-        "series' deviation, as where squares of scaled values are judged",
+        "series' deviation, as where squares of scaled values are judged; or as they are",
+    )
+    embed: bool = Field(
+        True,
+        description="whether a layer reads each segment before the cell does, and which of it was "
+        "observed; else the cell reads the values themselves",
     )
     linear: bool = Field(
         True, description="whether the network corrects a linear map of what is seen as well"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recurra.demo import gates
+from recurra.demo import gates, truncation
 
 
 def test_forward_as_json(recurra):
@@ -37,6 +37,15 @@ def test_gradients_as_json(recurra):
     assert far["rnn"] < 1e-23 < far["gru"] < 1e-15 < far["lstm"] < 1e-5
     assert far["lstm_forget_bias_3"] > 0.01
     assert (found["hidden_size"], found["networks"]) == (64, 8)
+    exploding = found["exploding"]
+    assert len(exploding["norms"]) == 101 and exploding["norms"][100] > 100 * exploding["norms"][0]
+    step = exploding["training"]
+    assert step["clipped"]["gradient_norm"] == pytest.approx(5)
+    assert step["clipped"]["loss"] < step["loss"] < step["unclipped"]["loss"]
+
+
+def test_gradients_of_named_cells_explode_only_where_they_do(recurra):
+    assert "exploding" not in recurra("demo", "gradients", "rnn", "--json").json
 
 
 def test_gradients_as_text_and_picture(recurra, tmp_path):
@@ -48,6 +57,9 @@ def test_gradients_as_text_and_picture(recurra, tmp_path):
     assert [len(line[19:].split()) for line in lines[3:7]] == [8 + 2] * 4
     (said,) = [line for line in lines if line.startswith("The norm falls below a thousandth")]
     assert "the RNN after 11 steps" in said and "forget bias 3 not within 100 steps" in said
+    (row,) = [line for line in lines if line.startswith("RNN, weights x 4")]
+    assert len(row[19:].split()) == 8 + 2
+    assert any(line.startswith("Clipped to a norm of 5") for line in lines)
     assert (tmp_path / "norms.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -78,3 +90,36 @@ def test_gates_as_text(recurra, monkeypatch):
     said = f"To hold the input gate is at {means['i']:.2f} and the forget gate at {means['f']:.2f}."
     assert said in lines
     assert lines[-1].startswith("Trained 2 steps")
+
+
+def few(found: dict[str, float], chunk_length: int, steps: int) -> truncation.Truncated:
+    rest = {"accuracies": found, "reached": found}
+    mean = sum(found.values()) / len(found)
+    return truncation.Truncated(chunk_length, steps, 2.5, found, mean, **rest)
+
+
+CHUNKS = [
+    few({"3": 0.01, "10": 0.69, "20": 0.7}, 5, 7000),
+    few({"3": 0.01, "10": 0.02, "20": 0.03}, 35, 1000),
+]
+
+
+def test_truncation_as_text_and_picture(recurra, monkeypatch, tmp_path):
+    monkeypatch.setattr(truncation, "truncation", lambda: CHUNKS)
+    answer = recurra("demo", "truncation", "--plot=chunks.png")
+    assert (answer.code, answer.err) == (0, "")
+    rows = [line.split() for line in answer.out.splitlines()]
+    assert ["5", "0.010", "0.690", "0.700", "0.467", "7000", "2.5", "s"] in rows
+    said = " ".join(answer.out.split())
+    assert "by a chunk of 5 the bits of 3 steps ago; by a chunk of 35 the bits of 3, 10 and" in said
+    assert (tmp_path / "chunks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_truncation_as_json(recurra, monkeypatch):
+    monkeypatch.setattr(truncation, "truncation", lambda: CHUNKS)
+    found = recurra("demo", "truncation", "--json").json["chunks"]
+    assert [each["chunk_length"] for each in found] == [5, 35]
+    assert list(found[0]) == [
+        "chunk_length", "steps", "seconds", "losses", "loss", "accuracies", "reached",
+    ]  # fmt: skip
+    assert found[1]["losses"] == {"3": 0.01, "10": 0.02, "20": 0.03}

@@ -52,6 +52,21 @@ def test_batches_are_contiguous_int64_and_their_own(tmp_path):
     assert batches.batch(1)[0].tolist() == [[2, 3], [8, 9]]
 
 
+def test_a_loop_over_them_reads_the_text_once():
+    batches = StreamBatches(range(23), batch_size=2, chunk_length=3)
+    found = [(x.tolist(), y.tolist()) for x, y in batches]
+    assert found == [tuple(each.tolist() for each in batches.batch(k)) for k in range(3)]
+    assert len(batches) == 3 and [len(list(batches.epoch(2))), len(list(batches))] == [3, 3]
+    assert found[-1] == ([[6, 7, 8], [17, 18, 19]], [[7, 8, 9], [18, 19, 20]])
+
+
+def test_epochs_of_random_chunks_are_read_in_turn():
+    batches = StreamBatches(np.arange(400), 2, 20, seed=3)
+    lengths = [[x.shape[1] for x, _ in batches.epoch(number)] for number in range(2)]
+    assert [sum(each) for each in lengths] == [199, 199] and lengths[0] != lengths[1]
+    assert [x.shape[1] for x, _ in batches] == lengths[0]
+
+
 def test_a_batch_depends_on_its_number_alone():
     batches = StreamBatches(np.arange(100), 3, 4)
     forward = [batches.batch(k)[0].tolist() for k in range(len(batches))]

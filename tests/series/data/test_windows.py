@@ -162,6 +162,20 @@ def test_scaling_is_its_transcription(
                 )
 
 
+@pytest.mark.parametrize("residual", ["season", "last", "none"])
+def test_unscaled_values_are_seen_and_told_as_they_are(residual: str) -> None:
+    scaling = Scaling(4, residual, "none")  # type: ignore[arg-type]
+    values = np.array([[3.0, 5.0, np.nan, 9.0, 2.0, 7.0, 30_000.0, 1.0]])
+    scaled = scaling.apply(window_of(values, 7.0))
+    filled = [3.0, 5.0, 5.0, 9.0, 2.0, 7.0, 30_000.0, 1.0]
+    assert scaled.values.tolist() == [filled]
+    assert (scaled.centre.tolist(), scaled.scale.tolist()) == ([[0.0]], [[1.0]])
+    assert scaled.change.item() == pytest.approx((1 + 2 + 29_995 + 8) / 4)
+    ahead = torch.tensor([[4.0, -2.0]], dtype=torch.float64)
+    assert torch.equal(scaling.forward(ahead, scaled), ahead)
+    assert torch.equal(scaling.backward(ahead.unsqueeze(-1), scaled)[..., 0], ahead)
+
+
 @pytest.mark.parametrize("logarithm", [False, True])
 def test_forward_and_backward_undo_each_other(logarithm: bool) -> None:
     draw = np.random.default_rng(0)

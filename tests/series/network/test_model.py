@@ -20,6 +20,7 @@ from recurra.series.judging.metrics import LEVELS
 from recurra.series.network.model import (
     FARTHEST,
     LEAST_CHANGE,
+    MIDDLE,
     ForecastNetwork,
     Member,
     Shape,
@@ -70,7 +71,8 @@ class Plain:
         self.weights = {k: v.double() for k, v in member.state_dict().items()}
         self.layers = []
         for n in range(layers):
-            one = (nn.LSTM if cell == "lstm" else nn.GRU)(5, 5, batch_first=True).double()
+            enters = self.weights[f"recurrence.cells.{n}.cells.0.weight_ih"].shape[1]
+            one = (nn.LSTM if cell == "lstm" else nn.GRU)(enters, 5, batch_first=True).double()
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
                 found = self.weights[f"recurrence.cells.{n}.cells.0.{name}"]
                 getattr(one, f"{name}_l0").data = found
@@ -91,8 +93,10 @@ class Plain:
         for start in range(0, values.shape[1], 4):
             part = slice(start, start + 4)
             flat = seen[:, part].flatten(1)
-            segments.append(torch.cat([values[:, part], observed[:, part], flat, about], 1))
-        return torch.relu(self.linear("read", torch.stack(segments, 1)))
+            flags = [observed[:, part]] if "read.weight" in self.weights else []
+            segments.append(torch.cat([values[:, part], *flags, flat, about], 1))
+        x = torch.stack(segments, 1)
+        return torch.relu(self.linear("read", x)) if "read.weight" in self.weights else x
 
     def head(self, hidden: Tensor) -> Tensor:
         raw = self.linear("head.linear", hidden)
@@ -138,9 +142,13 @@ class Plain:
 
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize(("cell", "layers"), [("lstm", 1), ("gru", 2)])
-def test_a_member_is_its_equations(decoder: str, head: str, cell: str, layers: int) -> None:
-    net = network(decoder=decoder, head=head, cell=cell, num_layers=layers)
+@pytest.mark.parametrize(
+    ("cell", "layers", "embed"), [("lstm", 1, True), ("gru", 2, True), ("lstm", 2, False)]
+)
+def test_a_member_is_its_equations(
+    decoder: str, head: str, cell: str, layers: int, embed: bool
+) -> None:
+    net = network(decoder=decoder, head=head, cell=cell, num_layers=layers, embed=embed)
     seen = window()
     scaled = net.scaling.apply(seen)
     with torch.no_grad():
@@ -273,6 +281,20 @@ def test_the_loss_of_the_mean_is_its_square_in_the_window_s_unit() -> None:
     wanted = (targets - scaled.centre) / scaled.scale
     off = ((wanted - told[..., 0]) / scaled.change.clamp_min(LEAST_CHANGE)).detach().numpy()
     assert found == pytest.approx((off**2).mean(), rel=1e-5)
+
+
+def test_the_loss_of_unscaled_values_in_no_unit_is_the_mean_square_error_itself() -> None:
+    options = ForecastOptions(
+        hidden_size=5, head="mean", linear=False, scale="none", errors="none", embed=False
+    )
+    shape = Shape(context=10, segment=10, horizon=1, lag=0)
+    net = ForecastNetwork(options, shape, Scaling(4, "none", "none"), [generator(1, "init")])
+    seen = window(shape, gaps=0.0)
+    targets = 20_000 + torch.randn(B, 1).double()  # far, but nothing is too far to be learned from
+    found = float(net.loss(seen, targets, torch.ones(B, 1, dtype=torch.bool), 0).detach())
+    with torch.no_grad():
+        told = net.quantiles(seen)[:, 0, MIDDLE]
+    assert found == pytest.approx(float(((targets[:, 0] - told) ** 2).mean()), rel=1e-6)
 
 
 @pytest.mark.parametrize("head", HEADS)

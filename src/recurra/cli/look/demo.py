@@ -15,8 +15,10 @@ from recurra.cli.places import place
 from recurra.cli.usage import list_commands
 
 if TYPE_CHECKING:
+    from recurra.demo.explosion import Explosion
     from recurra.demo.gates import Watched
     from recurra.demo.gradients import GradientNorms
+    from recurra.demo.truncation import Truncated
 
 __all__ = ["app"]
 
@@ -65,8 +67,10 @@ def gradients(
 ) -> None:
     """Measure how much of a gradient comes back through 0 to 100 steps of RNN, GRU and LSTM.
 
-    Or of cells that are named, with what reaches each of their parameters.
+    Beside them an RNN of large weights, whose gradient explodes, and what clipping does to it. Or
+    of cells that are named, with what reaches each of their parameters.
     """
+    from recurra.demo.explosion import explosion
     from recurra.demo.gradients import gradients as demo
     from recurra.nn.make import require_cell
 
@@ -74,8 +78,10 @@ def gradients(
     for each in cells or ():
         require_cell(each)
     found = demo(cells=cells or ())
+    explodes = None if cells else explosion(found.distances[-1])
     if json:
-        print_json(dataclasses.asdict(found))
+        more = {} if explodes is None else {"exploding": dataclasses.asdict(explodes)}
+        print_json({**dataclasses.asdict(found), **more})
     else:
         said = (
             "norm of d h_T / d x_(T-k), k steps apart, in fresh networks of "
@@ -84,13 +90,15 @@ def gradients(
         print_lines([*folded(said), "", *_norms(found)])
         if cells:
             print_lines(["", *_parameters(found)])
+        if explodes is not None:
+            print_lines(["", *_explosion(explodes)])
     if plot is not None:
         from recurra.demo.pictures import draw_norms
         from recurra.storage.picture import canvas
 
         title = f"Gradients over distance, {found.networks} fresh networks a kind"
         with canvas(plot, 9, 5.4) as figure:
-            draw_norms(figure, found, f"{title}, {found.hidden_size} units")
+            draw_norms(figure, found, f"{title}, {found.hidden_size} units", explodes)
 
 
 def _require(plot: Path | None) -> None:
@@ -128,6 +136,80 @@ def _parameters(found: GradientNorms) -> Iterator[str]:
     for kind, norms in found.parameters.items():
         told = ", ".join(f"{name} {norm:.2g}" for name, norm in norms.items())
         yield from folded(f"{kind}: {told}", indent=2)
+
+
+def _explosion(found: Explosion) -> Iterator[str]:
+    """Yield what the network of large weights does, and what clipping does to its gradient."""
+    from recurra.run.figures import laid_out
+
+    step, norms = found.training, (f"{found.norms[k]:.2g}" for k in _DISTANCES)
+    row = [f"RNN, weights x {found.times:g}", f"x {found.rate:.2f}", *norms]
+    yield from laid_out([row], width(), [19, 0, *(8 for _ in _DISTANCES)])
+    yield ""
+    for said in (
+        f"With recurrent weights {found.times:g} times as large (spectral radius "
+        f"{found.spectral_radius:.2f}) every step multiplies it by {found.rate:.2f}: it explodes.",
+        f"Learning from {step.steps} steps, the gradient of all weights has a norm of "
+        f"{step.unclipped.gradient_norm:.0f}. At a rate of {step.learning_rate:g} the step would "
+        f"have been {step.unclipped.step_norm:.0f} long, where all weights together are "
+        f"{step.weight_norm:.0f}, and the loss would have gone from {step.loss:.2f} to "
+        f"{step.unclipped.loss:.2f}.",
+        f"Clipped to a norm of {step.clipped.gradient_norm:g} it points the same way, the step is "
+        f"{step.clipped.step_norm:g} long, and the loss goes to {step.clipped.loss:.2f}.",
+    ):
+        yield from folded(said)
+
+
+@app.command()
+def truncation(plot: Plot = None, json: Json = False) -> None:
+    """Learn bits that are asked for again 3, 10 and 20 steps later, by chunks of 5, 20 and 35."""
+    from recurra.demo.truncation import truncation as demo
+
+    _require(plot)
+    found = demo()
+    if json:
+        print_json({"chunks": [dataclasses.asdict(each) for each in found]})
+    else:
+        print_lines(_chunks(found))
+    if plot is not None:
+        from recurra.demo.pictures import draw_truncation
+        from recurra.storage.picture import canvas
+
+        with canvas(plot, 7.5, 4.6) as figure:
+            draw_truncation(figure, found, "What a chunk does not reach is not learned")
+
+
+def _chunks(found: list[Truncated]) -> list[str]:
+    from recurra.demo.truncation import CHANCE
+    from recurra.run.figures import laid_out
+
+    distances = list(found[0].losses)
+    rows = [["chunk", *(f"{d} steps ago" for d in distances), "mean", "steps", "took"]]
+    for each in found:
+        losses = (f"{loss:.3f}" for loss in (*each.losses.values(), each.loss))
+        rows.append([str(each.chunk_length), *losses, str(each.steps), f"{each.seconds:.1f} s"])
+    head = (
+        "nats for a bit that was written some steps ago and is asked for, its state carried from "
+        f"chunk to chunk; by guessing it is ln 2 = {CHANCE:.3f}"
+    )
+    told = [
+        f"a chunk of {each.chunk_length} "
+        + (f"the bits of {_and(known)} steps ago" if known else "none")
+        for each in found
+        for known in [[d for d, loss in each.losses.items() if loss < CHANCE / 2]]
+    ]
+    why = (
+        "All read the same stream, as often, from the same weights. What was written before the "
+        "chunk began is in the state, but no gradient says that it should have been kept. Long "
+        "chunks hold more in memory, and update the weights less often."
+    )
+    table = laid_out(rows, width(), [5, *(11 for _ in distances), 5, 5, 6])
+    learned = f"Learned, to below half of that: by {'; by '.join(told)}."
+    return [*folded(head), "", *table, "", *folded(learned), *folded(why)]
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 @app.command()

@@ -5,6 +5,8 @@ B sequences in a batch, T steps in a chunk, L tokens in a stream, N tokens in th
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,9 +34,12 @@ class StreamBatches:
     is a pure function of its number and its epoch. The last N mod B tokens, and what of a stream
     does not fill a chunk, are left out, as in the TensorFlow PTB tutorial's reader. With a seed
     chunks are of random length, other ones in every epoch, and the last takes what is left.
+    `for inputs, targets in batches` reads the text once through.
+
+    Shapes: inputs and targets `(B, T)`, int64; a target is the token after its input.
 
     Args:
-        ids: the text, (N,) integers; never copied as a whole.
+        ids: the text, `(N,)` integers, as `TextDataset.ids` has them; never copied as a whole.
         batch_size: B.
         chunk_length: T, in tokens; with a seed the length that chunks vary about.
         seed: of `random_chunks`; None for chunks of one length.
@@ -42,19 +47,22 @@ class StreamBatches:
     Raises:
         DataError: the text is too short for a single batch.
 
+    Source: Zaremba, Sutskever & Vinyals 2014, "Recurrent neural network regularization",
+        section 4.1, and the reader of the program beside it.
+
     Example:
-        >>> inputs, targets = StreamBatches(np.arange(10), batch_size=2, chunk_length=3).batch(0)
-        >>> inputs
-        tensor([[0, 1, 2],
-                [5, 6, 7]])
-        >>> targets
-        tensor([[1, 2, 3],
-                [6, 7, 8]])
+        >>> batches = StreamBatches(range(14), batch_size=2, chunk_length=3)
+        >>> for inputs, targets in batches:
+        ...     print(inputs.tolist(), "->", targets.tolist())
+        [[0, 1, 2], [7, 8, 9]] -> [[1, 2, 3], [8, 9, 10]]
+        [[3, 4, 5], [10, 11, 12]] -> [[4, 5, 6], [11, 12, 13]]
+        >>> len(batches), batches.batch(1)[0].tolist()
+        (2, [[3, 4, 5], [10, 11, 12]])
     """
 
     def __init__(
         self,
-        ids: NDArray[np.integer],
+        ids: NDArray[np.integer] | Sequence[int],
         batch_size: int,
         chunk_length: int,
         seed: int | None = None,
@@ -63,7 +71,8 @@ class StreamBatches:
         if len(ids) < needed:
             raise DataError(
                 f"{batch_size} sequences of {chunk_length} steps need {needed:,} tokens, the text "
-                f"has {len(ids):,}: make train.batch_size or data.chunk_length smaller"
+                f"has {len(ids):,}: make batch_size or chunk_length smaller (of a run, "
+                "train.batch_size or data.chunk_length)"
             )
         length = len(ids) // batch_size
         # A plain array: slicing a memory map's own class costs microseconds.
@@ -75,6 +84,18 @@ class StreamBatches:
 
     def __len__(self) -> int:
         return self.steps_in(0)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.epoch(0)
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch in their order, inputs and targets, both `(B, T)`.
+
+        Args:
+            number: which, from 0; all are the same but for chunks of random length.
+        """
+        for k in range(self.steps_in(number)):
+            yield self.batch(k, number)
 
     def steps_in(self, epoch: int) -> int:
         """Return how many batches an epoch has.

@@ -63,6 +63,13 @@ class TextDataset:
 
     Made by `open`. Ids and vocabulary are kept in the cache folder, under names that hold all
     they depend on, so that the second opening is quick.
+
+    Example:
+        >>> data = TextDataset.open("grammar")
+        >>> data.splits, len(data.vocabulary)
+        (('train', 'valid', 'test'), 109)
+        >>> data.vocabulary.decode(data.ids("test")[:4])
+        ['this', 'tree', 'behind', 'these']
     """
 
     def __init__(
@@ -80,11 +87,14 @@ class TextDataset:
         self._facts = facts
 
     @classmethod
-    def open(cls, options: TextOptions, vocabulary: Vocabulary | None = None) -> TextDataset:
-        """Return the text that the options name, tokenised and encoded.
+    def open(
+        cls, text: TextOptions | str | Path, vocabulary: Vocabulary | None = None
+    ) -> TextDataset:
+        """Return a text, tokenised and encoded.
 
         Args:
-            options: the corpus, and how it becomes tokens.
+            text: a corpus's name, as `"ptb"`, a directory or a file; or a preset's `data`, which
+                says too how it becomes tokens.
             vocabulary: the one to use; by default it is counted in the training split.
 
         Raises:
@@ -97,11 +107,12 @@ class TextDataset:
             >>> data.ids("train").dtype, data.facts("train").oov
             (dtype('int32'), 0)
         """
+        options = text if isinstance(text, TextOptions) else TextOptions(corpus=str(text))
         corpus = open_corpus(options)
         rule = corpus.rule if options.rule == "auto" else options.rule
-        text = digest(RULES, corpus.fingerprint(), rule)
-        known = vocabulary or _count_vocabulary(corpus, rule, text, options)
-        fingerprint = digest(text, known.fingerprint())
+        content = digest(RULES, corpus.fingerprint(), rule)
+        known = vocabulary or _count_vocabulary(corpus, rule, content, options)
+        fingerprint = digest(content, known.fingerprint())
         paths = cached(fingerprint, "text", VERSION, lambda: _encode_splits(corpus, rule, known))
         facts = read_json(paths["facts.json"])
         return cls(

@@ -78,7 +78,7 @@ class Scaling(NamedTuple):
     Args:
         season: steps in a season, 1 where there is none.
         residual: what the network corrects: the last season, the last value, or nothing.
-        scale: by the window's own deviation, or the series'.
+        scale: by the window's own deviation, or the series'; or not at all, nor centred.
         logarithm: whether values are replaced by their logarithms.
         fill: what stands where nothing was observed.
         nonnegative: the variables that are never forecast below 0.
@@ -86,7 +86,7 @@ class Scaling(NamedTuple):
 
     season: int
     residual: Literal["season", "last", "none"]
-    scale: Literal["window", "series"] = "window"
+    scale: Literal["window", "series", "none"] = "window"
     logarithm: bool = False
     fill: Fill = "forward"
     nonnegative: tuple[int, ...] = ()
@@ -100,6 +100,10 @@ class Scaling(NamedTuple):
         values = window.values.clamp_min(1e-9).log() if self.logarithm else window.values
         values = filled(values, window.observed, self.season, self.fill)
         season = min(self.season, values.shape[1])
+        change = self._change(values, season)
+        if self.scale == "none":
+            one = torch.ones_like(change)
+            return Scaled(values, torch.zeros_like(change), one, change)
         last = values[:, -season:]
         if self.residual == "none":
             centre = values.mean(1, keepdim=True)
@@ -111,9 +115,7 @@ class Scaling(NamedTuple):
             scale = torch.where(given.isnan(), scale, given)
         size = values.abs().mean(1, keepdim=True)
         scale = torch.maximum(scale, FLOOR * size + torch.finfo(torch.float32).tiny)
-        return Scaled(
-            (values - centre) / scale, centre, scale, self._change(values, season) / scale
-        )
+        return Scaled((values - centre) / scale, centre, scale, change / scale)
 
     def forward(self, values: Tensor, scaled: Scaled) -> Tensor:
         """Return values `(B, H)` in the units of their window.

@@ -143,7 +143,8 @@ class SeriesLearner(Learner):
             window, targets, observed = self._look(rows, starts)
             ahead, scaled = self.network.in_units(window)
             wanted = self.network.scaling.forward(targets, scaled)
-            yield window, ahead, scaled, wanted, tells(wanted, observed)
+            told = tells(self.network.scaling, wanted, observed)
+            yield window, ahead, scaled, wanted, told
 
     @torch.no_grad()
     def calibrate(self) -> int:

@@ -152,7 +152,7 @@ class ForecastNetwork(nn.Module):
         """
         scaled = self.scaling.apply(window)
         wanted = self.scaling.forward(targets, scaled)
-        told = tells(wanted, observed)
+        told = tells(self.scaling, wanted, observed)
         one = self.member(member)
         base, parameters = one(window, scaled, generator)
         aims = wanted.where(told, 0.0).float() - base
@@ -172,6 +172,8 @@ class ForecastNetwork(nn.Module):
             window: what is seen.
             scaled: the same in its own units.
         """
+        if self.errors == "none":
+            return torch.ones_like(scaled.scale)
         if self.errors == "season":
             return unit(scaled)
         deviation = window.deviation.unsqueeze(1) / scaled.scale
@@ -211,14 +213,15 @@ def unit(scaled: Scaled) -> Tensor:
     return scaled.change.clamp_min(LEAST_CHANGE)
 
 
-def tells(wanted: Tensor, observed: Tensor) -> Tensor:
+def tells(scaling: Scaling, wanted: Tensor, observed: Tensor) -> Tensor:
     """Return which targets `(B, H)` can be learned from: a window of one value has no scale.
 
     Args:
+        scaling: of the windows; where it leaves values as they are, all that is observed tells.
         wanted: targets in the units of their windows.
         observed: whether they were observed.
     """
-    return observed & (wanted.abs() < FARTHEST)
+    return observed if scaling.scale == "none" else observed & (wanted.abs() < FARTHEST)
 
 
 class Member(nn.Module):
@@ -240,16 +243,20 @@ class Member(nn.Module):
         self.shape, self.decoder, self.dropout = shape, options.decoder, options.dropout
         self._map: tuple[Tensor, Tensor] | None = None  # of the linear parts, in evaluation
         about = shape.static + (shape.variables if shape.variables > 1 else 0)
-        self.read = nn.Linear(G * (2 + shape.seen) + about, U)
+        enters = U if options.embed else G * (1 + shape.seen) + about
+        if options.embed:
+            self.read = nn.Linear(G * (2 + shape.seen) + about, U)
         how = options.cell_options, generator
-        layers = [make_cell(options.cell, U, U, *how) for _ in range(options.num_layers)]
+        sizes = [enters, *[U] * (options.num_layers - 1)]
+        layers = [make_cell(options.cell, size, U, *how) for size in sizes]
         between = [*[options.dropout] * (len(layers) - 1), 0.0]
         self.recurrence = Stack([Dropout(one, output=p) for one, p in zip(layers, between)])
         at_once = shape.horizon if options.decoder == "direct" else G
         if options.decoder == "segments":
-            self.place = nn.Parameter(torch.empty(shape.segments_ahead, U))
+            self.place = nn.Parameter(torch.empty(shape.segments_ahead, enters))
         if shape.known:
-            self.ahead = nn.Linear(at_once * shape.known, U)
+            added = enters if options.decoder == "segments" else U  # to what enters, or came out
+            self.ahead = nn.Linear(at_once * shape.known, added)
         self._initialize(layers, keeps_own_start(options.cell), generator)
         if shape.lag:
             self.smoothing = Smoothing(shape.context, shape.lag)
@@ -324,15 +331,18 @@ class Member(nn.Module):
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
     def _embed(self, values: Tensor, observed: Tensor, seen: Tensor, about: Tensor) -> Tensor:
-        """Return segments `(B, N, U)`."""
+        """Return segments as they enter the cell, `(B, N, U)`, or wider where none are embedded."""
         B, G = len(values), self.shape.segment
-        N = values.shape[1] // G
-        parts = [values.float().view(B, N, G), observed.float().view(B, N, G)]
+        N, embeds = values.shape[1] // G, hasattr(self, "read")
+        parts = [values.float().view(B, N, G)]
+        if embeds:
+            parts.append(observed.float().view(B, N, G))
         if self.shape.seen:
             parts.append(seen.reshape(B, N, -1))
         if about.shape[1]:
             parts.append(about.unsqueeze(1).expand(-1, N, -1))
-        return torch.relu(self.read(torch.cat(parts, 2)))
+        x = torch.cat(parts, 2) if len(parts) > 1 else parts[0]
+        return torch.relu(self.read(x)) if embeds else x
 
     def _segments(self, window: Window, state: State, generator: torch.Generator | None) -> Tensor:
         """Decode every segment ahead from the same state, told apart by their places."""
