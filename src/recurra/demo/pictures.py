@@ -88,13 +88,14 @@ def draw_norms(figure: Figure, found: Any, title: str) -> None:
     axes.set_ylabel("norm of the gradient")
 
 
-def draw_latch(figure: Figure, watched: Any, title: str) -> None:
+def draw_latch(figure: Figure, watched: Any, title: str, words: Sequence[str] = ()) -> None:
     """Draw what goes into the demonstration's unit, its gates, its state, and what comes out.
 
     Args:
         figure: an empty one.
         watched: `recurra.demo.gates.Watched`.
         title: what stands above.
+        words: of a sentence, one a step; the numbers of a sequence of bits are written.
     """
     signed = {"g": watched.gates["g"], **watched.states}
     gates = {name: values for name, values in watched.gates.items() if name != "g"}
@@ -105,7 +106,8 @@ def draw_latch(figure: Figure, watched: Any, title: str) -> None:
     for axes, rows, both in ((into, value, True), (middle, gates, False), (lower, signed, True)):
         image = heat(axes, np.array(list(rows.values())), signed=both, most=1.0)
         axes.set_yticks(range(len(rows)), [_ROWS.get(name, name) for name in rows])
-        _numbers(axes, rows)
+        if not words:
+            _numbers(axes, rows)
         if axes is not into:
             bar = figure.colorbar(image, ax=axes, aspect=8, pad=0.01, fraction=0.03)
             bar.outline.set_visible(False)
@@ -128,7 +130,10 @@ def draw_latch(figure: Figure, watched: Any, title: str) -> None:
     out.plot(watched.output, color="C0", linewidth=1.6, drawstyle="steps-mid", label="output")
     out.set_ylim(-1.45, 1.45)
     out.set_yticks([-1, 0, 1])
-    out.set_xlabel("step")
+    if words:  # which say what goes in, and leave no room for numbers
+        out.set_xticks(range(len(words)), words, rotation=90, fontsize=11, parse_math=False)
+    else:
+        out.set_xlabel("step")
     figure.legend(loc="outside lower right", ncols=2)
 
 
