@@ -1,7 +1,9 @@
 """Cells at equal parameters, as `recurra bench cells` compares them, and the picture of it.
 
+What is not an option of this program's is one of the command's.
+
     python benchmarks/cells.py [NAME ...] [--minutes 21]
-    python benchmarks/cells.py --all --tasks words --minutes 20 \
+    python benchmarks/cells.py --all --tasks words --minutes 40 \
         --out benchmarks/results/cells-words.json --picture docs/pictures/cells-words.png
 """
 
@@ -32,24 +34,15 @@ def keep(bench: str, words: list[str], out: str, picture: Path, beside: str | No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cells", nargs="*", help="eight by default")
     parser.add_argument("--all", action="store_true", help="every cell there is")
-    parser.add_argument("--tasks", help="as of the command")
-    parser.add_argument("--minutes", type=float, help="at most 40 by default")
     parser.add_argument("--beside", help="what else the machine did, for the record")
     parser.add_argument("--out", default="benchmarks/results/cells.json")
     parser.add_argument("--picture", type=Path, default=Path("docs/cells.png"))
-    arguments = parser.parse_args()
-    words = list(arguments.cells)
+    arguments, words = parser.parse_known_args()
     if arguments.all:
         from recurra.nn.cells import CELLS
 
-        words = list(CELLS)
-    words += [
-        f"--{name}={value}"
-        for name in ("tasks", "minutes")
-        if (value := getattr(arguments, name)) is not None
-    ]
+        words = [*CELLS, *words]
     keep("cells", words, arguments.out, arguments.picture, arguments.beside)
 
 

@@ -1,6 +1,8 @@
 """An LSTM as each of its gates is removed, as `recurra bench gates` compares them.
 
-python benchmarks/gates.py [--minutes 10]
+What is not an option of this program's is one of the command's.
+
+    python benchmarks/gates.py [--minutes 10]
 """
 
 from __future__ import annotations
@@ -13,12 +15,10 @@ from cells import keep
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, help="at most 10 by default")
     parser.add_argument("--beside", help="what else the machine did, for the record")
     parser.add_argument("--out", default="benchmarks/results/gates.json")
     parser.add_argument("--picture", type=Path, default=Path("docs/pictures/gates-removed.png"))
-    arguments = parser.parse_args()
-    words = [] if arguments.minutes is None else [f"--minutes={arguments.minutes}"]
+    arguments, words = parser.parse_known_args()
     keep("gates", words, arguments.out, arguments.picture, arguments.beside)
 
 

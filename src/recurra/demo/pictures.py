@@ -65,7 +65,7 @@ def draw_norms(figure: Figure, found: Any, title: str) -> None:
             textcoords="offset points",
             va="center",
             color=color,
-            fontsize=9.2,
+            fontsize=10.5,
             annotation_clip=False,
         )
     lost = _LOST * max(norms[0] for norms in found.norms.values())
@@ -76,7 +76,7 @@ def draw_norms(figure: Figure, found: Any, title: str) -> None:
         xytext=(6, -5),
         textcoords="offset points",
         va="top",
-        fontsize=8.5,
+        fontsize=9.5,
         color="C7",
     )
     axes.set_xlim(0, far)

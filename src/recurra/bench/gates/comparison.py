@@ -216,7 +216,7 @@ def _facts(options: GateOptions, steps: int) -> dict[str, Any]:
 def _result(
     task: Task, ours: Sequence[Variant], seeds: Sequence[int], steps: int
 ) -> dict[str, Any]:
-    rows = [_row(each) for each in ours if len(each.outcomes) == len(seeds)]
+    rows = [_row(each) for each in ours if each.outcomes]
     shown = {
         "name": TASK,
         "title": task.title,
@@ -227,7 +227,7 @@ def _result(
         "full_steps": STEPS,
         "baselines": task.baselines() if rows else {},
     }
-    finished = len(rows) == len(ours)
+    finished = all(len(each.outcomes) == len(seeds) for each in ours)
     return {"finished": finished, "task": shown, "results": rows, "verdict": verdict(shown, rows)}
 
 
