@@ -97,7 +97,7 @@ def gradients(
         from recurra.storage.picture import canvas
 
         title = f"Gradients over distance, {found.networks} fresh networks a kind"
-        with canvas(plot, 6.6, 5.0) as figure:
+        with canvas(plot, 5.8, 4.0) as figure:
             draw_norms(figure, found, f"{title}, {found.hidden_size} units")
 
 
