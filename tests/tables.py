@@ -1,6 +1,6 @@
 """What follows from the tables of cells and wrappers, written where it stands: `make printed`.
 
-Rows of the guide, the README's count, and the public names in the package's stub.
+The sections and rows of the guide, the README's count, and the public names in the package's stub.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import recurra
+import cells_page
 from recurra.nn.cells import CELLS
 from recurra.nn.wrappers import WRAPPERS
 
@@ -20,24 +20,19 @@ README = ROOT / "README.md"
 STUB = ROOT / "src" / "recurra" / "__init__.pyi"
 
 
-def row(name: str, thing: type, plan: str | None) -> str:
-    """Return the row of a cell, or of a wrapper, which has no plan of its own."""
+def row(thing: type) -> str:
+    """Return the row of a wrapper."""
     said = inspect.cleandoc(thing.__doc__ or "")
     found = re.search(r"Source: ([^\d]*\d{4})", said)
     assert found, f"{thing.__name__}: its docstring names no Source with a year"
     cells = [f"`{thing.__name__}`", said.splitlines()[0], found[1].replace("\n", " ")]
-    if plan is not None:
-        kernel = plan.partition(": ")[2].removesuffix(", whole sequences at once")
-        cells = [f"`{name}`", *cells, kernel]
     return "| " + " | ".join(cells) + " |"
 
 
 def rows() -> Iterator[str]:
-    """Yield the row of every cell and wrapper."""
-    for name in CELLS:
-        yield row(name, CELLS[name], recurra.plan(CELLS[name](8, 8)))
+    """Yield the row of every wrapper."""
     for name in WRAPPERS:
-        yield row(name, WRAPPERS[name], None)
+        yield row(WRAPPERS[name])
 
 
 def public() -> Iterator[str]:
@@ -54,8 +49,8 @@ def count() -> str:
 
 
 def with_rows(page: str) -> str:
-    """Return a page in whose tables every row stands as it should."""
-    lines = page.splitlines()
+    """Return a page of cells in which every part and every row stands as it should."""
+    lines = cells_page.with_parts(page).splitlines()
     for fresh in rows():
         begins = fresh[: fresh.index("|", 2) + 1]
         width = fresh.count(" | ")

@@ -219,9 +219,10 @@ ORDER = {
         result
         budget
         cells
-        picture
+        gates picture
     """,
-    "recurra.bench.tasks": "base\n *",
+    "recurra.bench.gates": "cell\n verdict\n comparison picture",
+    "recurra.bench.tasks": "base\n text\n *",
     "recurra.tune": """
         values width worker
         grid workers
@@ -231,7 +232,7 @@ ORDER = {
     """,
     "recurra.demo": "forward gates gradients truncation\n explosion\n pictures",
     "recurra.cli": "console places sources streams\n interrupt usage working\n progress\n *",
-    "recurra.cli.learn": "benched options\n swept\n *",
+    "recurra.cli.learn": "benched gated options\n swept\n *",
     "recurra.cli.text": "unknown\n *",
     "recurra.cli.series": "*",
     "recurra.cli.look": "*",

@@ -93,3 +93,5 @@ def test_one_cell_on_one_task_is_drawn(figure):
     picture.draw(figure, one)
     assert len(figure.axes) == 1 + 3
     assert picture.size(one)[1] < picture.size(RESULT)[1]
+    assert picture.size(one)[0] == picture.NARROW < picture.size(RESULT)[0]
+    assert max(map(len, figure.get_suptitle().splitlines())) <= 9 * picture.NARROW

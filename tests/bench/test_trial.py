@@ -84,3 +84,10 @@ def test_the_state_is_carried_where_a_text_goes_on(monkeypatch):
     passes = 3 + 2  # validations, then both splits
     assert held_out.count(True) == passes and len(held_out) > passes
     assert found.test["bits_per_char"] == pytest.approx(found.test["loss"] / 0.693147, rel=1e-4)
+
+
+def test_the_best_weights_are_kept_or_the_last():
+    best = trial.training(JOB)
+    last = trial.training(Job("rnn", "adding", (4, 4), 0.01, seed=1, steps=4, keep="last"))
+    assert (best.keep, last.keep) == ("best", "last")
+    assert best.model_copy(update={"keep": "last"}) == last

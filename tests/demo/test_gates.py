@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from recurra.demo.gates import EVENTS, Watched, gates, sequences
+from recurra.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,13 @@ def test_it_is_a_function_of_its_seed() -> None:
     torch.manual_seed(2)
     assert gates(3) == one
     assert gates(3, seed=2).losses != one.losses
+
+
+def test_a_sentence_is_shown_word_by_word() -> None:
+    watched = gates(2, text="one ( two three ) four")
+    assert watched.inputs["write"] == [0, 1, 0, 0, 0, 0]
+    assert watched.inputs["reset"] == [0, 0, 0, 0, 1, 0]
+    assert watched.target == [0, 1, 1, 1, 0, 0]
+    assert watched.losses == gates(2).losses  # what is shown changes nothing of the training
+    with pytest.raises(ConfigError, match="word by word, and this one has none"):
+        gates(2, text=" \n")

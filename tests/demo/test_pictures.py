@@ -133,3 +133,11 @@ def test_the_unit_is_written_as_a_file(tmp_path):
     with canvas(tmp_path / "unit.svg", 11, 5.2) as figure:
         pictures.draw_latch(figure, watched(), "mine")
     assert b"write" in (tmp_path / "unit.svg").read_bytes()
+
+
+def test_the_words_of_a_sentence_are_drawn_in_the_place_of_numbers(figure):
+    words = ["a", "$x$", *["word"] * (len(EVENTS) - 2)]
+    pictures.draw_latch(figure, watched(), "mine", words)
+    _, middle, lower, out = figure.axes[:4]
+    assert [label.get_text() for label in out.get_xticklabels()] == words
+    assert not list(middle.texts) and not list(lower.texts) and not out.get_xlabel()

@@ -16,7 +16,7 @@ from recurra.bench.measure import costs
 from recurra.bench.network import LAYERS, STREAM, TaskNetwork, parameters_of, state_numbers, widths
 from recurra.bench.rates import RATES
 from recurra.bench.result import Entry, Sized, described, equal_row, row
-from recurra.bench.tasks import TASKS
+from recurra.bench.tasks import COMPARED
 from recurra.bench.tasks.base import Task
 from recurra.bench.trial import CLIP_NORM, Job, Outcome, judged_batches, task_of, training
 from recurra.bench.verdict import verdict
@@ -54,7 +54,7 @@ class BenchOptions(BaseModel):
         min_length=1,
         description="names, module:Name or module:function, with options as mlstm(num_heads=4)",
     )
-    tasks: tuple[str, ...] = Field(tuple(TASKS), min_length=1, description="names or module:Name")
+    tasks: tuple[str, ...] = Field(COMPARED, min_length=1, description="names or module:Name")
     minutes: float | None = Field(
         None, gt=0, le=100_000, description="what all takes, by measured speed; the full budget"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ _COSTS: dict[str, tuple[str, float]] = {
     "kept_bytes": ("MB kept for backward", 1e-6),
 }
 
+NARROW = 7.2
+"""Inches of a picture of one task, which a phone shows."""
 _LABEL = 0.18
 """How much of a panel's width a label takes."""
 
@@ -32,8 +35,9 @@ def size(result: Row) -> tuple[float, float]:
     Args:
         result: as `recurra.bench.cells.compare_cells` gives it at its end.
     """
-    rows = 2 if _tasks(result) else 1
-    return 12.0, 1.0 + rows * (0.9 + 0.27 * len(_cells(result)))
+    tasks = len(_tasks(result))
+    rows = 2 if tasks else 1
+    return 12.0 if tasks > 1 else NARROW, 1.0 + rows * (0.9 + 0.27 * len(_cells(result)))
 
 
 def draw(figure: Figure, result: Row) -> None:
@@ -54,12 +58,10 @@ def draw(figure: Figure, result: Row) -> None:
     short = any(map(too_short, tasks))
     said = "trained too shortly to tell who is best" if short else "best on average first"
     said += "; rings: at equal seconds" if again else ""
-    figure.suptitle(
-        f"Cells at equal parameters ({about}), {said}",
-        x=0.01,
-        ha="left",
-        fontsize=12,
-    )
+    title = f"Cells at equal parameters ({about}), {said}"
+    if len(tasks) == 1:
+        title = textwrap.fill(title, int(9 * NARROW))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     panels = above.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
     for axes, task in zip(panels, tasks):
         rings = {row["cell"]: row["test"] for row in again if row["task"] == task["name"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ class Job:
         seed: of weights and batches.
         steps: of the optimizer.
         length: of the sequences; the task's own.
+        keep: `"best"` by validation, or the `"last"` weights, of which it chooses nothing.
     """
 
     cell: str
@@ -50,6 +51,7 @@ class Job:
     seed: int
     steps: int
     length: int | None = None
+    keep: Literal["best", "last"] = "best"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def training(job: Job) -> TrainOptions:
         warmup_steps=round(WARM_UP * job.steps),
         clip_norm=CLIP_NORM,
         validations=min(VALIDATIONS, job.steps),
-        keep="best",
+        keep=job.keep,
     )
 
 

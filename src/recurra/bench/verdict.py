@@ -82,6 +82,8 @@ def shown(task: Row, value: float | None) -> str:
     Example:
         >>> shown({"metric": "accuracy"}, 0.5), shown({"metric": "bits_per_char"}, 2.0)
         ('50.0%', '2.000')
+        >>> shown({"metric": "perplexity"}, 104.25)
+        '104.2'
         >>> shown({"metric": "accuracy"}, None)
         'ran away'
     """
@@ -89,7 +91,7 @@ def shown(task: Row, value: float | None) -> str:
         return "ran away"
     if task["metric"] == "accuracy":
         return f"{value:.1%}"
-    return f"{value:.3f}"
+    return f"{value:.1f}" if task["metric"] == "perplexity" else f"{value:.3f}"
 
 
 def ranks(tasks: Sequence[Row], rows: Sequence[Row]) -> dict[str, float]:

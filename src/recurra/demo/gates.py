@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recurra.errors import ConfigError
 from recurra.nn.cells.base import gates_of
 from recurra.nn.cells.lstm import LSTMCell
 from recurra.nn.unroll import unroll
@@ -27,6 +28,8 @@ __all__ = ["Watched", "gates", "sequences"]
 BATCH, LENGTH, LEARNING_RATE, INIT_SCALE = 32, 30, 0.1, 0.3
 EVENTS = "..+....-......0...-..0..+..."
 """What is shown: + and - are written, 0 resets, a dot is noise."""
+BRACKETS = {"(": "+", ")": "0"}
+"""What words of a sentence do; every other one is noise."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,17 @@ class Watched:
     losses: list[float]
 
 
-def gates(steps: int = 400, *, seed: int = 1) -> Watched:
+def gates(steps: int = 400, *, seed: int = 1, text: str | None = None) -> Watched:
     """Train the unit, a second or two, and return what its gates do on one sequence.
 
     Args:
         steps: of Adam, on fresh sequences each.
         seed: of weights and sequences.
+        text: a sentence to be shown, word by word, in the place of bits that are written: `(`
+            writes a 1, `)` resets, and every other word is noise.
+
+    Raises:
+        ConfigError: the text has no words.
 
     Source: Hochreiter & Schmidhuber 1997, section 5.4 (there without resets); Gers, Schmidhuber
         & Cummins 2000 for the forget gate, which resets.
@@ -69,6 +77,9 @@ def gates(steps: int = 400, *, seed: int = 1) -> Watched:
         >>> list(watched.gates), len(watched.output) == len(EVENTS)
         (['i', 'f', 'g', 'o'], True)
     """
+    events = EVENTS if text is None else "".join(BRACKETS.get(w, ".") for w in text.split())
+    if not events:
+        raise ConfigError("a sentence is shown word by word, and this one has none")
     cell, read = LSTMCell(3, 1), nn.Linear(1, 1)
     draws = generator(seed, "gates weights")
     for parameter in cell.parameters():
@@ -77,7 +88,7 @@ def gates(steps: int = 400, *, seed: int = 1) -> Watched:
     nn.init.ones_(read.weight)  # so that the sign of c is that of the bit
     nn.init.zeros_(read.bias)
     losses = _train(cell, read, steps, seed)
-    x, target = _shown(seed)
+    x, target = _shown(seed, events)
     inside, output = _look(cell, read, x)
     fresh, expected = sequences(200, 2 * LENGTH, generator(seed, "gates test"))
     fresh_inside, said = _look(cell, read, fresh)
@@ -123,12 +134,12 @@ def _targets(value: Tensor, write: Tensor, reset: Tensor) -> Tensor:
     return torch.stack(targets, dim=1)
 
 
-def _shown(seed: int) -> tuple[Tensor, Tensor]:
-    noise = torch.rand(len(EVENTS), generator=generator(seed, "gates shown")) * 2 - 1
+def _shown(seed: int, events: str) -> tuple[Tensor, Tensor]:
+    noise = torch.rand(len(events), generator=generator(seed, "gates shown")) * 2 - 1
     written = {"+": 1.0, "-": -1.0}
-    value = torch.tensor([[written.get(e, float(n)) for e, n in zip(EVENTS, noise)]])
-    write = torch.tensor([[event in written for event in EVENTS]])
-    reset = torch.tensor([[event == "0" for event in EVENTS]])
+    value = torch.tensor([[written.get(e, float(n)) for e, n in zip(events, noise)]])
+    write = torch.tensor([[event in written for event in events]])
+    reset = torch.tensor([[event == "0" for event in events]])
     return torch.stack([value, write.float(), reset.float()], dim=2), _targets(value, write, reset)
 
 

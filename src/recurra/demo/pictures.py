@@ -65,12 +65,12 @@ def draw_norms(figure: Figure, found: Any, title: str, exploding: Any = None) ->
     lost = _LOST * max(norms[0] for norms in found.norms.values())
     axes.axhline(lost, color="C7", linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
-        "below: lost to float32\nbeside the nearest step",
+        "below: lost\nto float32 beside\nthe nearest step",
         (0, lost),
         xytext=(6, -5),
         textcoords="offset points",
         va="top",
-        fontsize=8.5,
+        fontsize=9.5,
         color="C7",
     )
     axes.set_xlim(0, far)
@@ -93,7 +93,7 @@ def _line(axes: Axes, norms: Sequence[float], name: str, rate: float, color: str
         textcoords="offset points",
         va="center",
         color=color,
-        fontsize=9.2,
+        fontsize=10.5,
         annotation_clip=False,
     )
 
@@ -132,13 +132,14 @@ def draw_truncation(figure: Figure, found: Sequence[Any], title: str) -> None:
     axes.set_ylabel("nats for a bit that is asked for")
 
 
-def draw_latch(figure: Figure, watched: Any, title: str) -> None:
+def draw_latch(figure: Figure, watched: Any, title: str, words: Sequence[str] = ()) -> None:
     """Draw what goes into the demonstration's unit, its gates, its state, and what comes out.
 
     Args:
         figure: an empty one.
         watched: `recurra.demo.gates.Watched`.
         title: what stands above.
+        words: of a sentence, one a step; the numbers of a sequence of bits are written.
     """
     signed = {"g": watched.gates["g"], **watched.states}
     gates = {name: values for name, values in watched.gates.items() if name != "g"}
@@ -149,7 +150,8 @@ def draw_latch(figure: Figure, watched: Any, title: str) -> None:
     for axes, rows, both in ((into, value, True), (middle, gates, False), (lower, signed, True)):
         image = heat(axes, np.array(list(rows.values())), signed=both, most=1.0)
         axes.set_yticks(range(len(rows)), [_ROWS.get(name, name) for name in rows])
-        _numbers(axes, rows)
+        if not words:
+            _numbers(axes, rows)
         if axes is not into:
             bar = figure.colorbar(image, ax=axes, aspect=8, pad=0.01, fraction=0.03)
             bar.outline.set_visible(False)
@@ -172,7 +174,10 @@ def draw_latch(figure: Figure, watched: Any, title: str) -> None:
     out.plot(watched.output, color="C0", linewidth=1.6, drawstyle="steps-mid", label="output")
     out.set_ylim(-1.45, 1.45)
     out.set_yticks([-1, 0, 1])
-    out.set_xlabel("step")
+    if words:  # which say what goes in, and leave no room for numbers
+        out.set_xticks(range(len(words)), words, rotation=90, fontsize=11, parse_math=False)
+    else:
+        out.set_xlabel("step")
     figure.legend(loc="outside lower right", ncols=2)
 
 

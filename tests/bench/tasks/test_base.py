@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recurra.bench.network import TaskNetwork
-from recurra.bench.tasks import TASKS
+from recurra.bench.tasks import COMPARED, TASKS
 from recurra.bench.tasks.base import Task
 from recurra.errors import ConfigError
 
@@ -49,5 +49,6 @@ def test_an_unknown_task_is_answered_with_the_nearest():
 
 
 def test_tasks_are_all_there_is():
-    assert list(TASKS) == [*GENERATED, "characters"]
+    assert list(TASKS) == [*GENERATED, "characters", "words"]
+    assert (*GENERATED, "characters") == COMPARED
     assert torch.equal(*(TASKS["copying"]().held_out("test")[0].x for _ in range(2)))

@@ -8,7 +8,7 @@ import pytest
 
 from recurra.bench import budget, trial
 from recurra.bench import cells as module
-from recurra.bench.tasks import TASKS
+from recurra.bench.tasks import COMPARED
 from recurra.bench.tasks.adding import NEAR, Adding
 from recurra.cli.learn import bench, benched
 from recurra.randomness import generator
@@ -29,13 +29,14 @@ def quick(monkeypatch):
 def test_alone_it_lists_what_there_is(recurra):
     answer = recurra("bench")
     assert answer.code == 0 and answer.out.startswith("cells  Compare cells at equal")
-    (offered,) = recurra("bench", "--json").json["benches"]
+    offered, other = recurra("bench", "--json").json["benches"]
     assert offered["name"] == "cells" and "five tasks" in offered["description"]
+    assert other["name"] == "gates" and "each gate of an LSTM" in other["description"]
 
 
 def test_help_names_the_tasks_the_default_cells_and_what_accuracy_is(recurra):
     words = " ".join(recurra("bench", "cells", "--help").out.split())
-    assert f"Tasks: {', '.join(TASKS)}. Accuracy is the share that is right" in words
+    assert f"Tasks: {', '.join(COMPARED)}. Accuracy is the share that is right" in words
     assert f"sums less than {NEAR} off (adding)" in words
     assert f"Cells where none is named: {', '.join(module.DEFAULT_CELLS)}." in words
 

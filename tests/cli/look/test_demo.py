@@ -78,7 +78,7 @@ def test_gates_as_json(recurra, tmp_path):
 
 def test_gates_as_text(recurra, monkeypatch):
     untrained = gates.gates(2)
-    monkeypatch.setattr(gates, "gates", lambda: untrained)
+    monkeypatch.setattr(gates, "gates", lambda **_: untrained)
     lines = recurra("demo", "gates").out.splitlines()
     assert lines[0].split() == ["step", "value", *"ifgoch", "output", "target"]
     rows = [line.split() for line in lines[1 : lines.index("")]]
@@ -123,3 +123,14 @@ def test_truncation_as_json(recurra, monkeypatch):
         "chunk_length", "steps", "seconds", "losses", "loss", "accuracies", "reached",
     ]  # fmt: skip
     assert found[1]["losses"] == {"3": 0.01, "10": 0.02, "20": 0.03}
+
+
+def test_gates_over_a_sentence(recurra, monkeypatch, tmp_path):
+    untrained = gates.gates(2, text="[b] ( two ) .")
+    monkeypatch.setattr(gates, "gates", lambda text: untrained)
+    answer = recurra("demo", "gates", "[b] ( two ) .", "--plot=gates.png")
+    lines = answer.out.splitlines()
+    assert lines[0].split()[:2] == ["word", "value"]
+    assert [line.split()[0] for line in lines[1:6]] == ["[b]", "(", "two", ")", "."]
+    assert (lines[2].split()[2], lines[4].split()[2]) == ("write", "reset")
+    assert (tmp_path / "gates.png").read_bytes().startswith(b"\x89PNG")

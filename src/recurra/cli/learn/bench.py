@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from recurra.cli.console import Json, open_console, print_json, print_lines
 from recurra.cli.interrupt import current
-from recurra.cli.learn import benched
+from recurra.cli.learn import benched, gated
 from recurra.cli.places import place
 from recurra.cli.usage import list_commands
 
@@ -18,13 +19,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from recurra.bench.cells import Compared, Planned, Tried
+    from recurra.bench.trial import Job
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Comparisons that take minutes.", invoke_without_command=True)
 
-_BEGINS = b'{\n  "bench": "cells"'
-"""What a cells.json of ours begins with."""
 _LINE_SECONDS = 10.0
 _PATIENCE = 1.5
 """Seconds in which what is complete is told once a signal has come."""
@@ -73,12 +73,20 @@ Length = Annotated[
 Seeds = Annotated[int | None, typer.Option(help="Trials of each cell on each task.")]
 Seed = Annotated[int | None, typer.Option(help="Where all randomness derives from.")]
 Side = Annotated[int | None, typer.Option(help="Trials side by side; one for each core.")]
+GateMinutes = Annotated[
+    float | None,
+    typer.Option(help="About how long all takes; at most 10 where none are given."),
+]
+GateSteps = Annotated[
+    int | None, typer.Option(help="Of each training, in place of minutes; 2,000 at full length.")
+]
+GateSeeds = Annotated[int | None, typer.Option(help="Trainings of each variant; 3.")]
 Out = Annotated[
-    Path, typer.Option(metavar="DIR", parser=place, help="Where cells.json and cells.png go.")
+    Path, typer.Option(metavar="DIR", parser=place, help="Where the JSON and the picture go.")
 ]
 Plot = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", parser=place, help="The picture, in place of DIR/cells.png."),
+    typer.Option(metavar="FILE", parser=place, help="The picture, in place of DIR/NAME.png."),
 ]
 
 
@@ -110,11 +118,13 @@ def cells(
 
     Tasks: copying, adding, selective_copying, permuted_digits, characters. Accuracy is the share
     that is right of a test split: of letters said in their place (copying), of sums less than
-    0.04 off (adding), of digits named; characters are judged by bits for each.
+    0.04 off (adding), of digits named; characters are judged by bits for each. One more, where it
+    is named: words, judged by perplexity.
 
     Cells where none is named: lstm, gru, rnn, peephole_lstm, layer_norm_lstm, mlstm, min_gru, lru.
     """
-    from recurra.bench.cells import Compared, compare_cells
+    from recurra.bench import picture
+    from recurra.bench.cells import compare_cells
     from recurra.learning.written import pieces
 
     options = _options(
@@ -129,36 +139,70 @@ def cells(
         seed=seed,
         workers=workers,
     )
-    drawn = plot or out / "cells.png"
-    _require(out, drawn, "--out" if plot is None else "--plot")
-    result: dict[str, Any] = {}
-    interrupt = current()
-    with _Progress(open_console(json=True)) as progress:
-        for event in compare_cells(options, interrupt):
-            interrupt.patience = _PATIENCE
-            progress.show(event)
-            if isinstance(event, Compared):
-                result = event.result
-    _tell_and_keep(result, out, drawn, json=json)
-    interrupt.at_once()
+    begins = "sizing and timing each cell on each task"
+    found = _Files("cells", out, plot)
+    result = found.compared(lambda stop: compare_cells(options, stop), begins, _cell_on_task)
+    found.tell_and_keep(result, benched.lines, picture, json=json)
+    current().at_once()
+
+
+@app.command()
+def gates(
+    minutes: GateMinutes = None,
+    steps: GateSteps = None,
+    seed: Seed = None,
+    seeds: GateSeeds = None,
+    workers: Side = None,
+    out: Out = Path("bench"),
+    plot: Plot = None,
+    json: Json = False,
+) -> None:
+    """Remove each gate of an LSTM: the perplexity of a small model of words without it.
+
+    Trained are the LSTM as it is; without its input gate, its forget gate, its output gate;
+    with one gate for input and forgetting, coupled; with peepholes; and without tanh on the way
+    into the memory or out of it. Each once as wide as the whole LSTM, and so with fewer parameters
+    where a gate is gone, and once with as many parameters.
+
+    The words are those of the docstrings of Python's library, the 2,000 commonest told apart. All
+    train alike, at one learning rate; validation chooses nothing.
+    """
+    from recurra.bench.gates import picture
+    from recurra.bench.gates.comparison import GateOptions, compare_gates
+
+    given = {"minutes": minutes, "steps": steps, "seeds": seeds, "seed": seed, "workers": workers}
+    options = _made(GateOptions, given)
+    found = _Files("gates", out, plot)
+    begins = "sizing and timing each variant of the LSTM"
+    result = found.compared(
+        lambda stop: compare_gates(options, stop), begins, lambda job: gated.variant_of(job.cell)
+    )
+    found.tell_and_keep(result, gated.lines, picture, json=json)
+    current().at_once()
 
 
 def _options(**given: Any) -> Any:
-    """Return the options; a value out of range is said as any other setting's."""
-    from pydantic import ValidationError
-
+    """Return the options of a comparison of cells, whose names are known."""
     from recurra.bench.cells import BenchOptions
     from recurra.bench.tasks import TASKS
-    from recurra.errors import ConfigError
-    from recurra.learning.written import wanted
     from recurra.nn.make import require_cell
 
     for name in given["cells"]:
         require_cell(name)  # says the nearest, before anything takes long
     for name in given["tasks"]:
         TASKS[name]
+    return _made(BenchOptions, given)
+
+
+def _made(kind: Any, given: dict[str, Any]) -> Any:
+    """Return options; a value out of range is said as any other setting's."""
+    from pydantic import ValidationError
+
+    from recurra.errors import ConfigError
+    from recurra.learning.written import wanted
+
     try:
-        return BenchOptions(**{n: value for n, value in given.items() if value not in (None, [])})
+        return kind(**{name: value for name, value in given.items() if value not in (None, [])})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -166,47 +210,87 @@ def _options(**given: Any) -> Any:
         raise ConfigError(said) from error
 
 
-def _require(out: Path, drawn: Path, option: str) -> None:
-    """Refuse, now and not after twenty minutes, where nothing could be kept."""
-    from recurra.storage.outputs import require_file
-    from recurra.storage.picture import require_picture
-
-    require_picture(drawn, option, makes_folder=True)
-    require_file(out / "cells.json", "--out", lambda head: head.startswith(_BEGINS), True)
+def _cell_on_task(job: Job) -> str:
+    return f"{job.cell} on {job.task}"
 
 
-def _tell_and_keep(result: dict[str, Any], out: Path, drawn: Path, *, json: bool) -> None:
-    try:
-        if json:
-            print_json(result)
-        else:
-            print_lines(benched.lines(result))
-    finally:  # told where it cannot be kept, and kept where no one reads
-        if result["results"]:
-            _keep(result, out, drawn)
-    if result["results"] and not json:
-        print_lines([f"\n{out / 'cells.json'}, {drawn}"])
+class _Files:
+    """Where a comparison is kept, which is refused now and not after twenty minutes.
 
+    Args:
+        name: of the comparison.
+        out: the folder of its JSON.
+        plot: its picture; in the folder.
+    """
 
-def _keep(result: dict[str, Any], out: Path, drawn: Path) -> None:
-    from recurra.bench.picture import draw, size
-    from recurra.storage.files import make_directory, write_json
-    from recurra.storage.picture import canvas
+    def __init__(self, name: str, out: Path, plot: Path | None) -> None:
+        from recurra.storage.outputs import require_file
+        from recurra.storage.picture import require_picture
 
-    for folder in (out, drawn.parent):
-        make_directory(folder)
-    write_json(out / "cells.json", result)
-    with canvas(drawn, *size(result)) as figure:
-        draw(figure, result)
+        self.file = out / f"{name}.json"
+        self.drawn = plot or out / f"{name}.png"
+        begins = f'{{\n  "bench": "{name}"'.encode()
+        require_picture(self.drawn, "--out" if plot is None else "--plot", makes_folder=True)
+        require_file(self.file, "--out", lambda head: head.startswith(begins), True)
+
+    def compared(
+        self,
+        compare: Callable[[Any], Iterable[Planned | Tried | Compared]],
+        begins: str,
+        said: Callable[[Job], str],
+    ) -> dict[str, Any]:
+        """Carry a comparison out, telling how it goes; return what it found."""
+        from recurra.bench.cells import Compared
+
+        result: dict[str, Any] = {}
+        interrupt = current()
+        with _Progress(open_console(json=True), begins, said) as progress:
+            for event in compare(interrupt):
+                interrupt.patience = _PATIENCE
+                progress.show(event)
+                if isinstance(event, Compared):
+                    result = event.result
+        return result
+
+    def tell_and_keep(
+        self,
+        result: dict[str, Any],
+        lines: Callable[[dict[str, Any]], Iterable[str]],
+        picture: Any,
+        *,
+        json: bool,
+    ) -> None:
+        """Print a result, and write it with its picture where anything is complete."""
+        try:
+            if json:
+                print_json(result)
+            else:
+                print_lines(lines(result))
+        finally:  # told where it cannot be kept, and kept where no one reads
+            if result["results"]:
+                self._keep(result, picture)
+        if result["results"] and not json:
+            print_lines([f"\n{self.file}, {self.drawn}"])
+
+    def _keep(self, result: dict[str, Any], picture: Any) -> None:
+        from recurra.storage.files import make_directory, write_json
+        from recurra.storage.picture import canvas
+
+        for folder in (self.file.parent, self.drawn.parent):
+            make_directory(folder)
+        write_json(self.file, result)
+        with canvas(self.drawn, *picture.size(result)) as figure:
+            picture.draw(figure, result)
 
 
 class _Progress:
     """A bar in a terminal, now and then a line elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, begins: str, said: Callable[[Job], str]) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.console = console
+        self.begins, self.said = begins, said
         self._line_due = time.monotonic() + _LINE_SECONDS
         self._bar = Progress(
             TextColumn("{task.description:32.32}"),
@@ -219,7 +303,7 @@ class _Progress:
         )
 
     def __enter__(self) -> _Progress:
-        self.console.print("sizing and timing each cell on each task")
+        self.console.print(self.begins)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -245,7 +329,7 @@ class _Progress:
                     self._bar.add_task("", total=event.trials)
                     self._bar.start()
             case Tried():
-                said = f"{event.job.cell} on {event.job.task}"
+                said = self.said(event.job)
                 if self._bar.tasks:
                     self._bar.update(
                         self._bar.tasks[0].id,

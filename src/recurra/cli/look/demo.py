@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recurra.cli.console import Json, folded, open_console, print_json, print_lines, width
+from recurra.cli.console import (
+    Json,
+    folded,
+    open_console,
+    print_json,
+    print_lines,
+    printable,
+    width,
+)
 from recurra.cli.places import place
 from recurra.cli.usage import list_commands
 
@@ -97,7 +105,7 @@ def gradients(
         from recurra.storage.picture import canvas
 
         title = f"Gradients over distance, {found.networks} fresh networks a kind"
-        with canvas(plot, 9, 5.4) as figure:
+        with canvas(plot, 5.8, 4.6) as figure:
             draw_norms(figure, found, f"{title}, {found.hidden_size} units", explodes)
 
 
@@ -213,12 +221,23 @@ def _and(words: list[str]) -> str:
 
 
 @app.command()
-def gates(plot: Plot = None, json: Json = False) -> None:
-    """Train an LSTM of one unit to remember a bit until it is reset, and watch its gates."""
+def gates(
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="A sentence to watch them over, word by word."),
+    ] = None,
+    plot: Plot = None,
+    json: Json = False,
+) -> None:
+    """Train an LSTM of one unit to remember a bit until it is reset, and watch its gates.
+
+    Over a sentence, where one is given: a bracket that opens writes, one that closes resets.
+    """
     from recurra.demo.gates import gates as demo
 
     _require(plot)
-    watched = demo()
+    watched = demo() if text is None else demo(text=text)
+    words = tuple(printable(word) for word in (text or "").split())
     if json:
         losses = {"steps": len(watched.losses), "loss": watched.losses[-1]}
         shown = dataclasses.asdict(watched)
@@ -226,33 +245,36 @@ def gates(plot: Plot = None, json: Json = False) -> None:
         print_json({**shown, "training": losses})
     else:
         console = open_console()
-        for line in _steps(watched):
-            console.print(line)
+        for line, did in _steps(watched, words):
+            console.print(line, style="bold" if did else None, markup=False)
         print_lines(_summary(watched))
     if plot is not None:
         from recurra.demo.pictures import draw_latch
         from recurra.storage.picture import canvas
 
-        title = "The gates of one LSTM unit that remembers a bit until a reset"
-        with canvas(plot, 11, 5.2) as figure:
-            draw_latch(figure, watched, title)
+        what = "over a sentence" if words else "that remembers a bit until a reset"
+        with canvas(plot, *((6.4, 5.6) if words else (11, 5.2))) as figure:
+            draw_latch(figure, watched, f"The gates of one LSTM unit {what}", words)
 
 
-def _steps(watched: Watched) -> list[str]:
+def _steps(watched: Watched, words: Sequence[str]) -> list[tuple[str, bool]]:
+    """Return the lines of a table, and whether at each something is written or reset."""
     from recurra.run.figures import laid_out
 
     series = {**watched.gates, **watched.states}
-    rows, written = [["step", "value", "", *series, "output", "target"]], [False]
+    rows, written = (
+        [["word" if words else "step", "value", "", *series, "output", "target"]],
+        [False],
+    )
     inputs = zip(*(watched.inputs[name] for name in ("value", "write", "reset")))
     for t, (value, write, reset) in enumerate(inputs):
         did = "write" if write else "reset" if reset else ""
         figures = (f"{each[t]:.2f}" for each in series.values())
         last = f"{watched.output[t]:.2f}", f"{watched.target[t]:g}"
-        rows.append([str(t), f"{value:.2f}", did, *figures, *last])
+        rows.append([words[t] if words else str(t), f"{value:.2f}", did, *figures, *last])
         written.append(bool(did))
     lines = laid_out(rows, width(), [0, 5, 7, *(5 for _ in series), 6, 6])
-    bold = zip_longest(lines, written)
-    return [f"[bold]{line}[/bold]" if did else line for line, did in bold]
+    return [(line, bool(did)) for line, did in zip_longest(lines, written)]
 
 
 def _summary(watched: Watched) -> list[str]:
