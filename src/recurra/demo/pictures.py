@@ -65,7 +65,7 @@ def draw_norms(figure: Figure, found: Any, title: str, exploding: Any = None) ->
     lost = _LOST * max(norms[0] for norms in found.norms.values())
     axes.axhline(lost, color="C7", linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
-        "below: lost to float32\nbeside the nearest step",
+        "below: lost\nto float32",
         (0, lost),
         xytext=(6, -5),
         textcoords="offset points",
