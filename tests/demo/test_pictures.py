@@ -60,11 +60,16 @@ def test_chunks_are_drawn_by_distance_beside_chance(figure):
     ]
     pictures.draw_truncation(figure, found, "mine")
     (axes,) = figure.axes
-    near, far, chance = axes.get_lines()
-    assert near.get_ydata().tolist() == [0.1, 0.1] and far.get_ydata().tolist() == [0.69, 0.2]
+    assert [[bar.get_height() for bar in bars] for bars in axes.containers] == [
+        [0.1, 0.1],
+        [0.69, 0.2],
+    ]
+    (chance,) = axes.get_lines()
     assert chance.get_ydata()[0] == pytest.approx(CHANCE)
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "20"]
-    assert {"3 steps ago", "12 steps ago"} < {text.get_text() for text in axes.texts}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["chunks of 5", "chunks of 20"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["3 steps ago", "12 steps ago"]
+    assert {"0.100", "0.690", "0.200"} < {text.get_text() for text in axes.texts}
 
 
 def test_what_float32_loses_is_a_line(figure):

@@ -65,7 +65,7 @@ def draw_norms(figure: Figure, found: Any, title: str, exploding: Any = None) ->
     lost = _LOST * max(norms[0] for norms in found.norms.values())
     axes.axhline(lost, color="C7", linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
-        "below: lost\nto float32 beside\nthe nearest step",
+        "below: lost\nto float32",
         (0, lost),
         xytext=(6, -5),
         textcoords="offset points",
@@ -99,7 +99,7 @@ def _line(axes: Axes, norms: Sequence[float], name: str, rate: float, color: str
 
 
 def draw_truncation(figure: Figure, found: Sequence[Any], title: str) -> None:
-    """Draw the loss of each distance by the length of the chunks that it was learned by.
+    """Draw the loss of each distance beside the others, by the chunks that it was learned by.
 
     Args:
         figure: an empty one.
@@ -108,28 +108,37 @@ def draw_truncation(figure: Figure, found: Sequence[Any], title: str) -> None:
     """
     axes = figure.subplots()
     axes.set_title(title, pad=12, fontsize=12)
-    places = range(len(found))
-    for distance, color in zip(found[0].losses, ("C4", "C0", "C1", "C5", "C6")):
+    count = len(found[0].losses)
+    for n, (distance, color) in enumerate(zip(found[0].losses, ("C4", "C0", "C1", "C5", "C6"))):
+        places = [group + 0.8 * ((n + 0.5) / count - 0.5) for group in range(len(found))]
         losses = [each.losses[distance] for each in found]
-        axes.plot(places, losses, color=color, linewidth=2, marker="o")
-        axes.annotate(
-            f"{distance} steps ago",
-            (places[-1], losses[-1]),
-            xytext=(10, 0),
-            textcoords="offset points",
-            va="center",
-            color=color,
-            annotation_clip=False,
-        )
+        axes.bar(places, losses, 0.72 / count, color=color, label=f"{distance} steps ago")
+        for place, loss in zip(places, losses):
+            axes.annotate(
+                f"{loss:.3f}",
+                (place, loss),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                color=color,
+            )
     chance = float(np.log(2))
     axes.axhline(chance, color="C7", linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
-        "by guessing: ln 2", (0, chance), xytext=(0, 5), textcoords="offset points", color="C7"
+        "by guessing: ln 2",
+        (len(found) - 0.5, chance),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="right",
+        color="C7",
     )
-    axes.set_xticks(places, [f"{each.chunk_length}" for each in found])
+    axes.set_xticks(range(len(found)), [f"chunks of {each.chunk_length}" for each in found])
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.5, len(found) - 0.5)
     axes.set_ylim(0, 1.15 * chance)
-    axes.set_xlabel("steps of a chunk, through which gradients flow")
-    axes.set_ylabel("nats for a bit that is asked for")
+    axes.set_ylabel("nats for a bit that was written")
+    figure.legend(loc="outside lower center", ncols=count)
 
 
 def draw_latch(figure: Figure, watched: Any, title: str, words: Sequence[str] = ()) -> None:

@@ -95,17 +95,17 @@ def gradients(
             "norm of d h_T / d x_(T-k), k steps apart, in fresh networks of "
             f"{found.hidden_size} units, geometric mean of {found.networks}"
         )
-        print_lines([*folded(said), "", *_norms(found)])
+        print_lines([*folded(said), "", *_norms(found, explodes)])
         if cells:
             print_lines(["", *_parameters(found)])
         if explodes is not None:
-            print_lines(["", *_explosion(explodes)])
+            print_lines(_explosion(explodes))
     if plot is not None:
         from recurra.demo.pictures import draw_norms
         from recurra.storage.picture import canvas
 
         title = f"Gradients over distance, {found.networks} fresh networks a kind"
-        with canvas(plot, 5.8, 4.6) as figure:
+        with canvas(plot, 6, 4) as figure:
             draw_norms(figure, found, f"{title}, {found.hidden_size} units", explodes)
 
 
@@ -116,7 +116,7 @@ def _require(plot: Path | None) -> None:
         require_picture(plot)
 
 
-def _norms(found: GradientNorms) -> list[str]:
+def _norms(found: GradientNorms, explodes: Explosion | None) -> list[str]:
     from recurra.demo.pictures import NAMES
     from recurra.run.figures import laid_out
 
@@ -124,6 +124,9 @@ def _norms(found: GradientNorms) -> list[str]:
     for kind, norms in found.norms.items():
         figures = (f"{norms[k]:.2g}" for k in _DISTANCES)
         rows.append([NAMES.get(kind, kind), f"x {found.rate(kind):.2f}", *figures])
+    if explodes is not None:
+        figures = (f"{explodes.norms[k]:.2g}" for k in _DISTANCES)
+        rows.append([f"RNN, weights x {explodes.times:g}", f"x {explodes.rate:.2f}", *figures])
     fallen = [
         f"the {NAMES.get(kind, kind)} " + (f"after {k} steps" if k else "not within 100 steps")
         for kind, k in ((kind, found.falls_to(kind, 1e-3)) for kind in found.norms)
@@ -148,14 +151,9 @@ def _parameters(found: GradientNorms) -> Iterator[str]:
 
 def _explosion(found: Explosion) -> Iterator[str]:
     """Yield what the network of large weights does, and what clipping does to its gradient."""
-    from recurra.run.figures import laid_out
-
-    step, norms = found.training, (f"{found.norms[k]:.2g}" for k in _DISTANCES)
-    row = [f"RNN, weights x {found.times:g}", f"x {found.rate:.2f}", *norms]
-    yield from laid_out([row], width(), [19, 0, *(8 for _ in _DISTANCES)])
-    yield ""
+    step = found.training
     for said in (
-        f"With recurrent weights {found.times:g} times as large (spectral radius "
+        f"In an RNN of recurrent weights {found.times:g} times as large (spectral radius "
         f"{found.spectral_radius:.2f}) every step multiplies it by {found.rate:.2f}: it explodes.",
         f"Learning from {step.steps} steps, the gradient of all weights has a norm of "
         f"{step.unclipped.gradient_norm:.0f}. At a rate of {step.learning_rate:g} the step would "
@@ -183,7 +181,7 @@ def truncation(plot: Plot = None, json: Json = False) -> None:
         from recurra.demo.pictures import draw_truncation
         from recurra.storage.picture import canvas
 
-        with canvas(plot, 7.5, 4.6) as figure:
+        with canvas(plot, 7, 4.4) as figure:
             draw_truncation(figure, found, "What a chunk does not reach is not learned")
 
 

@@ -67,9 +67,9 @@ class TextDataset:
     Example:
         >>> data = TextDataset.open("grammar")
         >>> data.splits, len(data.vocabulary)
-        (('train', 'valid', 'test'), 109)
+        (('train', 'valid', 'test'), 141)
         >>> data.vocabulary.decode(data.ids("test")[:4])
-        ['this', 'tree', 'behind', 'these']
+        ['this', 'quiet', 'ship', 'near']
     """
 
     def __init__(
