@@ -32,7 +32,7 @@ def test_bars_are_what_is_lost_the_least_on_top(figure):
     picture.draw(figure, RESULT)
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["the LSTM, whole", "with peepholes", "no forget gate", "coupled, i = 1 - f"]
+    assert names == ["the LSTM, whole", "with peepholes", "no forget gate", "coupled (i = 1 - f)"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
     widths = [bar.get_width() for bar in axes.patches]
     assert widths == pytest.approx([0.0, 22.5, 10.0, -3.75])

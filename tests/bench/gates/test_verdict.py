@@ -29,8 +29,8 @@ def test_what_costs_most_what_is_better_and_what_is_alike():
     same, equal, rival = verdict(TASK, rows)
     assert same == (
         "at the same width: no forget gate costs most, 25.0% more perplexity than the whole "
-        "LSTM's 80.0; better than whole: with peepholes; no difference beyond the spread of "
-        "seeds: coupled, i = 1 - f"
+        "LSTM's 80.0; worse too: no input gate (5.0%); better than whole: with peepholes; no "
+        "difference beyond the spread of seeds: coupled (i = 1 - f)"
     )
     assert equal == (
         "at the same parameters: no forget gate ran away; no output gate costs most, 12.5% more "
@@ -48,4 +48,4 @@ def test_nothing_is_said_without_the_whole_lstm_or_after_few_steps():
 
 def test_one_seed_has_no_spread():
     rows = [row("whole", 80.0, None), row("coupled", 80.1, None)]
-    assert verdict(TASK, rows)[0].startswith("at the same width: coupled, i = 1 - f costs most")
+    assert verdict(TASK, rows)[0].startswith("at the same width: coupled (i = 1 - f) costs most")

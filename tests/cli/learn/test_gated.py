@@ -80,7 +80,7 @@ def test_the_table_says_what_is_lost():
 
 def test_a_training_is_called_by_its_variant():
     (job,) = (each.job(1, 2) for each in [comparison.Variant("coupled", "width", 64, 0)])
-    assert gated.variant_of(job.cell) == "coupled, i = 1 - f"
+    assert gated.variant_of(job.cell) == "coupled (i = 1 - f)"
 
 
 def test_what_cannot_be_is_refused_before_anything_takes_long(recurra, tmp_path):

@@ -16,7 +16,7 @@ NAMES: Mapping[str, str] = {
     "no_input_gate": "no input gate",
     "no_forget_gate": "no forget gate",
     "no_output_gate": "no output gate",
-    "coupled": "coupled, i = 1 - f",
+    "coupled": "coupled (i = 1 - f)",
     "peepholes": "with peepholes",
     "no_input_activation": "no input activation",
     "no_output_activation": "no output activation",
@@ -44,7 +44,7 @@ def verdict(task: Row, rows: Sequence[Row]) -> list[str]:
         >>> rows = [row("whole", 80.0), row("coupled", 81.0), row("no_forget_gate", 100.0)]
         >>> print("\\n".join(verdict(task, rows)))
         at the same width: no forget gate costs most, 25.0% more perplexity than the whole LSTM's \
-80.0; no difference beyond the spread of seeds: coupled, i = 1 - f
+80.0; no difference beyond the spread of seeds: coupled (i = 1 - f)
         the whole LSTM beats kn5 (90.0)
     """
     whole = next((row for row in rows if row["variant"] == "whole"), None)
@@ -65,23 +65,27 @@ def _of_one(at: str, whole: Row, rows: Sequence[Row]) -> str:
     known = [row for row in others if row["perplexity"] is not None]
     parts = [f"{', '.join(lost)} ran away"] if lost else []
     if known:
-        worst = max(known, key=lambda row: row["perplexity"])
-        share = worst["perplexity"] / whole["perplexity"] - 1
-        if share > 0 and not _alike(worst, whole):
+        told = sorted((r for r in known if not _alike(r, whole)), key=lambda r: -_more(r, whole))
+        worse = [row for row in told if _more(row, whole) > 0]
+        if worse:
             parts.append(
-                f"{NAMES[worst['variant']]} costs most, {share:.1%} more perplexity than the "
-                f"whole LSTM's {whole['perplexity']:.1f}"
+                f"{NAMES[worse[0]['variant']]} costs most, {_more(worse[0], whole):.1%} more "
+                f"perplexity than the whole LSTM's {whole['perplexity']:.1f}"
             )
-        alike = [NAMES[row["variant"]] for row in known if _alike(row, whole)]
-        better = [
-            NAMES[row["variant"]]
-            for row in known
-            if row["perplexity"] < whole["perplexity"] and not _alike(row, whole)
-        ]
+        if worse[1:]:
+            also = (f"{NAMES[r['variant']]} ({_more(r, whole):.1%})" for r in worse[1:])
+            parts.append(f"worse too: {', '.join(also)}")
+        better = [NAMES[row["variant"]] for row in told if _more(row, whole) < 0]
         parts += [f"better than whole: {', '.join(better)}"] if better else []
+        alike = [NAMES[row["variant"]] for row in known if _alike(row, whole)]
         if alike:
             parts.append(f"no difference beyond the spread of seeds: {', '.join(alike)}")
     return f"{HOW[at]}: {'; '.join(parts)}" if parts else ""
+
+
+def _more(row: Row, whole: Row) -> float:
+    """Return how much more perplexity a variant has, as a share of the whole LSTM's."""
+    return float(row["perplexity"] / whole["perplexity"] - 1)
 
 
 def _alike(row: Row, whole: Row) -> bool:
