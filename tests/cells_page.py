@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import equations
+import cell_equations as equations
 import recurra
 from recurra.nn.cells import CELLS
 

@@ -14,7 +14,7 @@ from recurra.nn.cells import CELLS
 
 ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "campaigns")]
-equations = importlib.import_module("equations")
+equations = importlib.import_module("cell_equations")
 page = importlib.import_module("cells_page")
 cell_facts = importlib.import_module("cell_facts")
 
