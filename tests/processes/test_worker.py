@@ -26,6 +26,7 @@ def test_it_ends_with_who_started_it_whatever_it_does_and_on_no_signal_for_that(
     assert process.stdout.readline() == '{"begun": "a"}\n'
     process.send_signal(signal.SIGINT)  # Ctrl-C is for who started it
     process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)  # as what ends a whole group sends
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.3)
     process.stdin.close()  # as the system does when a process is killed

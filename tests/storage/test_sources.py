@@ -22,7 +22,14 @@ from recurra.storage.sources import (
 from recurra.table import Table, named_by_file
 
 TABLE = Table("box", {}, base="builtins:dict")
-MINE = "from lab_helper import FACTOR\n\nclass Box(dict):\n    factor = FACTOR\n"
+MINE = """from lab_helper import FACTOR
+
+class Box(dict):
+    factor = FACTOR
+
+    def late(self):
+        import lab_late
+"""
 
 
 @pytest.fixture
@@ -30,9 +37,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a module, a package and what both take from, and a run of it."""
     (tmp_path / "lab_pack").mkdir()
     (tmp_path / "lab_pack" / "__init__.py").touch()
-    (tmp_path / "lab_pack" / "inner.py").write_text("class Box(dict):\n    pass\n")
+    (tmp_path / "lab_pack" / "inner.py").write_text(
+        "from . import deep\n\nclass Box(dict):\n    pass\n"
+    )
+    (tmp_path / "lab_pack" / "deep.py").write_text("import json, lab_pack.inner\n")
+    (tmp_path / "lab_late.py").touch()
     (tmp_path / "lab_helper.py").write_text("FACTOR = 2\n\ndef twice(x):\n    return 2 * x\n")
-    (tmp_path / "lab_box.py").write_text(f"import lab_helper\n{MINE}")
+    (tmp_path / "lab_box.py").write_text(MINE)
     (tmp_path / "lab_other.py").write_text("raise RuntimeError\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -52,11 +63,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_copies_of_all_that_it_took_from(here: Path) -> None:
     kept = sealed_files(here / FOLDER, "sources", 1)
-    assert set(kept) == {"sources.json", "lab_box.py", "lab_helper.py", "lab_pack.inner.py"}
+    flat = {"sources.json", "lab_box.py", "lab_helper.py", "lab_late.py"}
+    assert set(kept) == flat | {f"lab_pack.{name}.py" for name in ("__init__", "inner", "deep")}
     assert kept["lab_box.py"].path.read_text().endswith(MINE)
     facts = json.loads(kept["sources.json"].path.read_text())
     assert facts["lab_pack.inner:Box"]["folder"] == str(here.parent)
-    assert facts["lab_pack.inner:Box"]["files"] == {"lab_pack.inner.py": "lab_pack/inner.py"}
+    assert facts["lab_pack.inner:Box"]["files"] == {
+        "lab_pack.__init__.py": "lab_pack/__init__.py",
+        "lab_pack.deep.py": "lab_pack/deep.py",
+        "lab_pack.inner.py": "lab_pack/inner.py",
+    }
 
 
 def test_nothing_of_ones_own_leaves_nothing(tmp_path: Path) -> None:
@@ -70,6 +86,8 @@ def test_nothing_of_ones_own_leaves_nothing(tmp_path: Path) -> None:
     [
         ("lab_box.py", "lab_box:Box", "lab_box.py in "),
         ("lab_helper.py", "lab_box:Box", "lab_helper.py in "),
+        ("lab_late.py", "lab_box:Box", "lab_late.py in "),
+        ("lab_pack/__init__.py", "lab_pack.inner:Box", "lab_pack/__init__.py in "),
         ("lab_pack/inner.py", "lab_pack.inner:Box", "lab_pack/inner.py in "),
     ],
 )

@@ -58,7 +58,11 @@ class Pool:
         return len(self.busy) < self.count
 
     def begin(self, job: Mapping[str, Any]) -> int:
-        """Hand out a job, as JSON; return the number of the process that has it."""
+        """Hand out a job, as JSON; return the number of the process that has it.
+
+        Args:
+            job: as the module takes it.
+        """
         idle = self._processes.keys() - self.busy
         number = min(idle) if idle else self._start()
         self.busy.add(number)

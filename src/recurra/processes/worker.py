@@ -32,7 +32,7 @@ def work(answers: Callable[[dict[str, Any], Callable[[], bool]], Iterable[Answer
     Args:
         answers: of a job and of whether an end is asked for, gives what is told of it.
     """
-    for name in ("SIGINT", "SIGHUP"):  # they are for who started it, who ends it
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):  # they are for who started it, who ends it
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()

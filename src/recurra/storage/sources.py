@@ -1,11 +1,12 @@
 """The source of what is of someone's own in a run: kept beside it, and looked at before it runs.
 
 A place is `module:Name`. What is kept of one is the file of its module, and, unless that is
-installed, those of the same folder that this one has taken something from.
+installed, those of the same folder that this one imports or has taken something from.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 import warnings
@@ -145,21 +146,52 @@ def _files_of(place: str) -> tuple[Path, dict[str, str]] | None:
     installed = not {"site-packages", "dist-packages"}.isdisjoint(root.parts)
     if installed and module.__name__.partition(".")[0] == "torch":
         return None  # a version of it says as much
-    waiting, seen = [module], {module.__name__}
+    waiting = [(module.__name__, getattr(module, "__file__", None))]
     names: dict[str, str] = {}
     while waiting:
-        one = waiting.pop()
-        file = getattr(one, "__file__", None)
+        name, file = waiting.pop()
         path = Path(file).resolve() if file else None
         if path is None or path.suffix != ".py" or not path.is_relative_to(root):
             continue
         relative = path.relative_to(root).as_posix()
-        names[re.sub(r"[^A-Za-z0-9._-]", "_", relative.replace("/", "."))] = relative
-        for other in () if installed else _taken_from(one):
-            if other.__name__ not in seen:
-                seen.add(other.__name__)
-                waiting.append(other)
+        copy = re.sub(r"[^A-Za-z0-9._-]", "_", relative.replace("/", "."))
+        if copy in names:
+            continue
+        names[copy] = relative
+        if not installed:
+            waiting += _imported(name, path, root)
+            one = sys.modules.get(name)
+            others = () if one is None else _taken_from(one)
+            waiting += [(other.__name__, getattr(other, "__file__", None)) for other in others]
     return (root, dict(sorted(names.items()))) if names else None
+
+
+def _imported(name: str, path: Path, root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the modules below a folder that a file imports anywhere, and their files.
+
+    What is imported within a function need not be loaded yet, and a number that was imported does
+    not say where it is from.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = [package]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*(above if node.level else ()), *filter(None, [node.module])])
+            found += [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
+    for each in found:
+        parts = each.split(".")
+        for end in range(1, len(parts) + 1):
+            place = root.joinpath(*parts[:end])
+            for file in (place / "__init__.py", place.with_suffix(".py")):
+                if parts[0] and file.is_file():
+                    yield ".".join(parts[:end]), str(file)
 
 
 def _taken_from(module: ModuleType) -> Iterator[ModuleType]:
