@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from PIL import Image
 
 from record import machine, write
 
@@ -29,7 +30,12 @@ def keep(bench: str, words: list[str], out: str, picture: Path, beside: str | No
         also = {} if beside is None else {"beside": beside}
         write(out, {"machine": machine(), **also, **found})
         picture.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(Path(folder) / f"{bench}.png", picture)
+        with Image.open(
+            Path(folder) / f"{bench}.png"
+        ) as drawn:  # a third as large with 128 colours
+            drawn.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+                picture, optimize=True
+            )
 
 
 def main() -> None:
