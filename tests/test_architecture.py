@@ -69,7 +69,7 @@ ORDER = {
         sequences
         present
         unroll
-        head make weights
+        head make weights width
         contract prepacked
     """,
     "recurra.nn.head": "base\n *",
