@@ -19,7 +19,6 @@ from recurra.learning.config import RunConfig
 from recurra.learning.loop import Learner, Training
 from recurra.learning.options import TrainOptions, is_own
 from recurra.machine import worth_threads
-from recurra.nn.proven import prove_within
 from recurra.work import working
 
 __all__ = [
@@ -184,9 +183,8 @@ def with_steps(
         spent: seconds that sizing took before.
 
     Raises:
-        ConfigError: what the options name of someone's own, or a kernel of his, does not fit.
+        ConfigError: what the options name of someone's own does not fit.
     """
-    prove_within(learner.model)
     if options.minutes is not None:
         options = _with_minutes(options, learner, costs, validation, spent)
     own = is_own(options.optimizer) or options.optimizer_options or is_own(options.schedule)

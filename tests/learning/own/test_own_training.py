@@ -411,18 +411,21 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 
 
 @pytest.mark.usefixtures("knows_grammar")
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (("network.cell=mine_own:NoKernel",), "its kernel does not do what its step does: y is"),
-        (("train.schedule=mine_own:below", "train.minutes=0.01"), "it returned -1.0 at step 0"),
-    ],
-)
-def test_a_wrong_kernel_is_refused_before_anything_is_written_and_so_is_a_run_of_minutes(
-    settings: tuple[str, ...], message: str, tmp_path: Path
-) -> None:
-    config = language("train.steps=none", *settings)
-    with pytest.raises(ConfigError, match=message):
+@pytest.mark.parametrize("task", list(RUNS))
+def test_a_wrong_kernel_is_refused_before_anything_is_written(task: str, tmp_path: Path) -> None:
+    make, data = RUNS[task]
+    kind = ["network.kind=recurrent"] * (task == "labels")
+    with pytest.raises(ConfigError, match="its kernel does not do what its step does: y is off"):
+        list(
+            rc.train(make("network.cell=mine_own:NoKernel", *kind), data=data, out=tmp_path / "run")
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("knows_grammar")
+def test_so_is_a_schedule_where_minutes_choose_the_steps(tmp_path: Path) -> None:
+    config = language("train.steps=none", "train.schedule=mine_own:below", "train.minutes=0.01")
+    with pytest.raises(ConfigError, match=r"it returned -1.0 at step 0"):
         list(rc.train(config, out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
