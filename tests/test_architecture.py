@@ -202,7 +202,7 @@ ORDER = {
     "recurra.run": """
         tasks metrics
         presets records
-        asked directory names
+        asked directory names own
         figures
         report
         plot
