@@ -10,7 +10,7 @@ from recurra.learning.config import RunConfig, settings
 from recurra.learning.event import Warned
 from recurra.storage.sources import ALLOW, changes_allowed, what_changed
 
-__all__ = ["names_in", "of_one_source", "of_other_source"]
+__all__ = ["loss_of", "names_in", "of_one_source", "of_other_source"]
 
 
 def names_in(config: RunConfig) -> list[str]:
@@ -25,6 +25,20 @@ def names_in(config: RunConfig) -> list[str]:
     """
     named = settings(config.model_copy(update={"preset": ""}))
     return [value for value in named.values() if isinstance(value, str)]
+
+
+def loss_of(config: RunConfig) -> str | None:
+    """Return the loss of one's own that a run descends; None where it is the task's.
+
+    Args:
+        config: of the run.
+
+    Example:
+        >>> loss_of(RunConfig(preset="mine", task="own")) is None
+        True
+    """
+    loss: str | None = getattr(getattr(config, "train", None), "loss", None)
+    return loss
 
 
 def of_one_source(config: RunConfig, path: Path) -> Iterator[Warned]:

@@ -19,7 +19,7 @@ from recurra.learning.task import Task
 from recurra.machine import choose_device, keep_freed_memory, on_threads, usable_cores
 from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
-from recurra.run.own import names_in, of_one_source, of_other_source
+from recurra.run.own import loss_of, names_in, of_one_source, of_other_source
 from recurra.run.plot import curves
 from recurra.run.presets import stand_in
 from recurra.run.report import Judged, best_of, compose
@@ -267,6 +267,7 @@ def _report(
         title=asked.title,
         metric=metric,
         baseline=_in_the_verdict(baselines, split, metric, better),
+        loss=loss_of(task.config),
     )
     drawn = [directory.curves_path.name]
     for picture in task.pictures():
