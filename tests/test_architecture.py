@@ -69,7 +69,7 @@ ORDER = {
         sequences
         present
         unroll
-        head make weights
+        head make weights width
         contract prepacked
     """,
     "recurra.nn.head": "base\n *",
@@ -202,7 +202,7 @@ ORDER = {
     "recurra.run": """
         tasks metrics
         events presets records
-        asked directory names
+        asked directory names own
         figures
         report
         plot

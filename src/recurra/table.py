@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ __all__ = [
     "located",
     "named_by_file",
     "nearest",
+    "require_options",
 ]
 
 MOST_LIKELY, LONGEST = 10_000, 100  # names that are compared, and characters of one
@@ -131,6 +133,39 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     found = closest(name, names)
     return "" if found is None else f" Did you mean {found!r}?"
+
+
+def require_options(name: str, make: Callable[..., Any], given: Iterable[str], placed: int) -> None:
+    """Raise where something does not take an option; what it hides, it says itself.
+
+    Args:
+        name: what it is called.
+        make: a class or a function.
+        given: names of options.
+        placed: how many arguments it is given in their order, which are no options.
+
+    Raises:
+        ConfigError: names the nearest option, and all that there are.
+
+    Example:
+        >>> require_options("mine:Leak", lambda i, o, decay=0.9: i, ["dekay"], 2)
+        Traceback (most recent call last):
+        ...
+        recurra.errors.ConfigError: mine:Leak takes no option 'dekay'. Did you mean 'decay'? It ...
+    """
+    try:
+        taken = inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        return
+    known = [word for word, each in taken.items() if each.kind is not each.VAR_POSITIONAL][placed:]
+    for option in given:
+        if option not in known:
+            has = f"It takes {', '.join(known)}" if known else "It takes none"
+            raise ConfigError(
+                f"{name} takes no option {option!r:.40}.{nearest(option, known)} {has}"
+            )
 
 
 def located(name: str) -> Path | None:

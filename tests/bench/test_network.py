@@ -30,6 +30,15 @@ class Fours(GRUCell):
         super().__init__(input_size, hidden_size)
 
 
+class Heads(GRUCell):
+    """Refuses what its heads do not divide, in words of its own."""
+
+    def __init__(self, input_size: int, hidden_size: int, heads: int = 4) -> None:
+        if hidden_size % heads:
+            raise ValueError(f"{hidden_size} is no multiple of {heads}")
+        super().__init__(input_size, hidden_size)
+
+
 class Huge(RNNCell):
     """Has many parameters whatever its width."""
 
@@ -105,10 +114,12 @@ def test_the_widths_are_of_the_number_that_is_asked_for(parameters):
     assert counted == pytest.approx(parameters, rel=TOLERANCE)
 
 
-def test_a_cell_that_takes_some_widths_only(own):
-    a, b = widths(own(Fours), Adding())
-    assert a % 4 == b % 4 == 0
-    assert parameters_of(TaskNetwork("fours", Adding(), (a, b), 1)) == pytest.approx(
+@pytest.mark.parametrize(("kind", "options"), [(Fours, ""), (Heads, ""), (Heads, "(heads=2)")])
+def test_a_cell_that_takes_some_widths_only(own, kind, options):
+    cell = f"{own(kind)}{options}"
+    a, b = widths(cell, Adding())
+    assert a % 2 == b % 2 == 0 and (options or a % 4 == b % 4 == 0)
+    assert parameters_of(TaskNetwork(cell, Adding(), (a, b), 1)) == pytest.approx(
         Adding.parameters, rel=TOLERANCE
     )
 
@@ -116,8 +127,17 @@ def test_a_cell_that_takes_some_widths_only(own):
 def test_a_cell_that_cannot_be_compared_is_said_why(own):
     with pytest.raises(ConfigError, match=r"huge cannot be compared: no widths near \(1, 1\)"):
         widths(own(Huge), Adding())
-    with pytest.raises(ConfigError, match=r"odd cannot be compared: odd\(32, .*TypeError"):
+    none = "none of the widths 1 to 512 is taken"
+    with pytest.raises(
+        ConfigError, match=f"odd cannot be compared: {none}: TypeError.*; a cell is"
+    ):
         widths(own(Odd), Adding())
+    with pytest.raises(ConfigError, match=f"{none}: ValueError: 1 is no multiple of 1000; a cell"):
+        widths(f"{own(Heads)}(heads=1000)", Adding())
+    with pytest.raises(ConfigError, match=r"nearest is \+4.1%; it takes 32, 40, 48, 56, 64 alone"):
+        widths("heads(heads=8)", Adding())
+    with pytest.raises(ConfigError, match=r"odd\(32, 3\) ends in TypeError.*; a cell is made of"):
+        TaskNetwork("odd", Adding(), (3, 3), seed=1)
     with pytest.raises(ConfigError, match=r"no cell is named 'ltsm'. Did you mean 'lstm'"):
         widths("ltsm", Adding())
 

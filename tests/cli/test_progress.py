@@ -14,6 +14,7 @@ from recurra.cli import progress
 from recurra.cli.progress import Pace, Progress, duration
 from recurra.language.entry import LanguageRun
 from recurra.learning.event import Finished, Saved, Started, Stepped, Validated, Warned
+from recurra.learning.options import TrainOptions
 from recurra.run.session import Opened, Reported
 
 STARTED = Started(step=0, steps=20, steps_per_epoch=10, parameters=4_650_000, device="cpu")
@@ -138,6 +139,21 @@ def test_counting_has_neither_bar_nor_training_perplexity():
     ]
     text = watched(terminal=False, happening=counted)
     assert text == "epoch 1       validation perplexity     148.0\n"
+
+
+def test_a_loss_of_ones_own_is_no_perplexity_and_never_overflows():
+    config = LanguageRun(preset="mine", train=TrainOptions(loss="mine:focal"))
+    said = watched(
+        terminal=False,
+        happening=[
+            Opened(config, Path("runs/mine"), {}, "perplexity", "tokens"),
+            STARTED,
+            stepped(1, loss=701.5),
+            Validated(1, 0.1, {"perplexity": 7.5}, True, 1.0),
+        ],
+    )
+    assert "training loss (mine:focal)     701.5   validation perplexity      7.50" in said
+    assert "overflow" not in said
 
 
 def test_overflow_and_nan_are_words():

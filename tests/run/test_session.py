@@ -34,6 +34,7 @@ from recurra.learning.options import TrainOptions
 from recurra.learning.task import Task
 from recurra.run import session
 from recurra.run.presets import preset
+from recurra.run.report import render
 from recurra.run.session import Opened, Reported, evaluate, train
 from recurra.run.tasks import TASKS, load_model, task_class
 from recurra.series.entry import SeriesRun
@@ -980,10 +981,21 @@ def test_code_of_ones_own_that_changed_is_not_gone_on_with(
     assert any("has changed" in event.message for event in events if isinstance(event, Warned))
     assert (run / "sources" / cell.name).read_text() == kept + "# another\n"
     report = report_of(list(train(config, **steps)))
+    first = next(path for path in (run / "sources").glob("*.py") if path.name != cell.name)
+    assert first.read_text() == kept
+    assert report["changed_source"] == ["lab_session_cell:Own"]
+    assert "Gone on with under changed source: lab_session_cell:Own." in render(report)
     assert report["start"] == "lab_session_cell:Own's own, as its constructor leaves it"
     allowed = ["lab_session_cell:Own"]
     assert evaluate(run, allow_import=allowed) == pytest.approx(report["test"])
     cell.write_text(kept)
     with pytest.raises(CheckpointError, match="has changed since"):
         evaluate(run, allow_import=allowed)
-    assert report_of(list(train(config, **steps))) == report  # which is only told again
+    with changed_source_allowed(), pytest.warns(UserWarning, match="has changed") as warned:
+        found = evaluate(run, allow_import=allowed)
+    assert [each.filename for each in warned] == [__file__]
+    assert found.pop("changed_source") == allowed
+    assert found == pytest.approx(report["test"])
+    again, reported = train(config, **steps)  # which is only told again
+    assert isinstance(again, Warned) and "; the report is of what it was" in again.message
+    assert reported == Reported(report)

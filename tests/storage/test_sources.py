@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import warnings
 from importlib import import_module
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from recurra.errors import CheckpointError
 from recurra.storage.sealed import sealed_files
 from recurra.storage.sources import (
     FOLDER,
+    Unchanged,
+    changed_before,
     changed_source_allowed,
     keep_sources,
-    unchanged_since,
     what_changed,
 )
 from recurra.table import Table, named_by_file
@@ -93,18 +95,18 @@ def test_nothing_of_ones_own_leaves_nothing(tmp_path: Path) -> None:
 )
 def test_a_change_is_refused_or_said(here: Path, file: str, place: str, said: str) -> None:
     for run in (here, here / "model", here / "model" / "model.json"):
-        with named_by_file(run, [place], unchanged_since(run)):
+        with named_by_file(run, [place], Unchanged(run)):
             assert issubclass(TABLE[place], dict)
     path = here.parent / file
     before = path.read_text()
     path.write_text(before + "\n")
     with (
-        named_by_file(here, [f"{place}(size=3)"], unchanged_since(here)),
+        named_by_file(here, [f"{place}(size=3)"], Unchanged(here)),
         pytest.raises(CheckpointError, match=f"{said}.* has changed since .*--allow-changed-sou"),
     ):
         TABLE[place]
     with (
-        named_by_file(here, [place], unchanged_since(here)),
+        named_by_file(here, [place], Unchanged(here)),
         changed_source_allowed(),
         pytest.warns(UserWarning, match=f"{said}.* has changed since"),
     ):
@@ -115,16 +117,77 @@ def test_a_change_is_refused_or_said(here: Path, file: str, place: str, said: st
     assert what_changed(here, [place]) is None
 
 
+def test_a_change_is_warned_of_once_where_the_caller_stands(here: Path) -> None:
+    (here.parent / "lab_box.py").write_text("class Box(dict):\n    pass\n")
+    unchanged = Unchanged(here)
+    with warnings.catch_warnings(record=True) as warned, changed_source_allowed():
+        warnings.simplefilter("always")
+        for _ in range(2):
+            with (
+                named_by_file(here, ["lab_box:Box"], unchanged),
+                named_by_file(here / "model", [], Unchanged(here / "model")),
+            ):
+                assert TABLE["lab_box:Box"] is TABLE["lab_box:Box"]
+    assert [Path(each.filename).name for each in warned] == [Path(__file__).name]
+    assert unchanged.changed == ["lab_box:Box"]
+    with (
+        named_by_file(here, ["lab_box:Box"], unchanged),
+        pytest.raises(CheckpointError, match=r"in Python, within recurra.changed_source_allowed"),
+    ):
+        TABLE["lab_box:Box"]
+
+
+def test_another_file_of_that_name_is_not_to_be_overwritten(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    for name in ("lab_box", "lab_helper", "lab_pack", "lab_pack.inner"):
+        monkeypatch.delitem(sys.modules, name)
+    (other / "lab_pack").mkdir()
+    for file in ("lab_box.py", "lab_pack/__init__.py", "lab_pack/inner.py"):
+        (other / file).write_text("# another's\n")
+    monkeypatch.syspath_prepend(str(other))
+    kept = here / FOLDER
+    said = what_changed(here, ["lab_box:Box"]) or ""
+    assert said.startswith(f"lab_box:Box: lab_box.py, lab_helper.py in {other} is another file")
+    assert said.endswith(f"in {here.parent}; give the command there, or with PYTHONPATH={kept}")
+    assert "put back" not in said
+    said = what_changed(here, ["lab_pack.inner:Box"]) or ""  # of a package there is no such path
+    assert said.endswith("; give the command there")
+
+
+def test_what_was_kept_before_stays_beside_what_it_became(here: Path) -> None:
+    path, first = here.parent / "lab_box.py", (here / FOLDER / "lab_box.py").read_bytes()
+    assert changed_before(here) == [] == changed_before(here.parent)
+    keep_sources(here, ["lab_box:Box"])
+    assert changed_before(here) == []
+    texts = [first, b"class Box(dict):\n    pass\n", b"class Box(dict):\n    factor = 5\n"]
+    for text in texts[1:]:
+        path.write_bytes(text)
+        for _ in range(2):  # gone on with twice
+            keep_sources(here, ["lab_box:Box"])
+            assert what_changed(here, ["lab_box:Box"]) is None
+    assert changed_before(here) == ["lab_box:Box"]
+    kept = sealed_files(here / FOLDER, "sources", 1)
+    before = json.loads(kept["sources.json"].path.read_text())["lab_box:Box"]["before"]
+    assert [set(each.values()) for each in before] == [
+        {"lab_box.py", "lab_helper.py"}, {"lab_box.py", "lab_helper.py"}
+    ]  # fmt: skip
+    found = [next(n for n in each if n.startswith("lab_box")) for each in before] + ["lab_box.py"]
+    assert [kept[name].verified().read_bytes() for name in found] == texts
+    assert all(kept[name].sha256[:8] in name for name in found[:2])
+
+
 def test_consent_comes_first_and_nothing_is_imported_to_compare(here: Path) -> None:
     (here.parent / "lab_box.py").write_text("raise RuntimeError\n")
     del sys.modules["lab_box"]
     with (
-        named_by_file(here, [], unchanged_since(here)),
+        named_by_file(here, [], Unchanged(here)),
         pytest.raises(CheckpointError, match="allow_import"),
     ):
         TABLE["lab_box:Box"]
     with (
-        named_by_file(here, ["lab_box:Box"], unchanged_since(here)),
+        named_by_file(here, ["lab_box:Box"], Unchanged(here)),
         pytest.raises(CheckpointError, match="changed since"),
     ):
         TABLE["lab_box:Box"]
@@ -139,7 +202,7 @@ def test_a_module_that_is_not_found_names_the_folder_and_the_copy(
     monkeypatch.delitem(sys.modules, "lab_box")
     said = f"trained from {here.parent}, and has a copy in {here / FOLDER}"
     with (
-        named_by_file(here, ["lab_box:Box"], unchanged_since(here)),
+        named_by_file(here, ["lab_box:Box"], Unchanged(here)),
         changed_source_allowed(),  # there is nothing that could be used
         pytest.raises(CheckpointError, match=said),
     ):

@@ -59,6 +59,29 @@ def test_the_choice_is_by_validation_and_never_by_the_test():
     assert compose(CELLS, "out", lower, {})["rows"][0]["best"]
 
 
+def test_a_best_rate_at_the_edge_of_what_was_tried_is_said_for_each_cell():
+    rates = grid(Request("labels", assignments=[
+        "network.cell=gru,lstm,rnn", "train.learning_rate=0.1,1,0.01"]))  # fmt: skip
+    valid = {"gru": (0.7, 0.9, 0.8), "lstm": (0.9, 0.8, 0.7), "rnn": (0.8, 0.8, 0.9)}
+    told = {
+        name: report(valid[each.network.cell][(0.1, 1, 0.01).index(each.train.learning_rate)], 0.5)
+        for name, each in rates.configs.items()
+    }
+    assert compose(rates, "out", told, {})["notes"] == [
+        "the best rate of gru is the highest that was tried, 1",
+        "the best rate of rnn is the lowest that was tried, 0.01",
+    ]
+    last = [*told][-1]
+    some = {name: each for name, each in told.items() if name != last}
+    assert len(compose(rates, "out", some, {})["notes"]) == 1  # rnn is not finished
+    assert len(compose(rates, "out", some, {last: "ran away"})["notes"]) == 1  # 0.8 is within
+    alone = grid(Request("labels", assignments=["train.learning_rate=0.1,1"]))
+    told = dict(zip(alone.configs, (report(0.5, 0.5), report(0.6, 0.5))))
+    said = ["the best rate is the highest that was tried, 1"]
+    assert compose(alone, "out", told, {})["notes"] == said
+    assert compose(CELLS, "out", GRU | LSTM, {})["notes"] == []
+
+
 def test_a_setting_of_which_a_seed_failed_is_not_chosen():
     reports = {name: told for name, told in (GRU | LSTM).items() if name != "cell=gru,seed=2"}
     result = compose(CELLS, "out", reports, {"cell=gru,seed=2": "ran away"})

@@ -159,7 +159,9 @@ def test_of_widths_that_a_cell_refuses_the_nearest_that_it_takes(own, sketches):
 
 def test_a_cell_that_takes_none_is_refused_in_its_words(own, sketches):
     config = with_settings(CONFIGS["labels"], ["network.cell=never"])
-    with pytest.raises(ConfigError, match="no width is taken: ValueError: not today"):
+    with pytest.raises(
+        ConfigError, match="none of the widths 1 to 512 is taken: ValueError: not t"
+    ):
         with_parameters(config, 3_000, sketches["labels"])
     with pytest.raises(ConfigError, match="cell=never cannot be made: ValueError: not today"):
         described(config, sketches["labels"])

@@ -5,8 +5,7 @@ B rows, T steps, d units of the stream, h units of a cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from recurra.errors import ConfigError, RecurraError
 from recurra.nn.make import make_cell, require_cell
 from recurra.nn.state import State, flatten
 from recurra.nn.unroll import unroll
+from recurra.nn.width import Widths
 from recurra.randomness import derive_seed, generator
 
 __all__ = [
@@ -36,6 +36,7 @@ STREAM = 32
 """d."""
 TOLERANCE = 0.02
 """How far from the wanted number of parameters a network may be, as a share of it."""
+MADE = "a cell is made of input_size and output_size, the rest by default"
 NEARBY = 16
 """Widths on either side of the best that are looked at."""
 
@@ -145,17 +146,20 @@ def made(cell: str, width: int) -> Any:
         ConfigError: it is not made so.
     """
     try:
-        found = make_cell(cell, STREAM, width)
-        found.input_size, found.output_size  # noqa: B018
+        return _plainly_made(cell, width)
     except RecurraError:
         raise  # a width it does not take, say
     except Exception as error:
         name, _, options = cell.rstrip(")").partition("(")
         call = ", ".join(filter(None, (f"{STREAM}, {width}", options)))
         raise ConfigError(
-            f"{cell} cannot be compared: {name}({call}) ends in {error!r}; a cell is "
-            "made of input_size and output_size, the rest by default"
+            f"{cell} cannot be compared: {name}({call}) ends in {error!r}; {MADE}"
         ) from error
+
+
+def _plainly_made(cell: str, width: int) -> Any:
+    found = make_cell(cell, STREAM, width)
+    found.input_size, found.output_size  # noqa: B018
     return found
 
 
@@ -207,31 +211,27 @@ def widths(cell: str, task: Task) -> tuple[int, int]:
     """
     require_cell(cell)
 
-    @cache
-    def layer(width: int) -> int | None:
-        """Return the parameters of a layer but its norm; None where the cell refuses the width."""
-        try:
-            core = made(cell, width)
-        except RecurraError as error:
-            if "cannot be compared" in str(error):
-                raise
-            return None
+    def layer(width: int) -> int:
+        """Return the parameters of a layer but its norm."""
+        core = _plainly_made(cell, width)
         return parameters_of(core) + int(core.output_size + 1) * STREAM
 
     rest = _parameters_around(task)
     wanted = task.parameters - rest
-    most = _widest(layer, wanted / LAYERS)
+    taken = Widths(layer)
+    most = taken.nearest(int, wanted / LAYERS)
+    if most is None:
+        raise ConfigError(f"{cell} cannot be compared: {taken.refusal()}; {MADE}")
     near = range(max(1, most - NEARBY), most + NEARBY + 1)
-    known = {width: count for width in near if (count := layer(width)) is not None}
+    known = {width: count for width in near if (count := taken.at(width)) is not None}
     pairs = [(a, b) for a in known for b in known if a >= b]
-    if not pairs:
-        raise ConfigError(f"{cell} takes no width near {most}")
     best = min(pairs, key=lambda pair: _cost(pair, known, wanted, task.parameters))
     off = (rest + known[best[0]] + known[best[1]]) / task.parameters - 1
     if abs(off) > TOLERANCE:
+        few = f"; it takes {', '.join(map(str, known))} alone" if len(known) < len(near) else ""
         raise ConfigError(
             f"{cell} cannot be compared: no widths near {best} bring the network within "
-            f"{TOLERANCE:.0%} of {task.parameters:,} parameters; the nearest is {off:+.1%}"
+            f"{TOLERANCE:.0%} of {task.parameters:,} parameters; the nearest is {off:+.1%}{few}"
         )
     return best
 
@@ -239,22 +239,6 @@ def widths(cell: str, task: Task) -> tuple[int, int]:
 def _parameters_around(task: Task) -> int:
     size = task.features + 1 if task.tokens is None else task.tokens
     return STREAM * (size + task.outputs) + task.outputs + (LAYERS + 1) * 2 * STREAM
-
-
-def _widest(layer: Callable[[int], int | None], most: float) -> int:
-    """Return the greatest width whose layer has at most so many parameters, by halving."""
-
-    def fits(width: int) -> bool:
-        counts = (layer(each) for each in range(width, width + NEARBY))  # some may be refused
-        return next((count for count in counts if count is not None), most + 1) <= most
-
-    low, high = 1, 2
-    while fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
 
 
 def _cost(

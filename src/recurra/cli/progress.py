@@ -15,6 +15,7 @@ from recurra.cli.working import Teller
 from recurra.learning.event import Averaged, Event, Saved, Started, Stepped, Validated, Warned
 from recurra.run.directory import RunDirectory
 from recurra.run.figures import figure, shown, validated
+from recurra.run.own import loss_of
 from recurra.run.session import Opened, Reported
 from recurra.run.tasks import metric_of
 from recurra.work import Working
@@ -98,6 +99,7 @@ class Progress:
         self.teller = teller or Teller()
         self._pace: Pace | None = None
         self._metric, self._unit = "perplexity", "tokens"
+        self._own_loss: str | None = None
         self._run: Path | None = None
         self._best: float | None = None
         self._line_due = time.monotonic() + _LINE_SECONDS
@@ -126,6 +128,7 @@ class Progress:
         match event:
             case Opened():
                 self._metric, self._unit, self._run = event.metric, event.unit, event.directory
+                self._own_loss = loss_of(event.config)
                 place = escape(str(event.directory))
                 self.console.print(f"[bold]{event.config.preset}[/bold] in {place}")
                 for name, fact in event.facts.items():
@@ -221,14 +224,15 @@ class Progress:
 
     def _loss(self, loss: float, width: int = 0) -> str:
         """Return a training loss in the words of the task: where it is nats, as perplexity."""
-        in_perplexity = self._metric == "perplexity"
+        in_perplexity = self._metric == "perplexity" and self._own_loss is None
         if math.isnan(loss):
             value = "?"
         elif in_perplexity:
             value = figure(math.exp(loss) if loss < 700 else None)
         else:
             value = f"{loss:.4g}"
-        return f"{'perplexity' if in_perplexity else 'loss'} {value:>{width}}"
+        own = f" ({self._own_loss})" if self._own_loss else ""
+        return f"{'perplexity' if in_perplexity else f'loss{own}'} {value:>{width}}"
 
 
 def duration(seconds: float) -> str:

@@ -24,7 +24,7 @@ from recurra.storage.files import Content, json_bytes
 from recurra.storage.format import Format
 from recurra.storage.pretrained import Pretrained, format_of, open_pretrained, save_pretrained
 from recurra.storage.reading import MOST_JSON, read_json
-from recurra.storage.sources import unchanged_since
+from recurra.storage.sources import Unchanged
 from recurra.storage.tensors import load_tensors, write_tensors
 from recurra.table import named_by_file
 
@@ -236,7 +236,7 @@ def opened(
         raise CheckpointError(
             f"{place} holds a {written.estimator:.80}, no {kind.__name__}; load it by that class"
         )
-    with named_by_file(path, allow_import, unchanged_since(path)), placed(place):
+    with named_by_file(path, allow_import, Unchanged(path)), placed(place):
         estimator = _made(kind, written.parameters, path)
         facts = typed(fitted, written.fitted, f"{path}: fitted")
         try:

@@ -25,7 +25,7 @@ from recurra.learning.weights import restored
 from recurra.learning.written import placed, typed
 from recurra.storage.finite import real_numbers
 from recurra.storage.pretrained import Pretrained, open_pretrained, save_pretrained
-from recurra.storage.sources import unchanged_since
+from recurra.storage.sources import Unchanged
 from recurra.table import named_by_file
 
 __all__ = ["Classifier", "restored_network"]
@@ -156,7 +156,7 @@ class Classifier:
             raise CheckpointError(f"{found.facts_path} describes no classifier")
         facts = typed(_Facts, found.facts, found.facts_path)
         with (
-            named_by_file(found.facts_path, allow_import, unchanged_since(found.facts_path)),
+            named_by_file(found.facts_path, allow_import, Unchanged(found.facts_path)),
             placed(found.facts_path.parent),
         ):
             sizes = facts.input_size, len(facts.classes), facts.steps

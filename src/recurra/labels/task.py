@@ -31,6 +31,7 @@ from recurra.learning.plan import attempted, seconds_each, timed, with_steps, wi
 from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.nn.make import start_in_words
+from recurra.nn.proven import prove_within
 from recurra.randomness import derive_seed, generator
 from recurra.storage.finite import not_finite
 from recurra.storage.picture import Picture
@@ -72,6 +73,7 @@ class LabelTask(Task):
         network = _network(config, self.data, train, config.seed).to(device)
         if config.start_from is not None:
             _start(network, config.start_from, self.data.classes)
+        prove_within(network)
         valid = self.data.splits.get("valid")
         self.learner = SequenceLearner(
             network,

@@ -32,6 +32,7 @@ from recurra.learning.optimization import takes_sparse_gradients
 from recurra.learning.own.terms import Criterion
 from recurra.learning.plan import attempted, with_steps, with_threads
 from recurra.learning.weights import load_weights, require_memory, sketched
+from recurra.nn.proven import prove_within
 from recurra.nn.state import State, detach, flatten, unflatten
 from recurra.randomness import generator
 from recurra.storage.picture import Picture
@@ -207,6 +208,7 @@ class LanguageTask(_TextTask):
             network.start_at_frequencies(torch.from_numpy(counts))
         if config.mix.wanted and "valid" not in self.dataset.splits:
             raise ConfigError("mix: weights are learned on validation; the text has no such split")
+        prove_within(network.to(device))
         self.learner = _Learner(network, self.dataset, config, device)
         self._counted: dict[int, Mapping[str, Part]] = {}
         looked_up = 0 if config.network.tied else network.embedding.numel()
@@ -222,8 +224,7 @@ class LanguageTask(_TextTask):
         )
         network.train()
         self.config = config.model_copy(update={"train": train})
-        self._out = dict(train.left_out or {})
-        self.learner.without = self._out
+        self._out = self.learner.without = dict(train.left_out or {})
         self.scores = self._unread()
 
     def facts(self) -> dict[str, str]:

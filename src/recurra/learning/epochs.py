@@ -9,9 +9,15 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from recurra.errors import ConfigError, RunError
+from recurra.learning.optimization import learning_rate
+from recurra.learning.options import TrainOptions, is_own
 from recurra.randomness import generator
 
-__all__ = ["Epochs", "Shuffled", "Uneven"]
+__all__ = ["Epochs", "Shuffled", "Uneven", "require_schedule"]
+
+LOOKED_AT = 1000
+"""Steps at which a schedule of someone's own is tried before the first is taken."""
 
 
 class Even(Protocol):
@@ -114,6 +120,28 @@ class Epochs:
         whole = int(passes)
         part = round((passes - whole) * lengths[-1]) if whole < passes else 0
         return max(1, sum(lengths[:whole]) + part)
+
+
+def require_schedule(options: TrainOptions, epochs: Epochs, steps: int) -> None:
+    """Raise unless a schedule of someone's own gives a rate at all steps, or at many among them.
+
+    Args:
+        options: of a training.
+        epochs: say which epoch a step is of.
+        steps: how many the whole training takes.
+
+    Raises:
+        ConfigError: names the first step that is looked at where it does not.
+    """
+    if not is_own(options.schedule):
+        return
+    looked_at = min(steps, LOOKED_AT)
+    for n in range(looked_at):
+        step = n * (steps - 1) // max(1, looked_at - 1)
+        try:
+            learning_rate(options, step, steps, epochs.place(step)[0])
+        except RunError as error:
+            raise ConfigError(str(error)) from error
 
 
 class Shuffled:

@@ -23,7 +23,7 @@ from recurra.learning.checkpoint import (
     pack_optimizer,
     unpack_optimizer,
 )
-from recurra.learning.epochs import Epochs
+from recurra.learning.epochs import Epochs, require_schedule
 from recurra.learning.event import (
     Averaged,
     Event,
@@ -178,6 +178,7 @@ class Training:
         self.average = WeightAverage(learning, options)
         self.epochs = Epochs(learner)
         self.steps = options.steps or self.epochs.steps(options.epochs)
+        require_schedule(options, self.epochs, self.steps)
         self.average_from = options.average_start * self.steps
         self.step = 0
         self.carry = learner.initial_carry()

@@ -19,6 +19,7 @@ from recurra.learning.options import (
     is_own,
 )
 from recurra.learning.own.blame import blamed, line_of, own_randomness, require_taken
+from recurra.table import require_options
 
 __all__ = [
     "clip_gradients",
@@ -198,6 +199,7 @@ def make_optimizer(parameters: Parameters | Named, options: TrainOptions) -> tor
     place, named = options.optimizer, _named(options)
     make = OPTIMIZERS[place]
     given: list[Any] = [parameter for _, parameter in pairs]
+    require_options(f"train.optimizer={place}", make, options.optimizer_options, placed=1)
     if not is_own(place):
         if not options.optimizer_options:
             return cast("torch.optim.Optimizer", make(given, **named))

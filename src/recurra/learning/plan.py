@@ -181,12 +181,26 @@ def with_steps(
         costs: tells what comes after the training; asked where nothing is frozen yet.
         validation: tells the seconds that one takes; by default it is done once.
         spent: seconds that sizing took before.
+
+    Raises:
+        ConfigError: what the options name of someone's own does not fit.
     """
-    if options.minutes is None:
-        own = is_own(options.optimizer) or options.optimizer_options
-        if own or options.loss or options.regulariser:
-            Training(learner, options, seed=0)  # what does not fit is refused by now
-        return options
+    if options.minutes is not None:
+        options = _with_minutes(options, learner, costs, validation, spent)
+    own = is_own(options.optimizer) or options.optimizer_options or is_own(options.schedule)
+    if own or options.loss or options.regulariser:
+        Training(learner, options, seed=0)  # what does not fit is refused by now
+    return options
+
+
+def _with_minutes(
+    options: TrainOptions,
+    learner: Learner,
+    costs: Callable[[], Costs],
+    validation: Callable[[], float] | None,
+    spent: float,
+) -> TrainOptions:
+    assert options.minutes is not None
     begun, planned = time.monotonic() - spent, options.minutes * 60
     update: dict[str, Any] = {}
     if options.left_out is None:
@@ -224,7 +238,9 @@ def measure_seconds_per_step(
         least_seconds: how long to measure, in seconds.
     """
     kept = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
-    quiet = options.model_copy(update={"learning_rate": 1e-12, "schedule": "constant"})
+    quiet = options.model_copy(
+        update={"learning_rate": 1e-12, "schedule": "constant", "schedule_options": {}}
+    )
     training = Training(learner, quiet, seed=0)
     if options.average != "none":
         training.average.begin()

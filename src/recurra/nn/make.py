@@ -6,7 +6,6 @@ I inputs, O outputs.
 from __future__ import annotations
 
 import ast
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from recurra.errors import ConfigError
 from recurra.nn.cells import CELLS
 from recurra.nn.cells.base import require_recurrence
-from recurra.table import nearest
+from recurra.table import require_options
 
 __all__ = [
     "keeps_own_start",
@@ -97,7 +96,7 @@ def require_cell(
         raise ConfigError(f"{spec}: {min(twice)} is given twice")
     given |= options or {}
     make = CELLS[name]
-    _require_options(name, make, given)
+    require_options(name, make, given, placed=2)
     return make, given
 
 
@@ -201,23 +200,6 @@ def start_in_words(spec: str) -> str:
     """
     place = own_place(spec)
     return f"{place}'s own, as its constructor leaves it" if place else f"{written(spec)[0]}'s own"
-
-
-def _require_options(name: str, make: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Refuse options that are not a cell's; what a constructor hides it says itself."""
-    try:
-        taken = inspect.signature(make).parameters
-    except (TypeError, ValueError):
-        return
-    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
-        return
-    known = [word for word, each in taken.items() if each.kind is not each.VAR_POSITIONAL][2:]
-    for option in given:
-        if option not in known:
-            has = f"It takes {', '.join(known)}" if known else "It takes none"
-            raise ConfigError(
-                f"{name} takes no option {option!r:.40}.{nearest(option, known)} {has}"
-            )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from recurra.nn.state import State, flatten, map_tensors, where
 from recurra.nn.wrappers.base import Recurrence, StepPass
 from recurra.nn.wrappers.masks import Masks
 
-__all__ = ["is_foreign", "knowing_no_autocast", "prove", "trusting"]
+__all__ = ["is_foreign", "knowing_no_autocast", "prove", "prove_within", "trusting"]
 
 B, T = 2, 3
 """The shapes at which a kernel is tried."""
@@ -91,6 +91,26 @@ def prove(inner: Recurrence, kernel: Kernel, x: Tensor) -> None:
     with trusting(), torch.autocast(x.device.type, enabled=False):
         _compare(inner, x)
     known.add(key)
+
+
+def prove_within(model: torch.nn.Module) -> None:
+    """Prove the kernel of every cell of someone's own in a model, before it is trained.
+
+    Args:
+        model: any.
+
+    Raises:
+        ConfigError: a kernel does not do what the step does.
+
+    Example:
+        >>> prove_within(torch.nn.Sequential(torch.nn.Linear(3, 5)))
+    """
+    for cell in model.modules():
+        if isinstance(cell, Cell) and is_foreign(cell):
+            like = next(cell.parameters(), torch.zeros(()))
+            x = torch.zeros(B, T, cell.input_size, device=like.device, dtype=like.dtype)
+            if isinstance(kernel := kernel_of(cell, x), Kernel):
+                prove(cell, kernel, x)
 
 
 def knowing_no_autocast(

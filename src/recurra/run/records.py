@@ -66,6 +66,7 @@ class _Report(_Read):
     mixture: _Mixture | None = None
     valid_baselines: dict[str, Figures] = {}
     left_out: dict[str, str] = {}
+    changed_source: list[str] = []
 
 
 def require_report(values: dict[str, Any], place: object) -> dict[str, Any]:

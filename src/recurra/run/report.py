@@ -224,6 +224,8 @@ def render(report: Mapping[str, Any], columns: int | None = None) -> str:
     folded = partial(textwrap.wrap, width=min(_WIDTH, columns or _WIDTH), break_long_words=False)
     for said in (report["verdict"], *report.get("notes", [])):
         lines += folded(f"{said[:1].upper()}{said[1:].rstrip('.')}.")
+    if changed := report.get("changed_source"):
+        lines += folded(f"Gone on with under changed source: {', '.join(changed)}.")
     for name, why in (report.get("left_out") or {}).items():
         lines += folded(f"left out: {name} ({why})", subsequent_indent="  ")
     if mixture and (parts := report["mixture"].get("parts")):

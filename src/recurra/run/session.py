@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recurra.errors import CheckpointError, ConfigError
-from recurra.learning.config import GIVEN, RunConfig, differences, settings, with_data
+from recurra.learning.config import GIVEN, RunConfig, differences, with_data
 from recurra.learning.event import Event, Finished, Saving, Started, Stopped, Warned
 from recurra.learning.metric import Metrics
 from recurra.learning.optimization import require_own
@@ -20,13 +20,14 @@ from recurra.machine import choose_device, keep_freed_memory, on_threads, usable
 from recurra.run.asked import Asked
 from recurra.run.directory import COMPANIONS, RunDirectory
 from recurra.run.events import told_if_unread
+from recurra.run.own import loss_of, names_in, of_one_source, of_other_source
 from recurra.run.plot import curves
 from recurra.run.presets import stand_in
 from recurra.run.report import Judged, best_of, compose
 from recurra.run.tasks import metric_of, parse_config, task_class, task_of
 from recurra.storage.picture import canvas
 from recurra.storage.pretrained import CONFIG, config_in
-from recurra.storage.sources import changes_allowed, keep_sources, unchanged_since, what_changed
+from recurra.storage.sources import Unchanged, changed_before, keep_sources
 from recurra.table import named_by_file
 from recurra.work import working
 
@@ -95,7 +96,7 @@ def train(
     """
     begun = time.monotonic()
     config = _asked(config, data, start_from, out)
-    named = [*_strings(config), *allow_import]
+    named = [*names_in(config), *allow_import]
     directory = RunDirectory(out if out is not None else Path("runs") / config.preset)
     with directory.opened() as removed:
         for path in removed:
@@ -105,9 +106,10 @@ def train(
         elif (there := directory.config()) is not None:
             config = yield from _same(there, config, directory)
             if (report := directory.report()) is not None:
+                yield from of_other_source(config, directory.path)
                 yield Reported(report)
                 return
-            yield from _of_one_source(config, directory.path)
+            yield from of_one_source(config, directory.path)
         directory.require_replaceable(whole=restart, task=config.task)
         yield from _run(config, data, directory, should_stop, begun, restart, named)
 
@@ -122,21 +124,6 @@ def _asked(config: RunConfig, data: object, start_from: object, out: object) -> 
     if start_from is not None:
         config = config.model_copy(update={"start_from": str(start_from)})
     return config
-
-
-def _strings(config: RunConfig) -> list[str]:
-    """Return what a config names, whatever it stands for; but for the preset that made it."""
-    named = settings(config.model_copy(update={"preset": ""}))
-    return [value for value in named.values() if isinstance(value, str)]
-
-
-def _of_one_source(config: RunConfig, path: Path) -> Iterator[Warned]:
-    """Refuse to go on with other code of one's own than the run began with."""
-    if (said := what_changed(path, _strings(config))) is None:
-        return
-    if not changes_allowed():
-        raise ConfigError(f"{said}, give --allow-changed-source, or --restart to start over")
-    yield Warned(said.partition(";")[0])
 
 
 def _require_config(config: object) -> None:
@@ -222,7 +209,7 @@ def _learn(
         _require_name(config)
     # all that no other run says is asked for, and so is what one's own code looks up
     reading = (
-        named_by_file(config.start_from, named, unchanged_since(config.start_from))
+        named_by_file(config.start_from, named, Unchanged(config.start_from))
         if config.start_from
         else nullcontext()
     )
@@ -230,7 +217,7 @@ def _learn(
         task: Task = task_class(config.task)(config, choose_device(config.device), *given)
     config = task.config
     directory.write_config(config, restart=restart)
-    keep_sources(directory.path, _strings(config))
+    keep_sources(directory.path, names_in(config))
     facts = task.facts() | _threads(config, decided)
     yield Opened(config, directory.path, facts, task.metric, task.unit)
     for event in task.fit(directory.checkpoints_path, should_stop):
@@ -282,6 +269,7 @@ def _report(
         title=asked.title,
         metric=metric,
         baseline=_in_the_verdict(baselines, split, metric, better),
+        loss=loss_of(task.config),
     )
     drawn = [directory.curves_path.name]
     for picture in task.pictures():
@@ -293,6 +281,8 @@ def _report(
         extras["left_out"] = dict(left_out)
     if start is not None:
         extras["start"] = start
+    if changed := changed_before(directory.path):
+        extras["changed_source"] = changed
     return compose(
         asked,
         finished,
@@ -329,8 +319,10 @@ def evaluate(
     split: str = "test",
     context: str = "document",
     allow_import: Iterable[str] = (),
-) -> dict[str, float | int | None]:
+) -> dict[str, Any]:
     """Return the metrics of a finished run's model on its own data or on others.
+
+    Where source of one's own has changed since, and that is allowed, `changed_source` lists it.
 
     Args:
         run: a run directory, or that of a model or a mixture in one, or elsewhere.
@@ -360,8 +352,10 @@ def evaluate(
     named = [*allow_import, given] if isinstance(given, str) else allow_import
     kept = config.threads if config else None
     threads = on_threads(min(kept, usable_cores()) if kept else None)
-    with working(f"measuring on {split}"), named_by_file(run, named, unchanged_since(run)), threads:
-        return dict(task_class(name).evaluate(Path(run), config, given, split, context))
+    unchanged = Unchanged(run)
+    with working(f"measuring on {split}"), named_by_file(run, named, unchanged), threads:
+        found = dict(task_class(name).evaluate(Path(run), config, given, split, context))
+    return found | ({"changed_source": unchanged.changed} if unchanged.changed else {})
 
 
 def config_of(run: Path | str) -> RunConfig | None:

@@ -21,6 +21,7 @@ from recurra.learning.plan import seconds_each, with_steps, with_threads
 from recurra.learning.task import Task
 from recurra.learning.weights import load_weights, require_memory, sketched
 from recurra.nn.make import start_in_words
+from recurra.nn.proven import prove_within
 from recurra.randomness import generator
 from recurra.series.baselines import BASELINES
 from recurra.series.data.dataset import Channel, Features, SeriesDataset
@@ -94,6 +95,7 @@ class SeriesTask(Task):
         if start:
             load_weights(self.network, start.network.state_dict())
             self.network.correction.zero_()
+        prove_within(self.network.to(device))
         parts = [one.values[: max(0, ends[one.series])] for one in channels]
         if scaling.logarithm:
             parts = [np.log(part) for part in parts]

@@ -7,13 +7,14 @@ installed, those of the same folder that this one imports or has taken something
 from __future__ import annotations
 
 import ast
+import contextlib
+import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import partial
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -25,11 +26,13 @@ from recurra.storage.reading import read_json
 from recurra.storage.sealed import kind_in, seal, sealed_files
 
 __all__ = [
+    "ALLOW",
     "FOLDER",
+    "Unchanged",
+    "changed_before",
     "changed_source_allowed",
     "changes_allowed",
     "keep_sources",
-    "unchanged_since",
     "what_changed",
 ]
 
@@ -37,16 +40,21 @@ FOLDER = "sources"
 """Of a run: copies of the files, and which place they are of."""
 KIND, VERSION = "sources", 1
 FACTS = "sources.json"
+_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 PLACE = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)(\(.*\))?", re.DOTALL)
 
-_allowed: ContextVar[bool] = ContextVar("changed source allowed", default=False)
+ALLOW = "--allow-changed-source (in Python, within recurra.changed_source_allowed())"
+"""What lets changes pass, for messages."""
+
+_allowed: ContextVar[set[str] | None] = ContextVar("changed source allowed", default=None)
+"""What was warned of where changes are allowed; None where they are not."""
 
 
 @contextmanager
 def changed_source_allowed(allowed: bool = True) -> Iterator[None]:
     """Let runs and models go on within with source of one's own that has changed since.
 
-    A warning says each time what has.
+    A warning says once what has.
 
     Args:
         allowed: whether it is.
@@ -56,7 +64,7 @@ def changed_source_allowed(allowed: bool = True) -> Iterator[None]:
         >>> with changed_source_allowed():
         ...     rc.evaluate("runs/mine", allow_import=["mine:Cell"])  # doctest: +SKIP
     """
-    token = _allowed.set(allowed)
+    token = _allowed.set(set() if allowed else None)
     try:
         yield
     finally:
@@ -65,11 +73,13 @@ def changed_source_allowed(allowed: bool = True) -> Iterator[None]:
 
 def changes_allowed() -> bool:
     """Return whether source that has changed is used, with a warning."""
-    return _allowed.get()
+    return _allowed.get() is not None
 
 
 def keep_sources(run: Path, settings: Iterable[object]) -> None:
     """Write copies of what some settings name of one's own into a run, unless they are there.
+
+    What is no longer as it was is kept anew, beside what was there before.
 
     Args:
         run: its directory.
@@ -79,17 +89,21 @@ def keep_sources(run: Path, settings: Iterable[object]) -> None:
         OSError: when the system refuses.
     """
     facts: dict[str, Any] = {}
-    files: dict[str, Path] = {}
+    files: dict[str, Path | bytes] = {}
+    there = _facts(run / FOLDER) if kind_in(run / FOLDER) == KIND else {}
     for place in _places(settings):
         if (found := _files_of(place)) is not None:
             root, names = found
             facts[place] = {"folder": str(root), "files": names}
             files |= {name: root / relative for name, relative in names.items()}
+            if (before := there.get(place)) is not None:
+                facts[place], kept = _with_before(run / FOLDER, place, before, facts[place])
+                files |= kept
     if not facts:
         return
     content = {
         FACTS: json_bytes(facts),
-        **{name: path.read_bytes() for name, path in files.items()},
+        **{n: it if isinstance(it, bytes) else it.read_bytes() for n, it in files.items()},
     }
     make_directory(run)
     seal(run / FOLDER, content, KIND, VERSION, lambda name: name.endswith(".py"))
@@ -113,23 +127,69 @@ def what_changed(run: Path, settings: Iterable[object]) -> str | None:
     return None
 
 
-def unchanged_since(run: Path | str) -> Callable[[str], None]:
-    """Return what refuses a place whose source is no longer what a run was trained with.
+def changed_before(run: Path) -> list[str]:
+    """Return the places with whose source a run was begun, but not gone on with to the end.
+
+    Args:
+        run: its directory.
+
+    Raises:
+        CheckpointError: what was kept is damaged.
+    """
+    kept = run / FOLDER
+    if kind_in(kept) != KIND:
+        return []
+    return [place for place, said in _facts(kept).items() if "before" in said]
+
+
+class Unchanged:
+    """Refuses a place whose source is no longer what a run was trained with.
+
+    It raises CheckpointError for such a place, or warns where changes are allowed; `changed` has
+    those that it let pass.
 
     Args:
         run: a run directory, or that of a model or a file in one.
 
-    What is returned raises CheckpointError for such a place, or warns where changes are allowed.
+    Example:
+        >>> unchanged = Unchanged("nowhere")
+        >>> unchanged("mine:Cell")
+        >>> unchanged.changed
+        []
     """
-    return partial(_require_same, Path(run))
+
+    def __init__(self, run: Path | str) -> None:
+        self.run = Path(run)
+        self.changed: list[str] = []
+
+    def __call__(self, place: str) -> None:
+        """Look at a place.
+
+        Args:
+            place: as `module:Name`, options behind it left out.
+        """
+        if (said := what_changed(self.run, [place])) is None:
+            return
+        if (warned := _allowed.get()) is None:
+            raise CheckpointError(f"{said}, or give {ALLOW}")
+        named = place.partition("(")[0]
+        if named not in self.changed:
+            self.changed.append(named)
+        if (told := said.partition(";")[0]) not in warned:
+            warned.add(told)
+            warnings.warn(told, stacklevel=_steps_to_the_caller())
 
 
-def _require_same(run: Path, place: str) -> None:
-    if (said := what_changed(run, [place])) is None:
-        return
-    if not changes_allowed():
-        raise CheckpointError(f"{said}, or give --allow-changed-source")
-    warnings.warn(said.partition(";")[0], stacklevel=2)
+def _steps_to_the_caller() -> int:
+    """Return how many frames up who called this package stands, as `warnings.warn` counts them."""
+    frame, steps = sys._getframe(1), 1
+    while frame.f_back is not None and _is_ours(frame.f_code.co_filename):
+        frame, steps = frame.f_back, steps + 1
+    return steps
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith((_PACKAGE, contextlib.__file__))
 
 
 def _places(settings: Iterable[object]) -> list[str]:
@@ -234,13 +294,9 @@ def _kept(run: Path) -> Path | None:
 def _changed(kept: Path, place: str) -> str | None:
     """Return what is no longer as it was kept of a place."""
     files = sealed_files(kept, KIND, VERSION)
-    facts = read_json(kept / FACTS)
-    if not isinstance(facts, dict) or (said := facts.get(place)) is None:
+    if (said := _facts(kept).get(place)) is None:
         return None
-    try:
-        folder, names = str(said["folder"]), dict(said["files"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{kept / FACTS} is damaged: {said!r:.80} of {place}") from error
+    folder, names = said["folder"], said["files"]
     if (root := _root(place.partition(":")[0])) is None:
         raise CheckpointError(
             f"the module of {place} is not found; the run was trained from {folder:.200}, and has "
@@ -254,11 +310,53 @@ def _changed(kept: Path, place: str) -> str | None:
     if not changed:
         return None
     what = ", ".join(changed)
+    if str(root) != folder:
+        copies = all(name == relative for name, relative in names.items())
+        with_copy = f"with PYTHONPATH={kept}"
+        there = f"there{f', or {with_copy}' * copies}" if Path(folder).is_dir() else with_copy
+        return (
+            f"{place}: {what:.200} in {root} is another file than the one that {kept.parent} was "
+            f"trained with, in {folder:.200}; give the command {there}"
+        )
     have = "has" if len(changed) == 1 else "have"
     return (
         f"{place}: {what:.200} in {root} {have} changed since {kept.parent} was trained; put back "
         f"what is kept in {kept}"
     )
+
+
+def _facts(kept: Path) -> dict[str, Any]:
+    """Return what is kept of each place: its folder, its files, and what they were before."""
+    facts = read_json(kept / FACTS)
+    for place, said in facts.items() if isinstance(facts, dict) else ():
+        try:
+            folder, files = said["folder"], said["files"]
+            sound = isinstance(folder, str) and all(isinstance(f, str) for f in files.values())
+            sound = sound and all(isinstance(each, dict) for each in said.get("before", []))
+        except (LookupError, TypeError, AttributeError):
+            sound = False
+        if not sound:
+            raise CheckpointError(f"{kept / FACTS} is damaged: {said!r:.80} of {place}")
+    return facts if isinstance(facts, dict) else {}
+
+
+def _with_before(
+    kept: Path, place: str, before: dict[str, Any], now: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what is kept of a place that was kept before, and the copies that stay of that."""
+    files = sealed_files(kept, KIND, VERSION)
+    old = [name for versions in before.get("before", []) for name in versions]
+    stay = {name: files[name].verified().read_bytes() for name in old if name in files}
+    if _changed(kept, place) is None:
+        told = {name: before[name] for name in ("folder", "before") if name in before}
+        return now | told, stay
+    was = {}
+    for name, relative in before["files"].items():
+        if name in files:
+            copy = f"{name.removesuffix('.py')}.{files[name].sha256[:8]}.py"
+            was[copy] = relative
+            stay[copy] = files[name].verified().read_bytes()
+    return now | {"before": [*before.get("before", []), was]}, stay
 
 
 def _is_same(root: Path, relative: str, digest: str) -> bool:

@@ -20,6 +20,7 @@ Report = Mapping[str, Any]
 Row = dict[str, Any]
 
 SPLITS = ("valid", "test")
+RATE, CELL = "train.learning_rate", "network.cell"
 FAR = 1e12
 """From here on a figure has run away, and how far seeds are apart says nothing."""
 _TEXTS = ("data.corpus", "data.rule", "data.split", "data.vocabulary_size", "data.min_count")
@@ -54,7 +55,35 @@ def compose(
         "rows": rows,
         "baselines": baselines,
     }
-    return found | {"verdict": _verdict(found)}
+    return found | {"verdict": _verdict(found), "notes": _at_the_edge(grid, rows, better)}
+
+
+def _at_the_edge(grid: Grid, rows: Sequence[Row], better: str) -> list[str]:
+    """Say for each cell whether its best learning rate is the least or the highest of all."""
+    tried = sorted(set(grid.axes.get(RATE, ())))
+    if len(tried) < 2:
+        return []
+    by_cell: dict[Any, list[Row]] = {}
+    for row in rows:
+        by_cell.setdefault(row["settings"].get(CELL), []).append(row)
+    notes = []
+    choose = min if better == "lower" else max
+    for cell, several in by_cell.items():
+        states = {run["state"] for row in several for run in row["runs"]}
+        known = [row for row in several if _is_whole(row)]
+        if not known or "unfinished" in states:
+            continue
+        best = choose(known, key=lambda row: row["valid"]["mean"])["settings"][RATE]
+        if best in (tried[0], tried[-1]):
+            end = "highest" if best == tried[-1] else "lowest"
+            of = "" if cell is None else f" of {worded(cell)}"
+            notes.append(f"the best rate{of} is the {end} that was tried, {worded(best)}")
+    return notes
+
+
+def _is_whole(row: Row) -> bool:
+    """Return whether all the seeds of a row are finished, and validated."""
+    return row["valid"] is not None and all(run["state"] == "finished" for run in row["runs"])
 
 
 def _judged(grid: Grid, reports: Sequence[Report]) -> tuple[str | None, str]:
@@ -117,11 +146,7 @@ def _median(values: Sequence[float]) -> float | None:
 
 def _choose(rows: list[Row], better: str) -> None:
     """Mark the row that is best by validation, of those all of whose seeds are finished."""
-    known = [
-        row
-        for row in rows
-        if row["valid"] is not None and all(run["state"] == "finished" for run in row["runs"])
-    ]
+    known = [row for row in rows if _is_whole(row)]
     if known:
         choose = min if better == "lower" else max
         choose(known, key=lambda row: row["valid"]["mean"])["best"] = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from torch import nn
@@ -11,6 +10,7 @@ from torch import nn
 from recurra.errors import ConfigError, RecurraError
 from recurra.learning.config import RunConfig
 from recurra.nn.state import flatten
+from recurra.nn.width import Widths
 from recurra.table import imported
 
 __all__ = [
@@ -29,9 +29,6 @@ Sketch = Callable[[Any], nn.Module]
 Config = TypeVar("Config", bound=RunConfig)
 
 SETTING = "network.hidden_size"
-WIDEST = 65_536
-REFUSED = 512
-"""Widths in a row that a cell may refuse, as those that its heads do not divide."""
 OFF = 0.02
 """From this share on it is said how far a network is from the number that was asked for."""
 
@@ -130,72 +127,31 @@ def with_parameters(config: Config, wanted: int, sketch: Sketch | None) -> tuple
     _require_free(config, sketch)
     assert sketch is not None
     options: Any = config
-    refusals: list[Exception] = []
 
     def at(width: int) -> Any:
         return options.network.model_copy(update={"hidden_size": width})
 
-    @cache
-    def count(width: int) -> Counted | None:
-        try:
-            return counted(sketch(at(width)))
-        except Exception as error:  # a cell may refuse a width in its own words
-            refusals.append(error)
-            return None
+    def of(width: int) -> int:
+        found = widths.at(width)
+        assert found is not None
+        return found.parameters
 
-    def taken(width: int) -> int | None:
-        """Return the next width that the cell takes."""
-        end = min(width + REFUSED, WIDEST + 1)
-        return next((each for each in range(width, end) if count(each) is not None), None)
-
-    first = taken(1)
+    widths = Widths(lambda width: counted(sketch(at(width))))
+    first = widths.taken(1)
     if first is None:
-        said = " ".join(f"{type(refusals[0]).__name__}: {refusals[0]}".split())
-        raise ConfigError(f"--parameters: no width is taken: {said:.300}")
-    other = taken(first + 1)
-    if other is not None and _of(count, other) == _of(count, first):
+        raise ConfigError(f"--parameters: {widths.refusal()}")
+    if (other := widths.taken(first + 1)) is not None and of(other) == of(first):
         raise ConfigError(f"--parameters: {SETTING} changes nothing in this network")
-    width = _nearest(first, taken, lambda each: _of(count, each), wanted)
-    found = _of(count, width)
+    width = widths.nearest(lambda each: each.parameters, wanted) or first
+    both = widths.at(width)
+    assert both is not None
+    found = both.parameters
     if found > 2 * wanted:
         raise ConfigError(
             f"--parameters is {wanted:,}, but the least network, of {SETTING}={width}, has "
             f"{found:,} for these data"
         )
-    both = count(width)
-    assert both is not None
     return config.model_copy(update={"network": at(width)}), both
-
-
-def _of(count: Callable[[int], Counted | None], width: int) -> int:
-    found = count(width)
-    assert found is not None
-    return found.parameters
-
-
-def _nearest(
-    first: int,
-    taken: Callable[[int], int | None],
-    count: Callable[[int], int],
-    wanted: int,
-) -> int:
-    """Return the width whose number is nearest, of two the narrower."""
-    if count(first) >= wanted:
-        return first
-    low, high = first, first + 1
-    while (width := taken(high)) is not None and count(width) <= wanted:
-        low, high = width, 2 * width
-    top = width  # too wide, or None: none so wide is taken
-    while high - low > 1:
-        middle = (low + high) // 2
-        width = taken(middle)
-        if width is not None and width < high and count(width) <= wanted:
-            low = width
-        else:
-            high, top = middle, width or top
-    if top is None or wanted - count(low) <= count(top) - wanted:
-        return low
-    return top
 
 
 def _require_free(config: RunConfig, sketch: Sketch | None) -> None:

@@ -32,6 +32,8 @@ from recurra.table import named_by_file
 SOURCE = '''
 import torch
 from torch.nn import functional as F
+from recurra import GRUCell
+from recurra.nn.cells.kernel import Kernel
 
 class Signed(torch.optim.Optimizer):
     """Odd on purpose: other dtypes, nested state, text, groups that grow, noise."""
@@ -99,6 +101,12 @@ def quiet(model, hidden, alpha=2.0):
 class Nothing:
     pass
 
+class NoKernel(GRUCell):
+    def kernel(self, x):
+        return Kernel("nothing at all", self.run)
+    def run(self, x, state, lengths):
+        return x.new_zeros(*x.shape[:2], self.output_size), state
+
 class Keeps(Signed):
     def step(self):
         self.taken = getattr(self, "taken", 0) + 1
@@ -140,6 +148,9 @@ def not_a_number(step, steps, epoch):
 
 def below(step, steps, epoch):
     return -1.0
+
+def late(step, steps, epoch):
+    return 1 - step / 4
 
 def nothing(step, steps, epoch):
     return None
@@ -366,12 +377,21 @@ REFUSED = [
     ("optimizer=mine_own:no_optimizer", "it returned a int, but must return a torch.optim.Optim"),
     ("optimizer=mine_own:small", "TypeError: small() got an unexpected keyword argument 'lr'"),
     ("optimizer_options.lr=3", "train.optimizer_options.lr is set by train.learning_rate"),
-    ("optimizer_options.nope=3", "train.optimizer=sgd: TypeError: SGD"),
+    ("optimizer_options.nestrov=1", "train.optimizer=sgd takes no option 'nestrov'. Did you mean "
+     "'nesterov'? It takes lr, momentum"),
+    ("optimizer=mine_own:Signed train.optimizer_options.noisy=3",
+     "train.optimizer=mine_own:Signed takes no option 'noisy'. Did you mean 'noise'?"),
     ("optimizer_options=3", "holds values by name: give train.optimizer_options.NAME=VALUE"),
     ("optimiser_options.a=3", "Did you mean 'train.optimizer_options.a'?"),
     ("schedule=stp", "must be one of constant, tutorial, linear, cosine, or module:Name of your"),
     ("schedule=mine_own:Nothing", "'mine_own:Nothing' is not a schedule: it must be a function"),
     ("schedule=mine_own:one", "it takes (step); too many positional arguments, of 3 by place"),
+    ("schedule=mine_own:falling train.schedule_options.lest=3", "Did you mean 'least'?"),
+    ("schedule=mine_own:not_a_number", "it returned nan at step 0, but must return a finite num"),
+    ("schedule=mine_own:below", "it returned -1.0 at step 0"),
+    ("schedule=mine_own:late", "it returned -0.25 at step 5, but must return a finite number"),
+    ("schedule=mine_own:nothing", "it returned None at step 0"),
+    ("schedule=mine_own:raises", "IndexError: list index out of range (mine_own.py:"),
     ("schedule_options.least=1", "train.schedule=constant: it takes (step: "),
     ("loss=smooth", "train.loss is 'smooth', but must be module:Name of your own, or none"),
     ("loss=mine_own:one", "train.loss=mine_own:one: it takes (step); too many"),
@@ -385,8 +405,28 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     setting: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        list(rc.train(language(f"train.{setting}"), out=tmp_path / "run"))
+        list(rc.train(language(*f"train.{setting}".split()), out=tmp_path / "run"))
     assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("knows_grammar")
+@pytest.mark.parametrize("task", list(RUNS))
+def test_a_wrong_kernel_is_refused_before_anything_is_written(task: str, tmp_path: Path) -> None:
+    make, data = RUNS[task]
+    kind = ["network.kind=recurrent"] * (task == "labels")
+    with pytest.raises(ConfigError, match="its kernel does not do what its step does: y is off"):
+        list(
+            rc.train(make("network.cell=mine_own:NoKernel", *kind), data=data, out=tmp_path / "run")
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("knows_grammar")
+def test_so_is_a_schedule_where_minutes_choose_the_steps(tmp_path: Path) -> None:
+    config = language("train.steps=none", "train.schedule=mine_own:below", "train.minutes=0.01")
+    with pytest.raises(ConfigError, match=r"it returned -1.0 at step 0"):
+        list(rc.train(config, out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -397,11 +437,6 @@ FAILS = [
     ("optimizer=mine_own:KeepsASet", "its.state.all.names is of type set, which no", None),
     ("optimizer=mine_own:Forgets", "give back what its state_dict said: lately is 0", None),
     ("optimizer=torch.optim:LBFGS", "missing 1 required positional argument: 'closure'", None),
-    ("schedule=mine_own:not_a_number", "it returned nan at step 0, but must return a finite number",
-     "def not_a_number(step, steps, epoch):"),
-    ("schedule=mine_own:below", "it returned -1.0 at step 0", "def below(step, steps, epoch):"),
-    ("schedule=mine_own:nothing", "it returned None at step 0", "def nothing(step, steps, epoch):"),
-    ("schedule=mine_own:raises", "IndexError: list index out of range", "    return [][step]"),
     ("loss=mine_own:vector", "a tensor of torch.float32 [", "def vector(outputs, targets):"),
     ("loss=mine_own:detached", "returns has no gradient", "def detached(outputs, targets):"),
     ("loss=mine_own:huber", "train.loss=mine_own:huber: RuntimeError", None),

@@ -58,6 +58,18 @@ def test_perplexity_is_the_loss_so_both_share_a_panel(figure):
     assert (validation.tolist(), baseline[0, 1]) == ([[0.9, 7.0]], 9.0)
 
 
+def test_a_loss_of_ones_own_stands_apart_from_perplexity(figure):
+    records = [
+        {"step": 1, "epoch": 1.0, "loss": 5.0},
+        {"step": 1, "epoch": 1.0, "valid": {"perplexity": 9.0, "loss": 2.2}, "best": True},
+    ]
+    assert learning.panels(records, "perplexity", "mine:focal") == 2
+    learning.draw(figure, records, "mine", "perplexity", None, "mine:focal")
+    above, below = figure.axes
+    assert (above.get_ylabel(), below.get_ylabel()) == ("loss (mine:focal)", "perplexity")
+    assert [line.get_ydata()[0] for axes in (above, below) for line in axes.lines] == [5.0, 9.0]
+
+
 def test_without_validation_there_is_one_panel_and_no_baseline(figure):
     assert learning.panels(STEPS, "mase") == 1
     learning.draw(figure, STEPS, "mine", "mase", ("naive", 1.7))

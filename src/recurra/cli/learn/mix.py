@@ -70,7 +70,7 @@ def mix(
     """Mix language models of one vocabulary, by weights learned on validation."""
     from recurra.language.options import MixtureOptions
     from recurra.run.tasks import load_model
-    from recurra.storage.sources import unchanged_since
+    from recurra.storage.sources import Unchanged
     from recurra.table import named_by_file
 
     _require_free(out)
@@ -78,7 +78,7 @@ def mix(
     options = MixtureOptions(
         cache=cache, dynamic=dynamic, order=ngram, unigram_cache=unigram_cache, buckets=buckets
     )
-    with named_by_file(runs[0], allowed, unchanged_since(runs[0])):
+    with named_by_file(runs[0], allowed, Unchanged(runs[0])):
         models: dict[str, LanguageModel] = {
             name: load_model(run, "mix") for name, run in _named(runs).items()
         }

@@ -217,8 +217,8 @@ def _tell(result: Mapping[str, Any], out: Path) -> None:
     print_lines(["", *folded(f"{metric}{spread}{best}", most=_WIDTH), ""])
     print_lines(tell(result, width()))
     print_lines([""])
-    said = str(result["verdict"])
-    print_lines(folded(f"{said[:1].upper()}{said[1:].rstrip('.')}.", most=_WIDTH))
+    for said in (str(result["verdict"]), *result["notes"]):
+        print_lines(folded(f"{said[:1].upper()}{said[1:].rstrip('.')}.", most=_WIDTH))
     for run in (run for row in result["rows"] for run in row["runs"]):
         if run["state"] == "failed":
             print_lines(folded(f"failed: {run['run']}: {run['reason']}", 2, _WIDTH))

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "train"]
 
+_APART = ("calibrated", "changed_source")
+"""What stands beside the figures of an evaluation."""
+
 
 def train(
     preset: Preset = "docstrings",
@@ -187,7 +190,7 @@ def evaluate(
         return
     way = f", {context}" if "perplexity" in metrics else ""
     print_lines([*folded(f"{run} on {data or 'its own data'}, {split}{way}"), ""])
-    told = {name: value for name, value in metrics.items() if name != "calibrated"}
+    told = {name: value for name, value in metrics.items() if name not in _APART}
     print_lines(f"  {n.replace('_', ' '):16}{shown(n, v):>12}" for n, v in told.items())
     if metrics.get("calibrated"):
         said = "The intervals were calibrated on these windows: their coverage is no promise."

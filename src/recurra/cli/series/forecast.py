@@ -128,7 +128,7 @@ def backtest(
     from recurra.run.directory import RunDirectory
     from recurra.run.tasks import load_model
     from recurra.series.use.backtest import backtest as judge
-    from recurra.storage.sources import unchanged_since
+    from recurra.storage.sources import Unchanged
     from recurra.table import named_by_file
 
     forecaster: Forecaster = load_model(run, "backtest", allow_import=allow_import or ())
@@ -142,7 +142,7 @@ def backtest(
     )
     again = _refit(config, forecaster.horizon) if refit else None
     allowed = [*(allow_import or ()), *([] if data is None else [data])]
-    with named_by_file(run, allowed, unchanged_since(run)):
+    with named_by_file(run, allowed, Unchanged(run)):
         done = judge(forecaster, options, windows=windows, step=step, refit=again)
     metric = options.judge
     verdict = _verdict(done, metric)

@@ -27,7 +27,7 @@ from recurra.learning.written import placed
 from recurra.nn.state import State
 from recurra.storage.files import json_bytes
 from recurra.storage.pretrained import CONFIG, Pretrained, open_pretrained, save_pretrained
-from recurra.storage.sources import unchanged_since
+from recurra.storage.sources import Unchanged
 from recurra.table import Table, named_by_file
 
 __all__ = ["MODELS", "LanguageModel", "Layout", "Saved"]
@@ -280,7 +280,7 @@ class LanguageModel:
         Raises:
             CheckpointError: there is none, or it is damaged, or names a cell that is not allowed.
         """
-        with named_by_file(run, allow_import, unchanged_since(run)):
+        with named_by_file(run, allow_import, Unchanged(run)):
             return _opened(run)
 
 

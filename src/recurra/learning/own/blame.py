@@ -14,6 +14,7 @@ import torch
 from recurra.errors import ConfigError, RecurraError, RunError, in_one_line
 from recurra.machine import is_out_of_memory
 from recurra.randomness import generator
+from recurra.table import nearest
 
 __all__ = ["blamed", "line_of", "own_randomness", "require_taken"]
 
@@ -97,9 +98,11 @@ def require_taken(
         signature.bind(*[None] * count, **named)
     except TypeError as error:
         taken = str(signature).partition(" ->")[0]
+        unknown = (name for name in named if name not in signature.parameters)
+        meant = next((nearest(name, [*signature.parameters][count:]) for name in unknown), "")
         raise ConfigError(
             f"{setting}={place}: it takes {taken}; {error}, of {count} by place and "
-            f"{', '.join(named) or 'none'} by name{line_of(function)}"
+            f"{', '.join(named) or 'none'} by name{line_of(function)}{'.' * bool(meant)}{meant}"
         ) from error
 
 

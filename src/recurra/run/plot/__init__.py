@@ -19,6 +19,7 @@ def curves(
     title: str,
     metric: str = "perplexity",
     baseline: tuple[str, float] | None = None,
+    loss: str | None = None,
 ) -> None:
     """Draw how training and validation went into a PNG file.
 
@@ -28,7 +29,8 @@ def curves(
         title: what stands above.
         metric: what the run is judged by.
         baseline: a name and its value of that metric on validation, drawn as a line.
+        loss: the name of one's own that was descended; the task's by default.
     """
-    panels = learning.panels(records, metric)
+    panels = learning.panels(records, metric, loss)
     with canvas(path, 8, 4.8 if panels == 1 else 6.4) as figure:
-        learning.draw(figure, records, title, metric, baseline)
+        learning.draw(figure, records, title, metric, baseline, loss)

@@ -23,14 +23,19 @@ MOST_NATS = 230.0
 _POINTS = 200
 
 
-def panels(records: Records, metric: str) -> int:
+def panels(records: Records, metric: str, loss: str | None = None) -> int:
     """Return how many panels `draw` makes: perplexity and loss share one, other metrics do not.
 
     Args:
         records: the run's metrics, in order.
         metric: what the run is judged by.
+        loss: the name of one's own that was descended, which has a panel to itself.
     """
-    return 1 if metric in ("perplexity", "loss") or not validated(records, metric) else 2
+    return (
+        1
+        if (metric in ("perplexity", "loss") and loss is None) or not validated(records, metric)
+        else 2
+    )
 
 
 def draw(
@@ -39,8 +44,11 @@ def draw(
     title: str,
     metric: str,
     baseline: tuple[str, float] | None,
+    loss: str | None = None,
 ) -> None:
     """Draw the loss, and below it the metric that is judged; perplexity stands for both.
+
+    A loss of one's own is drawn for itself, by its name.
 
     Args:
         figure: an empty one.
@@ -48,14 +56,15 @@ def draw(
         title: what stands above.
         metric: what the run is judged by.
         baseline: a name and its value of that metric on validation, drawn as a line.
+        loss: the name of one's own that was descended.
     """
     from matplotlib.ticker import MaxNLocator
 
-    in_perplexity = metric == "perplexity"
-    count = panels(records, metric)
+    in_perplexity = metric == "perplexity" and loss is None
+    count = panels(records, metric, loss)
     axes = list(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0])
     axes[0].set_title(title, pad=12, fontsize=12)
-    _draw_loss(axes[0], records, "perplexity" if in_perplexity else "loss")
+    _draw_loss(axes[0], records, "perplexity" if in_perplexity else "loss", loss)
     if count == 2:
         _draw_valid(axes[1], records, metric)
         axes[1].set_ylabel(metric.replace("_", " "))
@@ -79,10 +88,10 @@ def draw(
     axes[-1].set_xlim(left=0)
 
 
-def _draw_loss(axes: Axes, records: Records, name: str) -> None:
+def _draw_loss(axes: Axes, records: Records, name: str, own: str | None) -> None:
     train = _averaged([r for r in records if r.get("loss") is not None], name)
-    valid = validated(records, name)
-    axes.set_ylabel(name)
+    valid = [] if own else validated(records, name)
+    axes.set_ylabel(f"{name} ({own})" if own else name)
     _by_powers(axes, [value for _, value in train + valid])
     axes.plot(*_columns(train), color="C2", linewidth=1.6, label="training")
     if valid:

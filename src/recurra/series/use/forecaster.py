@@ -41,7 +41,7 @@ from recurra.series.use.history import (
 from recurra.series.use.saved import Saved
 from recurra.storage.finite import MOST, not_finite, real_numbers
 from recurra.storage.pretrained import open_pretrained, save_pretrained
-from recurra.storage.sources import unchanged_since
+from recurra.storage.sources import Unchanged
 from recurra.table import named_by_file, nearest
 from recurra.work import worked_on
 
@@ -379,7 +379,7 @@ class Forecaster:
         Raises:
             CheckpointError: there is none, or it is damaged, or names a cell that is not allowed.
         """
-        with named_by_file(run, allow_import, unchanged_since(run)), placed(run):
+        with named_by_file(run, allow_import, Unchanged(run)), placed(run):
             return Forecaster(*Saved.restored(open_pretrained(run, FORMAT)))
 
 
