@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import recurra as rc
-from recurra.errors import ShapeError
+from recurra.errors import ConfigError, ShapeError
 
 
 @rc.compiled
@@ -99,3 +99,28 @@ def test_a_state_that_no_compiled_loop_serves_is_refused() -> None:
     half = (torch.zeros(shape).half() for shape in ((2, 3, 8), (1, 4), (2, 4)))
     with pytest.raises(ShapeError, match="of float32 and float64, not float16"):
         loop(*half)
+
+
+def test_a_step_that_is_not_its_forward_is_refused_at_every_use() -> None:
+    wrong = rc.channel_kernel("twin", forward, backward, lambda s, w, h: step(s, w, h) * 0.999)
+    given = torch.randn(2, 4, 6), torch.randn(1, 3), torch.randn(2, 3)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="^the step given to channel_kernel is not its forward: "
+                           r"h is off by 0\.\d+ \(B = 2, step 1, float32\)"):  # fmt: skip
+            wrong(*given)
+    flat = rc.channel_kernel("flat", forward, backward, lambda s, w, h: step(s, w, h).sum(1))
+    with pytest.raises(ConfigError, match=r"h is off by its shape, \(2,\) for \(2, 3\)"):
+        flat(*given)
+
+
+def test_the_step_is_held_once() -> None:
+    calls: list[int] = []
+
+    def counted(s: Tensor, w: Tensor, h: Tensor) -> Tensor:
+        calls.append(len(s))
+        return step(s, w, h)
+
+    own = rc.channel_kernel("counted", forward, backward, counted)
+    for _ in range(3):
+        own(torch.randn(5, 4, 6), torch.randn(1, 3), torch.randn(5, 3))
+    assert calls == [2, 2, 2]
