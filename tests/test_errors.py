@@ -62,3 +62,17 @@ def test_a_syntax_error_names_its_file_and_line(tmp_path, monkeypatch):
     with pytest.raises(SyntaxError) as caught:
         compile(path.read_text(), str(path), "exec")
     assert errors.in_one_line(caught.value) == "SyntaxError: invalid syntax (mine.py:2)"
+
+
+def test_an_error_of_ours_names_the_line_of_whose_code_it_comes_from_once():
+    def own():
+        raise errors.ShapeError("x has 3 features")
+
+    with pytest.raises(errors.ShapeError) as caught:
+        own()
+    place = errors.place_of(caught.value)
+    assert errors.with_place(caught.value) == f"x has 3 features ({place})"
+    with pytest.raises(errors.ShapeError) as again:
+        raise errors.ShapeError(errors.with_place(caught.value))
+    assert errors.with_place(again.value).count(place) == 1
+    assert errors.with_place(errors.DataError("no such file")) == "no such file"

@@ -93,6 +93,20 @@ def in_one_line(error: BaseException) -> str:
     return f"{kind}{': ' * bool(said)}{said:.400}{f' ({place})' if place else ''}"
 
 
+def with_place(error: BaseException) -> str:
+    """Return what an error of ours says, and the place in a user's own code that it comes from.
+
+    Args:
+        error: as it was caught.
+
+    Example:
+        >>> with_place(ConfigError("no such cell"))
+        'no such cell'
+    """
+    said, place = str(error), place_of(error)
+    return said if place is None or place in said else f"{said} ({place})"
+
+
 def _lines(error: BaseException) -> list[tuple[str, int]]:
     found, at = [], error.__traceback__
     while at is not None:

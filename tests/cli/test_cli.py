@@ -120,8 +120,8 @@ def test_other_errors_end_with_their_own_code(recurra, tmp_path, words, code, sa
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (errors.RunError("a lock\nis held"), 1, "recurra: a lock is held\n"),
-        (errors.ResourceError("disk"), 5, "recurra: disk\n"),
+        (errors.RunError("a lock\nis held"), 1, "recurra: a lock is held ("),
+        (errors.ResourceError("disk"), 5, "recurra: disk ("),
         (MemoryError(), 5, "recurra: out of memory; give a smaller file"),
         (RuntimeError("[enforce] can't allocate memory"), 5, "recurra: out of memory"),
         (OSError(28, "No space left on device", "x"), 5, "No space left on device"),

@@ -34,6 +34,16 @@ WRONG = {
 }
 
 
+def test_a_thousandth_is_no_rounding() -> None:
+    class Nearly(WithKernel):
+        def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+            y, after = super().run(x, state, lengths)
+            return 1.001 * y, after
+
+    with pytest.raises(ConfigError, match=r"its kernel does not do what its step does: y is off"):
+        unroll(Nearly(3, 4), torch.randn(2, 3, 3))
+
+
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_kernel_is_refused_with_the_difference(what: str) -> None:
     cell = BROKEN[what][0](3, 4)

@@ -19,12 +19,12 @@ def answers(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[An
         should_stop: asked after every step.
     """
     from recurra.bench.trial import Job, run  # takes seconds, in which stdin may end
-    from recurra.errors import RecurraError, in_one_line
+    from recurra.errors import RecurraError, in_one_line, with_place
 
     try:
         outcome = run(Job(**{**job, "widths": tuple(job["widths"])}), should_stop)
     except RecurraError as error:
-        yield {"error": str(error)}
+        yield {"error": with_place(error)}
     except Exception as error:  # a cell of the user's may raise anything
         yield {"error": in_one_line(error)}
     else:

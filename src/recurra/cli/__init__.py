@@ -29,6 +29,7 @@ from recurra.errors import (
     RunError,
     in_one_line,
     place_of,
+    with_place,
 )
 
 __all__ = ["app", "main"]
@@ -183,7 +184,7 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     from recurra.storage.folders import is_full
 
     if isinstance(error, RecurraError):
-        say(f"recurra: {error}{_consent(error, words)}")
+        say(f"recurra: {with_place(error)}{_consent(error, words)}")
         return error.exit_code
     if _is_out_of_memory(error):
         say(f"recurra: out of memory; {_less(words)}")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.base import Cell, require_recurrence, require_state
+from recurra.nn.cells.declared import shapes_note
 from recurra.nn.kernels.compiler.compiled import unserved
 from recurra.nn.state import State, fitted, flatten, is_plain
 from recurra.nn.wrappers.base import Recurrence
@@ -193,7 +194,9 @@ def check_first_step(inner: Recurrence, x: Tensor, before: State, y: Any, after:
     try:
         fitted(after, before)
     except ShapeError as error:
-        raise ShapeError(f"{said}, a state like the one before the step; {error}") from None
+        raise ShapeError(
+            f"{said}, a state like the one before the step; {error}{shapes_note(inner)}"
+        ) from None
 
 
 def _readable(numbers: Tensor, x: Tensor) -> bool:

@@ -25,13 +25,13 @@ def answers(job: dict[str, Any], should_stop: Callable[[], bool]) -> Iterator[An
         job: as `recurra.tune.workers.Job` has it.
         should_stop: asked after every step.
     """
-    from recurra.errors import RecurraError, in_one_line
+    from recurra.errors import RecurraError, in_one_line, with_place
     from recurra.machine import is_out_of_memory
 
     try:
         yield from _carried_out(job, should_stop)
     except RecurraError as error:
-        yield {"error": str(error)}
+        yield {"error": with_place(error)}
     except Exception as error:  # a cell of the user's may raise anything
         if is_out_of_memory(error):
             yield {"error": "out of memory; a smaller batch helps: --set train.batch_size=N"}

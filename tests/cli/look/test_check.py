@@ -30,6 +30,16 @@ class Raises(Good):
     def forward(self, x, state):
         raise KeyError("gone")
 
+class Heads(Good):
+    def __init__(self, input_size, output_size, heads=2):
+        assert output_size % heads == 0, f"{output_size} units in {heads} heads"
+        super().__init__(input_size, output_size)
+
+class Inside(Good):
+    def forward(self, x, state):
+        import recurra as rc
+        return rc.unroll(rc.GRUCell(3, 4), x)
+
 def made(input_size, output_size):
     return Good(input_size, output_size)
 """
@@ -48,7 +58,7 @@ def mine(tmp_path, monkeypatch):
 def test_a_sound_cell_ends_with_0(recurra):
     answer = recurra("check", "mine_to_check:made")
     assert answer.code == 0
-    assert answer.out.startswith("mine_to_check:made: all 29 parts of the contract hold\n")
+    assert answer.out.startswith("mine_to_check:made: all 30 parts of the contract hold\n")
 
 
 @pytest.mark.usefixtures("mine")
@@ -58,6 +68,24 @@ def test_a_broken_one_ends_with_1_and_names_the_line(recurra):
     (failure,) = json.loads(answer.out)["failures"]
     said = r"a step of B = 2 raises KeyError: 'gone' \(.*mine_to_check\.py:22\)"
     assert re.fullmatch(said, failure["said"])
+
+
+@pytest.mark.usefixtures("mine")
+def test_sizes_can_be_given(recurra):
+    answer = recurra("check", "mine_to_check:Heads(heads=7)", "--hidden-size", "4")
+    assert answer.code == 1
+    assert "4 units in 7 heads" in answer.out and "tried" not in answer.out
+    answer = recurra("check", "mine_to_check:Raises", "--hidden-size", "6", "--input-size", "2")
+    assert answer.code == 1
+    answer = recurra("check", "gru", "--hidden-size", "0")
+    assert answer.code == 2
+
+
+@pytest.mark.usefixtures("mine")
+def test_an_error_of_ours_inside_a_step_names_the_line(recurra):
+    answer = recurra("check", "mine_to_check:Inside", "--json")
+    (failure,) = json.loads(answer.out)["failures"]
+    assert re.search(r"raises ShapeError: .*\(.*mine_to_check\.py:32\)", failure["said"])
 
 
 @pytest.mark.usefixtures("mine")

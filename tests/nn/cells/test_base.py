@@ -309,14 +309,6 @@ class Wide(LSTMCell):
     """Changes neither."""
 
 
-class Linear(Unfinished):
-    """Calls a layer `gates`, as anyone may."""
-
-    def __init__(self) -> None:
-        super().__init__(2, 3)
-        self.gates = nn.Linear(2, 3)
-
-
 def test_gates_are_those_of_the_class_that_gives_the_step() -> None:
     x, cell = torch.randn(1, 2), Gated(2, 3)
     state = cell.initial_state()
@@ -326,7 +318,6 @@ def test_gates_are_those_of_the_class_that_gives_the_step() -> None:
     assert gates_of(Silent(2, 3), x, state) == {}
     assert list(gates_of(Wide(2, 3), x, state)) == ["i", "f", "g", "o"]
     assert gates_of(CELLS["rnn"](2, 3), x, CELLS["rnn"](2, 3).initial_state()) == {}
-    assert gates_of(Linear(), x, ()) == {}
 
 
 def test_a_step_whose_gates_a_subclass_replaces_is_still_its_own() -> None:

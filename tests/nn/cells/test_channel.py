@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 import recurra as rc
-from recurra.errors import ShapeError
+from recurra.errors import ConfigError, ShapeError
+from recurra.nn.contract.suite import first_failure
 
 
 @rc.compiled
@@ -99,3 +100,50 @@ def test_a_state_that_no_compiled_loop_serves_is_refused() -> None:
     half = (torch.zeros(shape).half() for shape in ((2, 3, 8), (1, 4), (2, 4)))
     with pytest.raises(ShapeError, match="of float32 and float64, not float16"):
         loop(*half)
+
+
+class Own(rc.Cell):
+    """A cell on the loop, whose own step is right."""
+
+    state_type = rc.IndRNNState
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.read = torch.nn.Linear(input_size, 2 * output_size)
+        self.w = torch.nn.Parameter(torch.rand(1, output_size))
+
+    def forward(self, x: Tensor, state: Any) -> Any:
+        h = step(self.read(x).unflatten(1, (2, -1)), self.w, state.h)
+        return h, rc.IndRNNState(h)
+
+    def kernel(self, x: Tensor) -> Any:
+        return loop.kernel(x, self.read, self.w, rc.IndRNNState)
+
+
+def test_a_step_that_is_not_its_forward_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_held", set())
+    monkeypatch.setattr(loop, "_step", lambda s, w, h: 0.999 * step(s, w, h))
+    given = torch.randn(2, 4, 6), torch.randn(1, 3), torch.randn(2, 3)
+    said = "^the step given to channel_kernel is not its forward: h is off by "
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=rf"{said}0\.\d+ \(B = 2, step 1, float32\)"):
+            loop(*given)
+    found = first_failure(Own)
+    assert found is not None and said[1:] in found.said
+    monkeypatch.setattr(loop, "_step", lambda s, w, h: step(s, w, h).sum(1))
+    with pytest.raises(ConfigError, match=rf"{said}its shape, \(2,\) for \(2, 3\)"):
+        loop(*given)
+
+
+def test_the_step_is_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def counted(s: Tensor, w: Tensor, h: Tensor) -> Tensor:
+        calls.append(len(s))
+        return step(s, w, h)
+
+    monkeypatch.setattr(loop, "_held", set())
+    monkeypatch.setattr(loop, "_step", counted)
+    for _ in range(3):
+        loop(torch.randn(5, 4, 6), torch.randn(1, 3), torch.randn(5, 3))
+    assert calls == [2, 2, 2]

@@ -522,3 +522,124 @@ class KernelShares(WithKernel):
 class KernelRaises(WithKernel):
     def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
         return super().run(x.view(x.shape[0], 2, -1), state, lengths)
+
+
+@broken("a mean over the rows of large batches", r"output of 9 rows is not that of 4 and of 5")
+class MixesManyRows(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        return made + 0.1 * made.mean(0) if len(x) >= 8 else made
+
+
+@broken("a gradient cut at large inputs", r"gradient of the output by x .* inputs up to 10")
+class CutAtLarge(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(torch.where(x.abs() > 5, x.detach(), x), h)
+
+
+class Counted(NamedTuple):
+    h: Tensor
+    count: Tensor
+
+
+@broken("a state cut off late", r"no gradient of the output reaches .*T = 64.*cuts it off")
+class CutLate(Sound):
+    state_type = Counted
+
+    def state_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"count": ()}
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        late = (state.count >= 40).unsqueeze(1)
+        h = self.h(x, torch.where(late, state.h.detach(), state.h))
+        return h, Counted(h, state.count + 1)
+
+
+@broken("a state cut off at wide cells", r"reaches the state h before it.*20 units")
+class CutWhereWide(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x, h.detach() if self.output_size >= 16 else h)
+
+
+@broken("a kernel of 64 units", r"the kernel's output is not the step's \(.*72 units")
+class KernelOf64(WithKernel):
+    def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        y, after = super().run(x, state, lengths)
+        return torch.cat([y[..., :64], torch.zeros_like(y[..., 64:])], 2), after
+
+
+class TurnsLarge(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        context.save_for_backward(x)
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        (x,) = context.saved_tensors
+        return torch.where(x.abs() > 5, -gradient, gradient)
+
+
+@broken("a kernel that turns a gradient", r"the kernel's gradient of x is not the step's .*T = 64")
+class KernelTurns(WithKernel):
+    def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        return super().run(TurnsLarge.apply(x), state, lengths)
+
+
+@broken(
+    "a constructor that draws from numpy", r"^made twice from one seed of torch, weight differs"
+)
+class DrawnByNumpy(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        drawn = np.random.default_rng().normal(size=(output_size, output_size))
+        self.weight.data.copy_(torch.from_numpy(drawn))
+
+
+class MatrixState(NamedTuple):
+    S: Tensor
+
+
+class OfMatrices(Sound):
+    """A matrix of 2 x 2 beside each unit, whose shape a broken one does not say right."""
+
+    state_type = MatrixState
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        h = torch.tanh(self.read(x))
+        S = torch.tanh(torch.einsum("bhij,bh->bhij", state.S, h) + h[:, :, None, None])
+        return S.sum((2, 3)), MatrixState(S)
+
+
+@broken("a matrix that nobody speaks of", r"state_shapes\(\) says, without B, which are not \(B, 4")
+class ShapesMissing(OfMatrices):
+    pass
+
+
+@broken("shapes as a tuple", r"^ShapesAsTuple: state_shapes\(\) must be a dict .* got \(4, 2, 2\)$")
+class ShapesAsTuple(OfMatrices):
+    def state_shapes(self) -> Any:
+        return (self.output_size, 2, 2)
+
+
+@broken("shapes of another name", r"state_shapes\(\) names 's', the state has S$")
+class ShapesMisspelt(OfMatrices):
+    def state_shapes(self) -> Any:
+        return {"s": (self.output_size, 2, 2)}
+
+
+@broken(
+    "shapes with a batch", r"^state_shapes\(\) must be a dict of shapes without B, got .*1, 4, 2"
+)
+class ShapesWithBatch(OfMatrices):
+    def state_shapes(self) -> Any:
+        return {"S": (1, self.output_size, 2, 2)}
+
+
+@broken(
+    "a layer named as a method", r"^gates is a method of rc\.Cell; give .*broken_cells\.py:\d+\)"
+)
+class NamesALayerGates(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.gates = nn.Linear(input_size, output_size)  # type: ignore[assignment,method-assign]

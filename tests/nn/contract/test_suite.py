@@ -22,7 +22,8 @@ from torch import nn
 import recurra as rc
 from recurra.errors import ConfigError
 from recurra.nn.cells import CELLS
-from recurra.nn.contract.suite import PARTS, check, first_failure
+from recurra.nn.contract.sizes import at
+from recurra.nn.contract.suite import PARTS, _subject, check, first_failure
 from recurra.nn.wrappers import WRAPPERS
 
 sys.path.append(str(Path(__file__).parent))
@@ -121,3 +122,55 @@ def test_must_tell_limits_from_faults() -> None:
     found = check(Looks)
     assert found.ok
     assert any("torch.func.vmap does not take it" in said for said in found.limits)
+
+
+class Unused(Sound):
+    """Learns a number of which nothing comes."""
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.temperature = nn.Parameter(torch.ones(()))
+
+
+def test_must_say_of_which_parameter_nothing_comes() -> None:
+    found = check(Unused)
+    assert found.ok
+    assert "nothing that comes out depends on temperature" in found.limits
+    assert not any("depends on weight" in said for said in found.limits)
+
+
+class Heads(Sound):
+    """Refuses units that its heads do not divide."""
+
+    def __init__(self, input_size: int, output_size: int, heads: int = 3) -> None:
+        if output_size % heads:
+            raise ValueError(f"{output_size} units in {heads} heads")
+        super().__init__(input_size, output_size)
+
+
+def test_must_take_another_width_where_four_is_refused() -> None:
+    said = "made of 3 -> 6, as 3 -> 4 is refused: ValueError: 4 units in 3 heads"
+    subject = _subject(Heads, None, None)
+    assert subject.limits[0].startswith(said)
+    assert subject.fresh().output_size == 6
+    wide = at(subject, 20)
+    assert wide is not None and wide.fresh().output_size == 21
+    assert _subject(lambda i, o: Residual(i, o), None, None).sizes == (4, 4)
+    assert _subject("mlstm(num_heads=3)", None, None).fresh().output_size == 6
+    assert _subject(Heads, 5, None).sizes == (5, 6)
+
+
+class Residual(Sound):
+    """Refuses other inputs than units."""
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        assert input_size == output_size
+        super().__init__(input_size, output_size)
+
+
+def test_must_say_which_widths_were_tried() -> None:
+    said = check(lambda i, o: Heads(i, o, 17)).failures[0].said
+    assert "ValueError: 4 units in 17 heads" in said
+    assert "(units that were tried: 4, 6, 8, 12, 16, 5, 10" in said
+    said = check(Heads, output_size=5, input_size=3).failures[0].said
+    assert "5 units in 3 heads" in said and "tried" not in said

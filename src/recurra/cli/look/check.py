@@ -22,6 +22,12 @@ def check(
             "as module:Name.",
         ),
     ],
+    input_size: Annotated[
+        int | None, typer.Option(min=1, help="Features of an input; 3, or what the cell takes.")
+    ] = None,
+    hidden_size: Annotated[
+        int | None, typer.Option(min=1, help="Units; 4, or as many as the cell takes.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check whether a cell keeps the contract: in sentences, what holds and what is broken.
@@ -34,7 +40,7 @@ def check(
     from recurra.work import working
 
     with working(f"checking {cell}"):
-        found = checked(cell)
+        found = checked(cell, input_size, hidden_size)
     if json:
         print_json(found.as_json())
     else:

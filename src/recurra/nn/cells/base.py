@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.declared import declared_shapes, declared_starts, require_free
 from recurra.nn.cells.kernel import Kernel, is_watched
 from recurra.nn.kernels.compiler.compiled import unserved
 from recurra.nn.state import State, fitted, flatten, is_plain
@@ -77,6 +78,10 @@ class Cell(nn.Module):
         self.input_size = input_size
         self.output_size = output_size
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        require_free(Cell, name, value)
+        super().__setattr__(name, value)
+
     def initial_state(
         self,
         batch_size: int = 1,
@@ -98,9 +103,9 @@ class Cell(nn.Module):
                 "the NamedTuple of its state"
             )
         where = _where(self, device, dtype)
-        shapes, common = self.state_shapes(), (self.output_size,)
+        shapes, common = declared_shapes(self, names), (self.output_size,)
         parts = [zeros(batch_size, *shapes.get(name, common), **where) for name in names]
-        for name, start in self.starts_at.items():
+        for name, start in declared_starts(self, names).items():
             parts[names.index(name)].fill_(start)
         return self.state_type(*parts)
 

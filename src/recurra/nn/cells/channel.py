@@ -8,16 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from recurra.errors import ShapeError
+from recurra.errors import ConfigError, ShapeError
 from recurra.nn.cells.kernel import Kernel
-from recurra.nn.kernels.compiler.compiled import Compiled, served
+from recurra.nn.kernels.compiler.compiled import Compiled, served, unserved
 from recurra.nn.kernels.scans.channels import ChannelLoop
 
 __all__ = ["ChannelKernel", "channel_kernel"]
 
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+ROWS, STEPS = 2, 3
+"""At how many rows and steps the step is held against the loop."""
+
+ALLOWED = {torch.float64: 1e-8}
+"""Dtype -> how far the step may lie from the loop, beside the largest number; else `LOOSE`."""
+LOOSE = 1e-4
 
 
 class ChannelKernel:
@@ -38,7 +46,9 @@ class ChannelKernel:
             return h, h
 
         loops = Compiled(_ahead(forward)), Compiled(_back(backward))
+        self._step = step
         self._loop = ChannelLoop(f"own_{name}", *loops, plain, whole=True)
+        self._held: set[Any] = set()
 
     def __call__(
         self, products: Tensor, weights: Tensor, state: Tensor, lengths: Tensor | None = None
@@ -56,6 +66,7 @@ class ChannelKernel:
         Raises:
             ShapeError: for shapes that do not fit each other, or a dtype or device that no
                 compiled loop serves.
+            ConfigError: at the first call, the step in torch does not do what `forward` does.
         """
         C = state.shape[-1]
         fits = products.dim() == 3 and state.dim() == weights.dim() == 2 and weights.shape[1] == C
@@ -65,7 +76,33 @@ class ChannelKernel:
         if (reason := served(state)) is not None:
             raise ShapeError(reason)
         parts = products.to(state.dtype).view(*products.shape[:2], -1, C)
-        return self._loop([parts], weights.to(state.dtype), state, lengths)
+        weights = weights.to(state.dtype)
+        self._hold_step(parts, weights, state)
+        return self._loop([parts], weights, state, lengths)
+
+    def _hold_step(self, parts: Tensor, weights: Tensor, state: Tensor) -> None:
+        """Raise ConfigError unless the step is `forward`: tried once for each shape of a row."""
+        if torch.compiler.is_compiling() or unserved(state) or not state.numel():
+            return
+        if any(hasattr(t, "fake_mode") or t.is_meta for t in (parts, weights, state)):
+            return
+        key = state.dtype, parts.shape[2], len(weights)
+        if key in self._held:
+            return
+        drawn = torch.Generator().manual_seed(1)
+        shape = (min(ROWS, len(state)), STEPS, *parts.shape[2:])
+        s = torch.randn(shape, generator=drawn, dtype=torch.float64).to(state.dtype)
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            w, h = weights.detach(), state.detach()[:ROWS]
+            y, _ = self._loop([s], w, h)
+            for t in range(STEPS):
+                h = self._step(s[:, t], w, h)
+                if (off := _off(h, y[:, t])) is not None:
+                    raise ConfigError(
+                        f"the step given to channel_kernel is not its forward: h is off by {off} "
+                        f"(B = {len(s)}, step {t + 1}, {str(state.dtype).removeprefix('torch.')})"
+                    )
+        self._held.add(key)
 
     def kernel(
         self, x: Tensor, read: Callable[[Tensor], Tensor], weights: Tensor, state_type: Any
@@ -133,6 +170,15 @@ def channel_kernel(
         tensor([1.0000, 1.5000, 1.7500])
     """
     return ChannelKernel(name, forward, backward, step)
+
+
+def _off(h: Tensor, y: Tensor) -> str | None:
+    """Return how far a state lies from the loop's, in words; None where that is rounding."""
+    if h.shape != y.shape:
+        return f"its shape, {tuple(h.shape)} for {tuple(y.shape)}"
+    most = float((h - y).double().abs().nan_to_num().max())
+    allowed = ALLOWED.get(y.dtype, LOOSE) * float(y.double().abs().nan_to_num().max())
+    return f"{most:.2g}" if most > allowed + 1e-12 else None
 
 
 def _ahead(step: Any) -> Callable[..., None]:

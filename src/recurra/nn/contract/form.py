@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.errors import ShapeError, in_one_line
-from recurra.nn.cells.base import require_recurrence
-from recurra.nn.contract.subject import Subject, looks_ahead, loose, shown
+from recurra.errors import RecurraError, ShapeError, in_one_line, with_place
+from recurra.nn.cells.base import Cell, require_recurrence
+from recurra.nn.cells.declared import shapes_note
+from recurra.nn.contract.subject import Subject, differing, looks_ahead, loose, shown
 from recurra.nn.state import State, flatten
 from recurra.nn.wrappers.base import Recurrence
 
@@ -48,6 +49,18 @@ def made(subject: Subject) -> Iterator[str]:
                 "state_dict(), so neither trained nor saved; make it an nn.Parameter, several an "
                 "nn.ParameterList"
             )
+    if (twin := subject.again()) is not None:
+        subject.doing = f"making {subject.name} a second time"
+        if found := differing(_numbers(twin), _numbers(cell), 0.0):
+            yield (
+                f"made twice from one seed of torch, {found[0]} differs: the constructor draws "
+                "from elsewhere than torch's generator, or leaves numbers as torch.empty has them"
+            )
+
+
+def _numbers(cell: nn.Module) -> dict[str, Tensor]:
+    held = {name: found for name, found, *_ in loose(cell) if isinstance(found, Tensor)}
+    return {**dict(cell.named_parameters()), **dict(cell.named_buffers()), **held}
 
 
 def starts(subject: Subject) -> Iterator[str]:
@@ -68,7 +81,11 @@ def starts(subject: Subject) -> Iterator[str]:
     first: dict[str, Tensor] = {}
     for words, rows, given, options in asked:
         subject.doing = f"initial_state({words})"
-        state = cell.initial_state(*given, **options)
+        try:
+            state = cell.initial_state(*given, **options)
+        except RecurraError as error:
+            yield with_place(error)
+            return
         try:
             parts = flatten(state)
         except ShapeError as error:
@@ -131,9 +148,32 @@ def steps(subject: Subject) -> Iterator[str]:
         if faults:
             break
     for rows in faults:
+        if not done and (note := _other_shapes(subject, rows, faults[rows])):
+            yield f"{faults[rows]}{note}" if note.startswith(";") else note
+            return
         passed = f"; batches of {' and '.join(map(str, done))} pass" if done else ""
         yield f"{faults[rows]}{passed}"
         return
+
+
+def _other_shapes(subject: Subject, rows: int, fault: str) -> str:
+    """Return what is wrong with what the class says of its state's shapes, where that is why."""
+    cell: Any = subject.fresh()
+    note = shapes_note(cell) if isinstance(cell, Cell) else ""
+    shapes = dict(cell.state_shapes()) if note else {}
+    names = getattr(cell.state_type, "_fields", ()) if note else ()
+    said_of_shapes = any(word in fault for word in ("dimension", "shape", "size", "unpack"))
+    if shapes and all(shapes.values()):
+        cell.state_shapes = lambda: {name: tuple(shape[1:]) for name, shape in shapes.items()}
+        try:
+            if _step(subject, cell, rows) is None:
+                return (
+                    f"state_shapes() must be a dict of shapes without B, got {shapes}: of "
+                    f"{cell.state_shapes()} a step runs"
+                )
+        except Exception:  # so that is not why
+            pass
+    return note if len(shapes) < len(names) and said_of_shapes else ""
 
 
 def _raised(doing: str, error: Exception) -> str:

@@ -191,7 +191,7 @@ def _backward(subject: Subject, case: Case) -> str | None:
         got = _gradients(subject, unroll, case)
     except Exception as error:  # a kernel of the user's may raise anything
         return f"the gradient of the kernel raises {in_one_line(error)} ({case.told()})"
-    most = 1e-3 if case.dtype == torch.float32 else 1e-7
+    most = 1e-4 if case.dtype == torch.float32 else 1e-7
     if (found := differing(got, expected, most)) is None:
         return None
     name, off = found

@@ -21,6 +21,7 @@ from recurra.nn.contract.subject import (
     shown,
 )
 from recurra.nn.state import State, flatten, map_tensors
+from recurra.nn.unroll import unroll_plain
 from recurra.nn.wrappers.base import Recurrence
 
 __all__ = ["are_finite", "keep_apart", "of_sequences", "of_steps"]
@@ -57,11 +58,31 @@ def of_sequences(subject: Subject) -> Iterator[str]:
         subject: what is checked.
     """
     subject.doing = "the gradient of unroll"
+    subject.limits += _unused(subject)
     for from_start in (False, True):
         fault = _first_wrong(subject, whole, 3, from_start) or _bent(subject, whole, 3)
         if fault:
             yield fault
             return
+
+
+def _unused(subject: Subject) -> list[str]:
+    """Return, in sentences, of which parameters nothing depends, in training or outside of it."""
+    left: dict[str, None] | None = None
+    for training in (False, True):
+        cell = subject.fresh(torch.float64, training)
+        parameters = {n: p for n, p in cell.named_parameters() if p.requires_grad}
+        x = subject.x(2, 3, cell)
+        y, after = unroll_plain(cell, x, generator=torch.Generator().manual_seed(7))
+        ends = [each for each in (y, *flatten(after).values()) if each.requires_grad]
+        if not ends or not parameters:
+            return []
+        losses = [loss for loss in map(_weighed, ends) if loss is not None]
+        total = sum(losses, torch.zeros((), dtype=torch.float64))
+        found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+        unused = [n for n, g in zip(parameters, found) if g is None]
+        left = dict.fromkeys(n for n in unused if left is None or n in left)
+    return [f"nothing that comes out depends on {name}" for name in left or ()]
 
 
 def _first_wrong(subject: Subject, run: Run, T: int, from_start: bool) -> str | None:

@@ -68,11 +68,25 @@ class Subject:
     Args:
         make: makes one; or one that is there, of which copies are taken.
         name: what it is called.
+        sized: makes one of two sizes, where that can be.
+        sizes: I and O that it is made of.
     """
 
-    def __init__(self, make: Callable[[], Recurrence] | nn.Module, name: str) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Recurrence] | nn.Module,
+        name: str,
+        sized: Callable[[int, int], Recurrence] | None = None,
+        sizes: tuple[int, int] = (0, 0),
+    ) -> None:
         self.make = make
         self.name = name
+        self.sized = sized
+        self.sizes = sizes
+        self.refused = False
+        """Whether its sizes are refused."""
+        self.tried = ""
+        """Which others are as well, for the end of a message."""
         self.doing = f"making {name}"
         """What is under way, for the sentence of an error that comes out of it."""
         self.begun: dict[Any, State] = {}
@@ -98,6 +112,15 @@ class Subject:
             if not isinstance(made, nn.Module):
                 return made  # type: ignore[no-any-return]
         return made.to(dtype).train(training)  # type: ignore[no-any-return]
+
+    def again(self) -> Recurrence | None:
+        """Return one of torch's same seed and of others elsewhere; None where nothing makes one."""
+        if isinstance(self.make, nn.Module):
+            return None
+        with seeded(1):
+            np.random.seed(2)
+            random.seed(2)
+            return self.make()
 
     def other(self) -> Recurrence | None:
         """Return another one of other random numbers; None where nothing makes one."""

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from recurra.errors import ConfigError, RecurraError, in_one_line
-from recurra.nn.contract import form, kept, kernel, numbers, purity, rows, slopes, transforms
+from recurra.errors import ConfigError, RecurraError, in_one_line, with_place
+from recurra.nn.contract import form, kept, kernel, numbers, purity, rows, sizes, slopes, transforms
 from recurra.nn.contract import time as steps
 from recurra.nn.contract.result import Checked, Failure
 from recurra.nn.contract.subject import Subject, seeded
@@ -114,6 +114,12 @@ PARTS = (
         needs=("kernel", "gradients of a step"),
     ),
     Part(
+        "other sizes",
+        "many rows and steps, large inputs and other widths change nothing of this",
+        sizes.at_other_sizes,
+        needs=("rows", "kernel", "gradients of a step", "gradients"),
+    ),
+    Part(
         "gradients of rows",
         "no gradient passes between rows",
         slopes.keep_apart,
@@ -150,7 +156,7 @@ PARTS = (
 )
 
 
-def check(cell: Any, input_size: int = 3, output_size: int = 4) -> Checked:
+def check(cell: Any, input_size: int | None = None, output_size: int | None = None) -> Checked:
     """Check whether a cell or wrapper keeps the contract on which everything here rests.
 
     A step is a function of its input, its state and its weights alone; rows know nothing of each
@@ -161,8 +167,8 @@ def check(cell: Any, input_size: int = 3, output_size: int = 4) -> Checked:
     Args:
         cell: a cell or wrapper, which stays as it is; a class or a function of the two sizes; or a
             name, also as `module:Name`, with options or without.
-        input_size: I, of what is made here.
-        output_size: O, of what is made here.
+        input_size: I, of what is made here; 3, or what it takes, by default.
+        output_size: O, of what is made here; 4, or what it takes, by default.
 
     Raises:
         ConfigError: it is no recurrence, nor makes one; no cell has that name.
@@ -194,13 +200,15 @@ def check(cell: Any, input_size: int = 3, output_size: int = 4) -> Checked:
     )
 
 
-def first_failure(cell: Any, input_size: int = 3, output_size: int = 4) -> Failure | None:
+def first_failure(
+    cell: Any, input_size: int | None = None, output_size: int | None = None
+) -> Failure | None:
     """Return what `check` would find first, without going on; None where all holds.
 
     Args:
         cell: as `check` takes it.
-        input_size: I, of what is made here.
-        output_size: O, of what is made here.
+        input_size: I, of what is made here; 3, or what it takes, by default.
+        output_size: O, of what is made here; 4, or what it takes, by default.
 
     Example:
         >>> first_failure(lambda i, o: 5).said
@@ -232,11 +240,12 @@ def _found(part: Part, subject: Subject) -> list[str]:
             return list(part.find(subject))
     except Exception as error:  # a cell of the user's may raise anything
         if isinstance(error, RecurraError) and part.name == "made":
-            return [str(error)]
-        return [f"{subject.doing} raises {in_one_line(error)}"]
+            return [f"{with_place(error)}{subject.tried}"]
+        tried = subject.tried if part.name == "made" else ""
+        return [f"{subject.doing} raises {in_one_line(error)}{tried}"]
 
 
-def _subject(cell: Any, input_size: int, output_size: int) -> Subject:
+def _subject(cell: Any, input_size: int | None, output_size: int | None) -> Subject:
     if isinstance(cell, nn.Module):
         return Subject(cell, type(cell).__name__)
     name = getattr(cell, "__name__", type(cell).__name__)
@@ -247,4 +256,6 @@ def _subject(cell: Any, input_size: int, output_size: int) -> Subject:
         raise ConfigError(
             f"check takes a cell or wrapper, what makes one of two sizes, or a name, got {name}"
         )
-    return Subject(lambda: cell(input_size, output_size), name)
+    with trusting(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return sizes.sized(cell, name, input_size, output_size)
