@@ -522,3 +522,88 @@ class KernelShares(WithKernel):
 class KernelRaises(WithKernel):
     def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
         return super().run(x.view(x.shape[0], 2, -1), state, lengths)
+
+
+@broken(
+    "a hook on the output's gradient in training",
+    r"gradient of the output by x .* in training mode \(B = 2, T = 1\)",
+)
+class HookInTraining(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        if self.training and made.requires_grad:
+            made.register_hook(lambda gradient: gradient.clamp(-0.01, 0.01))
+        return made
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient * 0.5
+
+
+@broken("a gradient halved in training", r"0\.5 times it in training mode \(B = 2, T = 1\)")
+class HalvedInTraining(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        return Halved.apply(made) if self.training else made  # type: ignore[no-any-return]
+
+
+def learns(cell: nn.Module) -> bool:
+    return cell.training and torch.is_grad_enabled()
+
+
+@broken("a dropout where it learns", "generator of torch in training mode with gradients")
+class DropsWhereItLearns(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return F.dropout(super().h(x, h), 0.2, learns(self))
+
+
+@broken("across the batch where it learns", "mixes the rows .* in training mode with gradients")
+class AcrossWhereItLearns(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        return made - 0.5 * made.mean(0) if learns(self) else made
+
+
+@broken("another output where it learns", "training mode with gradients and evaluation")
+class OtherWhereItLearns(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x, h) * (0.9 if learns(self) else 1.0)
+
+
+@broken("a buffer that moves where it learns", "training mode with gradients: its buffer average")
+class MovesWhereItLearns(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.register_buffer("average", torch.ones(output_size))
+
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h) / self.average
+        if learns(self):
+            self.average.mul_(0.9).add_(0.1 * made.detach().abs().mean(0))
+        return made
+
+
+@broken("a kernel of 1.5 times in training", r"but 1\.5 times it \(B = 2, T = 3, in training mode;")
+class KernelInTraining(WithKernel):
+    def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        y, state = super().run(x, state, lengths)
+        return y * (1.5 if self.training else 1.0), state
+
+
+@broken("a kernel cut off in training", r"kernel's gradient of x .* is 0.* in training mode")
+class KernelCutInTraining(WithKernel):
+    def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        return super().run(x.detach() if self.training else x, state, lengths)
+
+
+@broken("spectral norm", r"in training mode.*its buffer read\..* \(spectral_norm of read\.weight,")
+class SpectralNorm(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        nn.utils.parametrizations.spectral_norm(self.read)

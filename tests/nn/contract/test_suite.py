@@ -27,7 +27,7 @@ from recurra.nn.wrappers import WRAPPERS
 
 sys.path.append(str(Path(__file__).parent))
 from broken_cells import BROKEN, AcrossTheBatch, Sound, WithKernel
-from honest_cells import HONEST, GatedDeltaCell
+from honest_cells import HONEST, ComplexCell, GatedDeltaCell
 
 FIRST_MET = list(BROKEN)[:6]
 
@@ -121,3 +121,8 @@ def test_must_tell_limits_from_faults() -> None:
     found = check(Looks)
     assert found.ok
     assert any("torch.func.vmap does not take it" in said for said in found.limits)
+
+
+def test_complex_numbers_of_a_half_are_a_limit() -> None:
+    said = " ".join(check(ComplexCell).limits)
+    assert re.search("bfloat16.* (is|are) not taken: RuntimeError: .*honest_cells", said)

@@ -51,8 +51,7 @@ def can_be_saved(subject: Subject) -> Iterator[str]:
         if found := differing(whole(twin, x, copied(state)), expected):
             yield f"a copy gives another {shown(found[0])} (B = 2, T = 3; {found[1]})"
             return
-        for parameter in twin.parameters():
-            parameter.mul_(0.5)
+        _halve(twin)
         if found := differing(whole(cell, x, copied(state)), expected):
             yield (
                 f"its {shown(found[0])} changes with the weights of a copy of it (B = 2, T = 3; "
@@ -73,6 +72,12 @@ def can_be_saved(subject: Subject) -> Iterator[str]:
                 )
                 return
         yield from _called_with(subject, cell, x)
+
+
+def _halve(cell: torch.nn.Module) -> None:
+    for parameter in cell.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.mul_(0.5)
 
 
 def _unsaved(subject: Subject, cell: Recurrence, x: Tensor) -> Iterator[str]:
@@ -106,11 +111,10 @@ def _called_with(subject: Subject, cell: Recurrence, x: Tensor) -> Iterator[str]
             y: Tensor = unroll_plain(cell, x, generator=torch.Generator().manual_seed(7))[0]
             return y
 
-    weights = {f"cell.{n}": p.detach() * 0.5 for n, p in cell.named_parameters()}
-    got = functional_call(Outputs(), weights, (x,))
     twin = subject.fresh(torch.float64)
-    for parameter in twin.parameters():
-        parameter.mul_(0.5)
+    _halve(twin)
+    weights = {f"cell.{n}": p.detach().clone() for n, p in twin.named_parameters()}
+    got = functional_call(Outputs(), weights, (x,))
     expected = unroll_plain(twin, x, generator=torch.Generator().manual_seed(7))[0]
     if found := differing({"output": got}, {"output": expected}):
         yield (

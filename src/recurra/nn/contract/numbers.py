@@ -26,6 +26,8 @@ from recurra.nn.unroll import unroll
 __all__ = ["of_every_dtype", "on_every_device", "precise"]
 
 HALF = (torch.bfloat16, torch.float16)
+UNTAKEN = ("not implemented", "to be Half, Float or Double", "ComplexHalf", "ComplexBFloat16")
+"""Words of torch where it has no operation of a half, nor complex numbers of them."""
 
 
 def of_every_dtype(subject: Subject) -> Iterator[str]:
@@ -34,6 +36,7 @@ def of_every_dtype(subject: Subject) -> Iterator[str]:
     Args:
         subject: what is checked.
     """
+    refused: dict[str, str] = {}
     for dtype in (torch.float64, *HALF):
         kind = str(dtype).removeprefix("torch.")
         subject.doing = f"a step in {kind}"
@@ -49,8 +52,9 @@ def of_every_dtype(subject: Subject) -> Iterator[str]:
             with torch.no_grad():
                 results = called(subject, cell, x, state)
         except RuntimeError as error:
-            if dtype in HALF and "not implemented" in str(error):
-                continue  # an operation that the processor has not, and says so
+            if dtype in HALF and any(words in str(error) for words in UNTAKEN):
+                refused[kind] = in_one_line(error)
+                continue  # an operation that torch has not, and says so
             left = _left_behind(cell)
             yield f"{subject.doing} raises {in_one_line(error)}{left}"
             return
@@ -65,6 +69,10 @@ def of_every_dtype(subject: Subject) -> Iterator[str]:
                     f"{kind} (B = 2, T = 1)"
                 )
                 return
+    if refused:
+        are = "is" if len(refused) == 1 else "are"
+        said = next(iter(refused.values()))
+        subject.limits.append(f"{' and '.join(refused)} {are} not taken: {said}")
 
 
 def _kind(tensor: Tensor) -> str:

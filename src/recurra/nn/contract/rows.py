@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from recurra.nn.contract.purity import called
 from recurra.nn.contract.subject import (
+    MODES,
     Results,
     Subject,
     apart,
+    in_words,
     looks_ahead,
     rows_of,
     shortly,
@@ -32,18 +34,24 @@ def keep_apart(subject: Subject) -> Iterator[str]:
     Args:
         subject: what is checked.
     """
-    for training in (False, True):
-        mode = " in training mode" if training else ""
+    for training, graded in MODES:
+        mode = in_words(training, graded)
         cell = subject.fresh(torch.float64, training)
         if training and not _deterministic(cell):
             return
         x, state = subject.x(3, 3, cell), subject.begins(3)
 
-        def run(rows: Any, x: Tensor = x, state: State = state, training: bool = training) -> Any:
-            subject.doing = f"a batch of {len(rows)}{' in training mode' * training}"
-            one = subject.fresh(torch.float64, training)
-            with torch.no_grad():
-                return called(subject, one, x[rows].clone(), rows_of(state, rows))
+        def run(
+            rows: Any,
+            x: Tensor = x,
+            state: State = state,
+            how: tuple[bool, bool] = (training, graded),
+        ) -> Any:
+            subject.doing = f"a batch of {len(rows)}{in_words(*how)}"
+            one = subject.fresh(torch.float64, how[0])
+            with torch.set_grad_enabled(how[1]):
+                found = called(subject, one, x[rows].clone(), rows_of(state, rows))
+            return {name: tensor.detach() for name, tensor in found.items()}
 
         T = 3 if looks_ahead(cell) else 1
         fault = (

@@ -21,13 +21,16 @@ from recurra.nn.wrappers.base import Recurrence, StepPass, Wrapper
 from recurra.nn.wrappers.masks import Masks
 
 __all__ = [
+    "MODES",
     "Results",
     "Subject",
     "apart",
     "copied",
     "differing",
     "draws",
+    "in_words",
     "is_smooth",
+    "learned",
     "looks_ahead",
     "loose",
     "named",
@@ -38,6 +41,9 @@ __all__ = [
 ]
 
 OWN = {*vars(nn.Module())}
+
+MODES = ((False, False), (True, False), (True, True))
+"""In training mode, with gradients: the ways in which what no wrapper draws must be the same."""
 
 Results = dict[str, Tensor]
 """Name in words -> tensor."""
@@ -210,6 +216,29 @@ def draws(cell: nn.Module) -> bool:
         cell: a cell or wrapper.
     """
     return any(isinstance(part, Wrapper) for part in cell.modules())
+
+
+def learned(cell: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that gradients are asked for, by their names.
+
+    Args:
+        cell: a cell or wrapper.
+    """
+    return {name: each for name, each in cell.named_parameters() if each.requires_grad}
+
+
+def in_words(training: bool, graded: bool) -> str:
+    """Return in which mode something was, to be put behind it.
+
+    Args:
+        training: in training mode.
+        graded: with gradients.
+
+    Example:
+        >>> in_words(True, False), in_words(True, True), in_words(False, False)
+        (' in training mode', ' in training mode with gradients', '')
+    """
+    return f" in training mode{' with gradients' * graded}" if training else ""
 
 
 def is_smooth(tensor: Tensor) -> bool:
