@@ -607,3 +607,127 @@ class SpectralNorm(Sound):
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__(input_size, output_size)
         nn.utils.parametrizations.spectral_norm(self.read)
+
+
+CACHE: dict[Any, tuple[Tensor, Tensor]] = {}
+
+
+@broken("weights kept by their address", "changed in place, as an optimizer does, .* of others")
+class KeptByAddress(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or x.is_meta:
+            return super().h(x, h)
+        key = self.weight.data_ptr(), self.weight.dtype
+        CACHE.setdefault(key, (self.weight, self.weight.detach().clone()))
+        return torch.tanh(self.read(x) + h @ CACHE[key][1])
+
+
+@broken("two parameters over one memory", "weight and second are two over one memory")
+class OverOneMemory(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.second = nn.Parameter(self.weight.data)
+
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x, h) + h @ self.second
+
+
+@broken("a parameter over another's transpose", "weight and second are two over one memory")
+class OverATranspose(OverOneMemory):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.second = nn.Parameter(self.weight.data.t())
+
+
+@broken("a seed of its own", "sets the seed of torch's global generator: two seeds give the same")
+class SeedsItself(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        torch.manual_seed(0)
+        super().__init__(input_size, output_size)
+
+
+ALL_SHARE: dict[int, nn.Parameter] = {}
+
+
+@broken("one parameter for all", "its parameter shared is that of every other one too")
+class OneForAll(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.shared = ALL_SHARE.setdefault(output_size, nn.Parameter(torch.ones(output_size)))
+
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x, h) * self.shared
+
+
+@broken("a parameter made by the first call", "its parameter extra is made by the first call")
+class MadeByTheCall(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        if not hasattr(self, "extra"):
+            self.extra = nn.Parameter(torch.ones(h.shape[1], dtype=h.dtype))
+        return super().h(x, h) * self.extra
+
+
+@broken("a lazy layer", r"lazy\.weight has no shape before the first call \(LazyLinear\)")
+class LazyInside(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.lazy = nn.LazyLinear(output_size)
+
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x, h) + self.lazy(x)
+
+
+@broken("another start in training", r"initial_state\(3\) gives another state h in training mode")
+class StartInTraining(Sound):
+    def initial_state(self, batch_size: int = 1, *, device: Any = None, dtype: Any = None) -> Any:
+        start = super().initial_state(batch_size, device=device, dtype=dtype)
+        return HState(start.h + 1) if self.training else start
+
+
+@broken("a start for each row", r"initial_state\(3\) gives rows of state h that differ")
+class StartOfRows(Sound):
+    def initial_state(self, batch_size: int = 1, *, device: Any = None, dtype: Any = None) -> Any:
+        h = super().initial_state(batch_size, device=device, dtype=dtype).h
+        return HState(h + 0.1 * torch.arange(batch_size, device=h.device)[:, None].to(h))
+
+
+@broken("a start of the batch's size", r"gives another state h than initial_state\(1\)")
+class StartOfSize(Sound):
+    def initial_state(self, batch_size: int = 1, *, device: Any = None, dtype: Any = None) -> Any:
+        start = super().initial_state(batch_size, device=device, dtype=dtype)
+        return HState(start.h + 1 / batch_size)
+
+
+STARTS: dict[Any, Any] = {}
+
+
+@broken("one start for all", r"initial_state\(3\) returns the same memory each time \(state h\)")
+class OneStart(Sound):
+    def initial_state(self, batch_size: int = 1, *, device: Any = None, dtype: Any = None) -> Any:
+        key = batch_size, str(device or self.weight.device), dtype or self.weight.dtype
+        start = super().initial_state(batch_size, device=device, dtype=dtype)
+        return STARTS.setdefault(key, start)
+
+
+@broken("gates that raise", r"gates\(x, state\) raises ValueError: no .*broken_cells\.py:\d+")
+class GatesRaise(Sound):
+    def gates(self, x: Tensor, state: Any) -> dict[str, Tensor]:
+        raise ValueError("no")
+
+
+@broken("random gates", r"gates\(x, state\) gives another k the second time .* random")
+class GatesRandom(Sound):
+    def gates(self, x: Tensor, state: Any) -> dict[str, Tensor]:
+        return {"k": torch.rand_like(state.h)}
+
+
+@broken("gates without rows", r"gates\(x, state\) gives k of shape \(4,\), expected 2 rows")
+class GatesWithoutRows(Sound):
+    def gates(self, x: Tensor, state: Any) -> dict[str, Tensor]:
+        return {"k": torch.sigmoid(self.read(x)).mean(0)}
+
+
+@broken("gates that write", r"gates\(x, state\) changes its state h in place")
+class GatesWrite(Sound):
+    def gates(self, x: Tensor, state: Any) -> dict[str, Tensor]:
+        return {"k": state.h.mul_(0.5)}

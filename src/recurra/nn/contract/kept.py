@@ -23,6 +23,7 @@ from recurra.nn.contract.subject import (
     named,
     shown,
 )
+from recurra.nn.state import State
 from recurra.nn.unroll import unroll, unroll_plain
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
@@ -58,6 +59,7 @@ def can_be_saved(subject: Subject) -> Iterator[str]:
                 f"{found[1]}): copy.deepcopy shares something"
             )
             return
+        yield from _stale(subject, x, state)
         yield from _unsaved(subject, cell, x)
         subject.doing = "loading its state_dict() into another"
         other = subject.other()
@@ -78,6 +80,26 @@ def _halve(cell: torch.nn.Module) -> None:
     for parameter in cell.parameters():
         if parameter.is_floating_point() or parameter.is_complex():
             parameter.mul_(0.5)
+
+
+def _stale(subject: Subject, x: Tensor, state: State) -> Iterator[str]:
+    """Find weights that are kept beside the parameters, and are not those after a change."""
+    subject.doing = "unroll after its weights have changed"
+    for training in (False, True):
+        cell, twin = (subject.fresh(torch.float64, training) for _ in range(2))
+        whole(cell, x, copied(state))
+        for each in (cell, twin):
+            _halve(each)
+        got = whole(cell, x, copied(state))
+        with torch.enable_grad():  # where a cache without gradients is not read
+            expected = whole(twin, x, copied(state))
+        if found := differing(got, expected):
+            yield (
+                f"after its weights are changed in place, as an optimizer does, it gives the "
+                f"{shown(found[0])} of others under torch.no_grad() (B = 2, T = 3; {found[1]}): "
+                "they are kept somewhere beside the parameters"
+            )
+            return
 
 
 def _unsaved(subject: Subject, cell: Recurrence, x: Tensor) -> Iterator[str]:

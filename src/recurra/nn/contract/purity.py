@@ -21,6 +21,7 @@ from recurra.nn.contract.subject import (
     copied,
     differing,
     draws,
+    generators,
     in_words,
     looks_ahead,
     named,
@@ -84,12 +85,12 @@ def draws_nothing(subject: Subject) -> Iterator[str]:
             for seed in (11, 12):
                 cell = subject.fresh(training=training)
                 with seeded(seed), torch.set_grad_enabled(graded):
-                    known = _generators()
+                    known = generators()
                     if way is None:
                         results.append(flatten(cell.initial_state(2)))
                     else:
                         results.append(way(subject, cell, x.clone(), copied(begin)))
-                    drawn = [name for name, kept in known.items() if kept != _generators()[name]]
+                    drawn = [name for name, kept in known.items() if kept != generators()[name]]
                 if drawn:
                     hint = _dropout(cell) if drawn[0] == "torch" and training else ""
                     yield (
@@ -127,15 +128,6 @@ def _follows(
             cell = subject.fresh(training=mode[0])
             results.append(way(subject, cell, x.clone(), copied(state)))
     return differing(results[2], results[1]) is None
-
-
-def _generators() -> dict[str, Any]:
-    kept: Any = np.random.get_state()
-    return {
-        "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": (kept[1].tobytes(), *kept[2:]),
-        "Python": random.getstate(),
-    }
 
 
 def _dropout(cell: nn.Module) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "copied",
     "differing",
     "draws",
+    "generators",
     "in_words",
     "is_smooth",
     "learned",
@@ -66,6 +67,16 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             np.random.set_state(before[0])
             random.setstate(before[1])
+
+
+def generators() -> dict[str, Any]:
+    """Return the state of each global generator, in a form that can be compared."""
+    kept: Any = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (kept[1].tobytes(), *kept[2:]),
+        "Python": random.getstate(),
+    }
 
 
 class Subject:
