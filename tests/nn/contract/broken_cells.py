@@ -731,3 +731,60 @@ class GatesWithoutRows(Sound):
 class GatesWrite(Sound):
     def gates(self, x: Tensor, state: Any) -> dict[str, Tensor]:
         return {"k": state.h.mul_(0.5)}
+
+
+@broken(
+    "gradients switched off", r"a setting of the whole process: torch\.set_grad_enabled, from True"
+)
+class SwitchesGradients(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        torch.set_grad_enabled(False)
+        return made
+
+
+@broken(
+    "a default dtype",
+    r"setting .*: torch\.set_default_dtype, from torch\.float32 to torch\.float64",
+)
+class SetsDefault(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        torch.set_default_dtype(torch.float64)
+        return super().h(x, h)
+
+
+@broken("small numbers flushed", r"setting .*: torch\.set_flush_denormal, from False to True")
+class Flushes(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        torch.set_flush_denormal(True)
+        return super().h(x, h)
+
+
+@broken("narrow products allowed", r"setting .*allow_tf32\), from highest to high")
+class AllowsNarrow(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        torch.backends.cuda.matmul.allow_tf32 = True
+        return super().h(x, h)
+
+
+@broken(
+    "threads of its own in training", r"torch\.set_num_threads, from \d+ to \d+ in training mode"
+)
+class SetsThreads(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        if self.training:
+            torch.set_num_threads(torch.get_num_threads() + 1)
+        return super().h(x, h)
+
+
+@broken("a gradient halved in float32", r"gradient of .* in float32 is not .*but 0\.5 times it")
+class HalvedInFloat32(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        return Halved.apply(made) if made.dtype == torch.float32 else made  # type: ignore[no-any-return]
+
+
+@broken("bfloat16 inside of float32", r"in float32 is not that in float64")
+class Bfloat16Inside(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x.bfloat16().float() if x.dtype == torch.float32 else x, h)

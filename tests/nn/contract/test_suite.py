@@ -26,7 +26,7 @@ from recurra.nn.contract.suite import PARTS, check, first_failure
 from recurra.nn.wrappers import WRAPPERS
 
 sys.path.append(str(Path(__file__).parent))
-from broken_cells import BROKEN, AcrossTheBatch, Sound, WithKernel
+from broken_cells import BROKEN, AcrossTheBatch, SetsDefault, Sound, SwitchesGradients, WithKernel
 from honest_cells import HONEST, ComplexCell, GatedDeltaCell
 
 FIRST_MET = list(BROKEN)[:6]
@@ -126,3 +126,8 @@ def test_must_tell_limits_from_faults() -> None:
 def test_complex_numbers_of_a_half_are_a_limit() -> None:
     said = " ".join(check(ComplexCell).limits)
     assert re.search("bfloat16.* (is|are) not taken: RuntimeError: .*honest_cells", said)
+
+
+def test_settings_of_the_process_are_put_back() -> None:
+    assert not check(SwitchesGradients).ok and torch.is_grad_enabled()
+    assert not check(SetsDefault).ok and torch.get_default_dtype() == torch.float32

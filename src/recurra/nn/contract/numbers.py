@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from recurra.errors import in_one_line
 from recurra.nn.contract.purity import called
 from recurra.nn.contract.subject import (
+    Results,
     Subject,
     copied,
+    differing,
     is_smooth,
+    learned,
     looks_ahead,
     loose,
     shown,
@@ -23,9 +26,11 @@ from recurra.nn.contract.subject import (
 from recurra.nn.state import flatten, map_tensors
 from recurra.nn.unroll import unroll
 
-__all__ = ["of_every_dtype", "on_every_device", "precise"]
+__all__ = ["in_float32", "of_every_dtype", "on_every_device", "precise"]
 
 HALF = (torch.bfloat16, torch.float16)
+SINGLE = 1e-3
+"""How far numbers of float32 may be from those of float64, beside the largest of them."""
 UNTAKEN = ("not implemented", "to be Half, Float or Double", "ComplexHalf", "ComplexBFloat16")
 """Words of torch where it has no operation of a half, nor complex numbers of them."""
 
@@ -116,6 +121,51 @@ def precise(subject: Subject) -> Iterator[str]:
                 "something inside is cast to float32"
             )
             return
+
+
+def in_float32(subject: Subject) -> Iterator[str]:
+    """In float32 numbers and gradients are about those in float64.
+
+    Args:
+        subject: what is checked.
+    """
+    subject.doing = "a step in float32"
+    narrow, wide = (_graded(subject, dtype) for dtype in (torch.float32, torch.float64))
+    if found := differing(narrow, wide, SINGLE):
+        name, off = found
+        got, expected = narrow[name].double(), wide[name].double()
+        ratio = float((got * expected).sum() / (expected * expected).sum())
+        about = abs(ratio - 1) > 0.01 and differing({name: got}, {name: ratio * expected}, SINGLE)
+        times = "" if about is not None else f", but {ratio:.2g} times it"
+        yield f"{shown(name)} in float32 is not that in float64{times} (B = 2, T = 1; {off})"
+
+
+def _graded(subject: Subject, dtype: torch.dtype) -> Results:
+    """Return what a step gives, and its gradients."""
+    cell = subject.fresh(dtype)
+    kind = torch.complex64 if dtype == torch.float32 else torch.complex128
+
+    def cast(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(kind)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    x = subject.x(2, 3, cell, dtype).requires_grad_()
+    results = called(subject, cell, x, map_tensors(cast, subject.begins(2)))
+    loss = torch.zeros((), dtype=torch.float64)
+    for each in results.values():
+        if each.is_floating_point() or each.is_complex():
+            reals = torch.view_as_real(each) if each.is_complex() else each
+            weights = (torch.arange(reals.numel(), dtype=torch.float64) + 1).sin()
+            loss = loss + (reals.double() * weights.view_as(reals)).sum()
+    leaves = {"x": x, **learned(cell)}
+    found = {name: each.detach() for name, each in results.items()}
+    if loss.requires_grad:
+        gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        for name, each in zip(leaves, gradients):
+            if each is not None:
+                found[f"the gradient of {name}"] = each
+    return found
 
 
 def _moved(subject: Subject, leaf: str, size: float) -> Tensor | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,14 @@ from recurra.nn.state import State, flatten
 from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.base import Recurrence
 
-__all__ = ["changes_nothing", "draws_nothing", "modes_agree", "remembers_nothing"]
+__all__ = [
+    "changes_nothing",
+    "draws_nothing",
+    "modes_agree",
+    "remembers_nothing",
+    "restoring",
+    "sets_nothing",
+]
 
 
 def called(subject: Subject, cell: Recurrence, x: Tensor, state: State) -> Results:
@@ -66,6 +74,68 @@ WAYS: tuple[tuple[str, Callable[..., Results]], ...] = (
     ("a step", called),
     ("unroll", lambda subject, cell, x, state: whole(cell, x, state)),
 )
+
+
+def _flushes() -> bool:
+    """Return whether the smallest numbers are taken for zeros, as torch has no word for it."""
+    return not float(torch.full((), 1e-310, dtype=torch.float64) * 1)
+
+
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "torch.set_grad_enabled": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch.set_default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch.set_num_threads": (torch.get_num_threads, torch.set_num_threads),
+    "torch.set_flush_denormal": (_flushes, torch.set_flush_denormal),
+    "torch.use_deterministic_algorithms": (
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+    "torch.set_float32_matmul_precision (allow_tf32)": (
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    "torch.backends.cudnn.allow_tf32": (
+        lambda: torch.backends.cudnn.allow_tf32,
+        lambda value: setattr(torch.backends.cudnn, "allow_tf32", value),
+    ),
+}
+"""How a setting of the process is called -> what reads it, and what sets it."""
+
+
+@contextmanager
+def restoring() -> Iterator[dict[str, Any]]:
+    """Put back the settings of the process; gives them as they are at the beginning."""
+    before = {name: read() for name, (read, _) in SETTINGS.items()}
+    try:
+        yield before
+    finally:
+        for name, (read, put) in SETTINGS.items():
+            if read() != before[name]:
+                put(before[name])
+
+
+def sets_nothing(subject: Subject) -> Iterator[str]:
+    """It leaves the settings of the process, as of threads and gradients, as they were.
+
+    Args:
+        subject: what is checked.
+    """
+    for training in (False, True):
+        for what, way in WAYS:
+            subject.doing = what
+            with restoring() as before:  # a state to begin with comes of steps too
+                cell = subject.fresh(training=training)
+                x, state = subject.x(2, 3, cell, torch.float32), subject.begins(2, torch.float32)
+                way(subject, cell, x, state)
+                after = {name: read() for name, (read, _) in SETTINGS.items()}
+            for name, value in before.items():
+                if after[name] != value:
+                    yield (
+                        f"{what} changes a setting of the whole process: {name}, from {value} to "
+                        f"{after[name]}{in_words(training, False)} (B = 2): all that runs beside "
+                        "it or after it is changed too"
+                    )
+                    return
 
 
 def draws_nothing(subject: Subject) -> Iterator[str]:
