@@ -169,7 +169,7 @@ def first_state(cell: Recurrence, x: Tensor, state: State) -> State:
             raise ShapeError(f"{name}: {error}") from None
     if _learns_in(x.dtype, cell) and _is_of(x.dtype, state, initial):
         return state
-    if not torch.is_autocast_enabled(x.device.type):
+    if x.is_meta or not torch.is_autocast_enabled(x.device.type):  # of meta torch tells nothing
         _require_one_dtype(cell, x, state)
     return require_state(cell, x, state, initial)
 

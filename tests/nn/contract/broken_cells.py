@@ -643,3 +643,269 @@ class NamesALayerGates(Sound):
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__(input_size, output_size)
         self.gates = nn.Linear(input_size, output_size)  # type: ignore[assignment,method-assign]
+
+
+@broken(
+    "a hook on the output's gradient in training",
+    r"gradient of the output by x .* in training mode \(B = 2, T = 1\)",
+)
+class HookInTraining(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        if self.training and made.requires_grad:
+            made.register_hook(lambda gradient: gradient.clamp(-0.01, 0.01))
+        return made
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient * 0.5
+
+
+@broken("a gradient halved in training", r"0\.5 times it in training mode \(B = 2, T = 1\)")
+class HalvedInTraining(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        return Halved.apply(made) if self.training else made  # type: ignore[no-any-return]
+
+
+def learns(cell: nn.Module) -> bool:
+    return cell.training and torch.is_grad_enabled()
+
+
+@broken("a dropout where it learns", "generator of torch in training mode with gradients")
+class DropsWhereItLearns(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return F.dropout(super().h(x, h), 0.2, learns(self))
+
+
+@broken("across the batch where it learns", "mixes the rows .* in training mode with gradients")
+class AcrossWhereItLearns(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        return made - 0.5 * made.mean(0) if learns(self) else made
+
+
+@broken("another output where it learns", "training mode with gradients and evaluation")
+class OtherWhereItLearns(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x, h) * (0.9 if learns(self) else 1.0)
+
+
+@broken("a buffer that moves where it learns", "training mode with gradients: its buffer average")
+class MovesWhereItLearns(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.register_buffer("average", torch.ones(output_size))
+
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h) / self.average
+        if learns(self):
+            self.average.mul_(0.9).add_(0.1 * made.detach().abs().mean(0))
+        return made
+
+
+@broken("a kernel of 1.5 times in training", r"but 1\.5 times it \(B = 2, T = 3, in training mode;")
+class KernelInTraining(WithKernel):
+    def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        y, state = super().run(x, state, lengths)
+        return y * (1.5 if self.training else 1.0), state
+
+
+@broken("a kernel cut off in training", r"kernel's gradient of x .* is 0.* in training mode")
+class KernelCutInTraining(WithKernel):
+    def run(self, x: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+        return super().run(x.detach() if self.training else x, state, lengths)
+
+
+@broken("spectral norm", r"in training mode.*its buffer read\..* \(spectral_norm of read\.weight,")
+class SpectralNorm(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        nn.utils.parametrizations.spectral_norm(self.read)
+
+
+CACHE: dict[Any, tuple[Tensor, Tensor]] = {}
+
+
+@broken("weights kept by their address", "changed in place, as an optimizer does, .* of others")
+class KeptByAddress(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or x.is_meta:
+            return super().h(x, h)
+        key = self.weight.data_ptr(), self.weight.dtype
+        CACHE.setdefault(key, (self.weight, self.weight.detach().clone()))
+        return torch.tanh(self.read(x) + h @ CACHE[key][1])
+
+
+@broken("two parameters over one memory", "weight and second are two over one memory")
+class OverOneMemory(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.second = nn.Parameter(self.weight.data)
+
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x, h) + h @ self.second
+
+
+@broken("a parameter over another's transpose", "weight and second are two over one memory")
+class OverATranspose(OverOneMemory):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.second = nn.Parameter(self.weight.data.t())
+
+
+@broken("a seed of its own", "sets the seed of torch's global generator: two seeds give the same")
+class SeedsItself(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        torch.manual_seed(0)
+        super().__init__(input_size, output_size)
+
+
+ALL_SHARE: dict[int, nn.Parameter] = {}
+
+
+@broken("one parameter for all", "its parameter shared is that of every other one too")
+class OneForAll(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.shared = ALL_SHARE.setdefault(output_size, nn.Parameter(torch.ones(output_size)))
+
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x, h) * self.shared
+
+
+@broken("a parameter made by the first call", "its parameter extra is made by the first call")
+class MadeByTheCall(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        if not hasattr(self, "extra"):
+            self.extra = nn.Parameter(torch.ones(h.shape[1], dtype=h.dtype))
+        return super().h(x, h) * self.extra
+
+
+@broken("a lazy layer", r"lazy\.weight has no shape before the first call \(LazyLinear\)")
+class LazyInside(Sound):
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.lazy = nn.LazyLinear(output_size)
+
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x, h) + self.lazy(x)
+
+
+@broken("another start in training", r"initial_state\(3\) gives another state h in training mode")
+class StartInTraining(Sound):
+    def initial_state(self, batch_size: int = 1, *, device: Any = None, dtype: Any = None) -> Any:
+        start = super().initial_state(batch_size, device=device, dtype=dtype)
+        return HState(start.h + 1) if self.training else start
+
+
+@broken("a start for each row", r"initial_state\(3\) gives rows of state h that differ")
+class StartOfRows(Sound):
+    def initial_state(self, batch_size: int = 1, *, device: Any = None, dtype: Any = None) -> Any:
+        h = super().initial_state(batch_size, device=device, dtype=dtype).h
+        return HState(h + 0.1 * torch.arange(batch_size, device=h.device)[:, None].to(h))
+
+
+@broken("a start of the batch's size", r"gives another state h than initial_state\(1\)")
+class StartOfSize(Sound):
+    def initial_state(self, batch_size: int = 1, *, device: Any = None, dtype: Any = None) -> Any:
+        start = super().initial_state(batch_size, device=device, dtype=dtype)
+        return HState(start.h + 1 / batch_size)
+
+
+STARTS: dict[Any, Any] = {}
+
+
+@broken("one start for all", r"initial_state\(3\) returns the same memory each time \(state h\)")
+class OneStart(Sound):
+    def initial_state(self, batch_size: int = 1, *, device: Any = None, dtype: Any = None) -> Any:
+        key = batch_size, str(device or self.weight.device), dtype or self.weight.dtype
+        start = super().initial_state(batch_size, device=device, dtype=dtype)
+        return STARTS.setdefault(key, start)
+
+
+@broken("gates that raise", r"gates\(x, state\) raises ValueError: no .*broken_cells\.py:\d+")
+class GatesRaise(Sound):
+    def gates(self, x: Tensor, state: Any) -> dict[str, Tensor]:
+        raise ValueError("no")
+
+
+@broken("random gates", r"gates\(x, state\) gives another k the second time .* random")
+class GatesRandom(Sound):
+    def gates(self, x: Tensor, state: Any) -> dict[str, Tensor]:
+        return {"k": torch.rand_like(state.h)}
+
+
+@broken("gates without rows", r"gates\(x, state\) gives k of shape \(4,\), expected 2 rows")
+class GatesWithoutRows(Sound):
+    def gates(self, x: Tensor, state: Any) -> dict[str, Tensor]:
+        return {"k": torch.sigmoid(self.read(x)).mean(0)}
+
+
+@broken("gates that write", r"gates\(x, state\) changes its state h in place")
+class GatesWrite(Sound):
+    def gates(self, x: Tensor, state: Any) -> dict[str, Tensor]:
+        return {"k": state.h.mul_(0.5)}
+
+
+@broken(
+    "gradients switched off", r"a setting of the whole process: torch\.set_grad_enabled, from True"
+)
+class SwitchesGradients(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        torch.set_grad_enabled(False)
+        return made
+
+
+@broken(
+    "a default dtype",
+    r"setting .*: torch\.set_default_dtype, from torch\.float32 to torch\.float64",
+)
+class SetsDefault(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        torch.set_default_dtype(torch.float64)
+        return super().h(x, h)
+
+
+@broken("small numbers flushed", r"setting .*: torch\.set_flush_denormal, from False to True")
+class Flushes(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        torch.set_flush_denormal(True)
+        return super().h(x, h)
+
+
+@broken("narrow products allowed", r"setting .*allow_tf32\), from highest to high")
+class AllowsNarrow(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        torch.backends.cuda.matmul.allow_tf32 = True
+        return super().h(x, h)
+
+
+@broken(
+    "threads of its own in training", r"torch\.set_num_threads, from \d+ to \d+ in training mode"
+)
+class SetsThreads(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        if self.training:
+            torch.set_num_threads(torch.get_num_threads() + 1)
+        return super().h(x, h)
+
+
+@broken("a gradient halved in float32", r"gradient of .* in float32 is not .*but 0\.5 times it")
+class HalvedInFloat32(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        made = super().h(x, h)
+        return Halved.apply(made) if made.dtype == torch.float32 else made  # type: ignore[no-any-return]
+
+
+@broken("bfloat16 inside of float32", r"in float32 is not that in float64")
+class Bfloat16Inside(Sound):
+    def h(self, x: Tensor, h: Tensor) -> Tensor:
+        return super().h(x.bfloat16().float() if x.dtype == torch.float32 else x, h)

@@ -122,4 +122,58 @@ def delta_of_nine_keys(input_size: int, output_size: int) -> GatedDeltaCell:
     return Nine(input_size, output_size)
 
 
-HONEST = (GatedDeltaCell, DiagonalGRUCell, ChronoLSTMCell, LearnedStartCell, delta_of_nine_keys)
+class EchoCell(DiagonalGRUCell):
+    """An echo state network: what is learned is the read-out alone, of units in a fixed order."""
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.requires_grad_(False)
+        self.order = nn.Parameter(torch.arange(output_size).flip(0), requires_grad=False)
+        self.readout = nn.Linear(output_size, output_size)
+
+    def forward(self, x: Tensor, state: Diagonal) -> tuple[Tensor, Diagonal]:
+        h, state = super().forward(x, state)
+        return self.readout(h[:, self.order]), state
+
+
+class Complex(NamedTuple):
+    re: Tensor
+    im: Tensor
+
+
+class ComplexCell(Cell):
+    """A diagonal recurrence of complex numbers, as their authors write it."""
+
+    state_type = Complex
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, output_size)
+        self.read = nn.Linear(input_size, output_size)
+        self.angle = nn.Parameter(torch.randn(output_size))
+        self.decay = nn.Parameter(torch.zeros(output_size))
+
+    def forward(self, x: Tensor, state: Complex) -> tuple[Tensor, Complex]:
+        size = torch.exp(-torch.exp(self.decay))
+        turn = torch.complex(size * torch.cos(self.angle), size * torch.sin(self.angle))
+        z = turn * torch.complex(state.re, state.im) + self.read(x)
+        return z.real, Complex(z.real, z.imag)
+
+
+class LargeCell(DiagonalGRUCell):
+    """Outputs of the size that a target has, here of a million."""
+
+    def forward(self, x: Tensor, state: Diagonal) -> tuple[Tensor, Diagonal]:
+        h, state = super().forward(x, state)
+        return 1e6 * h, state
+
+
+HONEST = (
+    GatedDeltaCell,
+    DiagonalGRUCell,
+    ChronoLSTMCell,
+    LearnedStartCell,
+    delta_of_nine_keys,
+    EchoCell,
+    ComplexCell,
+    LargeCell,
+)

@@ -27,8 +27,8 @@ from recurra.nn.contract.suite import PARTS, _subject, check, first_failure
 from recurra.nn.wrappers import WRAPPERS
 
 sys.path.append(str(Path(__file__).parent))
-from broken_cells import BROKEN, AcrossTheBatch, Sound, WithKernel
-from honest_cells import HONEST, GatedDeltaCell
+from broken_cells import BROKEN, AcrossTheBatch, SetsDefault, Sound, SwitchesGradients, WithKernel
+from honest_cells import HONEST, ComplexCell, GatedDeltaCell
 
 FIRST_MET = list(BROKEN)[:6]
 
@@ -174,3 +174,13 @@ def test_must_say_which_widths_were_tried() -> None:
     assert "(units that were tried: 4, 6, 8, 12, 16, 5, 10" in said
     said = check(Heads, output_size=5, input_size=3).failures[0].said
     assert "5 units in 3 heads" in said and "tried" not in said
+
+
+def test_complex_numbers_of_a_half_are_a_limit() -> None:
+    said = " ".join(check(ComplexCell).limits)
+    assert re.search("bfloat16.* (is|are) not taken: RuntimeError: .*honest_cells", said)
+
+
+def test_settings_of_the_process_are_put_back() -> None:
+    assert not check(SwitchesGradients).ok and torch.is_grad_enabled()
+    assert not check(SetsDefault).ok and torch.get_default_dtype() == torch.float32

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from recurra.errors import RecurraError, ShapeError, in_one_line, with_place
 from recurra.nn.cells.base import Cell, require_recurrence
 from recurra.nn.cells.declared import shapes_note
-from recurra.nn.contract.subject import Subject, differing, looks_ahead, loose, shown
+from recurra.nn.contract.subject import (
+    Subject,
+    differing,
+    generators,
+    looks_ahead,
+    loose,
+    seeded,
+    shown,
+)
 from recurra.nn.state import State, flatten
 from recurra.nn.wrappers.base import Recurrence
 
@@ -49,6 +57,10 @@ def made(subject: Subject) -> Iterator[str]:
                 "state_dict(), so neither trained nor saved; make it an nn.Parameter, several an "
                 "nn.ParameterList"
             )
+    yield from _lazy(cell)
+    yield from _over_one_memory(cell if not isinstance(subject.make, nn.Module) else subject.make)
+    if not isinstance(subject.make, nn.Module):
+        yield from _made_apart(subject)
     if (twin := subject.again()) is not None:
         subject.doing = f"making {subject.name} a second time"
         if found := differing(_numbers(twin), _numbers(cell), 0.0):
@@ -56,6 +68,63 @@ def made(subject: Subject) -> Iterator[str]:
                 f"made twice from one seed of torch, {found[0]} differs: the constructor draws "
                 "from elsewhere than torch's generator, or leaves numbers as torch.empty has them"
             )
+
+
+def _lazy(cell: nn.Module) -> Iterator[str]:
+    for name, each in (*cell.named_parameters(), *cell.named_buffers()):
+        if nn.parameter.is_lazy(each):
+            kind = type(cell.get_submodule(name.rpartition(".")[0])).__name__
+            yield (
+                f"{name} has no shape before the first call ({kind}): it is drawn there, where no "
+                "seed of a run reaches, and what was counted or given to an optimizer before "
+                "lacks it; its sizes are known in __init__"
+            )
+            return
+
+
+def _over_one_memory(cell: nn.Module) -> Iterator[str]:
+    """Find two parameters over one memory; one parameter of two names is no fault."""
+    places: list[tuple[int, int, int, str]] = []
+    for name, each in cell.named_parameters():
+        if nn.parameter.is_lazy(each) or not each.numel() or each.is_meta:
+            continue
+        long = 1 + sum(step * (size - 1) for step, size in zip(each.stride(), each.shape))
+        begin = each.data_ptr()
+        place = each.untyped_storage().data_ptr(), begin, begin + long * each.element_size(), name
+        for storage, start, end, other in places:
+            if storage == place[0] and begin < end and start < place[2]:
+                yield (
+                    f"its parameters {other} and {name} are two over one memory: an optimizer "
+                    "moves it twice, and .to() or a copy parts them; give one nn.Parameter both "
+                    "names"
+                )
+                return
+        places.append(place)
+
+
+def _made_apart(subject: Subject) -> Iterator[str]:
+    """Find what several that are made have in common."""
+    made, ends = [], []
+    for seed in (1, 2):
+        with seeded(seed):
+            made.append(subject.make())
+            ends.append(generators())
+    known = {id(each) for each in made[0].parameters()}
+    for name, each in made[1].named_parameters():
+        if id(each) in known:
+            yield (
+                f"its parameter {name} is that of every other one too: who trains one trains all; "
+                "make it in __init__"
+            )
+            return
+    for name, end in ends[0].items():
+        if end == ends[1][name]:
+            yield (
+                f"making it sets the seed of {name}'s global generator: two seeds give the same "
+                "weights, and all that is drawn after it is the same too; draw from a "
+                "torch.Generator of its own"
+            )
+            return
 
 
 def _numbers(cell: nn.Module) -> dict[str, Tensor]:
@@ -95,6 +164,37 @@ def starts(subject: Subject) -> Iterator[str]:
         fault = _unlike(parts, rows, options, first)
         if fault is not None:
             yield f"{subject.doing} {fault}"
+            return
+    yield from _other_start(subject)
+
+
+def _other_start(subject: Subject) -> Iterator[str]:
+    """Find a first state that hangs on the mode, on the row or on the call before."""
+    cell, awake = subject.fresh(), subject.fresh(training=True)
+    subject.doing = "initial_state(3)"
+    with seeded(1), torch.no_grad():
+        state, again = (flatten(cell.initial_state(3)) for _ in range(2))
+        one, other = flatten(cell.initial_state(1)), flatten(awake.initial_state(3))
+    if differing(again, state):
+        return  # it is random, which is told where randomness is
+    if found := differing(other, state):
+        yield f"initial_state(3) gives another {shown(found[0])} in training mode ({found[1]})"
+        return
+    for name, part in state.items():
+        if found := differing({name: part}, {name: part[:1].expand_as(part)}):
+            yield f"initial_state(3) gives rows of {shown(name)} that differ ({found[1]})"
+            return
+        if found := differing({name: part[:1]}, {name: one[name]}):
+            yield f"initial_state(3) gives another {shown(name)} than initial_state(1) ({found[1]})"
+            return
+    own = {each.untyped_storage().data_ptr() for each in (*cell.parameters(), *cell.buffers())}
+    for name, part in state.items():
+        place = part.untyped_storage().data_ptr()
+        if place and place == again[name].untyped_storage().data_ptr() and place not in own:
+            yield (
+                f"initial_state(3) returns the same memory each time ({shown(name)}): who writes "
+                "over one state changes those that come after"
+            )
             return
 
 
@@ -137,8 +237,17 @@ def steps(subject: Subject) -> Iterator[str]:
         for rows in ROWS:
             subject.doing = f"a step of B = {rows}"
             cell = subject.fresh(training=training)
+            known = dict(cell.named_parameters())
             try:
                 fault = _step(subject, cell, rows)
+                new = [name for name, _ in cell.named_parameters() if name not in known]
+                if new and fault is None:
+                    yield (
+                        f"its parameter {new[0]} is made by the first call: an optimizer that was "
+                        "given parameters() before never moves it, and state_dict() lacks it; make "
+                        "it in __init__"
+                    )
+                    return
             except Exception as error:  # a cell of the user's may raise anything
                 fault = _raised(subject.doing, error)
             if fault is None:

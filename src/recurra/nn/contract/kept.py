@@ -23,6 +23,7 @@ from recurra.nn.contract.subject import (
     named,
     shown,
 )
+from recurra.nn.state import State
 from recurra.nn.unroll import unroll, unroll_plain
 from recurra.nn.wrappers.base import Recurrence
 from recurra.nn.wrappers.bidirectional import Bidirectional
@@ -51,14 +52,14 @@ def can_be_saved(subject: Subject) -> Iterator[str]:
         if found := differing(whole(twin, x, copied(state)), expected):
             yield f"a copy gives another {shown(found[0])} (B = 2, T = 3; {found[1]})"
             return
-        for parameter in twin.parameters():
-            parameter.mul_(0.5)
+        _halve(twin)
         if found := differing(whole(cell, x, copied(state)), expected):
             yield (
                 f"its {shown(found[0])} changes with the weights of a copy of it (B = 2, T = 3; "
                 f"{found[1]}): copy.deepcopy shares something"
             )
             return
+        yield from _stale(subject, x, state)
         yield from _unsaved(subject, cell, x)
         subject.doing = "loading its state_dict() into another"
         other = subject.other()
@@ -73,6 +74,32 @@ def can_be_saved(subject: Subject) -> Iterator[str]:
                 )
                 return
         yield from _called_with(subject, cell, x)
+
+
+def _halve(cell: torch.nn.Module) -> None:
+    for parameter in cell.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.mul_(0.5)
+
+
+def _stale(subject: Subject, x: Tensor, state: State) -> Iterator[str]:
+    """Find weights that are kept beside the parameters, and are not those after a change."""
+    subject.doing = "unroll after its weights have changed"
+    for training in (False, True):
+        cell, twin = (subject.fresh(torch.float64, training) for _ in range(2))
+        whole(cell, x, copied(state))
+        for each in (cell, twin):
+            _halve(each)
+        got = whole(cell, x, copied(state))
+        with torch.enable_grad():  # where a cache without gradients is not read
+            expected = whole(twin, x, copied(state))
+        if found := differing(got, expected):
+            yield (
+                f"after its weights are changed in place, as an optimizer does, it gives the "
+                f"{shown(found[0])} of others under torch.no_grad() (B = 2, T = 3; {found[1]}): "
+                "they are kept somewhere beside the parameters"
+            )
+            return
 
 
 def _unsaved(subject: Subject, cell: Recurrence, x: Tensor) -> Iterator[str]:
@@ -106,11 +133,10 @@ def _called_with(subject: Subject, cell: Recurrence, x: Tensor) -> Iterator[str]
             y: Tensor = unroll_plain(cell, x, generator=torch.Generator().manual_seed(7))[0]
             return y
 
-    weights = {f"cell.{n}": p.detach() * 0.5 for n, p in cell.named_parameters()}
-    got = functional_call(Outputs(), weights, (x,))
     twin = subject.fresh(torch.float64)
-    for parameter in twin.parameters():
-        parameter.mul_(0.5)
+    _halve(twin)
+    weights = {f"cell.{n}": p.detach().clone() for n, p in twin.named_parameters()}
+    got = functional_call(Outputs(), weights, (x,))
     expected = unroll_plain(twin, x, generator=torch.Generator().manual_seed(7))[0]
     if found := differing({"output": got}, {"output": expected}):
         yield (

@@ -20,6 +20,7 @@ from recurra.nn.contract.subject import (
     Subject,
     copied,
     differing,
+    draws,
     named,
     shown,
 )
@@ -43,6 +44,7 @@ class Case:
     dtype: torch.dtype = torch.float64
     started: bool = True
     turned: bool = False
+    training: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def told(self) -> str:
@@ -54,6 +56,7 @@ class Case:
             *([] if lengths is None else [f"lengths {' and '.join(map(str, lengths.tolist()))}"]),
             *([kind] * bool(kind)),
             *(["tensors not contiguous"] * self.turned),
+            *(["in training mode"] * self.training),
         ]
         return ", ".join(words)
 
@@ -100,6 +103,8 @@ def is_the_step(subject: Subject) -> Iterator[str]:
     if not has_kernel(subject):
         return
     lengths = {"lengths": torch.tensor(LENGTHS)}
+    # in training mode wrappers may draw masks, and each of the two has its own
+    trained = () if draws(subject.fresh()) else (Case(training=True),)
     several: tuple[tuple[Callable[[Subject, Case], str | None], Case], ...] = (
         (_forward, Case(started=False)),
         (_forward, Case()),
@@ -113,6 +118,8 @@ def is_the_step(subject: Subject) -> Iterator[str]:
         (_forward, Case(dtype=torch.float32)),
         (_backward, Case(dtype=torch.float32)),
         (_again, Case()),
+        *((_forward, case) for case in trained),
+        *((_backward, case) for case in trained),
     )
     for find, case in several:
         if fault := find(subject, case):
@@ -124,7 +131,7 @@ def _tried(
     subject: Subject, how: Callable[..., Any], case: Case, within: bool = True
 ) -> tuple[Recurrence, Tensor, State, Results]:
     """Run it, `within` lengths or past them; returns the cell, the leaves, and what came out."""
-    cell = subject.fresh(case.dtype)
+    cell = subject.fresh(case.dtype, case.training)
     x = subject.x(case.rows, case.steps, cell, case.dtype)
     begin = subject.begins(case.rows, case.dtype) if case.started else None
     if case.turned:

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from recurra.errors import in_one_line
 from recurra.nn.contract.purity import called
 from recurra.nn.contract.subject import (
+    Results,
     Subject,
     copied,
+    differing,
     is_smooth,
+    learned,
     looks_ahead,
     loose,
     shown,
@@ -23,9 +26,13 @@ from recurra.nn.contract.subject import (
 from recurra.nn.state import flatten, map_tensors
 from recurra.nn.unroll import unroll
 
-__all__ = ["of_every_dtype", "on_every_device", "precise"]
+__all__ = ["in_float32", "of_every_dtype", "on_every_device", "precise"]
 
 HALF = (torch.bfloat16, torch.float16)
+SINGLE = 1e-3
+"""How far numbers of float32 may be from those of float64, beside the largest of them."""
+UNTAKEN = ("not implemented", "to be Half, Float or Double", "ComplexHalf", "ComplexBFloat16")
+"""Words of torch where it has no operation of a half, nor complex numbers of them."""
 
 
 def of_every_dtype(subject: Subject) -> Iterator[str]:
@@ -34,6 +41,7 @@ def of_every_dtype(subject: Subject) -> Iterator[str]:
     Args:
         subject: what is checked.
     """
+    refused: dict[str, str] = {}
     for dtype in (torch.float64, *HALF):
         kind = str(dtype).removeprefix("torch.")
         subject.doing = f"a step in {kind}"
@@ -49,8 +57,9 @@ def of_every_dtype(subject: Subject) -> Iterator[str]:
             with torch.no_grad():
                 results = called(subject, cell, x, state)
         except RuntimeError as error:
-            if dtype in HALF and "not implemented" in str(error):
-                continue  # an operation that the processor has not, and says so
+            if dtype in HALF and any(words in str(error) for words in UNTAKEN):
+                refused[kind] = in_one_line(error)
+                continue  # an operation that torch has not, and says so
             left = _left_behind(cell)
             yield f"{subject.doing} raises {in_one_line(error)}{left}"
             return
@@ -65,6 +74,10 @@ def of_every_dtype(subject: Subject) -> Iterator[str]:
                     f"{kind} (B = 2, T = 1)"
                 )
                 return
+    if refused:
+        are = "is" if len(refused) == 1 else "are"
+        said = next(iter(refused.values()))
+        subject.limits.append(f"{' and '.join(refused)} {are} not taken: {said}")
 
 
 def _kind(tensor: Tensor) -> str:
@@ -108,6 +121,51 @@ def precise(subject: Subject) -> Iterator[str]:
                 "something inside is cast to float32"
             )
             return
+
+
+def in_float32(subject: Subject) -> Iterator[str]:
+    """In float32 numbers and gradients are about those in float64.
+
+    Args:
+        subject: what is checked.
+    """
+    subject.doing = "a step in float32"
+    narrow, wide = (_graded(subject, dtype) for dtype in (torch.float32, torch.float64))
+    if found := differing(narrow, wide, SINGLE):
+        name, off = found
+        got, expected = narrow[name].double(), wide[name].double()
+        ratio = float((got * expected).sum() / (expected * expected).sum())
+        about = abs(ratio - 1) > 0.01 and differing({name: got}, {name: ratio * expected}, SINGLE)
+        times = "" if about is not None else f", but {ratio:.2g} times it"
+        yield f"{shown(name)} in float32 is not that in float64{times} (B = 2, T = 1; {off})"
+
+
+def _graded(subject: Subject, dtype: torch.dtype) -> Results:
+    """Return what a step gives, and its gradients."""
+    cell = subject.fresh(dtype)
+    kind = torch.complex64 if dtype == torch.float32 else torch.complex128
+
+    def cast(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(kind)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    x = subject.x(2, 3, cell, dtype).requires_grad_()
+    results = called(subject, cell, x, map_tensors(cast, subject.begins(2)))
+    loss = torch.zeros((), dtype=torch.float64)
+    for each in results.values():
+        if each.is_floating_point() or each.is_complex():
+            reals = torch.view_as_real(each) if each.is_complex() else each
+            weights = (torch.arange(reals.numel(), dtype=torch.float64) + 1).sin()
+            loss = loss + (reals.double() * weights.view_as(reals)).sum()
+    leaves = {"x": x, **learned(cell)}
+    found = {name: each.detach() for name, each in results.items()}
+    if loss.requires_grad:
+        gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        for name, each in zip(leaves, gradients):
+            if each is not None:
+                found[f"the gradient of {name}"] = each
+    return found
 
 
 def _moved(subject: Subject, leaf: str, size: float) -> Tensor | None:

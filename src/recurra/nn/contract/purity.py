@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from recurra.nn.contract.subject import (
+    MODES,
     OWN,
     Results,
     Subject,
     copied,
     differing,
     draws,
+    generators,
     looks_ahead,
     named,
     seeded,
@@ -29,7 +32,29 @@ from recurra.nn.state import State, flatten
 from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.base import Recurrence
 
-__all__ = ["changes_nothing", "draws_nothing", "modes_agree", "remembers_nothing"]
+__all__ = [
+    "changes_nothing",
+    "draws_nothing",
+    "in_words",
+    "modes_agree",
+    "remembers_nothing",
+    "restoring",
+    "sets_nothing",
+]
+
+
+def in_words(training: bool, graded: bool) -> str:
+    """Return in which mode something was, to be put behind it.
+
+    Args:
+        training: in training mode.
+        graded: with gradients.
+
+    Example:
+        >>> in_words(True, False), in_words(True, True), in_words(False, False)
+        (' in training mode', ' in training mode with gradients', '')
+    """
+    return f" in training mode{' with gradients' * graded}" if training else ""
 
 
 def called(subject: Subject, cell: Recurrence, x: Tensor, state: State) -> Results:
@@ -65,14 +90,76 @@ WAYS: tuple[tuple[str, Callable[..., Results]], ...] = (
 )
 
 
+def _flushes() -> bool:
+    """Return whether the smallest numbers are taken for zeros, as torch has no word for it."""
+    return not float(torch.full((), 1e-310, dtype=torch.float64) * 1)
+
+
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "torch.set_grad_enabled": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch.set_default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch.set_num_threads": (torch.get_num_threads, torch.set_num_threads),
+    "torch.set_flush_denormal": (_flushes, torch.set_flush_denormal),
+    "torch.use_deterministic_algorithms": (
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+    "torch.set_float32_matmul_precision (allow_tf32)": (
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    "torch.backends.cudnn.allow_tf32": (
+        lambda: torch.backends.cudnn.allow_tf32,
+        lambda value: setattr(torch.backends.cudnn, "allow_tf32", value),
+    ),
+}
+"""How a setting of the process is called -> what reads it, and what sets it."""
+
+
+@contextmanager
+def restoring() -> Iterator[dict[str, Any]]:
+    """Put back the settings of the process; gives them as they are at the beginning."""
+    before = {name: read() for name, (read, _) in SETTINGS.items()}
+    try:
+        yield before
+    finally:
+        for name, (read, put) in SETTINGS.items():
+            if read() != before[name]:
+                put(before[name])
+
+
+def sets_nothing(subject: Subject) -> Iterator[str]:
+    """It leaves the settings of the process, as of threads and gradients, as they were.
+
+    Args:
+        subject: what is checked.
+    """
+    for training in (False, True):
+        for what, way in WAYS:
+            subject.doing = what
+            with restoring() as before:  # a state to begin with comes of steps too
+                cell = subject.fresh(training=training)
+                x, state = subject.x(2, 3, cell, torch.float32), subject.begins(2, torch.float32)
+                way(subject, cell, x, state)
+                after = {name: read() for name, (read, _) in SETTINGS.items()}
+            for name, value in before.items():
+                if after[name] != value:
+                    yield (
+                        f"{what} changes a setting of the whole process: {name}, from {value} to "
+                        f"{after[name]}{in_words(training, False)} (B = 2): all that runs beside "
+                        "it or after it is changed too"
+                    )
+                    return
+
+
 def draws_nothing(subject: Subject) -> Iterator[str]:
     """It reads no global generator, and the same again gives the same numbers.
 
     Args:
         subject: what is checked.
     """
-    for training in (False, True):
-        mode = f"in {'training' if training else 'evaluation'} mode"
+    for training, graded in MODES:
+        mode = in_words(training, graded).lstrip() or "in evaluation mode"
         for what, way in (("initial_state", None), *WAYS):
             subject.doing = f"{what} {mode}"
             cell = subject.fresh(training=training)
@@ -81,13 +168,13 @@ def draws_nothing(subject: Subject) -> Iterator[str]:
             results = []
             for seed in (11, 12):
                 cell = subject.fresh(training=training)
-                with seeded(seed), torch.no_grad():
-                    known = _generators()
+                with seeded(seed), torch.set_grad_enabled(graded):
+                    known = generators()
                     if way is None:
                         results.append(flatten(cell.initial_state(2)))
                     else:
                         results.append(way(subject, cell, x.clone(), copied(begin)))
-                    drawn = [name for name, kept in known.items() if kept != _generators()[name]]
+                    drawn = [name for name, kept in known.items() if kept != generators()[name]]
                 if drawn:
                     hint = _dropout(cell) if drawn[0] == "torch" and training else ""
                     yield (
@@ -98,7 +185,7 @@ def draws_nothing(subject: Subject) -> Iterator[str]:
             if (found := differing(results[1], results[0])) is None:
                 continue
             off = f"{mode} (B = 2; {shown(found[0])} differs {found[1]})"
-            if way is not None and _follows(subject, way, x, begin):
+            if way is not None and _follows(subject, way, x, begin, (training, graded)):
                 yield (
                     f"{what} keeps state outside of the module, in a global say: it gives other "
                     f"numbers from the same input, state and weights after another call, {off}"
@@ -111,22 +198,20 @@ def draws_nothing(subject: Subject) -> Iterator[str]:
             return
 
 
-def _follows(subject: Subject, way: Callable[..., Results], x: Tensor, state: State) -> bool:
+def _follows(
+    subject: Subject,
+    way: Callable[..., Results],
+    x: Tensor,
+    state: State,
+    mode: tuple[bool, bool],
+) -> bool:
     """Return whether what a call gives follows from the call before it."""
     results = []
-    with torch.no_grad():
+    with torch.set_grad_enabled(mode[1]):
         for _ in range(3):
-            results.append(way(subject, subject.fresh(), x.clone(), copied(state)))
+            cell = subject.fresh(training=mode[0])
+            results.append(way(subject, cell, x.clone(), copied(state)))
     return differing(results[2], results[1]) is None
-
-
-def _generators() -> dict[str, Any]:
-    kept: Any = np.random.get_state()
-    return {
-        "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": (kept[1].tobytes(), *kept[2:]),
-        "Python": random.getstate(),
-    }
 
 
 def _dropout(cell: nn.Module) -> str:
@@ -175,19 +260,21 @@ def remembers_nothing(subject: Subject) -> Iterator[str]:
     Args:
         subject: what is checked.
     """
-    for training in (False, True):
+    for training, graded in MODES:
+        # what converges, as vectors of a norm do, still moves in float64
+        dtype = torch.float64 if graded else torch.float32
         for what, way in WAYS:
             subject.doing = what
-            x, other = (subject.x(2, 3, subject.fresh(), torch.float32, seed=s) for s in (3, 4))
-            state = subject.begins(2, torch.float32)
-            cell = subject.fresh(training=training)
+            x, other = (subject.x(2, 3, subject.fresh(), dtype, seed=s) for s in (3, 4))
+            state = subject.begins(2, dtype)
+            cell = subject.fresh(dtype, training)
             kept, results = [], []
-            with torch.no_grad():
+            with torch.set_grad_enabled(graded):
                 for each in (x, other, x, other, x):
                     results.append(way(subject, cell, each, copied(state)))
                     kept.append(_held(cell))
-                alone = way(subject, subject.fresh(training=training), x, copied(state))
-                beside = subject.fresh(training=training)
+                alone = way(subject, subject.fresh(dtype, training), x, copied(state))
+                beside = subject.fresh(dtype, training)
                 way(subject, beside, other * 2, copied(state))
                 results.append(way(subject, beside, x, copied(state)))
             later = (differing(results[n], alone) for n in (0, 2, 4, 5))
@@ -195,7 +282,7 @@ def remembers_nothing(subject: Subject) -> Iterator[str]:
             moved = [name for name in kept[4] if kept[4][name] != kept[3].get(name)]
             if found is None and not moved:
                 continue
-            mode = " in training mode" if training else ""
+            mode = in_words(training, graded)
             where = _whose(cell, moved[0]) if moved else "something outside of it: a global, say"
             effect = (
                 f"{shown(found[0])} differs {found[1]} at a second call with the same input and "
@@ -249,6 +336,9 @@ def _whose(cell: nn.Module, name: str) -> str:
     said = f"its buffer {name}" if name in buffers else f"self.{name}"
     if isinstance(owner, nn.modules.batchnorm._NormBase):
         said += f" ({place} is {type(owner).__name__}, whose statistics mix the rows of a batch)"
+    elif "SpectralNorm" in type(owner).__name__:
+        norm = place.removesuffix(".0").replace(".parametrizations", "")
+        said += f" (spectral_norm of {norm}, whose vectors move in each training forward)"
     return said
 
 
@@ -263,13 +353,16 @@ def modes_agree(subject: Subject) -> Iterator[str]:
         return
     subject.doing = "a step in training mode"
     x, state = subject.x(2, 1, cell), subject.begins(2)
-    with torch.no_grad():
-        asleep, awake = (
-            subject.step(subject.fresh(torch.float64, training), x[:, 0], copied(state))
-            for training in (False, True)
-        )
-    if (found := differing(awake, asleep)) is not None:
-        yield (
-            f"{shown(found[0])} differs {found[1]} between training mode and evaluation (B = 2, "
-            "T = 1), though nothing is drawn: what is trained is not what is used"
-        )
+    results = []
+    for training, graded in MODES:
+        with torch.set_grad_enabled(graded):
+            cell = subject.fresh(torch.float64, training)
+            results.append(subject.step(cell, x[:, 0], copied(state)))
+    for graded, awake in zip((False, True), results[1:]):
+        if (found := differing(awake, results[0])) is not None:
+            yield (
+                f"{shown(found[0])} differs {found[1]} between training mode"
+                f"{' with gradients' * graded} and evaluation (B = 2, T = 1), though nothing is "
+                "drawn: what is trained is not what is used"
+            )
+            return

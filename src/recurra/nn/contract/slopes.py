@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.nn.contract.purity import called, whole
+from recurra.nn.contract.purity import called, in_words, whole
 from recurra.nn.contract.subject import (
     Results,
     Subject,
     copied,
+    draws,
     is_smooth,
+    learned,
     looks_ahead,
     shown,
 )
@@ -42,13 +44,17 @@ def of_steps(subject: Subject) -> Iterator[str]:
     if looks_ahead(subject.fresh()):
         return
     subject.doing = "the gradient of a step"
+    for training in (False, True):
+        if training and draws(subject.fresh()):
+            return  # wrappers may draw masks
 
-    def run(cell: Recurrence, x: Tensor, state: State) -> Results:
-        return called(subject, cell, x, state)
+        def run(cell: Recurrence, x: Tensor, state: State, training: bool = training) -> Results:
+            return called(subject, cell.train(training), x, state)
 
-    fault = _first_wrong(subject, run, 1, False) or _bent(subject, run, 1)
-    if fault:
-        yield fault
+        fault = _first_wrong(subject, run, 1, False) or _bent(subject, run, 1)
+        if fault:
+            yield fault.replace(" (B =", f"{in_words(training, False)} (B =", 1)
+            return
 
 
 def of_sequences(subject: Subject) -> Iterator[str]:
@@ -88,7 +94,7 @@ def _unused(subject: Subject) -> list[str]:
 def _first_wrong(subject: Subject, run: Run, T: int, from_start: bool) -> str | None:
     """Return what is wrong with the first leaf of which something is."""
     parts = [] if from_start else flatten(subject.begins(2))
-    for leaf in ["x", *parts, *dict(subject.fresh().named_parameters())]:
+    for leaf in ["x", *parts, *learned(subject.fresh())]:
         for end, (got, expected) in _slopes(subject, run, T, from_start, leaf).items():
             if abs(got - expected) > ALLOWED * max(abs(expected), abs(got)) + 1e-7:
                 return _told(leaf, got, expected, end, T, from_start)
@@ -185,7 +191,7 @@ def _bent(subject: Subject, run: Run, T: int) -> str | None:
         state = map_tensors(lambda t: t.requires_grad_() if is_smooth(t) else t, state)
         results = run(cell, x, state)
         losses = [loss for loss in map(_weighed, results.values()) if loss is not None]
-        leaves = {"x": x, **dict(cell.named_parameters())}
+        leaves = {"x": x, **learned(cell)}
         total = sum(losses, torch.zeros((), dtype=torch.float64)) * factor
         if not total.requires_grad:
             return None
@@ -243,7 +249,7 @@ def are_finite(subject: Subject) -> Iterator[str]:
                 "T = 3), which padding is: lengths and masks do not help against it"
             )
             return
-    leaves = {"x": x, **dict(cell.named_parameters())}
+    leaves = {"x": x, **learned(cell)}
     losses = [loss for loss in map(_weighed, results.values()) if loss is not None]
     total = sum(losses, torch.zeros((), dtype=torch.float64))
     if not total.requires_grad:

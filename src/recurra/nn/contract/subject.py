@@ -21,13 +21,16 @@ from recurra.nn.wrappers.base import Recurrence, StepPass, Wrapper
 from recurra.nn.wrappers.masks import Masks
 
 __all__ = [
+    "MODES",
     "Results",
     "Subject",
     "apart",
     "copied",
     "differing",
     "draws",
+    "generators",
     "is_smooth",
+    "learned",
     "looks_ahead",
     "loose",
     "named",
@@ -38,6 +41,9 @@ __all__ = [
 ]
 
 OWN = {*vars(nn.Module())}
+
+MODES = ((False, False), (True, False), (True, True))
+"""In training mode, with gradients: the ways in which what no wrapper draws must be the same."""
 
 Results = dict[str, Tensor]
 """Name in words -> tensor."""
@@ -60,6 +66,16 @@ def seeded(seed: int) -> Iterator[None]:
         finally:
             np.random.set_state(before[0])
             random.setstate(before[1])
+
+
+def generators() -> dict[str, Any]:
+    """Return the state of each global generator, in a form that can be compared."""
+    kept: Any = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (kept[1].tobytes(), *kept[2:]),
+        "Python": random.getstate(),
+    }
 
 
 class Subject:
@@ -233,6 +249,15 @@ def draws(cell: nn.Module) -> bool:
         cell: a cell or wrapper.
     """
     return any(isinstance(part, Wrapper) for part in cell.modules())
+
+
+def learned(cell: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that gradients are asked for, by their names.
+
+    Args:
+        cell: a cell or wrapper.
+    """
+    return {name: each for name, each in cell.named_parameters() if each.requires_grad}
 
 
 def is_smooth(tensor: Tensor) -> bool:

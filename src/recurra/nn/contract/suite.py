@@ -45,6 +45,12 @@ PARTS = (
     ),
     Part("sequences", "sequences run", kernel.runs, first=True),
     Part(
+        "settings",
+        "the settings of the process are left as they were",
+        purity.sets_nothing,
+        first=True,
+    ),
+    Part(
         "randomness",
         "nothing is random, and no global generator is drawn from",
         purity.draws_nothing,
@@ -69,6 +75,7 @@ PARTS = (
         first=True,
     ),
     Part("precision", "float64 is float64 all the way", numbers.precise, first=True),
+    Part("float32", "float32 gives about the numbers of float64", numbers.in_float32, first=True),
     Part("rows", "a row alone is the row in a batch, in any order", rows.keep_apart),
     Part("NaN", "a NaN stays in its row, and is seen there", rows.pass_nan, needs=("rows",)),
     Part("modes", "training mode changes nothing, but for what wrappers draw", purity.modes_agree),
@@ -153,6 +160,7 @@ PARTS = (
         transforms.compiles,
         needs=("kernel", "device", "rows"),
     ),
+    Part("gates", "gates, if any, are of each row, and change nothing", rows.has_gates),
 )
 
 
@@ -237,7 +245,8 @@ def _found(part: Part, subject: Subject) -> list[str]:
     try:
         with trusting(), seeded(0), warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
-            return list(part.find(subject))
+            with purity.restoring():
+                return list(part.find(subject))
     except Exception as error:  # a cell of the user's may raise anything
         if isinstance(error, RecurraError) and part.name == "made":
             return [f"{with_place(error)}{subject.tried}"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from recurra.errors import in_one_line
-from recurra.nn.contract.subject import Subject, apart, draws, looks_ahead, shortly
+from recurra.nn.contract.subject import Subject, apart, draws, learned, looks_ahead, shortly
 from recurra.nn.state import map_tensors
 from recurra.nn.unroll import unroll
 from recurra.nn.wrappers.base import Recurrence
@@ -67,7 +67,7 @@ def twice(subject: Subject) -> Iterator[str]:
         subject: what is checked.
     """
     subject.doing = "the gradient of a gradient"
-    for leaf in ("x", *dict(subject.fresh().named_parameters())):
+    for leaf in ("x", *learned(subject.fresh())):
         try:
             found = _curvatures(subject, leaf)
         except RuntimeError as error:
@@ -94,6 +94,9 @@ def _curvatures(subject: Subject, leaf: str) -> tuple[float, float] | None:
     if at.dtype != torch.float64:
         return None
     along = torch.randn(at.shape, generator=drawn, dtype=torch.float64)
+    with torch.no_grad():  # a sine of what is large has no differences
+        y = unroll(cell, base, subject.begins(2), generator=torch.Generator().manual_seed(7))[0]
+        scale = y.double().abs().amax().clamp(min=1.0)
 
     def slope(size: float, graph: bool) -> tuple[Tensor, Tensor]:
         cell = subject.fresh(torch.float64)
@@ -103,7 +106,7 @@ def _curvatures(subject: Subject, leaf: str) -> tuple[float, float] | None:
             at.add_(size * along)
         state = map_tensors(lambda t: t, subject.begins(2))
         y, _ = unroll(cell, x, state, generator=torch.Generator().manual_seed(7))
-        loss = y.double().sin().sum()
+        loss = (y.double() / scale).sin().sum()
         if not loss.requires_grad:
             return torch.zeros(()), at
         (gradient,) = torch.autograd.grad(loss, [x], create_graph=graph, allow_unused=True)
@@ -146,7 +149,7 @@ def compiles(subject: Subject) -> Iterator[str]:
 
 def _gradients(cell: Recurrence, run: Callable[[Tensor], Tensor], x: Tensor) -> dict[str, Tensor]:
     y = run(x)
-    parameters = dict(cell.named_parameters())
+    parameters = learned(cell)
     found = {"the output": y.detach()}
     if y.requires_grad:
         loss = (y * y.detach().cos()).sum()
