@@ -88,7 +88,7 @@ ORDER = {
     "recurra.nn.kernels.scans": "channels\n *",
     "recurra.nn.kernels.loops": "lstm_steps plain product_loop\n *",
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
-    "recurra.nn.cells": "kernel\n activation base\n biases candidate steps\n relatives\n *",
+    "recurra.nn.cells": "bounded kernel\n activation base\n biases candidate steps\n relatives\n *",
     "recurra.nn.wrappers": "masks\n base\n inside\n *",
     "recurra.nn.contract": "result subject\n form purity\n *\n suite",
     "recurra.nn.weights": "parts\n keras_arrays\n keras_layer\n *",
