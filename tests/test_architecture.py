@@ -89,7 +89,7 @@ ORDER = {
     "recurra.nn.kernels.loops": "lstm_steps plain product_loop\n *",
     "recurra.nn.kernels.device": "recorder triton_lstm\n graphs\n lstm",
     "recurra.nn.cells": """
-        declared kernel
+        bounded declared kernel
         activation base
         biases candidate steps
         relatives

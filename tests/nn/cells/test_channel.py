@@ -147,3 +147,51 @@ def test_the_step_is_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         loop(torch.randn(5, 4, 6), torch.randn(1, 3), torch.randn(5, 3))
     assert calls == [2, 2, 2]
+
+
+@rc.compiled
+def next_of(h: Any, c: int) -> Any:
+    return h[c + 1]
+
+
+@rc.compiled
+def past_forward(s: Any, w: Any, h: Any) -> None:
+    for c in range(len(h)):
+        h[c] = s[0, c] + w[0, c] * next_of(h, c)
+
+
+@rc.compiled
+def past_backward(s: Any, w: Any, h: Any, d_h: Any, d_s: Any, d_w: Any) -> None:
+    for c in range(len(h)):
+        d_s[2, c] = d_h[c]
+
+
+def test_an_index_past_the_end_is_named_before_anything_is_compiled() -> None:
+    given = torch.zeros(2, 3, 8), torch.zeros(1, 4), torch.zeros(2, 4)
+    past = rc.channel_kernel("past_f", past_forward, backward, step)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"^past_f: forward reaches past the end: h\[4\], and "
+                           r"h is of shape \(4,\) \(test_channel\.py:\d+\)$"):  # fmt: skip
+            past(*given)
+    past = rc.channel_kernel("past_b", forward, past_backward, step)
+    with pytest.raises(
+        ConfigError, match=r"backward .*: d_s\[2, 0\], and d_s is of shape \(2, 4\)"
+    ):
+        past(*given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((forward, backward, None), r"step is NoneType, expected the step in torch"),
+        ((step, backward, step), "forward is not compiled; write @rc.compiled above it"),
+        ((backward, backward, step), r"forward takes \(s, w, h, d_h, .*\), expected \(s, w, h\)"),
+        (
+            (forward, forward, step),
+            r"backward takes \(s, w, h\), expected \(s, w, h, d_h, d_s, d_w\)",
+        ),
+    ],
+)
+def test_what_is_no_loop_is_refused_where_it_is_made(given: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^refused: {message}"):
+        rc.channel_kernel("refused", *given)

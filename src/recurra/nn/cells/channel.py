@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ConfigError, ShapeError
+from recurra.nn.cells.bounded import require_bounds, require_loop
 from recurra.nn.cells.kernel import Kernel
 from recurra.nn.kernels.compiler.compiled import Compiled, served, unserved
 from recurra.nn.kernels.scans.channels import ChannelLoop
@@ -41,6 +42,16 @@ class ChannelKernel:
     def __init__(
         self, name: str, forward: Compiled[..., Any], backward: Compiled[..., Any], step: Step
     ) -> None:
+        require_loop(name, "forward", forward, ("s", "w", "h"))
+        require_loop(name, "backward", backward, ("s", "w", "h", "d_h", "d_s", "d_w"))
+        if not callable(step):
+            raise ConfigError(
+                f"{name}: step is {type(step).__name__}, expected the step in torch, a function of "
+                "(s, w, h)"
+            )
+        self._name, self._own = name, (forward, backward)
+        self._tried: set[tuple[int, int, int]] = set()
+
         def plain(parts: list[Tensor], weights: Tensor, h: Tensor, option: float) -> Any:
             h = step(parts[0], weights, h)
             return h, h
@@ -66,7 +77,8 @@ class ChannelKernel:
         Raises:
             ShapeError: for shapes that do not fit each other, or a dtype or device that no
                 compiled loop serves.
-            ConfigError: at the first call, the step in torch does not do what `forward` does.
+            ConfigError: at the first call, the step in torch does not do what `forward` does, or
+                one's own code reaches past the end of an array, as far as a trial tells.
         """
         C = state.shape[-1]
         fits = products.dim() == 3 and state.dim() == weights.dim() == 2 and weights.shape[1] == C
@@ -75,6 +87,8 @@ class ChannelKernel:
             raise ShapeError(f"expected (B, T, P C), (W, C) and (B, C), got {shapes}")
         if (reason := served(state)) is not None:
             raise ShapeError(reason)
+        if not torch.compiler.is_compiling():
+            self._try(products.shape[2] // C, len(weights), C)
         parts = products.to(state.dtype).view(*products.shape[:2], -1, C)
         weights = weights.to(state.dtype)
         self._hold_step(parts, weights, state)
@@ -103,6 +117,15 @@ class ChannelKernel:
                         f"(B = {len(s)}, step {t + 1}, {str(state.dtype).removeprefix('torch.')})"
                     )
         self._held.add(key)
+
+    def _try(self, P: int, W: int, C: int) -> None:
+        """Try one's own code once for each shape, before it is compiled."""
+        if (P, W, C) in self._tried:
+            return
+        shapes = ((P, C), (W, C), (C,), (C,), (P, C), (W, C))
+        for what, loop in zip(("forward", "backward"), self._own):
+            require_bounds(self._name, what, loop, shapes)
+        self._tried.add((P, W, C))
 
     def kernel(
         self, x: Tensor, read: Callable[[Tensor], Tensor], weights: Tensor, state_type: Any
@@ -147,6 +170,10 @@ def channel_kernel(
         backward: see above.
         step: the same of all rows at once, in torch: `(B, P, C), (W, C), (B, C) -> (B, C)`; where
             derivatives of the gradient are asked for, it is taken.
+
+    Raises:
+        ConfigError: a loop is not compiled or takes another number of arguments, or the step is
+            no function.
 
     Source: Li et al. 2018, "Independently recurrent neural network (IndRNN): building a longer
         and deeper RNN", for channels that see themselves alone.

@@ -21,6 +21,7 @@ from recurra.nn.contract.subject import (
     copied,
     differing,
     is_smooth,
+    learned,
     named,
     rows_of,
     shown,
@@ -197,7 +198,7 @@ def _first_wrong(place: Place, run: Run, split: bool) -> str | None:
     """Return what is wrong with the first leaf of which something is; or with all as one."""
     cell, x, state, told = place
     parts = {n: t for n, t in flatten(state).items() if is_smooth(t) and not t.is_complex()}
-    weights = {n: p for n, p in cell.named_parameters() if p.dtype == torch.float64}
+    weights = {n: p for n, p in learned(cell).items() if p.dtype == torch.float64}
     leaves = {"x": x, **parts, **weights}
     drawn = torch.Generator().manual_seed(9)
     along = {n: torch.randn(t.shape, generator=drawn, dtype=x.dtype) for n, t in leaves.items()}
@@ -307,7 +308,8 @@ def _tame(subject: Subject) -> Place | None:
         x, state = _inputs(subject, cell, T), subject.begins(B)
         with torch.no_grad():
             for parameter in cell.parameters():
-                parameter.mul_(0.5**halvings)
+                if parameter.is_floating_point():
+                    parameter.mul_(0.5**halvings)
             y, other = (unroll_plain(cell, x + shift, copied(state))[0] for shift in (0, 1e-7))
         growth = float((y - other).abs().max()) / 1e-7
         if growth <= MOST_GROWTH:  # of a NaN it is not
@@ -324,7 +326,7 @@ def _everything(place: Place, run: Run) -> Results:
     state = map_tensors(lambda t: t.clone().requires_grad_() if is_smooth(t) else t.clone(), state)
     results = run(x, state)
     leaves = {"x": x, **{f"the first {shown(n)}": t for n, t in flatten(state).items()}}
-    leaves |= dict(cell.named_parameters())
+    leaves |= learned(cell)
     leaves = {n: leaf for n, leaf in leaves.items() if leaf.requires_grad}
     ends = [t for t in results.values() if t.is_floating_point() and t.requires_grad]
     if not ends:
