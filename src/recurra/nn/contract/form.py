@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ShapeError, in_one_line
-from recurra.nn.cells.base import Cell, gates_of, require_recurrence
+from recurra.nn.cells.base import require_recurrence
 from recurra.nn.contract.subject import (
     Subject,
-    copied,
     differing,
     generators,
     looks_ahead,
@@ -26,7 +25,7 @@ from recurra.nn.contract.subject import (
 from recurra.nn.state import State, flatten
 from recurra.nn.wrappers.base import Recurrence
 
-__all__ = ["has_gates", "made", "starts", "steps"]
+__all__ = ["made", "starts", "steps"]
 
 ROWS = (2, 1, 3, 5)
 
@@ -321,50 +320,3 @@ def _wrong_state(state: State, before: dict[str, Tensor]) -> str | None:
 
 def _kind(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def has_gates(subject: Subject) -> Iterator[str]:
-    """Its gates, where its class states some, are those of a step: of each row, and no more.
-
-    Args:
-        subject: what is checked.
-    """
-    cell = subject.fresh()
-    if not isinstance(cell, Cell):
-        return
-    subject.doing = "gates(x, state)"
-    for rows in (2, 3):
-        x, state = (
-            subject.x(rows, 1, cell, torch.float32)[:, 0],
-            subject.begins(rows, torch.float32),
-        )
-        found = []
-        with torch.no_grad():
-            for seed in (11, 12):
-                given, start = x.clone(), copied(state)
-                with seeded(seed):
-                    found.append(gates_of(cell, given, start))
-                changed = differing({"x": given, **flatten(start)}, {"x": x, **flatten(state)}, 0.0)
-                if changed:
-                    yield f"gates(x, state) changes its {shown(changed[0])} in place (B = {rows})"
-                    return
-        if fault := _wrong_gates(found[0], rows):
-            yield f"gates(x, state) gives {fault}"
-            return
-        if differs := differing(found[1], found[0]):
-            yield (
-                f"gates(x, state) gives another {differs[0]} the second time (B = {rows}; "
-                f"{differs[1]}): something in it is random, or kept between calls"
-            )
-            return
-
-
-def _wrong_gates(gates: Any, rows: int) -> str | None:
-    if not isinstance(gates, dict):
-        return f"{type(gates).__name__}, expected a dict of names and tensors"
-    for name, gate in gates.items():
-        if not isinstance(gate, Tensor):
-            return f"{name} of type {type(gate).__name__}, expected a tensor"
-        if gate.dim() < 1 or gate.shape[0] != rows:
-            return f"{name} of shape {tuple(gate.shape)}, expected {rows} rows"
-    return None

@@ -11,21 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recurra.nn.cells.base import Cell, gates_of
 from recurra.nn.contract.purity import called
 from recurra.nn.contract.subject import (
     MODES,
     Results,
     Subject,
     apart,
+    copied,
+    differing,
     in_words,
     looks_ahead,
     rows_of,
+    seeded,
     shortly,
     shown,
 )
 from recurra.nn.state import State, flatten, map_tensors
 
-__all__ = ["keep_apart", "pass_nan"]
+__all__ = ["has_gates", "keep_apart", "pass_nan"]
 
 
 def keep_apart(subject: Subject) -> Iterator[str]:
@@ -180,3 +184,50 @@ def pass_nan(subject: Subject) -> Iterator[str]:
                 "1, T = 1): it is hidden, as by nan_to_num, and nobody learns of it"
             )
             return
+
+
+def has_gates(subject: Subject) -> Iterator[str]:
+    """Its gates, where its class states some, are those of a step: of each row, and no more.
+
+    Args:
+        subject: what is checked.
+    """
+    cell = subject.fresh()
+    if not isinstance(cell, Cell):
+        return
+    subject.doing = "gates(x, state)"
+    for rows in (2, 3):
+        x, state = (
+            subject.x(rows, 1, cell, torch.float32)[:, 0],
+            subject.begins(rows, torch.float32),
+        )
+        found = []
+        with torch.no_grad():
+            for seed in (11, 12):
+                given, start = x.clone(), copied(state)
+                with seeded(seed):
+                    found.append(gates_of(cell, given, start))
+                changed = differing({"x": given, **flatten(start)}, {"x": x, **flatten(state)}, 0.0)
+                if changed:
+                    yield f"gates(x, state) changes its {shown(changed[0])} in place (B = {rows})"
+                    return
+        if fault := _wrong_gates(found[0], rows):
+            yield f"gates(x, state) gives {fault}"
+            return
+        if differs := differing(found[1], found[0]):
+            yield (
+                f"gates(x, state) gives another {differs[0]} the second time (B = {rows}; "
+                f"{differs[1]}): something in it is random, or kept between calls"
+            )
+            return
+
+
+def _wrong_gates(gates: Any, rows: int) -> str | None:
+    if not isinstance(gates, dict):
+        return f"{type(gates).__name__}, expected a dict of names and tensors"
+    for name, gate in gates.items():
+        if not isinstance(gate, Tensor):
+            return f"{name} of type {type(gate).__name__}, expected a tensor"
+        if gate.dim() < 1 or gate.shape[0] != rows:
+            return f"{name} of shape {tuple(gate.shape)}, expected {rows} rows"
+    return None

@@ -154,7 +154,7 @@ PARTS = (
         transforms.compiles,
         needs=("kernel", "device", "rows"),
     ),
-    Part("gates", "gates, if any, are of each row, and change nothing", form.has_gates),
+    Part("gates", "gates, if any, are of each row, and change nothing", rows.has_gates),
 )
 
 
