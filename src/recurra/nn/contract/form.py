@@ -57,7 +57,9 @@ def made(subject: Subject) -> Iterator[str]:
                 "state_dict(), so neither trained nor saved; make it an nn.Parameter, several an "
                 "nn.ParameterList"
             )
-    yield from _lazy(cell)
+    if lazy := list(_lazy(cell)):
+        yield from lazy
+        return
     yield from _over_one_memory(cell if not isinstance(subject.make, nn.Module) else subject.make)
     if not isinstance(subject.make, nn.Module):
         yield from _made_apart(subject)

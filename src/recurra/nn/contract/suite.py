@@ -121,12 +121,6 @@ PARTS = (
         needs=("kernel", "gradients of a step"),
     ),
     Part(
-        "other sizes",
-        "many rows and steps, large inputs and other widths change nothing of this",
-        sizes.at_other_sizes,
-        needs=("rows", "kernel", "gradients of a step", "gradients"),
-    ),
-    Part(
         "gradients of rows",
         "no gradient passes between rows",
         slopes.keep_apart,
@@ -139,6 +133,12 @@ PARTS = (
         needs=("NaN",),
     ),
     Part("saving", "state_dict, deepcopy and functional_call hold all of it", kept.can_be_saved),
+    Part(
+        "other sizes",
+        "many rows and steps, large inputs and other widths change nothing of this",
+        sizes.at_other_sizes,
+        needs=("rows", "kernel", "gradients of a step", "gradients", "saving"),
+    ),
     Part("device", "all that it makes is where its input is", numbers.on_every_device),
     Part(
         "wrappers",
