@@ -3,7 +3,7 @@
 What was published: a forget bias of 1 is better than 0 (Jozefowicz, Zaremba & Sutskever 2015), and
 biases drawn for the range of times that a task spans are better than a constant where it is long
 (Tallec & Ollivier 2018). Here: which of four marks came first, said after 20 and 200 steps of
-noise, by labels; and 600 steps of Penn Treebank, by words. Three seeds of each.
+noise, by labels; and 300 steps of Penn Treebank, by words. Three seeds of each.
 
     python benchmarks/starts.py [--only labels] [--out benchmarks/results/starts.json]
 """
@@ -33,7 +33,7 @@ LABELS = [
     *("network.hidden_size=32", "network.noise=0", "network.members=1", "network.dropout=0"),
     *("data.valid_fraction=0.2", "train.epochs=80", "train.learning_rate=0.005", "train.keep=best"),
 ]
-WORDS = ["train.steps=600", "network.hidden_size=200", "network.dropout=0"]
+WORDS = ["train.steps=300", "network.hidden_size=200", "network.dropout=0"]
 
 
 class Chrono(rc.LSTMCell):
