@@ -168,7 +168,7 @@ def test_the_readme_names_every_command():
 def test_the_guide_s_python_runs_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+    for block in printed.python(page):
         capsys.readouterr()
         exec(compile(block, page.name, "exec"), names)
         if said := printed.said(block):
@@ -226,9 +226,9 @@ def test_a_page_may_leave_lines_out():
 
 def code(page: str) -> tuple[list[str], list[str]]:
     """Return a page's Python without its comments, and its commands with what they print."""
-    text = (ROOT / "docs" / "guide" / page).read_text()
-    python = re.findall(r"```python\n(.*?)```", text, re.S)
-    said = re.findall(r"```console\n(.*?)```", text, re.S)
+    place = ROOT / "docs" / "guide" / page
+    said = re.findall(r"```console\n(.*?)```", place.read_text(), re.S)
+    python = printed.python(place)
     return [ast.dump(ast.parse(block)) + printed.said(block) for block in python], said
 
 

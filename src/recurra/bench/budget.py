@@ -8,11 +8,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from recurra.bench.result import Entry
 from recurra.bench.tasks.base import Task
 from recurra.bench.trial import Job, Outcome
 
-__all__ = ["MOST_MINUTES", "Clock", "Load", "load", "set_steps", "share_of"]
+__all__ = [
+    "FORWARD",
+    "LEAST_STEPS",
+    "MOST_MINUTES",
+    "BudgetOptions",
+    "Clock",
+    "Load",
+    "load",
+    "set_steps",
+    "share_of",
+]
 
 MOST_MINUTES = 40.0
 """What the full budget may take; on a slower machine every training is cut alike."""
@@ -27,6 +39,24 @@ START_SECONDS = 4.0
 LEAST_STEPS = 5
 OVER = 1.12
 """What all may take at the most, as a share of what is given."""
+
+
+class BudgetOptions(BaseModel):
+    """How long all takes, how often each is trained, and on how many workers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    minutes: float | None = Field(
+        None, gt=0, le=100_000, description="what all takes, by measured speed; the full budget"
+    )
+    steps: int | None = Field(
+        None, ge=1, le=10**9, description="of each training, however long all takes then"
+    )
+    seed: int = Field(1, description="of the first trial; the next seeds follow")
+    seeds: int = Field(ge=1, le=100, description="trainings of each")
+    workers: int | None = Field(
+        None, ge=0, le=1024, description="trainings side by side; one for each core"
+    )
 
 
 @dataclass(frozen=True, slots=True)

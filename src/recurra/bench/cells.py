@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from recurra.bench.budget import MOST_MINUTES, Clock, load, set_steps, share_of
+from recurra.bench.budget import MOST_MINUTES, BudgetOptions, Clock, load, set_steps, share_of
 from recurra.bench.measure import costs
 from recurra.bench.network import LAYERS, STREAM, TaskNetwork, parameters_of, state_numbers, widths
 from recurra.bench.rates import RATES
@@ -44,10 +44,8 @@ ROUNDS = 7
 """Timings of each cell."""
 
 
-class BenchOptions(BaseModel):
+class BenchOptions(BudgetOptions):
     """What is compared, and for how long."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cells: tuple[str, ...] = Field(
         DEFAULT_CELLS,
@@ -55,12 +53,6 @@ class BenchOptions(BaseModel):
         description="names, module:Name or module:function, with options as mlstm(num_heads=4)",
     )
     tasks: tuple[str, ...] = Field(COMPARED, min_length=1, description="names or module:Name")
-    minutes: float | None = Field(
-        None, gt=0, le=100_000, description="what all takes, by measured speed; the full budget"
-    )
-    steps: int | None = Field(
-        None, ge=1, le=10**9, description="of each training, however long all takes then"
-    )
     rates: tuple[float, ...] = Field(
         RATES, min_length=1, description="of learning, tried first; they widen from there"
     )
@@ -70,11 +62,7 @@ class BenchOptions(BaseModel):
     length: int | None = Field(
         None, ge=1, le=10**6, description="steps of a sequence, where a task's are not fixed"
     )
-    seed: int = Field(1, description="of the first trial; the next seeds follow")
     seeds: int = Field(2, ge=1, le=100, description="trials at the learning rate that was chosen")
-    workers: int | None = Field(
-        None, ge=0, le=1024, description="trials side by side; one for each core"
-    )
 
     @field_validator("rates")
     @classmethod

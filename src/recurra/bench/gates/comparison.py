@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from recurra.bench.budget import FORWARD, LEAST_STEPS, BudgetOptions
 from recurra.bench.cells import Compared, Planned, Tried
 from recurra.bench.gates.cell import SUMS, AblatedLSTMCell
 from recurra.bench.gates.verdict import verdict
@@ -33,34 +34,16 @@ RATE = 0.01
 """Of Adam, for every variant alike."""
 STEPS, MINUTES = 2000, 10.0
 """Of each training, unless so many minutes would not do for them."""
-LEAST_STEPS = 5
 TASK = "words"
 ROUNDS = 3
 OVERHEAD = 1.15
 """A step of training in steps timed alone: batches are made, workers share the memory."""
-FORWARD = 0.4
-"""A batch that is judged, in steps that also go backward."""
 
 
-class GateOptions(BaseModel):
-    """How long, and how often."""
+class GateOptions(BudgetOptions):
+    """How long, at most 10 minutes where nothing is given, and how often."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    minutes: float | None = Field(
-        None,
-        gt=0,
-        le=100_000,
-        description="what all takes, by measured speed; at most 10 where none are given",
-    )
-    steps: int | None = Field(
-        None, ge=1, le=10**9, description="of each training, however long all takes then"
-    )
-    seed: int = Field(1, description="of the first trial; the next seeds follow")
     seeds: int = Field(3, ge=1, le=100, description="trainings of each variant")
-    workers: int | None = Field(
-        None, ge=0, le=1024, description="trainings side by side; one for each core"
-    )
 
 
 @dataclass

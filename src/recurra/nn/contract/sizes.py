@@ -15,6 +15,7 @@ from torch import Tensor
 from recurra.errors import in_one_line
 from recurra.nn.contract.kernel import has_kernel
 from recurra.nn.contract.purity import called
+from recurra.nn.contract.slopes import ALLOWED, SMALL, weighed
 from recurra.nn.contract.subject import (
     Results,
     Subject,
@@ -40,10 +41,6 @@ TRIED = (6, 8, 12, 16, 5, 10, 9, 15, 7, 14, 24, 32, 64)
 """Which numbers of units are tried, where four are refused."""
 
 WIDTHS = (20, 72)
-SMALL = 1e-6
-ALLOWED = 1e-4
-"""How far a slope may be from that of finite differences, beside the larger of the two."""
-
 ALLOWED_IN_ALL = 1e-3
 """That of all leaves at once over many steps, which bend more."""
 
@@ -225,11 +222,11 @@ def _first_wrong(place: Place, run: Run, split: bool) -> str | None:
     for names in [[name] for name in leaves] if split else [list(leaves)]:
         above, below = (moved(names, size)[0] for size in (SMALL, -SMALL))
         for end, found in slopes.items():
-            if found is None:
+            up, down = (weighed(each[end]) for each in (above, below))
+            if found is None or up is None or down is None:
                 continue
             pairs = zip(leaves, found)
             got = sum(float((g * along[n]).sum()) for n, g in pairs if g is not None and n in names)
-            up, down = (_weighed(each[end]) for each in (above, below))
             expected = float(up - down) / (2 * SMALL)
             noise = 1e-7 + 1e-8 * float(results[end].detach().abs().sum())
             allowed = ALLOWED if split else ALLOWED_IN_ALL
@@ -252,20 +249,16 @@ def _told(names: list[str], end: str, got: float, expected: float, told: str) ->
     )
 
 
-def _weighed(tensor: Tensor) -> Tensor:
-    weights = (torch.arange(tensor.numel(), dtype=torch.float64) + 1).sin().view_as(tensor)
-    return (tensor.double() * weights).sum()
-
-
 def _gradients(tensor: Tensor, leaves: list[Tensor]) -> list[Tensor | None] | None:
     """Return the gradient by each leaf; None where the end is of no numbers that move."""
-    if not tensor.is_floating_point():
+    loss = weighed(tensor) if tensor.is_floating_point() else None
+    if loss is None:
         return None
     wanted = [n for n, leaf in enumerate(leaves) if leaf.requires_grad]
     found: list[Tensor | None] = [None] * len(leaves)
-    if tensor.requires_grad:
+    if loss.requires_grad:
         some = [leaves[n] for n in wanted]
-        all_of = torch.autograd.grad(_weighed(tensor), some, retain_graph=True, allow_unused=True)
+        all_of = torch.autograd.grad(loss, some, retain_graph=True, allow_unused=True)
         for n, gradient in zip(wanted, all_of):
             found[n] = gradient
     return found
@@ -331,7 +324,7 @@ def _everything(place: Place, run: Run) -> Results:
     ends = [t for t in results.values() if t.is_floating_point() and t.requires_grad]
     if not ends:
         return results
-    total = torch.stack([_weighed(end) for end in ends]).sum()
+    total = torch.stack([loss for loss in map(weighed, ends) if loss is not None]).sum()
     found = torch.autograd.grad(
         total, list(leaves.values()), allow_unused=True, materialize_grads=True
     )

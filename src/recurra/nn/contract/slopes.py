@@ -26,7 +26,7 @@ from recurra.nn.state import State, flatten, map_tensors
 from recurra.nn.unroll import unroll_plain
 from recurra.nn.wrappers.base import Recurrence
 
-__all__ = ["are_finite", "keep_apart", "of_sequences", "of_steps"]
+__all__ = ["ALLOWED", "SMALL", "are_finite", "keep_apart", "of_sequences", "of_steps", "weighed"]
 
 SMALL = 1e-6
 ALLOWED = 1e-4
@@ -77,13 +77,13 @@ def _unused(subject: Subject) -> list[str]:
     left: dict[str, None] | None = None
     for training in (False, True):
         cell = subject.fresh(torch.float64, training)
-        parameters = {n: p for n, p in cell.named_parameters() if p.requires_grad}
+        parameters = learned(cell)
         x = subject.x(2, 3, cell)
         y, after = unroll_plain(cell, x, generator=torch.Generator().manual_seed(7))
         ends = [each for each in (y, *flatten(after).values()) if each.requires_grad]
         if not ends or not parameters:
             return []
-        losses = [loss for loss in map(_weighed, ends) if loss is not None]
+        losses = [loss for loss in map(weighed, ends) if loss is not None]
         total = sum(losses, torch.zeros((), dtype=torch.float64))
         found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
         unused = [n for n, g in zip(parameters, found) if g is None]
@@ -129,7 +129,7 @@ def _slopes(
     )
     found = {}
     for end, result in results.items():
-        loss, up, down = (_weighed(each) for each in (result, above[end], below[end]))
+        loss, up, down = (weighed(each) for each in (result, above[end], below[end]))
         if loss is None or up is None or down is None:
             continue
         got = 0.0
@@ -140,7 +140,12 @@ def _slopes(
     return found
 
 
-def _weighed(tensor: Tensor) -> Tensor | None:
+def weighed(tensor: Tensor) -> Tensor | None:
+    """Return a sum of numbers, each by a weight of its own; None of what is not made of any.
+
+    Args:
+        tensor: what comes out.
+    """
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     if not tensor.is_floating_point():
@@ -190,7 +195,7 @@ def _bent(subject: Subject, run: Run, T: int) -> str | None:
         x, state = subject.x(2, T, cell).requires_grad_(), subject.begins(2)
         state = map_tensors(lambda t: t.requires_grad_() if is_smooth(t) else t, state)
         results = run(cell, x, state)
-        losses = [loss for loss in map(_weighed, results.values()) if loss is not None]
+        losses = [loss for loss in map(weighed, results.values()) if loss is not None]
         leaves = {"x": x, **learned(cell)}
         total = sum(losses, torch.zeros((), dtype=torch.float64)) * factor
         if not total.requires_grad:
@@ -220,7 +225,7 @@ def keep_apart(subject: Subject) -> Iterator[str]:
     x, state = subject.x(3, 3, cell).requires_grad_(), subject.begins(3)
     results = whole(cell, x, copied(state))
     for name, tensor in results.items():
-        loss = _weighed(tensor[:1])
+        loss = weighed(tensor[:1])
         if loss is None or not loss.requires_grad:
             continue
         (gradient,) = torch.autograd.grad(loss, [x], retain_graph=True, allow_unused=True)
@@ -250,7 +255,7 @@ def are_finite(subject: Subject) -> Iterator[str]:
             )
             return
     leaves = {"x": x, **learned(cell)}
-    losses = [loss for loss in map(_weighed, results.values()) if loss is not None]
+    losses = [loss for loss in map(weighed, results.values()) if loss is not None]
     total = sum(losses, torch.zeros((), dtype=torch.float64))
     if not total.requires_grad:
         return
